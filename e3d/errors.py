@@ -1,0 +1,17 @@
+"""The two ways in which the software refuses to go on."""
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used: a config value, a file, an array, a folder.
+
+    The message names the value, what is allowed and the remedy. `launch.py` prints it and ends
+    with exit code 2.
+    """
+
+
+class RunError(RuntimeError):
+    """Work that had begun could not go on: a non-finite loss, a full disk.
+
+    The message says what happened, what is safe and what to try. `launch.py` prints it and ends
+    with exit code 1.
+    """

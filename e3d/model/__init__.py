@@ -1,0 +1,52 @@
+"""The model, as the paper tells it: RECALL, cell, stack, forecaster.
+
+    convolution.py    one 3D convolution with a gradient that is fast in a loop
+    operators.py      the operator `*` of the equations, three forms of it
+    recall.py         RECALL(R, history), block by block
+    operations.py     how a step carries out convolutions and RECALL: compute, record, replay
+    cell.py           equations 1 and 2: `update_cell`, `E3DLSTMCell`
+    stack.py          layers and the zig-zag route of M: `update_stack`, `E3DLSTMStack`
+    eidetic_scan.py   the time loop that owns the eidetic memory
+    patching.py       frames to space-to-depth patches and back
+    forecaster.py     window, patches, stack, decoder, feedback: `E3DLSTM`
+    reference.py      the same network read plainly, slow and large; what tests compare with
+
+Axes: B batch, T (N in loops) time, D depth of a state's window, H W space, C channels, K remembered
+steps, P = D*H*W positions of a state. Frames are `[B, T, H, W, C]` in [0, 1], states
+`[B, D, H, W, C]`.
+"""
+
+from e3d.errors import InputError
+from e3d.model.cell import E3DLSTMCarry, E3DLSTMCell
+from e3d.model.forecaster import E3DLSTM
+from e3d.model.stack import E3DLSTMStack, E3DLSTMStackCarry
+
+MODELS = {'e3d_lstm': E3DLSTM}
+
+
+def build_model(name: str, **fields):
+    """The forecaster called `name` with the given fields, as the `model` section of a config has them.
+
+    Raises:
+      InputError: there is no model of that name, or it has no such field.
+    """
+    if name not in MODELS:
+        raise InputError(f'model.name={name!r}: allowed are {sorted(MODELS)}')
+    fields = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+    }
+    try:
+        return MODELS[name](**fields)
+    except TypeError as error:
+        raise InputError(f'model: {error}') from None
+
+
+__all__ = [
+    'E3DLSTM',
+    'E3DLSTMCarry',
+    'E3DLSTMCell',
+    'E3DLSTMStack',
+    'E3DLSTMStackCarry',
+    'MODELS',
+    'build_model',
+]
