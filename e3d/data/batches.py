@@ -1,0 +1,95 @@
+"""Batches of frames from a source of sequences.
+
+The order of training is a function of (seed, step), computed by index arithmetic, so that a run
+resumes anywhere without an iterator's state and without reading what came before.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+from absl import flags
+
+from e3d.data.sources import Source
+
+Batch = dict[str, np.ndarray]
+
+
+def training_batches(
+    source: Source, batch_size: int, seed: int, start_step: int = 0, workers: int = 0
+) -> Iterator[Batch]:
+    """Returns an endless iterator of batches, read ahead of their use.
+
+    Every epoch goes through the whole source in an order of its own; a batch may end one epoch and
+    begin the next.
+
+    Args:
+        source: Sequences by random access.
+        batch_size: Number of sequences in a batch, B.
+        seed: Of the order, from 0 to 2**32 - 1.
+        start_step: Number of batches that were drawn before; the first one returned here is what
+            an iterator from step 0 returns after so many.
+        workers: Processes that make batches. With 0 a thread of this process does. Processes
+            import the main script again, so this must do its work under
+            `if __name__ == '__main__'`.
+
+    Returns:
+        Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1]}; `close()` ends its workers.
+    """
+    batches = (
+        grain.MapDataset.source(source)
+        .shuffle(seed=seed)
+        .repeat()
+        .batch(batch_size, drop_remainder=True)
+        .slice(slice(start_step, None))
+        .to_iter_dataset(_read_ahead())
+    )
+    if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # grain reads its flags, which only absl.app.run parses
+        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    return iter(batches.map(_scale))  # here, as bytes pass between processes faster than floats
+
+
+def evaluation_batches(
+    source: Source, batch_size: int, max_sequences: int | None = None
+) -> Iterator[Batch]:
+    """Returns an iterator over all sequences once, in order, read ahead of their use.
+
+    Args:
+        source: Sequences by random access.
+        batch_size: Number of sequences in a batch, B.
+        max_sequences: If given, only the first so many.
+
+    Returns:
+        Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1], 'mask': bool [B]}. The last batch
+        is filled up with repeats of the last sequence, whose mask is False.
+    """
+    count = len(source) if max_sequences is None else min(max_sequences, len(source))
+    num_batches = -(-count // batch_size)
+    read = functools.partial(_read_masked, source, count, batch_size)
+    return iter(grain.MapDataset.range(num_batches).map(read).to_iter_dataset(_read_ahead()))
+
+
+def frame_shape(source: Source) -> tuple[int, int, int]:
+    """Returns height, width and channels of the frames of a source."""
+    return source[0]['frames'].shape[1:]
+
+
+def _read_ahead() -> grain.ReadOptions:
+    # One thread: making a sequence holds the interpreter's lock, so more would only compete.
+    return grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+
+
+def _read_masked(source: Source, count: int, batch_size: int, batch: int) -> Batch:
+    indices = np.arange(batch * batch_size, (batch + 1) * batch_size)
+    frames = np.stack([source[min(index, count - 1)]['frames'] for index in indices.tolist()])
+    return _scale({'frames': frames}) | {'mask': indices < count}
+
+
+def _scale(batch: Batch) -> Batch:
+    frames = batch['frames']
+    if frames.dtype == np.uint8:
+        frames = np.divide(frames, 255, dtype=np.float32)
+    return {'frames': frames}

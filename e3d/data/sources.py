@@ -1,0 +1,100 @@
+"""The data set a config names, opened for random access."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from e3d.data import arrays, digits, moving_mnist
+from e3d.data.moving_digits import MovingDigits
+from e3d.errors import InputError
+
+# As many sequences as an endless source has; the largest length that grain shuffles is 2**32.
+ENDLESS = 2**31
+
+
+class Source(Protocol):
+    """Sequences by random access; can be pickled, so that worker processes can read it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class EndlessDigits:
+    """A fresh training sequence for every index: {'frames': uint8 [T, H, W, 1]}."""
+
+    moving_digits: MovingDigits
+    seed: int
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {'frames': self.moving_digits.sequence(self.seed, 'train', index)}
+
+
+def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source:
+    """Opens a split of the data set that `dataset.name` names.
+
+    Args:
+        dataset: The section `dataset` of a config.
+        split: 'train', 'validation' or 'test'.
+        seed: Of the training sequences where they are endless. Fixed sets do not depend on it, so
+            that runs of any seed are measured by the same sequences.
+
+    Returns:
+        `len(source)` sequences, `source[index] -> {'frames': [T, H, W, C]}` with T =
+        input_frames + output_frames, uint8 or float32 in [0, 1].
+
+    Raises:
+        InputError: unknown names, values no sequence can have, missing or unreadable files.
+        RunError: preparing a fixed set failed during the work.
+    """
+    if split not in digits.SPLITS:
+        raise InputError(f"There is no split '{split}'; they are {', '.join(digits.SPLITS)}.")
+    for key in ('input_frames', 'output_frames'):
+        if dataset[key] < 1:
+            raise InputError(f'dataset.{key} is {dataset[key]}; it must be at least 1.')
+    if dataset['name'] not in _OPENERS:
+        raise InputError(
+            f"There is no data set '{dataset['name']}'; dataset.name must be one of "
+            f'{", ".join(sorted(_OPENERS))}.'
+        )
+    return _OPENERS[dataset['name']](dataset, split, seed)
+
+
+def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Source:
+    """Opens generated digits, or with `digits='array'` stored ones, as `dataset.path` says.
+
+    `split_fractions` divides a single stored array. `test_path`, if not empty, names a stored
+    array whose sequences are all for testing, whatever the training sequences are: the way to
+    report on mnist_test_seq.npy.
+    """
+    length = dataset['input_frames'] + dataset['output_frames']
+    if split == 'test' and dataset.get('test_path'):
+        return arrays.open_array(dataset['test_path'], split, length, (0, 0, 1))
+    if dataset['digits'] == 'array':
+        fractions = dataset.get('split_fractions', arrays.FRACTIONS)
+        return arrays.open_array(dataset['path'], split, length, tuple(fractions))
+    moving_digits = MovingDigits(
+        digits=dataset['digits'],
+        path=dataset['path'],
+        canvas=tuple(dataset['canvas']),
+        num_digits=dataset['num_digits'],
+        digit_size=dataset['digit_size'],
+        speed=dataset['speed'],
+        length=length,
+    )
+    if split == 'train' and dataset['endless']:
+        moving_digits.load_digits(split)  # now, so that what is wrong with them shows at once
+        return EndlessDigits(moving_digits, seed)
+    sizes = {other: dataset[f'{other}_size'] for other in digits.SPLITS}
+    if dataset['endless']:
+        sizes['train'] = 0
+    return moving_mnist.open_split(moving_digits, sizes, dataset['data_dir'], split)
+
+
+_OPENERS = {'moving_mnist': _open_moving_mnist}

