@@ -1,0 +1,10 @@
+"""How good forecasts are, in numbers and in pictures.
+
+    metrics   squared and absolute error, PSNR and SSIM of every single frame (jax.numpy)
+    evaluate  their means over a whole split, beside the two trivial forecasts; the report and its
+              tables
+    pictures  strips, animations and per-frame curves
+    files     files that are either whole or not there
+
+Frames are float32 `[B, T, H, W, C]` in [0, 1]: B batch, T time, H W space, C channels.
+"""

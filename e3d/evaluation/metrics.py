@@ -1,0 +1,110 @@
+"""Errors of forecast frames, frame by frame: MSE, MAE, PSNR and SSIM."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+PSNR_CAP = 100.0  # dB; a frame without error would have infinitely many
+SSIM_WINDOW = 7  # side of the uniform window, pixels
+SSIM_K1, SSIM_K2 = 0.01, 0.03
+
+
+def frame_metrics(prediction: Array, truth: Array) -> dict[str, Array]:
+    """Compares every forecast frame with the true one. Can be jitted.
+
+    The prediction is clipped to [0, 1] first, as in the published evaluations.
+
+    Args:
+      prediction: `[B, T, H, W, C]`, any range.
+      truth: `[B, T, H, W, C]` in [0, 1].
+
+    Returns:
+      Float32 arrays `[B, T]` by name:
+        mse: squared error summed over the pixels and channels of a frame, the unit of the papers.
+        mse_mean: squared error, mean over pixels and channels.
+        mae, mae_mean: the same for the absolute error.
+        psnr: peak signal-to-noise ratio in dB, peak 1, at most `PSNR_CAP`.
+        ssim: structural similarity as scikit-image computes it with `data_range=1`.
+        ssim_data_range_2: the same with `data_range=2`, which was the default for floats when
+          the papers were written. It flatters: compare it only with numbers made alike.
+      The two `ssim` are left out where a side of the frames is shorter than `SSIM_WINDOW`.
+
+    Raises:
+      ValueError: if the two shapes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(
+            f'The predictions have shape {prediction.shape}, but the true frames {truth.shape}.'
+        )
+    prediction = jnp.clip(prediction.astype(jnp.float32), 0.0, 1.0)
+    truth = truth.astype(jnp.float32)
+    pixels = truth.shape[-3] * truth.shape[-2] * truth.shape[-1]
+    error = prediction - truth
+    mse_mean = jnp.mean(jnp.square(error), axis=(-3, -2, -1))
+    mae_mean = jnp.mean(jnp.abs(error), axis=(-3, -2, -1))
+    metrics = {
+        'mse': mse_mean * pixels,
+        'mse_mean': mse_mean,
+        'mae': mae_mean * pixels,
+        'mae_mean': mae_mean,
+        'psnr': -10.0 * jnp.log10(jnp.maximum(mse_mean, 10.0 ** (-PSNR_CAP / 10.0))),
+    }
+    if min(truth.shape[-3:-1]) >= SSIM_WINDOW:
+        metrics |= _structural_similarity(prediction, truth)
+    return metrics
+
+
+def _structural_similarity(x: Array, y: Array) -> dict[str, Array]:
+    """SSIM of `[..., H, W, C]`: the mean over all whole windows and channels (Wang 2004).
+
+    Equal to scikit-image's `structural_similarity(x, y, channel_axis=-1)`: uniform window, sample
+    covariance, a border of half a window left out.
+    """
+    mean_x, deviations_x = _window_statistics(x)
+    mean_y, deviations_y = _window_statistics(y)
+    variance_x = _covariance(deviations_x, deviations_x)
+    variance_y = _covariance(deviations_y, deviations_y)
+    covariance = _covariance(deviations_x, deviations_y)
+    similarities = {}
+    for name, data_range in (('ssim', 1.0), ('ssim_data_range_2', 2.0)):
+        c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
+        luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+        structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+        similarities[name] = jnp.mean(luminance * structure, axis=(-3, -2, -1))
+    return similarities
+
+
+class _Deviations(NamedTuple):
+    """What is left of every window when its mean is taken away, in two parts.
+
+    The mean of squares less the square of the mean would lose all digits of a small variance in
+    float32, so products are made of deviations: of the pixels from the mean of their row of the
+    window, and of the row means from the mean of the window.
+    """
+
+    of_pixels: list[Array]  # by column of the window, [..., H, W - 6, C]
+    of_rows: list[Array]  # by row of the window, [..., H - 6, W - 6, C]
+
+
+def _window_statistics(x: Array) -> tuple[Array, _Deviations]:
+    """Mean of every window `[..., H - 6, W - 6, C]`, and the deviations from it."""
+    columns = _shifted(x, axis=-2)
+    row_mean = sum(columns) / SSIM_WINDOW
+    rows = _shifted(row_mean, axis=-3)
+    mean = sum(rows) / SSIM_WINDOW
+    return mean, _Deviations([c - row_mean for c in columns], [r - mean for r in rows])
+
+
+def _covariance(x: _Deviations, y: _Deviations) -> Array:
+    """Sample covariance of x and y in every window, `[..., H - 6, W - 6, C]`."""
+    within_rows = sum(a * b for a, b in zip(x.of_pixels, y.of_pixels, strict=True))
+    between_rows = sum(a * b for a, b in zip(x.of_rows, y.of_rows, strict=True))
+    scatter = sum(_shifted(within_rows, axis=-3)) + SSIM_WINDOW * between_rows
+    return scatter / (SSIM_WINDOW**2 - 1)
+
+
+def _shifted(x: Array, axis: int) -> list[Array]:
+    """The elements of every whole window along an axis: all first ones, all second ones, ..."""
+    windows = x.shape[axis] - SSIM_WINDOW + 1
+    return [lax.slice_in_dim(x, k, k + windows, axis=axis) for k in range(SSIM_WINDOW)]

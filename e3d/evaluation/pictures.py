@@ -1,0 +1,205 @@
+"""Forecasts as pictures: strips of frames, animations, and curves over the horizon."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from e3d.evaluation.files import written_whole
+
+STRIP_SIDES, ANIMATION_SIDES = (96, 160), (192, 320)  # longer side of a frame, least and most
+MOST_COLUMNS = 20  # of a strip; of longer sequences evenly spread frames are shown
+GAP, LINE, MARGIN = 4, 24, 96  # between frames, for a line of text, for the labels; pixels
+MILLISECONDS = 150  # that a frame of an animation stands
+FONT, SMALL_FONT = ImageFont.load_default(size=14), ImageFont.load_default(size=10)
+INK, PAPER = (40, 40, 40), (255, 255, 255)
+SEEN, FORECAST = (44, 123, 182), (230, 97, 1)  # borders of the animation's two parts
+
+
+def as_colours(frames: np.ndarray) -> np.ndarray:
+    """Makes frames visible: `[..., H, W, C]` in [0, 1] or uint8 to uint8 `[..., H, W, 3]`.
+
+    One channel is shown as grey, three as red, green and blue. Of any other number (two in
+    traffic flow) the first is shown, in the colours of matplotlib's viridis.
+    """
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8:
+        frames = np.round(np.clip(frames, 0.0, 1.0) * 255.0).astype(np.uint8)
+    if frames.shape[-1] == 3:
+        return frames
+    if frames.shape[-1] == 1:
+        return np.repeat(frames, 3, axis=-1)
+    return colormaps['viridis'](frames[..., 0], bytes=True)[..., :3]
+
+
+def draw_strip(frames: np.ndarray, prediction: np.ndarray, input_frames: int) -> Image.Image:
+    """One sequence as a figure of four rows: input, truth, prediction and difference.
+
+    The difference is prediction less truth, mean over the channels: red where the prediction is
+    too bright, blue where it is too dark, on a scale that its largest value fills.
+
+    Args:
+      frames: `[T, H, W, C]` in [0, 1], the whole true sequence.
+      prediction: `[T - input_frames, H, W, C]`, the forecast of its last frames.
+      input_frames: how many frames were seen.
+    """
+    truth = frames[input_frames:]
+    difference = np.mean(np.clip(prediction, 0.0, 1.0) - truth, axis=-1)
+    limit = max(np.abs(difference).max(), 0.01)
+    rows = {
+        'input': as_colours(frames[:input_frames]),
+        'truth': as_colours(truth),
+        'prediction': as_colours(prediction),
+        'difference': _as_signs(difference / limit),
+    }
+    first_index = {'input': 1, 'truth': input_frames + 1}  # the rows with time indices above
+
+    height, width = _drawn_size(*frames.shape[1:3], STRIP_SIDES)
+    columns = min(max(input_frames, len(truth)), MOST_COLUMNS)
+    size = (MARGIN + columns * (width + GAP) + GAP, 4 * (height + GAP) + 2 * LINE + GAP)
+    canvas = Image.new('RGB', size, PAPER)
+    draw = ImageDraw.Draw(canvas)
+    top = 0
+    for label, row in rows.items():
+        if label in first_index:
+            top += LINE
+            draw.text((MARGIN - 2 * GAP, top - 2 * GAP), 't =', INK, FONT, anchor='rs')
+        draw.text((MARGIN - 2 * GAP, top + height / 2), label, INK, FONT, anchor='rm')
+        shown = np.unique(np.linspace(0, len(row) - 1, columns).round().astype(int))
+        for column, index in enumerate(shown):
+            left = MARGIN + column * (width + GAP)
+            canvas.paste(_resized(row[index], height, width), (left, top))
+            if label in first_index:
+                number = str(first_index[label] + index)
+                draw.text((left + width / 2, top - 2 * GAP), number, INK, FONT, anchor='ms')
+        top += height + GAP
+    _draw_scale(canvas, limit, top - GAP - height / 2 + 14)
+    return canvas
+
+
+def draw_animation(
+    frames: np.ndarray, prediction: np.ndarray, input_frames: int
+) -> list[Image.Image]:
+    """One sequence as moving pictures: the truth on the left, what the model makes on the right.
+
+    While the model still sees the truth, both are alike and framed in blue; then its forecast
+    begins and the frames turn orange. Arguments as for `draw_strip`.
+    """
+    panels = {'truth': frames, 'prediction': np.concatenate([frames[:input_frames], prediction])}
+    panels = {label: as_colours(panel) for label, panel in panels.items()}
+    height, width = _drawn_size(*frames.shape[1:3], ANIMATION_SIDES)
+    step = width + 4 * GAP  # from one panel to the next
+    images = []
+    for index in range(len(frames)):
+        image = Image.new('RGB', (2 * step + 2 * GAP, height + 2 * LINE + 2 * GAP), PAPER)
+        draw = ImageDraw.Draw(image)
+        part, colour = ('seen', SEEN) if index < input_frames else ('forecast', FORECAST)
+        for column, (label, panel) in enumerate(panels.items()):
+            left, top = 3 * GAP + column * step, LINE + GAP
+            draw.text((left + width / 2, LINE - 2 * GAP), label, INK, FONT, anchor='ms')
+            border = (left - GAP, top - GAP, left + width + GAP - 1, top + height + GAP - 1)
+            draw.rectangle(border, fill=colour)
+            image.paste(_resized(panel[index], height, width), (left, top))
+        foot = (image.width / 2, image.height - 2 * GAP)
+        draw.text(foot, f't = {index + 1}, {part}', colour, FONT, anchor='ms')
+        images.append(image)
+    return images
+
+
+def write_samples(
+    folder: str | os.PathLike,
+    step: int,
+    frames: np.ndarray,
+    predictions: np.ndarray,
+    input_frames: int,
+) -> list[Path]:
+    """Writes a strip (PNG) and an animation (GIF) of every sequence; returns their paths.
+
+    Args:
+      folder: where the pictures go; made if need be.
+      step: of the weights, part of the names: `step_00002000_sample_0.png`.
+      frames: `[N, T, H, W, C]` in [0, 1].
+      predictions: `[N, T - input_frames, H, W, C]`.
+      input_frames: how many frames were seen.
+    """
+    frames, predictions = np.asarray(frames), np.asarray(predictions)
+    paths = []
+    for index, (sequence, prediction) in enumerate(zip(frames, predictions, strict=True)):
+        path = Path(folder) / f'step_{step:08d}_sample_{index}.png'
+        with written_whole(path) as temporary:
+            draw_strip(sequence, prediction, input_frames).save(temporary)
+        paths.append(path)
+        images = draw_animation(sequence, prediction, input_frames)
+        durations = [MILLISECONDS] * (len(images) - 1) + [8 * MILLISECONDS]
+        with written_whole(path.with_suffix('.gif')) as temporary:
+            images[0].save(
+                temporary, save_all=True, append_images=images[1:], duration=durations, loop=0
+            )
+        paths.append(path.with_suffix('.gif'))
+    return paths
+
+
+def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Draws MSE, PSNR and SSIM over the forecast frames, model beside trivial forecasts.
+
+    Args:
+      report: of `e3d.evaluation.evaluate.evaluate`.
+      path: of the picture; the suffix tells the kind (.png, .svg, .pdf).
+    """
+    panels = {'mse': 'MSE per frame', 'psnr': 'PSNR (dB)', 'ssim': 'SSIM'}
+    panels = {metric: label for metric, label in panels.items() if metric in report}
+    lines = (
+        ('model', report, {'color': '#2c7bb6', 'marker': 'o', 'markersize': 3.5, 'zorder': 3}),
+        ('last frame', report['last_frame'], {'color': '#777777', 'linestyle': '--'}),
+        ('mean image', report['mean_image'], {'color': '#777777', 'linestyle': ':'}),
+    )
+    figure = Figure(figsize=(3.2 * len(panels), 2.9), dpi=150, layout='constrained')
+    FigureCanvasAgg(figure)
+    for axes, (metric, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name, metrics, style in lines:
+            values = metrics[f'{metric}_per_frame']
+            axes.plot(range(1, len(values) + 1), values, label=name, **style)
+        axes.set(title=label, xlabel='forecast frame')
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.grid(alpha=0.25)
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside upper center', ncols=3)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _as_signs(values: np.ndarray) -> np.ndarray:
+    """Values in [-1, 1] as uint8 colours: blue below zero, white at zero, red above."""
+    return colormaps['RdBu_r']((values + 1.0) / 2.0, bytes=True)[..., :3]
+
+
+def _draw_scale(canvas: Image.Image, limit: float, top: float) -> None:
+    """Puts the colours of the differences and their range into the left margin."""
+    left, right, height = GAP, MARGIN - 2 * GAP, 6
+    ramp = np.broadcast_to(np.linspace(-1.0, 1.0, right - left), (height, right - left))
+    canvas.paste(Image.fromarray(_as_signs(ramp)), (left, int(top)))
+    draw = ImageDraw.Draw(canvas)
+    draw.text((left, top + height + 2), f'-{limit:.2f}', INK, SMALL_FONT, anchor='lt')
+    draw.text((right, top + height + 2), f'+{limit:.2f}', INK, SMALL_FONT, anchor='rt')
+
+
+def _drawn_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, int]:
+    """Height and width at which frames are drawn: small ones enlarged by a whole number."""
+    longest = max(height, width)
+    least, most = sides
+    if longest > most:
+        return tuple(max(1, round(side * most / longest)) for side in (height, width))
+    factor = -(-least // longest)
+    return height * factor, width * factor
+
+
+def _resized(frame: np.ndarray, height: int, width: int) -> Image.Image:
+    smaller = frame.shape[0] > height
+    resampling = Image.Resampling.BOX if smaller else Image.Resampling.NEAREST
+    return Image.fromarray(frame).resize((width, height), resampling)

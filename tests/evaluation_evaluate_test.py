@@ -1,0 +1,130 @@
+"""Means over a whole split, beside the trivial forecasts, however it is cut into batches."""
+
+import json
+
+import numpy as np
+import pytest
+
+from e3d.errors import InputError, RunError
+from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
+
+INPUT_FRAMES, OUTPUT_FRAMES = 2, 3
+FRAMES = np.random.default_rng(0).random((7, INPUT_FRAMES + OUTPUT_FRAMES, 8, 9, 1), np.float32)
+MEAN = FRAMES.mean(axis=(0, 1))
+
+
+def mean_of_seen(seen):
+    """A forecaster: the mean of what it has seen, ever darker."""
+    fading = 0.9 ** np.arange(OUTPUT_FRAMES)[:, None, None, None]
+    return seen.mean(axis=1, keepdims=True) * fading
+
+
+def batches(batch_size):
+    """All sequences in order; what fills the last batch is masked."""
+    for start in range(0, len(FRAMES), batch_size):
+        frames = FRAMES[start : start + batch_size]
+        filling = np.full((batch_size - len(frames), *FRAMES.shape[1:]), 0.7, np.float32)
+        mask = np.arange(batch_size) < len(frames)
+        yield {'frames': np.concatenate([frames, filling]), 'mask': mask}
+
+
+def report_of(batch_size, forecast=mean_of_seen):
+    return evaluate(forecast, batches(batch_size), INPUT_FRAMES, MEAN, 'noise 2 -> 3', 5)
+
+
+@pytest.fixture(scope='module')
+def report():
+    return report_of(7)
+
+
+def numbers(report):
+    for name, value in report.items():
+        if isinstance(value, dict):
+            yield from ((f'{name}/{key}', number) for key, number in numbers(value))
+        elif not isinstance(value, str):
+            yield name, value
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 4, 10])
+def test_does_not_depend_on_the_batch_size(report, batch_size):
+    other = dict(numbers(report_of(batch_size)))
+    assert other['num_sequences'] == 7
+    for name, value in numbers(report):
+        np.testing.assert_allclose(other[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_means_are_those_of_numpy(report):
+    truth = FRAMES[:, INPUT_FRAMES:].astype(np.float64)
+    forecasts = {
+        'model': mean_of_seen(FRAMES[:, :INPUT_FRAMES]),
+        'last_frame': FRAMES[:, INPUT_FRAMES - 1 : INPUT_FRAMES],
+        'mean_image': MEAN,
+    }
+    for name, forecast in forecasts.items():
+        metrics = report if name == 'model' else report[name]
+        squares = np.sum((forecast - truth) ** 2, axis=(2, 3, 4))
+        np.testing.assert_allclose(metrics['mse_per_frame'], squares.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(metrics['mse'], squares.mean(), rtol=1e-5)
+        psnr = -10 * np.log10(squares / truth[0, 0].size)  # of every frame, before any mean
+        np.testing.assert_allclose(metrics['psnr'], psnr.mean(), rtol=1e-5)
+
+
+def test_report_has_the_promised_keys(report):
+    metrics = {'mse', 'mae', 'psnr', 'ssim', 'mse_mean', 'mae_mean', 'ssim_data_range_2'}
+    metrics |= {f'{name}_per_frame' for name in metrics}
+    head = {'step', 'protocol', 'num_sequences', 'last_frame', 'mean_image'}
+    assert set(report) == metrics | head
+    assert set(report['last_frame']) == set(report['mean_image']) == metrics
+    assert len(report['ssim_per_frame']) == OUTPUT_FRAMES
+
+
+def test_a_forecast_that_is_not_finite_ends_the_run():
+    with pytest.raises(RunError, match='not finite'):
+        report_of(4, lambda seen: mean_of_seen(seen) * np.nan)
+
+
+def test_an_empty_split_is_refused():
+    with pytest.raises(InputError, match='no sequences'):
+        evaluate(mean_of_seen, [], INPUT_FRAMES, MEAN, '', 0)
+
+
+def test_report_is_written_as_json(report, tmp_path):
+    write_report(report, tmp_path / 'evaluation.json')
+    assert json.loads((tmp_path / 'evaluation.json').read_text()) == report
+
+
+def test_mean_image_of_bytes_and_of_floats():
+    source = [{'frames': np.full((2, 4, 5, 1), level, np.uint8)} for level in (0, 51, 255)]
+    np.testing.assert_allclose(mean_image(source), np.full((4, 5, 1), 0.4), rtol=1e-6)
+    np.testing.assert_allclose(mean_image([{'frames': f} for f in FRAMES]), MEAN, rtol=1e-5)
+
+
+def test_mean_image_takes_sequences_from_all_over_a_long_source():
+    source = [{'frames': np.full((1, 2, 2, 1), i, np.float32)} for i in range(101)]
+    np.testing.assert_allclose(mean_image(source, max_sequences=3), 50)
+
+
+def test_mean_image_of_nothing_is_refused():
+    with pytest.raises(InputError, match='empty'):
+        mean_image([])
+
+
+def test_table_shows_model_beside_trivial_forecasts(report):
+    text = format_table(report)
+    lines = text.splitlines()
+    row = next(line for line in lines if line.strip().startswith('model'))
+    assert row.split()[1:3] == [f'{report["mse"]:.2f}', f'{report["mae"]:.2f}']
+    assert f'{report["ssim"]:.4f}' in row
+    assert any(f'{report["last_frame"]["mse"]:.2f}' in line for line in lines if 'repeat' in line)
+    assert any(line.split()[:2] == ['3', f'{report["mse_per_frame"][2]:.2f}'] for line in lines)
+    best = min(report['last_frame']['mse'], report['mean_image']['mse'])
+    assert f'{report["mse"] / best:.2f} of that of' in text
+    assert max(map(len, lines)) <= 100
+
+
+def test_table_of_frames_too_small_for_similarity():
+    still = [{'frames': np.full((1, 3, 4, 4, 1), 0.5, np.float32), 'mask': np.array([True])}]
+    report = evaluate(lambda seen: seen[:, -1:], still, 2, np.zeros((4, 4, 1)), 'still', 0)
+    text = format_table(report)
+    assert 'SSIM ↑' not in text
+    assert 'nothing moves' in text

@@ -1,0 +1,100 @@
+"""The metrics are those of scikit-image and NumPy, on ordinary and on extreme frames."""
+
+import jax
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from e3d.evaluation.metrics import PSNR_CAP, frame_metrics
+
+jitted = jax.jit(frame_metrics)
+
+
+def reference(prediction, truth):
+    """All metrics in float64, frame by frame."""
+    prediction = np.clip(prediction.astype(np.float64), 0, 1)
+    truth = truth.astype(np.float64)
+    error = prediction - truth
+    with np.errstate(divide='ignore'):
+        psnr = -10 * np.log10(np.mean(error**2, axis=(2, 3, 4)))
+    result = {
+        'mse': np.sum(error**2, axis=(2, 3, 4)),
+        'mse_mean': np.mean(error**2, axis=(2, 3, 4)),
+        'mae': np.sum(np.abs(error), axis=(2, 3, 4)),
+        'mae_mean': np.mean(np.abs(error), axis=(2, 3, 4)),
+        'psnr': np.minimum(psnr, 100),
+    }
+    for name, data_range in (('ssim', 1), ('ssim_data_range_2', 2)):
+        result[name] = np.array(
+            [
+                [
+                    structural_similarity(x, y, data_range=data_range, channel_axis=-1)
+                    for x, y in zip(*frames, strict=True)
+                ]
+                for frames in zip(prediction, truth, strict=True)
+            ]
+        )
+    return result
+
+
+def random_frames(shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def pairs():
+    """Cases by name: (prediction, truth)."""
+    frames = random_frames((2, 3, 20, 16, 1))
+    noise = np.random.default_rng(1).normal(0, 1, frames.shape).astype(np.float32)
+    shape = (1, 1, 12, 12, 1)
+    yield 'random', random_frames(frames.shape, 2), frames
+    yield 'colour', random_frames((2, 2, 9, 14, 3), 3), random_frames((2, 2, 9, 14, 3), 4)
+    yield 'smallest', random_frames((1, 2, 7, 7, 2), 5), random_frames((1, 2, 7, 7, 2), 6)
+    yield 'out of range', frames + noise, frames
+    yield 'nearly right', frames + 1e-3 * noise, frames
+    yield 'identical', frames, frames
+    yield 'constant', np.full(shape, 0.3, np.float32), np.full(shape, 0.9, np.float32)
+    yield 'nearly constant', 0.9 + 1e-3 * frames, 0.9 + 1e-3 * frames[::-1]
+    yield 'black and white', np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    yield 'black', np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+
+
+@pytest.mark.parametrize(('prediction', 'truth'), [pytest.param(*p, id=n) for n, *p in pairs()])
+def test_equal_to_scikit_image_and_numpy(prediction, truth):
+    expected = reference(prediction, truth)
+    actual = jitted(prediction, truth)
+    assert set(actual) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(actual[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_a_frame_without_error_has_capped_psnr_and_full_similarity():
+    frames = random_frames((1, 2, 8, 8, 1))
+    metrics = jitted(frames, frames)
+    np.testing.assert_array_equal(metrics['psnr'], PSNR_CAP)
+    np.testing.assert_array_equal(metrics['mse'], 0)
+    np.testing.assert_allclose(metrics['ssim'], 1, rtol=1e-6)
+
+
+def test_sums_of_large_frames_keep_their_digits():
+    prediction, truth = random_frames((1, 1, 224, 224, 3)), random_frames((1, 1, 224, 224, 3), 1)
+    expected = np.sum((prediction.astype(np.float64) - truth) ** 2)
+    np.testing.assert_allclose(jitted(prediction, truth)['mse'], expected, rtol=1e-5)
+
+
+def test_frames_are_judged_one_by_one():
+    frames, truth = random_frames((3, 4, 8, 8, 1)), random_frames((3, 4, 8, 8, 1), 1)
+    together = jitted(frames, truth)
+    alone = jitted(frames[1:2, 2:3], truth[1:2, 2:3])
+    for name, values in together.items():
+        assert values.shape == (3, 4)
+        np.testing.assert_allclose(values[1, 2], alone[name][0, 0], rtol=1e-6, atol=1e-7)
+
+
+def test_frames_smaller_than_the_window_have_no_similarity():
+    frames = random_frames((1, 2, 6, 8, 1))
+    assert set(jitted(frames, frames)) == {'mse', 'mse_mean', 'mae', 'mae_mean', 'psnr'}
+
+
+def test_shapes_that_differ_are_refused():
+    with pytest.raises(ValueError, match='shape'):
+        frame_metrics(np.zeros((1, 2, 8, 8, 1)), np.zeros((1, 3, 8, 8, 1)))

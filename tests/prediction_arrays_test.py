@@ -1,0 +1,110 @@
+"""Which arrays are clips, and what the others are told."""
+
+import re
+
+import numpy as np
+import pytest
+
+from e3d.errors import InputError
+from e3d.prediction import arrays
+from e3d.prediction.arrays import checked_values, read_array
+
+BYTES = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
+FLOATS = np.random.default_rng(0).random((5, 4, 6, 1), np.float32)
+
+
+def saved(path, array):
+    np.save(path, array)
+    return path
+
+
+@pytest.mark.parametrize('array', [BYTES, FLOATS, FLOATS.astype(np.float64), FLOATS[..., 0]])
+def test_npy_round_trip(tmp_path, array):
+    clip = read_array(saved(tmp_path / 'clip.npy', array))
+    assert clip.dtype == (np.uint8 if array is BYTES else np.float32)
+    np.testing.assert_allclose(clip, array.reshape(clip.shape), rtol=1e-6)
+    assert clip.ndim == 4
+
+
+def test_only_the_last_frames(tmp_path):
+    path = saved(tmp_path / 'clip.npy', BYTES)
+    np.testing.assert_array_equal(read_array(path, last=2), BYTES[-2:])
+    np.testing.assert_array_equal(read_array(path, last=9), BYTES)
+
+
+def test_npz_with_one_array_or_one_called_frames(tmp_path):
+    np.savez_compressed(tmp_path / 'one.npz', anything=BYTES)
+    np.savez(tmp_path / 'two.npz', frames=BYTES, labels=np.arange(3))
+    for name in ('one.npz', 'two.npz'):
+        np.testing.assert_array_equal(read_array(tmp_path / name), BYTES)
+    np.savez(tmp_path / 'unclear.npz', a=BYTES, b=BYTES)
+    with pytest.raises(InputError, match=r"\['a', 'b'\].*'frames'"):
+        read_array(tmp_path / 'unclear.npz')
+
+
+def test_truth_values_and_rounding_are_accepted():
+    np.testing.assert_array_equal(checked_values(np.array([True, False]), 'x'), [1.0, 0.0])
+    np.testing.assert_array_equal(checked_values(np.array([-1e-6, 1 + 1e-6]), 'x'), [0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ('array', 'message'),
+    [
+        (np.zeros((4, 6)), r'shape \(4, 6\).*\[T, H, W, C\]'),
+        (np.zeros((1, 5, 4, 6, 3)), r'\[T, H, W, C\]'),
+        (np.zeros((0, 4, 6, 1)), 'no frames'),
+        (np.full((2, 4, 6), np.nan), '48 numbers that are NaN or infinite'),
+        (np.full((2, 4, 6), np.inf), 'NaN or infinite'),
+        (np.linspace(0, 255, 48).reshape(2, 4, 6), 'from 0 to 255.*Divide'),
+        (np.linspace(-1, 1, 48).reshape(2, 4, 6), 'from -1 to 1'),
+        (np.zeros((2, 4, 6), np.int64), 'dtype int64.*uint8'),
+        (np.zeros((2, 4, 6), complex), 'dtype complex128'),
+        (np.full((2, 4, 6), 'a'), 'dtype <U1'),
+        (np.full((2, 4, 6), None, object), 'plain numbers'),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, array, message):
+    with pytest.raises(InputError, match=message):
+        read_array(saved(tmp_path / 'clip.npy', array))
+
+
+def test_damaged_files_are_refused(tmp_path):
+    whole = saved(tmp_path / 'clip.npy', BYTES).read_bytes()
+    np.savez(tmp_path / 'whole.npz', BYTES)
+    contents = {
+        'cut.npy': whole[: len(whole) // 2],
+        'head.npy': whole[:20],
+        'empty.npy': b'',
+        'text.npy': b'not an array',
+        'cut.npz': (tmp_path / 'whole.npz').read_bytes()[:200],
+        'empty.npz': b'',
+        'text.npz': b'not an archive',
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f'{re.escape(name)} is not a whole NumPy file'):
+            read_array(tmp_path / name)
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path.joinpath('sprung').touch, ())
+
+    array = np.full((2, 4, 6), None, object)
+    array[0, 0, 0] = Trap()
+    np.save(tmp_path / 'trap.npy', array, allow_pickle=True)
+    np.savez(tmp_path / 'trap.npz', frames=array)
+    for name in ('trap.npy', 'trap.npz'):
+        with pytest.raises(InputError):
+            read_array(tmp_path / name)
+    assert not (tmp_path / 'sprung').exists()
+
+
+@pytest.mark.parametrize('suffix', ['.npy', '.npz'])
+def test_arrays_beyond_the_limit_are_refused(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(arrays, 'MAX_BYTES', 100)
+    path = tmp_path / f'clip{suffix}'
+    (np.save if suffix == '.npy' else np.savez_compressed)(path, np.zeros((5, 4, 6, 3), np.uint8))
+    with pytest.raises(InputError, match='GiB'):
+        read_array(path)

@@ -1,0 +1,169 @@
+"""A run continues arrays and files of any length, size and colour."""
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from e3d.errors import InputError, RunError
+from e3d.model import build_model
+from e3d.prediction import forecast as forecast_module
+from e3d.prediction.forecast import forecast, predict_file
+from e3d.prediction.media import read_clip, write_clip
+from e3d.training.checkpoints import Run
+
+INPUT_FRAMES, OUTPUT_FRAMES = 3, 2
+
+
+class FadingSum(nn.Module):
+    """Predicts frame t as `rate` times the sum of all that it has seen, divided by t."""
+
+    @nn.compact
+    def __call__(self, frames, output_frames, truth_mask=None):
+        rate = self.param('rate', nn.initializers.constant(0.3), ())
+        total = rate * jnp.sum(frames, axis=1, keepdims=True)
+        times = jnp.arange(1, frames.shape[1] + output_frames)
+        return total / times[:, None, None, None]
+
+
+def run_of(model, channels=1, size=(8, 8)):
+    shape = (*size, channels)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 1, *shape)), 1)['params']
+    dataset = {'input_frames': INPUT_FRAMES, 'output_frames': OUTPUT_FRAMES}
+    return Run(model, params, ConfigDict({'dataset': dataset}), shape, 7)
+
+
+@pytest.fixture(scope='module')
+def run():
+    return run_of(FadingSum())
+
+
+@pytest.fixture(scope='module')
+def clip():
+    return np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
+
+
+def test_the_last_frames_are_used(run, clip):
+    total = 0.3 * clip[-INPUT_FRAMES:].sum(axis=0)
+    result = forecast(run, clip)
+    assert result.dtype == np.float32
+    assert result.shape == (OUTPUT_FRAMES, 8, 8, 1)
+    np.testing.assert_allclose(result, np.stack([total / 3, total / 4]), rtol=1e-5)
+
+
+@pytest.mark.parametrize('length', [1, 2])
+def test_fewer_frames_are_enough(run, clip, length):
+    total = 0.3 * clip[:length].sum(axis=0)
+    np.testing.assert_allclose(forecast(run, clip[:length])[0], total / length, rtol=1e-5)
+
+
+@pytest.mark.parametrize('horizon', [1, 7, np.int64(4)])
+def test_any_horizon(run, clip, horizon):
+    assert forecast(run, clip, horizon).shape == (horizon, 8, 8, 1)
+
+
+def test_a_batch_is_many_clips(run, clip):
+    clips = np.stack([clip, clip[::-1]])
+    expected = np.stack([forecast(run, clip), forecast(run, clip[::-1])])
+    np.testing.assert_allclose(forecast(run, clips), expected, rtol=1e-6)
+
+
+def test_bytes_missing_channels_and_other_sizes(run, clip):
+    levels = np.round(clip * 255).astype(np.uint8)
+    np.testing.assert_allclose(forecast(run, levels), forecast(run, clip), atol=2e-3)
+    np.testing.assert_array_equal(forecast(run, clip[..., 0]), forecast(run, clip))
+    large = clip.repeat(2, axis=1).repeat(3, axis=2).repeat(3, axis=3)
+    np.testing.assert_allclose(forecast(run, large), forecast(run, clip), rtol=1e-5)
+
+
+def test_values_are_clipped(clip):
+    run = run_of(FadingSum())
+    result = forecast(run._replace(params={'rate': -5.0}), clip)
+    np.testing.assert_array_equal(result, 0)
+    result = forecast(run._replace(params={'rate': 500.0}), clip)
+    np.testing.assert_array_equal(result, 1)
+
+
+def test_is_compiled_once_for_a_shape(run, clip):
+    chex.clear_trace_counter()
+    counted = jax.jit(
+        chex.assert_max_traces(forecast_module._continue.__wrapped__, n=1),
+        static_argnames=('model', 'horizon'),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forecast_module, '_continue', counted)
+        for shift in range(3):
+            forecast(run, np.roll(clip, shift, axis=0))
+        with pytest.raises(AssertionError):
+            forecast(run, clip, horizon=5)  # another program, so the count is real
+
+
+def test_the_real_model_forecasts_beyond_its_training():
+    run = run_of(build_model(name='e3d_lstm', layers=1, features=1, patch_size=2), size=(4, 6))
+    frames = np.random.default_rng(0).random((1, 4, 6, 1), np.float32)
+    assert forecast(run, frames, 3).shape == (3, 4, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ('frames', 'horizon', 'message'),
+    [
+        (np.zeros((8, 8)), None, r'\[B, T, H, W, C\]'),
+        (np.zeros((0, 8, 8, 1)), None, 'no frames'),
+        (np.full((3, 8, 8), np.nan), None, 'NaN'),
+        (np.full((3, 8, 8), 255.0), None, 'Divide'),
+        (np.zeros((3, 8, 8, 2)), None, '2 channels'),
+        (np.zeros((3, 8, 8)), 0, 'at least 1'),
+        (np.zeros((3, 8, 8)), -3, 'at least 1'),
+        (np.zeros((3, 8, 8)), 2.5, 'whole number'),
+    ],
+)
+def test_bad_arrays_and_horizons_are_refused(run, frames, horizon, message):
+    with pytest.raises(InputError, match=message):
+        forecast(run, frames, horizon)
+
+
+def test_a_forecast_that_is_not_finite_is_no_forecast(run, clip):
+    with pytest.raises(RunError, match='not finite from frame 1'):
+        forecast(run._replace(params={'rate': np.nan}), clip)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path, clip):
+    with pytest.raises(InputError, match='no trained run'):
+        forecast(tmp_path, clip)
+
+
+@pytest.mark.parametrize('output', ['out.mp4', 'out.gif', 'out.npy', 'out'])
+def test_files_are_continued(run, clip, tmp_path, output):
+    write_clip(tmp_path / 'in.mp4', clip.repeat(2, 1).repeat(3, 2).repeat(3, 3), 25)
+    text = predict_file(run, tmp_path / 'in.mp4', tmp_path / output, horizon=4)
+    assert read_clip(tmp_path / output).shape[1:3] == (8, 8)
+    assert 'the last 3 frames' in text
+    assert 'RGB made grey; 16 x 24 pixels resized to 8 x 8, aspect ratio changed' in text
+    assert f'Wrote the next 4 frames, 8 x 8 grey, to {tmp_path / output}' in text
+    assert ('25 frames/s' in text) == (output in ('out.mp4', 'out.gif'))
+
+
+def test_continuation_of_a_file_is_that_of_its_array(run, clip, tmp_path):
+    np.save(tmp_path / 'in.npy', clip[:2])
+    text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'out.npy')
+    np.testing.assert_array_equal(np.load(tmp_path / 'out.npy'), forecast(run, clip[:2]))
+    assert 'there are no more; the model was trained on 3' in text
+
+
+def test_nothing_is_written_when_something_is_wrong(run, clip, tmp_path):
+    np.save(tmp_path / 'in.npy', clip)
+    (tmp_path / 'broken.mp4').write_text('no video')
+    for source, target, horizon, message in (
+        ('missing.mp4', 'out.npy', None, 'does not exist'),
+        ('broken.mp4', 'out.npy', None, 'not a whole video'),
+        ('in.npy', 'out.avi', None, 'cannot be written'),
+        ('in.npy', 'in.npy', None, 'the input itself'),
+        ('in.npy', 'out.npy', 0, 'at least 1'),
+    ):
+        with pytest.raises(InputError, match=message):
+            predict_file(run, tmp_path / source, tmp_path / target, horizon)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['broken.mp4', 'in.npy']
+    np.testing.assert_array_equal(np.load(tmp_path / 'in.npy'), clip)
