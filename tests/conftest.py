@@ -1,4 +1,4 @@
-"""Four fake CPU devices and a compilation cache for the whole test suite."""
+"""Four fake CPU devices for the whole test suite, and as little compiling as possible."""
 
 import os
 import tempfile
@@ -9,4 +9,6 @@ os.environ.setdefault(
     'JAX_COMPILATION_CACHE_DIR', os.path.join(tempfile.gettempdir(), 'e3d-test-compilations')
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
+# Tests compile much and compute little.
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')

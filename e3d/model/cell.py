@@ -1,6 +1,7 @@
 """The Eidetic 3D LSTM cell (paper, equations 1 and 2)."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -174,19 +175,15 @@ class E3DLSTMCarry(NamedTuple):
 def remember(history: jax.Array, steps: jax.Array, cell: jax.Array) -> jax.Array:
     """Writes a cell state `[B, ...]` over the oldest slot of a history `[B, K, ...]`."""
     slots = history.shape[1]
-    if not slots:
-        return history
-    here = jnp.arange(slots) == (steps % slots)[:, None]
+    here = jnp.arange(slots) == (steps % max(slots, 1))[:, None]
     here = here.reshape(here.shape + (1,) * (cell.ndim - 1))
     return jnp.where(here, cell[:, None], history)
 
 
 def remembered_steps(histories, steps: jax.Array) -> Remembered:
     """The view of RECALL on histories `[B, K, D, H, W, C]` after `steps` steps each."""
-    slots = histories[0].shape[1]
-    flat = [
-        history.reshape(*history.shape[:2], -1, history.shape[-1]) for history in histories
-    ]
+    batch, slots, *state, channels = histories[0].shape
+    flat = [history.reshape(batch, slots, math.prod(state), channels) for history in histories]
     return Remembered(flat, jnp.arange(slots) < jnp.minimum(steps, slots)[:, None])
 
 

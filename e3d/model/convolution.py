@@ -100,22 +100,45 @@ def _unfold(inputs: jax.Array, kernel_size: tuple[int, int], padding) -> jax.Arr
 
 
 def _kernel_gradient_by_products(inputs, cotangent, kernel_shape, padding: Padding) -> jax.Array:
-    """Sum over positions of patch times cotangent, one matrix product for each pair of slots."""
+    """Sum over positions of input times cotangent, as products of patches and planes.
+
+    Whichever has fewer channels is unfolded. Unfolding the cotangent is the same sum seen from the
+    other side: the kernel mirrored in height and width.
+    """
+    if kernel_shape[-2] <= kernel_shape[-1]:
+        return _patch_products(inputs, cotangent, kernel_shape, padding)
+    _, height, width, channels, features = kernel_shape
+    mirrored = _patch_products(
+        cotangent,
+        inputs,
+        (*kernel_shape[:3], features, channels),
+        _mirrored_padding(kernel_shape[:3], padding),
+    )
+    return _mirrored(mirrored)
+
+
+def _patch_products(inputs, planes, kernel_shape, padding: Padding) -> jax.Array:
+    """Kernel gradient with `inputs` unfolded; one product for all planes that meet an input slot."""
     kernel_depth, height, width, channels, features = kernel_shape
     dtype = jnp.promote_types(inputs.dtype, jnp.float32)
-    patches = [
-        _unfold(inputs[:, slot], (height, width), padding[1:]).reshape(-1, height * width * channels)
-        for slot in range(inputs.shape[1])
-    ]
     gradients = [jnp.zeros((height * width * channels, features), dtype)] * kernel_depth
-    for output, (first, tap, count) in enumerate(
-        _taps(inputs.shape[1], kernel_depth, padding[0])
-    ):
-        plane = cotangent[:, output].reshape(-1, features)
-        for offset in range(count):
-            gradients[tap + offset] += jnp.matmul(
-                patches[first + offset].T, plane, preferred_element_type=dtype
-            )
+    taps = _taps(inputs.shape[1], kernel_depth, padding[0])
+    for slot in range(inputs.shape[1]):
+        meeting = [
+            (output, tap + slot - first)
+            for output, (first, tap, count) in enumerate(taps)
+            if first <= slot < first + count
+        ]
+        patches = _unfold(inputs[:, slot], (height, width), padding[1:])
+        products = jnp.matmul(
+            patches.reshape(-1, height * width * channels).T,
+            jnp.concatenate([planes[:, output] for output, _ in meeting], axis=-1).reshape(
+                -1, len(meeting) * features
+            ),
+            preferred_element_type=dtype,
+        )
+        for (_, tap), product in zip(meeting, jnp.split(products, len(meeting), 1), strict=True):
+            gradients[tap] += product
     return jnp.stack(gradients).reshape(kernel_shape)
 
 

@@ -1,0 +1,152 @@
+"""The command line: flags, the config they name, and the values they change in it."""
+
+import ast
+import importlib.util
+import pathlib
+import re
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from e3d.configuration import all_rules, describe_unknown_key, flatten
+from e3d.errors import InputError
+
+# Where `experiments/` lies; paths on the command line may be relative to it as well.
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
+    """Reads the command line.
+
+    Returns:
+      The flags, and the config with its overrides, or None without --config.
+
+    Raises:
+      InputError: an unknown flag or key, a value of a wrong type, a config that cannot be loaded.
+    """
+    values = define_flags()
+    try:
+        rest = values(arguments, known_only=True)
+        if values.config is None:
+            _check_no_more(rest, values)
+            return values, None
+        config, rest = set_nones(load_config(values.config), rest)
+        check_overrides(config, rest)
+        overrides = flags.FlagValues()
+        config_flags.DEFINE_config_dict('config', config, flag_values=overrides, sys_argv=rest)
+        overrides.set_gnu_getopt(True)
+        _check_no_more(overrides(rest, known_only=True), values)
+    except flags.Error as error:
+        raise InputError(_explain(str(error))) from error
+    return values, overrides.config
+
+
+def define_flags() -> flags.FlagValues:
+    """The flags there are beside `--config.section.key`."""
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    define = {'flag_values': values}
+    modes = ['train', 'evaluate', 'predict']
+    flags.DEFINE_string(
+        'config',
+        None,
+        'experiment, FILE.py or FILE.py:ARG; --config.section.key=VALUE changes a value of it',
+        **define,
+    )
+    flags.DEFINE_string('workdir', None, 'folder of the run; runs/NAME if not given', **define)
+    flags.DEFINE_enum('mode', 'train', modes, ', '.join(modes[:-1]) + ' or predict', **define)
+    flags.DEFINE_string('input', None, 'predict: the clip to continue', **define)
+    flags.DEFINE_string('output', None, 'predict: where the continuation goes', **define)
+    flags.DEFINE_integer(
+        'horizon',
+        None,
+        'predict: number of frames; as in training if not given',
+        lower_bound=1,
+        **define,
+    )
+    flags.DEFINE_boolean('debug', False, 'show tracebacks', **define)
+    flags.DEFINE_boolean('help', False, 'show this', short_name='h', **define)
+    return values
+
+
+def list_experiments() -> str:
+    """A line for each experiment: its file and what its docstring begins with."""
+    lines = []
+    for path in sorted((ROOT / 'experiments').glob('*.py')):
+        if path.stem not in ('__init__', 'base'):
+            summary = (ast.get_docstring(ast.parse(path.read_text('utf-8'))) or '').partition('\n')[
+                0
+            ]
+            lines.append(f'  experiments/{path.name:<16} {summary}')
+    return '\n'.join(lines)
+
+
+def describe_flags(values: flags.FlagValues) -> str:
+    """A line for each flag."""
+    names = [name for name in values if len(name) > 1]
+    return '\n'.join(f'  --{name:<9} {values[name].help}' for name in names)
+
+
+def load_config(flag: str) -> ConfigDict:
+    """Calls `get_config` of the file that --config names, FILE.py or FILE.py:ARG.
+
+    Raises:
+      InputError: there is no such file, it does not run, or it refuses ARG.
+    """
+    name, colon, argument = flag.partition(':')
+    path = next((p for p in (pathlib.Path(name), ROOT / name) if p.is_file()), None)
+    if path is None or path.suffix != '.py':
+        raise InputError(
+            f"--config='{flag}': there is no such file. There are:\n{list_experiments()}"
+        )
+    spec = importlib.util.spec_from_file_location('config', path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config(argument) if colon else module.get_config()
+    except Exception as error:
+        reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
+        raise InputError(f"--config='{flag}' cannot be loaded: {reason}") from error
+    if not isinstance(config, ConfigDict):
+        raise InputError(
+            f"--config='{flag}': get_config() must return an ml_collections.ConfigDict"
+        )
+    return config
+
+
+def set_nones(config: ConfigDict, arguments: list[str]) -> tuple[ConfigDict, list[str]]:
+    """Takes out `--config.section.key=None`, which the parsers of numbers would refuse."""
+    rest = []
+    for argument in arguments:
+        match = re.fullmatch(r'--?config\.([\w.]+)=None', argument)
+        if match:
+            check_overrides(config, [argument])
+            config.update_from_flattened_dict({match[1]: None})
+        else:
+            rest.append(argument)
+    return config, rest
+
+
+def check_overrides(config: ConfigDict, arguments: list[str]) -> None:
+    """Raises InputError where `--config.section.key` names a key that the config has not."""
+    known = flatten(config)
+    for argument in arguments:
+        match = re.match(r'--?(?:no)?config\.([^=]*)', argument)
+        if match and match[1] not in known:
+            raise InputError(describe_unknown_key(match[1], known))
+
+
+def _check_no_more(rest: list[str], values: flags.FlagValues) -> None:
+    if len(rest) > 1:
+        names = ', '.join(f'--{name}' for name in values if len(name) > 1)
+        raise InputError(
+            f"'{rest[1]}' is not understood; the flags are {names} and, after --config=FILE, "
+            '--config.section.key=VALUE'
+        )
+
+
+def _explain(message: str) -> str:
+    """Says what is allowed for a key, where absl only says that it cannot read a value."""
+    match = re.match(r'flag --config\.([\w.]+)=(.*?): ', message, re.DOTALL)
+    rule = all_rules().get(match[1]) if match else None
+    return f"{match[1]}='{match[2]}': allowed is {rule.allowed}" if rule else message

@@ -1,0 +1,16 @@
+"""Training: from a config and a folder to a trained forecaster, resumable at every checkpoint.
+
+    losses       equation 3: L2 and L1 between predicted and true frames
+    schedules    learning rate, weight of L1, scheduled sampling, as functions of the step
+    state        what training changes: step, parameters, their moving average, optimiser
+    step         one update, a pure function of state and batch
+    devices      the only file that knows how many devices there are
+    checkpoints  the states on disk, and `load_run`, which opens a trained run for use
+    workdir      the folder of a run and the config stored in it
+    evaluator    parameters against the splits of a data set
+    reporting    metrics.jsonl, TensorBoard events, the progress line
+    loop         `train` and `evaluate`: everything put together
+
+Everything random is a function of (seed, step), so that a checkpoint needs to hold no more than the
+state. Axes: B batch, T time, H W space, C channels.
+"""

@@ -1,0 +1,241 @@
+"""Training and evaluation from start to end.
+
+The order of a step is: evaluate if due, save if due, take the next batch, begin the update, write
+the metrics of the steps before. So what is saved is what was evaluated, a checkpoint of step s is
+followed by batch s wherever the run goes on, and the devices wait for the host only where it
+writes, evaluates or saves.
+"""
+
+import contextlib
+import functools
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from e3d.configuration import check_config, find_differences
+from e3d.data.batches import frame_shape, training_batches
+from e3d.errors import InputError, RunError
+from e3d.model import build_model
+from e3d.training import devices
+from e3d.training.checkpoints import Checkpoints, load_run
+from e3d.training.evaluator import Evaluator, present
+from e3d.training.losses import Objective
+from e3d.training.reporting import Reporter, StepMetrics, scalars, tell
+from e3d.training.schedules import Sampling
+from e3d.training.state import TrainState, build_optimizer, create_state
+from e3d.training.step import train_step
+from e3d.training.workdir import (
+    check_same_experiment,
+    other_config_message,
+    prepare_workdir,
+    write_config,
+)
+
+
+def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Trains, or goes on where an earlier call stopped, then evaluates on the whole test split.
+
+    A run that is finished is evaluated only.
+
+    Args:
+      config: of an experiment.
+      workdir: gets config.json, metrics.jsonl, tensorboard/, checkpoints/, samples/ and, at the
+        end, evaluation.json and evaluation.png.
+
+    Returns:
+      The report on the test split, see `e3d.evaluation.evaluate.evaluate`.
+
+    Raises:
+      InputError: the config, the data or the workdir cannot be used.
+      RunError: the training diverged, or a file could not be written.
+    """
+    parts = prepare(config, workdir)
+    steps = config.train.steps
+    with Checkpoints(
+        parts.workdir, config.checkpoint.keep, config.checkpoint.keep_best
+    ) as checkpoints:
+        state, step = create_or_restore(parts, checkpoints)
+        if step >= steps:
+            tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
+            report = parts.evaluator.evaluate(state.forecast_params, step, 'test')
+        else:
+            if step:
+                tell(f'Going on with the run in {parts.workdir}, from step {step}.')
+            write_config(parts.workdir, config)
+            with Reporter(parts.workdir, step, steps) as reporter:
+                state = run_updates(parts, state, step, checkpoints, reporter)
+                report = parts.evaluator.evaluate(state.forecast_params, steps, 'test')
+                reporter.write(steps, 'test', scalars(report))
+    present(report, parts.workdir)
+    return report
+
+
+def evaluate(config: ConfigDict | None, workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Evaluates the newest checkpoint of a run on the whole test split.
+
+    Args:
+      config: of the evaluation: the data and the lengths may be others than in training, the model
+        may not. None takes the config of the run.
+      workdir: of the run; gets evaluation.json, evaluation.png and samples/.
+
+    Returns:
+      The report, see `e3d.evaluation.evaluate.evaluate`.
+
+    Raises:
+      InputError: there is no trained run, or the config does not fit it.
+    """
+    run = load_run(workdir)
+    config = run.config if config is None else config
+    check_config(config)
+    differences = [line for line in find_differences(run.config, config) if line[:6] == 'model.']
+    if differences:
+        raise InputError(other_config_message(workdir, differences))
+    workdir = prepare_workdir(workdir)
+    mesh = devices.local_mesh()
+    evaluator = Evaluator(config, run.model, workdir, mesh, ('test',))
+    evaluator.check_channels(run.frame_shape[2])
+    report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
+    present(report, workdir)
+    return report
+
+
+class Parts(NamedTuple):
+    """What a training is put together from; nothing in it changes.
+
+    Attributes:
+      config: of the experiment.
+      workdir: of the run.
+      mesh: the devices.
+      frame_shape: (H, W, C).
+      create: makes the first state.
+      step_function: the update, for all devices.
+      evaluator: measures parameters.
+    """
+
+    config: ConfigDict
+    workdir: pathlib.Path
+    mesh: Mesh
+    frame_shape: tuple[int, int, int]
+    create: Callable[[], TrainState]
+    step_function: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    evaluator: Evaluator
+
+
+def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
+    """Checks everything that can be wrong, and builds what the training needs.
+
+    Raises:
+      InputError: the config, the data or the workdir cannot be used.
+    """
+    check_config(config)
+    mesh = devices.local_mesh()
+    devices.check_batch_size(config.train.batch_size, mesh)
+    workdir = prepare_workdir(workdir)
+    check_same_experiment(workdir, config)
+    model = build_model(**config.model)
+    evaluator = Evaluator(config, model, workdir, mesh, ('validation', 'test'))
+    shape = frame_shape(evaluator.sources['train'])
+    evaluator.check_channels(shape[2])
+    optimizer, learning_rate = build_optimizer(config.optimizer, config.train.steps)
+    ema_decay = config.optimizer.ema_decay
+    step_function = functools.partial(
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        objective=Objective(**config.loss),
+        sampling=Sampling(**config.sampling),
+        output_frames=config.dataset.output_frames,
+        seed=config.seed,
+        ema_decay=ema_decay,
+        axis_name=devices.AXIS,
+    )
+    create = functools.partial(
+        create_state, model, optimizer, shape, config.seed, keep_ema=ema_decay is not None
+    )
+    parallel = devices.parallel_step(step_function, mesh)
+    return Parts(config, workdir, mesh, shape, create, parallel, evaluator)
+
+
+def create_or_restore(parts: Parts, checkpoints: Checkpoints) -> tuple[TrainState, int]:
+    """The state of the newest checkpoint, or a new one; placed on all devices, and its step."""
+    step = checkpoints.newest()
+    if step is None:
+        return devices.place_state(parts.create(), parts.mesh), 0
+    template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
+    return checkpoints.restore(template, step), step
+
+
+def run_updates(
+    parts: Parts,
+    state: TrainState,
+    first_step: int,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+) -> TrainState:
+    """The updates from `first_step` to the last, as the head of this file orders them."""
+    config, evaluator = parts.config, parts.evaluator
+    frames = config.train.batch_size * (config.dataset.input_frames + config.dataset.output_frames)
+    metrics = StepMetrics(reporter, config.train.steps, frames)
+    batches = training_batches(
+        evaluator.sources['train'],
+        config.train.batch_size,
+        config.seed,
+        start_step=first_step,
+        workers=config.dataset.workers,
+    )
+    reporter.announce('compiling the update, once')
+    with _explained(checkpoints), contextlib.closing(batches):
+        for step in range(first_step, config.train.steps + 1):
+            report, last = None, step == config.train.steps
+            if step > first_step and (last or step % config.train.evaluate_every == 0):
+                metrics.write()
+                report = evaluator.evaluate(
+                    state.forecast_params, step, 'validation', config.evaluation.max_sequences
+                )
+                reporter.write(step, 'validation', scalars(report))
+                metrics.restart_clock()
+            if step > first_step and (report or step % config.checkpoint.every == 0):
+                metrics.write()
+                checkpoints.save(state, config, parts.frame_shape, report)
+                metrics.restart_clock()
+            if last:
+                break
+            started = time.perf_counter()
+            batch = devices.place_batch(next(batches), parts.mesh)
+            waited = time.perf_counter() - started
+            state, numbers = parts.step_function(state, batch)
+            metrics.add(step + 1, numbers, waited)
+            if step == first_step:
+                metrics.restart_clock()  # the compilation
+            if step % config.train.log_every == 0:
+                metrics.write(but=1)
+    checkpoints.wait()
+    return state
+
+
+@contextlib.contextmanager
+def _explained(checkpoints: Checkpoints):
+    """Says of what can stop an update what is safe and what to try."""
+    try:
+        yield
+    except FloatingPointError as error:
+        step = checkpoints.newest()
+        good = 'There is no checkpoint yet' if step is None else f'The last good one is step {step}'
+        raise RunError(
+            f'{error} {good} (in {checkpoints.folder}). Try a lower optimizer.learning_rate, '
+            'optimizer.clip_norm=1.0, optimizer.warmup_steps or model.dtype=float32, with another '
+            '--workdir.'
+        ) from None
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        raise RunError(
+            'The update does not fit into the memory of the device. Try a smaller '
+            'train.batch_size, model.memory=recompute or model.dtype=bfloat16.'
+        ) from error

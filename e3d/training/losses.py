@@ -1,0 +1,59 @@
+"""What training minimises (paper, equation 3)."""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from e3d.training.schedules import warm_up
+
+
+class Objective(NamedTuple):
+    """Weights of the loss, as the section `loss` of a config has them.
+
+    Attributes:
+      l2_weight: of the mean squared error.
+      l1_weight: of the mean absolute error.
+      l1_warmup_steps: over so many steps the weight of L1 grows linearly from 0. Frames that are
+        mostly black have a black median, and L1 alone is content with it.
+      frames: 'all' predicted frames count, x_1 .. x_{T-1}, or only the 'future' ones after the
+        input.
+    """
+
+    l2_weight: float = 1.0
+    l1_weight: float = 1.0
+    l1_warmup_steps: int = 0
+    frames: str = 'all'
+
+
+def forecast_loss(
+    objective: Objective,
+    predictions: jax.Array,
+    frames: jax.Array,
+    input_frames: int,
+    step: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Weighted sum of squared and absolute errors.
+
+    Both are means over elements where the paper has sums, which is the same up to a constant and
+    does not depend on the resolution.
+
+    Args:
+      objective: the weights, and which frames count.
+      predictions: of frames 1 .. T-1, `[B, T-1, H, W, C]`.
+      frames: the true ones, `[B, T, H, W, C]` in [0, 1].
+      input_frames: how many of them are seen before the forecast begins.
+      step: number of updates so far.
+
+    Returns:
+      The loss, and {'l2', 'l1'}: its two parts before they are weighted.
+    """
+    first = input_frames if objective.frames == 'future' else 1
+    truth = frames[:, first:]
+    predictions = predictions[:, first - 1 :]
+    chex.assert_equal_shape([predictions, truth])
+    errors = predictions - truth
+    l2, l1 = jnp.mean(jnp.square(errors)), jnp.mean(jnp.abs(errors))
+    l1_weight = objective.l1_weight * warm_up(step, objective.l1_warmup_steps)
+    return objective.l2_weight * l2 + l1_weight * l1, {'l2': l2, 'l1': l1}

@@ -1,0 +1,162 @@
+"""What a run tells: metrics.jsonl, TensorBoard events, and the progress line."""
+
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import tensorboardX
+from tqdm import tqdm
+
+from e3d.evaluation.files import written_whole
+
+METRICS_FILE = 'metrics.jsonl'
+EVENTS_FOLDER = 'tensorboard'
+
+
+class Reporter:
+    """Writes the numbers of a run and shows where it stands; a context manager.
+
+    `metrics.jsonl` holds one object a line: 'step', 'split', then numbers.
+    """
+
+    def __init__(self, workdir: pathlib.Path, first_step: int, steps: int):
+        """Opens the files; what they hold of later steps than `first_step` was not kept, and goes.
+
+        Args:
+          workdir: of the run.
+          first_step: from which the run goes on.
+          steps: at which it ends.
+        """
+        path = workdir / METRICS_FILE
+        drop_lines_after(path, first_step)
+        self._lines = path.open('a', encoding='utf-8')
+        self._events = tensorboardX.SummaryWriter(
+            str(workdir / EVENTS_FOLDER), purge_step=first_step or None
+        )
+        self._bar = tqdm(
+            total=steps,
+            initial=first_step,
+            desc='training',
+            bar_format='{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}',
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> 'Reporter':
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._bar.close()
+        self._events.close()
+        self._lines.close()
+
+    def write(self, step: int, split: str, numbers: Mapping[str, float]) -> None:
+        """Writes numbers of a step to both files at once, so that they can be followed."""
+        self._lines.write(json.dumps({'step': step, 'split': split, **numbers}) + '\n')
+        self._lines.flush()
+        for name, value in numbers.items():
+            self._events.add_scalar(f'{split}/{name}', value, step)
+
+    def show(self, step: int, loss: float, frames_per_second: float, seconds_left: float) -> None:
+        """Moves the progress line on."""
+        left = tqdm.format_interval(seconds_left)
+        self._bar.set_postfix_str(
+            f'loss {loss:.4g}, {frames_per_second:.0f} frames/s, {left} left', refresh=False
+        )
+        self._bar.update(step - self._bar.n)
+
+    def announce(self, text: str) -> None:
+        """Says on the progress line what goes on before there are numbers."""
+        self._bar.set_postfix_str(text)
+
+
+def tell(text: str) -> None:
+    """Prints a line for the user, apart from the results."""
+    print(text, file=sys.stderr)
+
+
+class StepMetrics:
+    """The metrics of steps that are still under way, fetched late so that the devices never wait.
+
+    Every step is looked at before its numbers are written and before its state is saved.
+    """
+
+    def __init__(self, reporter: Reporter, steps: int, frames_per_step: int):
+        """For a run of so many steps, each of which goes through so many frames."""
+        self._reporter = reporter
+        self._steps = steps
+        self._frames_per_step = frames_per_step
+        self._entries = []
+        self._started = time.perf_counter()
+
+    def restart_clock(self) -> None:
+        """Leaves out of the speed what was no training: compiling, evaluating, saving."""
+        self._started = time.perf_counter()
+
+    def add(self, step: int, metrics: Mapping[str, jax.Array], waited: float) -> None:
+        """Takes the metrics of a step that was begun, and the seconds it waited for data."""
+        self._entries.append((step, metrics, waited))
+
+    def write(self, but: int = 0) -> None:
+        """Writes the means over all steps since the last time, but for the newest `but`.
+
+        Raises:
+          FloatingPointError: the loss or the gradient of a step was not finite.
+        """
+        count = len(self._entries) - but
+        if count < 1:
+            return
+        done, self._entries = self._entries[:count], self._entries[count:]
+        fetched = jax.device_get([metrics for _, metrics, _ in done])
+        for (step, _, _), metrics in zip(done, fetched, strict=True):
+            check_finite(step, metrics)
+        seconds = (time.perf_counter() - self._started) / count
+        numbers = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+        numbers['seconds_per_step'] = seconds
+        numbers['data_wait_seconds'] = sum(waited for _, _, waited in done) / count
+        numbers['frames_per_second'] = self._frames_per_step / seconds
+        step = done[-1][0]
+        self._reporter.write(step, 'train', numbers)
+        self._reporter.show(
+            step, numbers['loss'], numbers['frames_per_second'], seconds * (self._steps - step)
+        )
+        self.restart_clock()
+
+
+def check_finite(step: int, metrics: Mapping[str, np.ndarray]) -> None:
+    """Raises FloatingPointError where the loss or the gradient of a step is not finite."""
+    loss, norm = float(metrics['loss']), float(metrics['gradient_norm'])
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise FloatingPointError(
+            f'The training diverged in step {step}: loss {loss}, norm of the gradient {norm}. '
+            'The step was not applied and nothing of it was saved.'
+        )
+
+
+def drop_lines_after(path: pathlib.Path, step: int) -> None:
+    """Removes the lines of later steps, and one that was cut off, from a file of metrics."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text(encoding='utf-8').splitlines() if _is_until(line, step)]
+    with written_whole(path) as temporary:
+        temporary.write_text(''.join(f'{line}\n' for line in kept), encoding='utf-8')
+
+
+def _is_until(line: str, step: int) -> bool:
+    try:
+        return json.loads(line)['step'] <= step
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def scalars(report: Mapping[str, Any]) -> dict[str, float]:
+    """The single numbers of an evaluation's report, without step, protocol and lists."""
+    numbers = {key: value for key, value in report.items() if isinstance(value, int | float)}
+    numbers.pop('step')
+    return numbers

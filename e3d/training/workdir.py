@@ -1,0 +1,68 @@
+"""The folder of a run: whether it can be used, and the config that is stored in it."""
+
+import json
+import pathlib
+import tempfile
+
+from ml_collections import ConfigDict
+
+from e3d.configuration import find_differences, restore_config
+from e3d.errors import InputError
+from e3d.evaluation.files import written_whole
+
+CONFIG_FILE = 'config.json'
+
+
+def prepare_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
+    """Makes a workdir, if need be, and returns its path.
+
+    Raises:
+      InputError: it cannot be made or written to.
+    """
+    path = pathlib.Path(workdir).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"--workdir='{workdir}' cannot be written to: {error.strerror}. Give a folder that you "
+            'may write to.'
+        ) from error
+    return path
+
+
+def check_same_experiment(workdir: pathlib.Path, config: ConfigDict) -> None:
+    """Raises InputError, with the differences, where a workdir holds a run of another config."""
+    path = workdir / CONFIG_FILE
+    if path.exists() and (differences := find_differences(read_config(path), config)):
+        raise InputError(other_config_message(workdir, differences))
+
+
+def read_config(path: pathlib.Path) -> ConfigDict:
+    """Reads a config.json.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    try:
+        return restore_config(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f'{path} cannot be read as a config: {error}. Move it away, or give another --workdir.'
+        ) from error
+
+
+def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
+    """Writes config.json."""
+    with written_whole(workdir / CONFIG_FILE) as temporary:
+        temporary.write_text(json.dumps(config.to_dict(), indent=2) + '\n', encoding='utf-8')
+
+
+def other_config_message(workdir: str | pathlib.Path, differences: list[str]) -> str:
+    """What to say where a workdir holds a run of another config."""
+    lines = '\n'.join(f'  {line}' for line in differences)
+    return (
+        f'{workdir} holds a run of another config:\n{lines}\n'
+        'Give another --workdir, or the values that are stored.'
+    )

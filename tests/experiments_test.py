@@ -1,0 +1,100 @@
+import functools
+import importlib
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import experiments
+from e3d.configuration import check_config
+from e3d.model import build_model
+from e3d.training.losses import Objective
+from e3d.training.schedules import Sampling
+from e3d.training.state import build_optimizer, create_state
+from e3d.training.step import train_step
+from experiments import base
+
+FOLDER = pathlib.Path(experiments.__file__).parent
+NAMES = sorted(path.stem for path in FOLDER.glob('*.py') if path.stem not in ('__init__', 'base'))
+FORMS = [(name, arg) for name in NAMES for arg in (None, 'small')]
+
+
+def load(name, arg):
+    return importlib.import_module(f'experiments.{name}').get_config(arg)
+
+
+@pytest.mark.parametrize(('name', 'arg'), FORMS)
+def test_config_is_valid_and_has_its_own_name(name, arg):
+    config = load(name, arg)
+    check_config(config)
+    assert config.name == (f'{name}_{arg}' if arg else name)
+
+
+@pytest.mark.parametrize(('name', 'arg'), FORMS)
+def test_update_fits_together_at_full_size(name, arg):
+    config = load(name, arg)
+    model = build_model(**config.model)
+    optimizer, rate = build_optimizer(config.optimizer, config.train.steps)
+    dataset = config.dataset
+    create = functools.partial(create_state, model, optimizer, (*dataset.canvas, 1), config.seed)
+    step = functools.partial(
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        learning_rate=rate,
+        objective=Objective(**config.loss),
+        sampling=Sampling(**config.sampling),
+        output_frames=dataset.output_frames,
+        seed=config.seed,
+    )
+    length = dataset.input_frames + dataset.output_frames
+    frames = jax.ShapeDtypeStruct((config.train.batch_size, length, *dataset.canvas, 1), np.float32)
+    state = jax.eval_shape(create)
+    new, metrics = jax.eval_shape(step, state, {'frames': frames})
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), new) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
+    assert all(value.shape == () for value in metrics.values())
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_docstring_gives_the_command(name):
+    text = importlib.import_module(f'experiments.{name}').__doc__
+    assert f'python launch.py --config=experiments/{name}.py' in text
+
+
+def test_the_base_is_the_setting_of_the_paper():
+    config = base.get_base_config()
+    assert (config.model.layers, config.model.features) == (4, 64)
+    assert config.model.kernel_size == (2, 5, 5)
+    assert (config.optimizer.learning_rate, config.sampling.decrease) == (1e-3, 2e-5)
+    assert config.loss.l1_weight == config.loss.l2_weight == 1.0
+
+
+@pytest.mark.parametrize(
+    ('arg', 'expected'),
+    [
+        (None, {'small': False, 'layers': 4, 'rate': 0.1}),
+        ('', {'small': False, 'layers': 4, 'rate': 0.1}),
+        ('small', {'small': True, 'layers': 4, 'rate': 0.1}),
+        ('small=false,layers=2,rate=3', {'small': False, 'layers': 2, 'rate': 3.0}),
+    ],
+)
+def test_parse_arg(arg, expected):
+    parsed = base.parse_arg(arg, small=False, layers=4, rate=0.1)
+    assert parsed.to_dict() == expected
+    assert isinstance(parsed.rate, float)
+
+
+@pytest.mark.parametrize(
+    ('arg', 'message'),
+    [
+        ('smal', r"there is no 'smal'; allowed are small, layers"),
+        ('layers=two', r"'two' for 'layers' is not of type int"),
+        ('small=perhaps', r"'perhaps' for 'small' is not of type bool"),
+    ],
+)
+def test_parse_arg_refuses(arg, message):
+    with pytest.raises(ValueError, match=message):
+        base.parse_arg(arg, small=False, layers=4)

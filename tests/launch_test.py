@@ -1,0 +1,172 @@
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import launch
+
+ROOT = pathlib.Path(launch.__file__).parent
+QUICKSTART = '--config=experiments/quickstart.py:small'
+TINY = [
+    '--config.model.layers=1',
+    '--config.model.features=2',
+    '--config.model.kernel_size=(2, 3, 3)',
+    '--config.dataset.canvas=(8, 8)',
+    '--config.dataset.digit_size=6',
+    '--config.dataset.input_frames=2',
+    '--config.dataset.output_frames=2',
+    '--config.dataset.validation_size=3',
+    '--config.dataset.test_size=5',
+    '--config.train.batch_size=4',
+]
+
+
+def start(folder, *arguments):
+    """Runs launch.py as a user does, from a folder of theirs."""
+    command = [sys.executable, str(ROOT / 'launch.py'), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
+    first = start(tmp_path, QUICKSTART, *TINY, '--config.train.steps=2')
+    assert first.returncode == 0, first.stderr
+    workdir = tmp_path / 'runs' / 'quickstart_small'
+    assert 'repeat the last frame' in first.stdout and 'checkpoints/' in first.stdout
+    assert 'WARNING' not in first.stderr
+
+    # From here in this process, which has imported everything already.
+    monkeypatch.chdir(tmp_path)
+
+    def launch_here(*arguments):
+        assert launch.main(['launch.py', *arguments]) == 0
+        return capsys.readouterr()
+
+    assert 'from step 2' in launch_here(QUICKSTART, *TINY, '--config.train.steps=4').err
+    report = json.loads((workdir / 'evaluation.json').read_text())
+    assert report['step'] == 4 and report['num_sequences'] == 5
+    again = launch_here(QUICKSTART, *TINY, '--config.train.steps=4')
+    assert 'is finished, at step 4' in again.err and 'repeat the last frame' in again.out
+
+    (workdir / 'evaluation.json').unlink()
+    launch_here('--mode=evaluate', '--workdir=runs/quickstart_small')
+    assert json.loads((workdir / 'evaluation.json').read_text()) == report
+
+    np.save('clip.npy', np.random.default_rng(0).random((3, 8, 8, 1), np.float32))
+    arguments = [f'--workdir={workdir}', '--input=clip.npy', '--output=next.npy', '--horizon=3']
+    assert 'next.npy' in launch_here('--mode=predict', *arguments).out
+    assert np.load('next.npy').shape == (3, 8, 8, 1)
+
+
+def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
+    failed = start(tmp_path, QUICKSTART, '--config.train.steps=0')
+    assert failed.returncode == 2 and failed.stdout == ''
+    assert 'train.steps=0: allowed is a whole number of at least 1' in failed.stderr
+    assert 'Traceback' not in failed.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], r'--mode=train needs --config=FILE. There are:\n.*quickstart.py'),
+        (['--config=nothing.py'], r"--config='nothing.py': there is no such file"),
+        (['--config=launch.py'], r'launch.py\' cannot be loaded: .*get_config'),
+        (['--config=experiments/quickstart.py:big'], r"there is no 'big'; allowed are small"),
+        ([QUICKSTART, '--config.train.stepz=3'], r'train.stepz: .*did you mean train.steps'),
+        ([QUICKSTART, '--config.train.stepz=None'], r'train.stepz: .*did you mean train.steps'),
+        ([QUICKSTART, '--config.train={}'], r'train: there is no such key'),
+        ([QUICKSTART, '--config.train.steps=two'], r"train.steps='two': allowed is a whole number"),
+        ([QUICKSTART, '--config.train.steps=1.5'], r"train.steps='1.5': allowed is a whole number"),
+        ([QUICKSTART, '--config.model.recall=perhaps'], r"model.recall='perhaps': allowed is True"),
+        ([QUICKSTART, '--config.train.steps=None'], r'train.steps=None: allowed is'),
+        ([QUICKSTART, '--config.dataset.input_frames=0'], r'dataset.input_frames=0: allowed is'),
+        ([QUICKSTART, '--config.model.patch_size=5'], r'model.patch_size=5 does not divide'),
+        ([QUICKSTART, '--config.train.batch_size=3'], r'train.batch_size=3 cannot be split over'),
+        ([QUICKSTART, '--wrkdir=x'], r"'--wrkdir=x' is not understood; the flags are .*--workdir"),
+        ([QUICKSTART, 'x'], r"'x' is not understood"),
+        (['--config.train.steps=3'], r"'--config.train.steps=3' is not understood"),
+        (['--mode=sleep'], r'--mode=sleep: .*train\|evaluate\|predict'),
+        (['--mode=evaluate'], r'needs --config=FILE or --workdir'),
+        (['--mode=evaluate', '--workdir=nowhere'], r"no trained run in 'nowhere'"),
+        (['--mode=predict', '--workdir=nowhere'], r'needs --input=FILE and --output=FILE'),
+        (['--mode=predict', '--workdir=x', '--input=a', '--output=b', '--horizon=0'], r'horizon=0'),
+        ([QUICKSTART, '--workdir=/dev/null/x'], r"--workdir='/dev/null/x' cannot be written to"),
+    ],
+)
+def test_bad_input(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert launch.main(['launch.py', *arguments]) == 2
+    output = capsys.readouterr()
+    assert re.search(message, output.err, re.DOTALL), output.err
+    assert output.out == '' and 'Traceback' not in output.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_the_traceback(capsys):
+    assert launch.main(['launch.py', '--config=nothing.py', '--debug']) == 2
+    assert 'Traceback' in capsys.readouterr().err
+
+
+def test_failure_during_the_work_is_1(monkeypatch, capsys):
+    def fail(config, workdir):
+        raise launch.RunError('the disk is full')
+
+    monkeypatch.setattr(launch.loop, 'train', fail)
+    assert launch.main(['launch.py', QUICKSTART]) == 1
+    assert capsys.readouterr().err == 'launch.py: the disk is full\n'
+
+
+def test_an_error_that_nobody_foresaw_is_1(monkeypatch, capsys):
+    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: 1 / 0)
+    assert launch.main(['launch.py', QUICKSTART]) == 1
+    assert 'ZeroDivisionError' in capsys.readouterr().err
+
+
+def test_help_names_flags_and_experiments(capsys):
+    assert launch.main(['launch.py', '--help']) == 0
+    text = capsys.readouterr().out
+    for word in ('--config', '--workdir', '--mode', '--input', '--output', '--horizon', '--debug'):
+        assert word in text
+    assert 'experiments/quickstart.py' in text and 'experiments/moving_mnist.py' in text
+
+
+def test_overrides_reach_the_work(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: seen.update(config=config))
+    arguments = [
+        '--config', 'experiments/moving_mnist.py', '--config.model.kernel_size=(2, 3, 3)',
+        '--config.train.steps', '7', '--noconfig.model.recall', '--config.optimizer.clip_norm=2',
+        '--config.evaluation.max_sequences=None',
+    ]  # fmt: skip
+    assert launch.main(['launch.py', *arguments]) == 0
+    config = seen['config']
+    assert config.model.kernel_size == (2, 3, 3) and config.train.steps == 7
+    assert config.model.recall is False and config.optimizer.clip_norm == 2.0
+    assert config.evaluation.max_sequences is None
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(tmp_path):
+    arguments = [QUICKSTART, *TINY, '--config.train.steps=300', '--config.checkpoint.every=10',
+                 '--config.train.evaluate_every=1000']  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / 'launch.py'), *arguments], cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    folder = tmp_path / 'runs' / 'quickstart_small' / 'checkpoints'
+    limit = time.monotonic() + 120
+    while not any(path.name.isdigit() for path in folder.glob('*')) and time.monotonic() < limit:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = start(tmp_path, *arguments)
+    assert finished.returncode == 0, finished.stderr
+    assert 'Going on with the run' in finished.stderr
+    lines = (folder.parent / 'metrics.jsonl').read_text().splitlines()
+    steps = [json.loads(line)['step'] for line in lines if '"train"' in line]
+    assert steps == sorted(set(steps)) and steps[-1] == 300

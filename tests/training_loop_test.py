@@ -1,0 +1,241 @@
+import itertools
+import json
+import pathlib
+import shutil
+
+import chex
+import jax
+import numpy as np
+import pytest
+from training_helpers import TinyForecaster, tiny_config
+
+from e3d.errors import InputError, RunError
+from e3d.training import checkpoints as checkpoints_module
+from e3d.training import devices, loop
+from e3d.training.checkpoints import Checkpoints
+from e3d.training.loop import evaluate, prepare, train
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Trains the tiny model in place of the one that the config names."""
+    for module in (loop, checkpoints_module):
+        monkeypatch.setattr(module, 'build_model', lambda **model: TinyForecaster())
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A finished run, to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (loop, checkpoints_module):
+            patch.setattr(module, 'build_model', lambda **model: TinyForecaster())
+        folder = tmp_path_factory.mktemp('trained')
+        train(tiny_config(folder), folder / 'run')
+    return folder / 'run'
+
+
+@pytest.fixture
+def finished(trained, tmp_path):
+    """The workdir of a finished run of `tiny_config`."""
+    return pathlib.Path(shutil.copytree(trained, tmp_path / 'run'))
+
+
+def read_lines(workdir, split):
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    return [line for line in lines if line['split'] == split]
+
+
+def read_state(config, workdir):
+    parts = prepare(config, workdir)
+    template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
+    with Checkpoints(workdir, write=False) as checkpoints:
+        return jax.device_get(checkpoints.restore(template, checkpoints.newest()))
+
+
+def test_a_run_leaves_what_it_promises(tmp_path, capsys):
+    config, workdir = tiny_config(tmp_path), tmp_path / 'run'
+    report = train(config, workdir)
+    assert {path.name for path in workdir.iterdir()} == {
+        'config.json', 'metrics.jsonl', 'tensorboard', 'checkpoints', 'samples',
+        'evaluation.json', 'evaluation.png',
+    }  # fmt: skip
+    assert report['num_sequences'] == 5 and report['step'] == 4
+    assert report == json.loads((workdir / 'evaluation.json').read_text())
+    assert 'test 2 -> 2' in report['protocol']
+    lines = read_lines(workdir, 'train')
+    assert [line['step'] for line in lines] == [1, 2, 3, 4]
+    for key in ('loss', 'l1', 'l2', 'gradient_norm', 'learning_rate', 'truth_probability',
+                'frames_per_second', 'data_wait_seconds'):  # fmt: skip
+        assert all(np.isfinite(line[key]) for line in lines)
+    assert [line['step'] for line in read_lines(workdir, 'validation')] == [2, 4]
+    assert [line['mse'] for line in read_lines(workdir, 'test')] == [report['mse']]
+    samples = {path.name[:13] for path in (workdir / 'samples').iterdir()}
+    assert samples == {'step_00000002', 'step_00000004'}
+    output = capsys.readouterr()
+    assert 'repeat the last frame' in output.out and 'mean training image' in output.out
+    assert f'{workdir}/samples/' in output.out and f'{workdir}/checkpoints/' in output.out
+    assert 'frames/s' in output.err and 'left' in output.err
+
+
+def test_four_steps_are_two_and_two_more(tmp_path):
+    config = tiny_config(tmp_path)
+    whole = train(config, tmp_path / 'whole')
+    with config.unlocked():
+        config.train.steps = 2
+    train(config, tmp_path / 'halves')
+    config.train.steps = 4
+    halves = train(config, tmp_path / 'halves')
+    states = [read_state(config, tmp_path / name) for name in ('whole', 'halves')]
+    assert int(states[0].step) == 4 and states[0].ema_params is not None
+    chex.assert_trees_all_equal(*states)
+    assert whole == halves
+    losses = [[line['loss'] for line in read_lines(tmp_path / name, 'train')]
+              for name in ('whole', 'halves')]  # fmt: skip
+    assert losses[0] == losses[1] and len(losses[0]) == 4
+
+
+def test_a_finished_run_is_only_evaluated(tmp_path, finished, capsys, monkeypatch):
+    config, workdir = tiny_config(tmp_path), finished
+    report = json.loads((workdir / 'evaluation.json').read_text())
+    metrics = (workdir / 'metrics.jsonl').read_text()
+    (workdir / 'evaluation.json').unlink()
+    monkeypatch.setattr(loop, 'run_updates', None)
+    capsys.readouterr()
+    assert train(config, workdir) == report
+    assert 'is finished, at step 4' in capsys.readouterr().err
+    assert (workdir / 'evaluation.json').exists()
+    assert (workdir / 'metrics.jsonl').read_text() == metrics
+
+
+def test_evaluate_needs_no_config_and_takes_another_test(tmp_path, finished):
+    config, workdir = tiny_config(tmp_path), finished
+    report = json.loads((workdir / 'evaluation.json').read_text())
+    assert evaluate(None, workdir) == report
+    config.dataset.output_frames = 3
+    longer = evaluate(config, workdir)
+    assert len(longer['mse_per_frame']) == 3 and longer['step'] == 4
+    config.model.features = 5
+    with pytest.raises(InputError, match=r'model\.features: stored 2, given 5'):
+        evaluate(config, workdir)
+
+
+def test_reports_do_not_depend_on_batches(tmp_path, finished):
+    config, workdir = tiny_config(tmp_path), finished
+    report = json.loads((workdir / 'evaluation.json').read_text())
+    config.evaluation.batch_size = 5
+    again = evaluate(config, workdir)
+    np.testing.assert_allclose(again['mse'], report['mse'], rtol=1e-6)
+
+
+def test_order_of_a_step(tmp_path, monkeypatch):
+    events = []
+
+    def spy(owner, name, note):
+        original = getattr(owner, name)
+
+        def wrapper(*args, **kwargs):
+            events.append(note(args))
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, wrapper)
+
+    spy(loop.Evaluator, 'evaluate', lambda args: f'evaluate {args[2]} {args[3]}')
+    spy(Checkpoints, 'save', lambda args: f'save {int(args[1].step)}')
+    spy(devices, 'place_batch', lambda args: 'batch')
+    monkeypatch.setattr(loop.Evaluator, '_draw_samples', lambda *args: None)
+    monkeypatch.setattr(loop.devices, 'parallel_forecast', lambda f, mesh, size: forecast_nothing)
+    train(tiny_config(tmp_path, **{'checkpoint.every': 3}), tmp_path / 'run')
+    assert events == [
+        'batch', 'batch', 'evaluate 2 validation', 'save 2', 'batch', 'save 3', 'batch',
+        'evaluate 4 validation', 'save 4', 'evaluate 4 test',
+    ]  # fmt: skip
+
+
+def forecast_nothing(params, frames):
+    return np.zeros((len(frames), 2, *frames.shape[2:]), np.float32)
+
+
+def test_metrics_are_fetched_only_at_logging(tmp_path, monkeypatch):
+    fetched = []
+    original = jax.device_get
+
+    def count(tree):
+        fetched.append(tree)
+        return original(tree)
+
+    monkeypatch.setattr(loop.Evaluator, '_draw_samples', lambda *args: None)
+    monkeypatch.setattr(loop.devices, 'parallel_forecast', lambda f, mesh, size: forecast_nothing)
+    monkeypatch.setattr(jax, 'device_get', count)
+    overrides = {'train.log_every': 3, 'train.steps': 8, 'train.evaluate_every': 100,
+                 'checkpoint.every': 100}  # fmt: skip
+    train(tiny_config(tmp_path, **overrides), tmp_path / 'run')
+    # Once for steps 1 to 3, once for 4 to 6, and for the rest at the end.
+    assert [len(part) for part in fetched if isinstance(part, list)] == [3, 3, 2]
+    assert [line['step'] for line in read_lines(tmp_path / 'run', 'train')] == [3, 6, 8]
+
+
+@pytest.mark.parametrize('log_every', [1, 100])
+def test_diverging_stops_and_saves_nothing_bad(tmp_path, monkeypatch, log_every):
+    original = loop.training_batches
+
+    def poisoned(*args, **kwargs):
+        batches = original(*args, **kwargs)
+        for index in itertools.count():
+            batch = next(batches)
+            yield {'frames': batch['frames'] * (np.nan if index == 2 else 1.0)}
+
+    monkeypatch.setattr(loop, 'training_batches', poisoned)
+    config = tiny_config(tmp_path, **{'train.log_every': log_every, 'checkpoint.every': 2})
+    with pytest.raises(RunError) as caught:
+        train(config, tmp_path / 'run')
+    message = str(caught.value)
+    assert 'step 3' in message and 'last good one is step 2' in message
+    assert 'optimizer.learning_rate' in message
+    state = read_state(config, tmp_path / 'run')
+    assert int(state.step) == 2
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_workdir_of_another_experiment(tmp_path, finished):
+    config = tiny_config(tmp_path, **{'optimizer.learning_rate': 0.5})
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob('*')}
+    with pytest.raises(InputError, match=r'optimizer\.learning_rate: stored 0\.001, given 0\.5'):
+        train(config, finished)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob('*')} == before
+
+
+def test_config_that_is_not_one(tmp_path):
+    workdir = tmp_path / 'run'
+    workdir.mkdir()
+    (workdir / 'config.json').write_text('{"a": ')
+    with pytest.raises(InputError, match=r'config\.json cannot be read as a config'):
+        train(tiny_config(tmp_path), workdir)
+
+
+@pytest.mark.parametrize('inside', [False, True])
+def test_workdir_that_cannot_be_written(tmp_path, inside):
+    (tmp_path / 'file').write_text('mine')
+    workdir = tmp_path / 'file' / 'run' if inside else tmp_path / 'file'
+    with pytest.raises(InputError, match=r"--workdir='.*' cannot be written to"):
+        train(tiny_config(tmp_path), workdir)
+    assert (tmp_path / 'file').read_text() == 'mine'
+
+
+def test_batch_that_the_devices_do_not_divide(tmp_path):
+    with pytest.raises(InputError, match=r'train\.batch_size=6'):
+        train(tiny_config(tmp_path, **{'train.batch_size': 6}), tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_data_of_other_channels(tmp_path):
+    np.save(tmp_path / 'colour.npy', np.zeros((4, 4, 8, 8, 3), np.uint8))
+    overrides = {'dataset.test_path': str(tmp_path / 'colour.npy')}
+    with pytest.raises(InputError, match='test split have 3 channels; the model is for 1'):
+        train(tiny_config(tmp_path, **overrides), tmp_path / 'run')
+
+
+def test_missing_data_leaves_no_config_behind(tmp_path):
+    overrides = {'dataset.digits': 'mnist_idx', 'dataset.path': str(tmp_path / 'nothing')}
+    with pytest.raises(InputError, match='nothing'):
+        train(tiny_config(tmp_path, **overrides), tmp_path / 'run')
+    assert not (tmp_path / 'run' / 'config.json').exists()

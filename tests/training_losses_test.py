@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from training_helpers import INPUT, random_frames
+
+from e3d.training.losses import Objective, forecast_loss
+
+
+@pytest.mark.parametrize(('counted', 'first'), [('all', 1), ('future', INPUT)])
+def test_equals_numpy(counted, first):
+    frames, predictions = random_frames(2), random_frames(2, seed=1)[:, 1:]
+    objective = Objective(l2_weight=2.0, l1_weight=3.0, frames=counted)
+    loss, parts = forecast_loss(objective, predictions, frames, INPUT, 0)
+    errors = predictions[:, first - 1 :] - frames[:, first:]
+    np.testing.assert_allclose(parts['l2'], np.mean(errors**2), rtol=1e-6)
+    np.testing.assert_allclose(parts['l1'], np.mean(np.abs(errors)), rtol=1e-6)
+    np.testing.assert_allclose(
+        loss, 2 * np.mean(errors**2) + 3 * np.mean(np.abs(errors)), rtol=1e-6
+    )
+
+
+def test_right_predictions_have_no_loss():
+    frames = random_frames(2)
+    assert forecast_loss(Objective(), frames[:, 1:], frames, INPUT, 0)[0] == 0.0
+
+
+def test_future_ignores_predictions_of_the_input():
+    frames, predictions = random_frames(2), random_frames(2, seed=1)[:, 1:]
+    changed = predictions.copy()
+    changed[:, : INPUT - 1] += 1.0
+    future = Objective(frames='future')
+    before = forecast_loss(future, predictions, frames, INPUT, 0)[0]
+    assert forecast_loss(future, changed, frames, INPUT, 0)[0] == before
+    assert forecast_loss(Objective(), changed, frames, INPUT, 0)[0] > before
+
+
+@pytest.mark.parametrize(('step', 'share'), [(0, 0.0), (25, 0.25), (100, 1.0), (1000, 1.0)])
+def test_weight_of_l1_grows(step, share):
+    frames, predictions = random_frames(2), random_frames(2, seed=1)[:, 1:]
+    objective = Objective(l2_weight=0.0, l1_weight=2.0, l1_warmup_steps=100)
+    loss, parts = forecast_loss(objective, predictions, frames, INPUT, step)
+    np.testing.assert_allclose(loss, 2.0 * share * parts['l1'], rtol=1e-6)
+
+
+def test_refuses_predictions_of_another_length():
+    frames = random_frames(2)
+    with pytest.raises(AssertionError):
+        forecast_loss(Objective(), frames, frames, INPUT, 0)

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from e3d.training.schedules import (
+    Sampling,
+    draw_truth_mask,
+    learning_rate_schedule,
+    truth_probability,
+    warm_up,
+)
+
+
+@pytest.mark.parametrize(
+    ('step', 'probability'), [(0, 1.0), (25_000, 0.5), (50_000, 0), (80_000, 0)]
+)
+def test_truth_probability_falls_as_in_the_paper(step, probability):
+    np.testing.assert_allclose(truth_probability(Sampling(), step), probability, atol=1e-6)
+
+
+def test_mask_is_a_function_of_seed_and_step():
+    half = Sampling(0.5, 0.0)
+    first, again = (draw_truth_mask(half, 1, 7, 8, 16) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != draw_truth_mask(half, 1, 8, 8, 16)).any()
+    assert (first != draw_truth_mask(half, 2, 7, 8, 16)).any()
+    # Every sequence and every frame has a draw of its own.
+    assert (first != first[:1]).any() and (first != first[:, :1]).any()
+
+
+@pytest.mark.parametrize('probability', [0.0, 0.3, 1.0])
+def test_mask_has_the_probability(probability):
+    mask = draw_truth_mask(Sampling(probability, 0.0), 0, 0, 100, 100)
+    assert abs(float(np.mean(mask)) - probability) < 0.02 * (0 < probability < 1) + 1e-9
+
+
+def test_warm_up():
+    assert [float(warm_up(step, 4)) for step in (0, 1, 4, 9)] == [0.0, 0.25, 1.0, 1.0]
+    assert float(warm_up(0, 0)) == 1.0
+
+
+def test_learning_rate_rises_then_stays():
+    rate = learning_rate_schedule('constant', 1.0, 4, 100)
+    np.testing.assert_allclose([rate(s) for s in (0, 1, 3, 4, 99)], [0.25, 0.5, 1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize('warmup', [0, 2, 10])
+def test_cosine_falls_to_zero_at_the_end(warmup):
+    rate = learning_rate_schedule('cosine', 1.0, warmup, 110)
+    assert float(rate(warmup)) == pytest.approx(1.0)
+    assert float(rate((110 + warmup) // 2)) == pytest.approx(0.5)
+    assert float(rate(110)) == pytest.approx(0.0, abs=1e-6)
+    assert float(rate(0)) > 0.0

@@ -1,0 +1,53 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from training_helpers import SHAPE, TinyForecaster, random_frames
+
+from e3d.training.state import build_optimizer, create_state
+from experiments.base import get_base_config
+
+
+def options(**changes):
+    return get_base_config().optimizer.to_dict() | changes
+
+
+def test_parameters_are_those_of_the_model_and_a_function_of_the_seed():
+    model, optimizer = TinyForecaster(), optax.sgd(0.1)
+    first, again, other = (create_state(model, optimizer, SHAPE, seed) for seed in (0, 0, 1))
+    expected = model.init(jax.random.key(0), random_frames(2), 3)['params']
+    assert jax.tree.map(jnp.shape, first.params) == jax.tree.map(jnp.shape, expected)
+    assert int(first.step) == 0 and first.ema_params is None
+    kernels = [state.params['first']['kernel'] for state in (first, again, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).any()
+
+
+def test_moving_average_begins_at_the_parameters():
+    state = create_state(TinyForecaster(), optax.sgd(0.1), SHAPE, 0, keep_ema=True)
+    np.testing.assert_array_equal(
+        state.ema_params['first']['kernel'], state.params['first']['kernel']
+    )
+    assert state.forecast_params is state.ema_params
+    assert state.replace(ema_params=None).forecast_params is state.params
+
+
+@pytest.mark.parametrize('clip_norm', [None, 0.5])
+def test_optimizer_is_adam(clip_norm):
+    gradients = {'w': jnp.array([3.0, -4.0])}
+    optimizer, rate = build_optimizer(options(clip_norm=clip_norm, eps=1.0), 10)
+    updates, _ = optimizer.update(gradients, optimizer.init(gradients))
+    norm = 5.0 if clip_norm is None else clip_norm
+    clipped = np.array([3.0, -4.0]) * norm / 5.0
+    # The first update of Adam is g / (|g| + eps) after its correction of the bias.
+    np.testing.assert_allclose(updates['w'], -1e-3 * clipped / (np.abs(clipped) + 1.0), rtol=1e-5)
+    assert float(rate(0)) == pytest.approx(1e-3)
+
+
+def test_optimizer_follows_the_schedule():
+    optimizer, rate = build_optimizer(options(schedule='cosine', warmup_steps=2), 6)
+    params, state = {'w': jnp.ones(1)}, optimizer.init({'w': jnp.ones(1)})
+    for step in range(6):
+        updates, state = optimizer.update({'w': jnp.ones(1)}, state, params)
+        np.testing.assert_allclose(updates['w'], -rate(step), rtol=1e-4)

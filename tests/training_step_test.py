@@ -1,0 +1,141 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from training_helpers import INPUT, LENGTH, SHAPE, TinyForecaster, random_frames
+
+from e3d.training import devices
+from e3d.training.losses import Objective, forecast_loss
+from e3d.training.schedules import Sampling, draw_truth_mask
+from e3d.training.state import build_optimizer, create_state
+from e3d.training.step import train_step
+from experiments.base import get_base_config
+
+MODEL = TinyForecaster()
+HALF = Sampling(0.5, 0.0)
+
+
+def make_step(**changes):
+    optimizer, rate = build_optimizer(
+        get_base_config().optimizer.to_dict() | {'clip_norm': 0.1}, 10
+    )
+    settings = {
+        'model': MODEL,
+        'optimizer': optimizer,
+        'learning_rate': rate,
+        'objective': Objective(),
+        'sampling': HALF,
+        'output_frames': LENGTH - INPUT,
+        'seed': 3,
+        'ema_decay': 0.5,
+    }
+    settings |= changes
+    state = create_state(MODEL, settings['optimizer'], SHAPE, 0, keep_ema=True)
+    return functools.partial(train_step, **settings), state
+
+
+def run_on(num_devices, steps=2):
+    mesh = devices.local_mesh(num_devices)
+    step, state = make_step(axis_name=devices.AXIS)
+    step, state = devices.parallel_step(step, mesh), devices.place_state(state, mesh)
+    history = []
+    for index in range(steps):
+        batch = devices.place_batch({'frames': random_frames(8, seed=index)}, mesh)
+        state, metrics = step(state, batch)
+        history.append(jax.device_get(metrics))
+    return state, history
+
+
+def test_update_is_the_gradient_of_the_loss_under_the_mask():
+    rate = 0.1
+    step, state = make_step(optimizer=optax.sgd(rate), learning_rate=lambda step: rate)
+    frames = random_frames(4)
+    mask = draw_truth_mask(HALF, 3, 0, 4, LENGTH - INPUT - 1)
+    assert mask.any() and not mask.all()
+
+    def loss_of(params):
+        predictions = MODEL.apply({'params': params}, frames[:, :-1], LENGTH - INPUT, mask)
+        return forecast_loss(Objective(), predictions, frames, INPUT, 0)[0]
+
+    loss, gradients = jax.value_and_grad(loss_of)(state.params)
+    new, metrics = step(state, {'frames': frames})
+    np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-6)
+    np.testing.assert_allclose(metrics['gradient_norm'], optax.tree.norm(gradients), rtol=1e-5)
+    expected = jax.tree.map(lambda p, g: p - rate * g, state.params, gradients)
+    chex.assert_trees_all_close(new.params, expected, rtol=1e-5, atol=1e-7)
+    assert int(new.step) == 1
+    assert float(metrics['truth_probability']) == 0.5
+    assert float(metrics['learning_rate']) == pytest.approx(rate)
+
+
+def test_one_device_and_four_give_the_same_numbers():
+    (state_1, history_1), (state_4, history_4) = run_on(1), run_on(4)
+    chex.assert_trees_all_close(history_1, history_4, rtol=1e-5)
+    chex.assert_trees_all_close(
+        jax.device_get(state_1), jax.device_get(state_4), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_all_devices_hold_the_same_state():
+    state, _ = run_on(4)
+    for leaf in jax.tree.leaves(state):
+        copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert len(copies) == 4
+        for copy in copies[1:]:
+            np.testing.assert_array_equal(copy, copies[0])
+
+
+@pytest.mark.parametrize('num_devices', [1, 4])
+def test_compiles_once(num_devices):
+    mesh = devices.local_mesh(num_devices)
+    step, state = make_step(axis_name=devices.AXIS)
+    traces = []
+
+    def counted(state, batch):
+        traces.append(batch)
+        return step(state, batch)
+
+    compiled = devices.parallel_step(counted, mesh)
+    state = devices.place_state(state, mesh)
+    for index in range(3):
+        batch = devices.place_batch({'frames': random_frames(8, seed=index)}, mesh)
+        state, _ = compiled(state, batch)
+    # A state or a batch that lies elsewhere than the compiled code expects is traced again.
+    assert len(traces) == 1
+
+
+def test_a_bad_update_is_not_applied_and_shows():
+    step, state = make_step()
+    frames = random_frames(4)
+    frames[0, 0, 0, 0] = np.nan
+    new, metrics = step(state, {'frames': frames})
+    assert not np.isfinite(metrics['loss'])
+    assert int(new.step) == 1
+    chex.assert_trees_all_equal(new.replace(step=state.step), state)
+
+
+def test_moving_average_begins_low_and_ends_at_its_decay():
+    step, state = make_step(ema_decay=0.5)
+    for index, decay in [(0, 0.1), (100, 0.5)]:
+        before = state.replace(step=jnp.asarray(index, jnp.int32))
+        new, _ = step(before, {'frames': random_frames(4)})
+        expected = jax.tree.map(
+            lambda old, now, decay=decay: decay * old + (1 - decay) * now,
+            before.ema_params,
+            new.params,
+        )
+        chex.assert_trees_all_close(new.ema_params, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_sampling_decides_what_the_model_sees():
+    frames = random_frames(4)
+    losses = []
+    for probability in (0.0, 1.0):
+        step, state = make_step(sampling=Sampling(probability, 0.0))
+        _, metrics = step(state, {'frames': frames})
+        losses.append(float(metrics['loss']))
+    assert losses[0] != losses[1]
