@@ -1,6 +1,6 @@
 """Times one training step of the forecaster, and what it needs of memory.
 
-    python -m benchmarks.train_step --features=64 --layers=4 --size=64 --patch=4 --batch=4 --frames=20
+python -m benchmarks.train_step --features=64 --layers=4 --size=64 --patch=4 --batch=4 --frames=20
 """
 
 import argparse
@@ -18,9 +18,10 @@ from e3d.model import E3DLSTM
 from e3d.model.reference import reference_forecast
 
 
-def parse_arguments() -> argparse.Namespace:
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """The options that say which network is trained on what."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--features', type=int, default=32, help='channels of every state')
     parser.add_argument('--layers', type=int, default=2)
@@ -33,9 +34,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
     parser.add_argument('--memory', default='save', choices=('save', 'recompute'))
     parser.add_argument('--implementation', default='core', choices=('core', 'reference'))
+    return parser
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = make_parser(__doc__)
     parser.add_argument('--repeats', type=int, default=5, help='timed steps, after one warm-up')
     parser.add_argument('--compile_only', action='store_true', help='memory and compile time only')
-    parser.add_argument('--profile', metavar='DIR', help='write a trace of one step for TensorBoard')
+    parser.add_argument(
+        '--profile', metavar='DIR', help='write a trace of one step for TensorBoard'
+    )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     return parser.parse_args()
 

@@ -1,0 +1,51 @@
+"""E3D-LSTM: forecasting video and other sequences of grids, in JAX and Flax.
+
+From frames to numbers, in the order in which they depend on each other:
+
+    errors          InputError and RunError, the two ways to refuse
+    model           RECALL, cell, stack, forecaster: arrays `[B, T, H, W, C]` in, arrays out
+    data            sources of sequences and batches of them, `{'frames': [B, T, H, W, C]}`
+    evaluation      metrics, reports and pictures of forecasts
+    configuration   the check of a config before any work
+    training        the update, devices, checkpoints, the loop: `train(config, workdir)`
+    prediction      a trained run continues one's own clip: `forecast(run, frames, horizon)`
+    command_line    what `launch.py` understands
+
+Each imports only from those above it. The names below can be imported from `e3d` itself; what they
+need is imported when they are first used.
+"""
+
+import importlib
+
+_HOMES = {
+    'e3d.errors': ('InputError', 'RunError'),
+    'e3d.model': (
+        'E3DLSTM',
+        'E3DLSTMCarry',
+        'E3DLSTMCell',
+        'E3DLSTMStack',
+        'E3DLSTMStackCarry',
+        'build_model',
+    ),
+    'e3d.data.sources': ('open_source',),
+    'e3d.data.batches': ('evaluation_batches', 'training_batches'),
+    'e3d.evaluation.metrics': ('frame_metrics',),
+    'e3d.configuration': ('check_config',),
+    'e3d.training.checkpoints': ('Run', 'load_run'),
+    'e3d.training.loop': ('evaluate', 'train'),
+    'e3d.training.step': ('train_step',),
+    'e3d.prediction.forecast': ('forecast', 'predict_file'),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str):
+    if name not in _HOME_OF:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

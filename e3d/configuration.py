@@ -82,6 +82,16 @@ TEXT = Rule('a text', lambda value: isinstance(value, str))
 NAME = Rule('a text that is not empty', lambda value: isinstance(value, str) and bool(value))
 SWITCH = Rule('True or False', lambda value: isinstance(value, bool))
 FRACTIONS = Rule('three numbers of at least 0 whose sum is 1, as "(0.8, 0.1, 0.1)"', _sums_to_one)
+FIT = one_of('crop', 'stretch')
+FRAME_RATE = optional(number(0, above=True))
+PERSONS = Rule(
+    'different whole numbers of at least 1 and at most 25, as "(15, 16)"',
+    lambda value: (
+        isinstance(value, tuple | list)
+        and all(_is_whole(item) and 1 <= item <= 25 for item in value)
+        and len(set(value)) == len(value)
+    ),
+)
 
 RULES = {
     'name': NAME,
@@ -144,6 +154,34 @@ DATASET_RULES = {
         'dataset.train_size': whole(1),
         'dataset.validation_size': whole(1),
         'dataset.test_size': whole(1),
+    },
+    'kth': {
+        'dataset.frame_size': sizes(2),
+        'dataset.split': one_of('prediction', 'recognition', 'ranges'),
+        'dataset.validation_persons': PERSONS,
+        'dataset.windows': one_of('e3d', 'mcnet'),
+    },
+    'taxibj': {
+        'dataset.test_days': whole(1),
+        'dataset.validation_days': whole(0),
+        'dataset.slots_per_day': optional(whole(1)),
+    },
+    'something_something': {
+        'dataset.frame_size': sizes(2),
+        'dataset.fit': FIT,
+        'dataset.frame_rate': FRAME_RATE,
+        'dataset.fraction': number(0, 1, above=True),
+        'dataset.num_classes': one_of(41, 174),
+        'dataset.validation_fraction': number(0, 0.9),
+    },
+    'video_folder': {
+        'dataset.frame_size': sizes(2),
+        'dataset.channels': whole(1),
+        'dataset.fit': FIT,
+        'dataset.frame_rate': FRAME_RATE,
+        'dataset.train_stride': whole(1),
+        'dataset.test_stride': whole(1),
+        'dataset.split_fractions': FRACTIONS,
     },
 }
 
@@ -208,18 +246,23 @@ def _joint_problems(values: Mapping[str, Any]) -> Iterable[str]:
         if not values['dataset.path']:
             yield "dataset.digits='array' needs dataset.path: the .npy or .npz file"
     elif values['dataset.name'] == 'moving_mnist':
-        yield from _canvas_problems(values)
+        yield from _patch_problems(values, 'dataset.canvas')
+        yield from _digit_problems(values)
+    elif 'dataset.frame_size' in values:
+        yield from _patch_problems(values, 'dataset.frame_size')
 
 
-def _canvas_problems(values: Mapping[str, Any]) -> Iterable[str]:
-    canvas, patch, digit = (
-        values[key] for key in ('dataset.canvas', 'model.patch_size', 'dataset.digit_size')
-    )
-    if any(side % patch for side in canvas) and not values['model.pad_frames']:
+def _patch_problems(values: Mapping[str, Any], key: str) -> Iterable[str]:
+    size, patch = values[key], values['model.patch_size']
+    if any(side % patch for side in size) and not values['model.pad_frames']:
         yield (
-            f'model.patch_size={patch} does not divide dataset.canvas={tuple(canvas)}: allowed is '
-            'a divisor of both sides, or any with model.pad_frames=True'
+            f'model.patch_size={patch} does not divide {key}={tuple(size)}: allowed is a divisor '
+            'of both sides, or any with model.pad_frames=True'
         )
+
+
+def _digit_problems(values: Mapping[str, Any]) -> Iterable[str]:
+    canvas, digit = values['dataset.canvas'], values['dataset.digit_size']
     if digit > min(canvas):
         yield (
             f'dataset.digit_size={digit}: allowed is at most the smaller side of '

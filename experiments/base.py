@@ -114,6 +114,68 @@ def moving_mnist() -> ConfigDict:
     )
 
 
+def kth() -> ConfigDict:
+    """The keys of the data set `kth`; the setting of the papers on prediction."""
+    return ConfigDict(
+        {
+            'name': 'kth',  # path: the folder of the clips; '': they are fetched
+            'frame_size': (128, 128),  # height, width
+            # Persons 1-16 and 17-25; or 'recognition': as in ICPR 2004; or 'ranges': the last
+            # range of each clip is for testing, where only a few clips are at hand.
+            'split': 'prediction',
+            'validation_persons': (),  # of those to train on; none: validation is on the test
+            'windows': 'e3d',  # or 'mcnet': the rule by which sequences are taken from a clip
+        }
+    )
+
+
+def flows() -> ConfigDict:
+    """The keys of the data set `taxibj`: flows over a grid, in the files of ST-ResNet."""
+    return ConfigDict(
+        {
+            'name': 'taxibj',  # path: an .h5 file, a folder of them, or dataset.npz
+            'input_frames': 4,
+            'output_frames': 4,
+            'test_days': 28,  # the last ones
+            'validation_days': 0,  # those before; none: validation is on the test
+            'slots_per_day': placeholder(int),  # None: as the files tell
+        }
+    )
+
+
+def something_something() -> ConfigDict:
+    """The keys of the data set `something_something`; the setting of the paper."""
+    return ConfigDict(
+        {
+            'name': 'something_something',  # path: the folder of the .webm files and the lists
+            'frame_size': (224, 224),  # height, width
+            'fit': 'crop',  # the middle of the frames; or 'stretch': all of them
+            'frame_rate': 24.0,  # frames a second, by repetition; None: as the videos have it
+            'fraction': 0.25,  # of a clip, from its front, that is observed
+            'num_classes': 41,  # of the paper; or 174: all
+            'validation_fraction': 0.05,  # of those to train on; 0: validation is on the test
+        }
+    )
+
+
+def video_folder() -> ConfigDict:
+    """The keys of the data set `video_folder`: anyone's clips."""
+    return ConfigDict(
+        {
+            # path: a folder, at any depth, of videos, .gif, .npy, .npz and folders of pictures.
+            'name': 'video_folder',
+            'frame_size': (64, 64),  # height, width
+            'channels': 1,  # 1: grey, 3: RGB
+            'fit': 'stretch',  # the whole frame; or 'crop': its middle
+            'frame_rate': placeholder(float),  # frames a second; None: as the clips have it
+            'train_stride': 1,  # frames from the start of one sequence to that of the next
+            'test_stride': 10,
+            # Of the files, for training, validation and test, if there are no folders for these.
+            'split_fractions': (0.8, 0.1, 0.1),
+        }
+    )
+
+
 def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
     """Reads what follows the colon in `--config=experiments/NAME.py:ARG`.
 

@@ -1,3 +1,4 @@
+import importlib
 import json
 
 import pytest
@@ -157,3 +158,34 @@ def test_a_key_that_only_one_has_is_a_difference(tmp_path):
     assert find_differences(tiny_config(tmp_path), config) == [
         'dataset.speed: stored 1.0, given nothing'
     ]
+
+
+DATASET_VALUES = {
+    'kth': {'split': 'all', 'validation_persons': (0,), 'windows': 'mine', 'frame_size': (8,)},
+    'taxibj': {'test_days': 0, 'validation_days': -1, 'slots_per_day': 0},
+    'video_folder': {'channels': 0, 'fit': 'pad', 'frame_rate': 0.0, 'train_stride': 0},
+    'something_something': {'fraction': 1.5, 'num_classes': 42, 'validation_fraction': 1.0},
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'key', 'value'),
+    [(name, *item) for name, values in DATASET_VALUES.items() for item in values.items()],
+)
+def test_bad_values_of_the_data_sets_are_named(name, key, value):
+    config = importlib.import_module(f'experiments.{name}').get_config('small')
+    check_config(config)
+    with config.ignore_type():
+        config.dataset[key] = value
+    with pytest.raises(InputError) as caught:
+        check_config(config)
+    assert f'dataset.{key}={value!r}: allowed is ' in str(caught.value)
+
+
+def test_patches_must_divide_frames_of_any_data_set():
+    config = importlib.import_module('experiments.video_folder').get_config()
+    config.dataset.frame_size = (64, 66)
+    with pytest.raises(
+        InputError, match=r'patch_size=4 does not divide dataset\.frame_size=\(64, 66'
+    ):
+        check_config(config)

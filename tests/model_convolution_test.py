@@ -48,7 +48,9 @@ def test_same_padding_is_that_of_xla():
     inputs = np.random.default_rng(0).normal(size=(1, 2, 6, 6, 2)).astype(np.float32)
     kernel = np.random.default_rng(1).normal(size=(2, 5, 4, 2, 2)).astype(np.float32)
     np.testing.assert_allclose(
-        convolve(inputs, kernel, same_padding((2, 5, 4))), plain(inputs, kernel, 'SAME'), rtol=1e-4,
+        convolve(inputs, kernel, same_padding((2, 5, 4))),
+        plain(inputs, kernel, 'SAME'),
+        rtol=1e-4,
         atol=1e-5,
     )
 

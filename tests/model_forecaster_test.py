@@ -36,8 +36,9 @@ def initialize(model, frames):
     keys = jax.random.split(jax.random.key(2), len(jax.tree.leaves(params)))
     keys = jax.tree.unflatten(jax.tree.structure(params), keys)
     return jax.tree.map(
-        lambda value, key: value.astype(frames.dtype)
-        + 0.1 * jax.random.normal(key, value.shape, frames.dtype),
+        lambda value, key: (
+            value.astype(frames.dtype) + 0.1 * jax.random.normal(key, value.shape, frames.dtype)
+        ),
         params,
         keys,
     )
@@ -58,7 +59,10 @@ def assert_equals_reference(model, frames, output_frames, truth_mask):
     params = initialize(model, frames)
     ours = loss_and_gradients(
         lambda params, *rest: model.apply({'params': params}, *rest),
-        params, frames, output_frames, truth_mask,
+        params,
+        frames,
+        output_frames,
+        truth_mask,
     )
     plain = loss_and_gradients(
         functools.partial(reference_forecast, model), params, frames, output_frames, truth_mask
@@ -100,7 +104,9 @@ def small():
     model = E3DLSTM(**SMALL)
     frames = make_frames()
     params = initialize(model, frames)
-    forecast = jax.jit(lambda *arguments: model.apply({'params': params}, *arguments), static_argnums=1)
+    forecast = jax.jit(
+        lambda *arguments: model.apply({'params': params}, *arguments), static_argnums=1
+    )
     return model, params, frames, forecast
 
 
@@ -212,7 +218,9 @@ def test_training_memory_grows_linearly(memory):
 def test_recompute_needs_less_memory_than_save_and_a_forecast_less_than_both():
     sizes = {
         memory: temporary_bytes(
-            E3DLSTM(layers=1, features=8, patch_size=2, kernel_size=(2, 3, 3), memory=memory), 64, True
+            E3DLSTM(layers=1, features=8, patch_size=2, kernel_size=(2, 3, 3), memory=memory),
+            64,
+            True,
         )
         for memory in ('save', 'recompute')
     }

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from e3d.data.clips import read_clip
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.prediction import forecast as forecast_module
 from e3d.prediction.forecast import forecast, predict_file
-from e3d.prediction.media import read_clip, write_clip
+from e3d.prediction.media import write_clip
 from e3d.training.checkpoints import Run
 
 INPUT_FRAMES, OUTPUT_FRAMES = 3, 2

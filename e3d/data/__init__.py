@@ -1,11 +1,24 @@
-"""Data: from digits and array files to batches of frames.
+"""Data: from files and digits to batches of frames.
 
-    digits         images of digits, by source, disjoint between the splits
-    moving_digits  one bouncing-digits sequence as a function of (seed, split, index)
-    moving_mnist   the fixed sets of such sequences as a TFDS builder, written once
-    arrays         sequences stored by others: mnist_test_seq.npy, the released .npz, any array
-    sources        open_source: the data set a config names, by random access
-    batches        training and evaluation batches, order a function of (seed, step)
+    open_source       the data set a config names, by random access (sources)
+    prepare           makes it ready ahead of training (preparation)
+    training_batches  batches, their order a function of (seed, step) (batches)
+
+Data sets:
+
+    moving_mnist         bouncing digits: digits, moving_digits; stored by others: arrays
+    kth                  human actions; its archives and clips: kth_files
+    taxibj               flows over the grid of a city; its files: flow_files
+    something_something  people and things; its lists: something_something_files
+    video_folder         anyone's clips
+
+What they share:
+
+    records       TFDS builders run without TensorFlow, whole or not there
+    clip_records  clips in pieces, sequences anywhere in them
+    clips         a clip from a file of any form: videos, clip_arrays
+    adaptation    frames of another size or colour made to fit
+    downloads     files from the network, whole and checked
 
 A source is anything with `len(source)` and `source[index] -> {'frames': [T, H, W, C]}`, uint8 in
 0 .. 255 or float32 in [0, 1]. A batch holds `frames`, float32 [B, T, H, W, C] in [0, 1].

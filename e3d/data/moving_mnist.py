@@ -4,22 +4,18 @@ The generator is `e3d.data.moving_digits`. A set is written once, as array_recor
 `<data_dir>/moving_mnist/`, and read by random access.
 """
 
-import contextlib
 import dataclasses
-import io
-import pathlib
-import tempfile
 import zlib
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
-from absl import logging
 
 from e3d.data.digits import SPLITS
 from e3d.data.moving_digits import MovingDigits
-from e3d.errors import InputError, RunError
+from e3d.data.records import open_records, read_split
+from e3d.errors import InputError
 
 # The fixed sets do not depend on a run's seed, so that all runs are measured by the same sequences.
 # Whatever changes the sequences of the same settings must raise `MovingMnist.VERSION`.
@@ -92,9 +88,6 @@ class MovingMnist(tfds.core.GeneratorBasedBuilder):
 def open_split(moving_digits: MovingDigits, sizes: Mapping[str, int], data_dir: str, split: str):
     """Opens a split of a fixed set, which is written first where it is not there yet.
 
-    The set appears in its folder all at once when it is complete, so that neither an interruption
-    nor a second process at the same work leaves a part of it to be read.
-
     Args:
         moving_digits: What the sequences look like.
         sizes: Number of sequences by split.
@@ -112,51 +105,5 @@ def open_split(moving_digits: MovingDigits, sizes: Mapping[str, int], data_dir: 
         raise InputError(
             f"The data set has no '{split}' sequences; set dataset.{split}_size to 1 or more."
         )
-    folder = str(pathlib.Path(data_dir).expanduser())
     config = MovingMnistConfig(moving_digits=moving_digits, sizes=sizes)
-    with _quiet():
-        builder = MovingMnist(data_dir=folder, config=config, file_format='array_record')
-        if not builder.data_path.exists():
-            _prepare(builder)
-    try:
-        records = tfds.builder_from_directory(builder.data_path).as_data_source(split)
-        records[0]
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f'The data in {builder.data_path} are damaged: {error}. Delete that folder; it is '
-            'written anew at the next start.'
-        ) from error
-    return records
-
-
-def _prepare(builder: MovingMnist) -> None:
-    try:
-        builder.data_path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f'The folder {builder.data_path.parent} cannot be made: {error.strerror}. Let '
-            'dataset.data_dir name a folder that you may write to.'
-        ) from error
-    try:
-        with tempfile.TemporaryDirectory() as no_downloads:
-            builder.download_and_prepare(download_dir=no_downloads)
-    except (OSError, RuntimeError) as error:  # array_record reports a full disk by the latter
-        if builder.data_path.exists():
-            return  # another process was first, and the same set is there
-        raise RunError(
-            f'Writing the data to {builder.data_path} failed: {error}. Nothing of it was kept; '
-            'make room or choose another dataset.data_dir, and start again.'
-        ) from error
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Silences TFDS, which speaks of downloads and warns of every config made on the spot."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
+    return read_split(open_records(MovingMnist, config, data_dir), split)

@@ -1,13 +1,17 @@
 """The data set a config names, opened for random access."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from e3d.data import arrays, digits, moving_mnist
+from e3d.data.kth import open_kth
 from e3d.data.moving_digits import MovingDigits
+from e3d.data.something_something import open_something_something
+from e3d.data.taxibj import open_taxibj
+from e3d.data.video_folder import open_video_folder
 from e3d.errors import InputError
 
 # As many sequences as an endless source has; the largest length that grain shuffles is 2**32.
@@ -42,12 +46,13 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
     Args:
         dataset: The section `dataset` of a config.
         split: 'train', 'validation' or 'test'.
-        seed: Of the training sequences where they are endless. Fixed sets do not depend on it, so
+        seed: Of the training sequences where they are drawn. Fixed sets do not depend on it, so
             that runs of any seed are measured by the same sequences.
 
     Returns:
         `len(source)` sequences, `source[index] -> {'frames': [T, H, W, C]}` with T =
-        input_frames + output_frames, uint8 or float32 in [0, 1].
+        input_frames + output_frames, uint8 or float32 in [0, 1] (flows after those of the
+        training may exceed 1).
 
     Raises:
         InputError: unknown names, values no sequence can have, missing or unreadable files.
@@ -97,4 +102,14 @@ def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Sou
     return moving_mnist.open_split(moving_digits, sizes, dataset['data_dir'], split)
 
 
-_OPENERS = {'moving_mnist': _open_moving_mnist}
+def _without_seed(opener: Callable) -> Callable:
+    return lambda dataset, split, seed: opener(dataset, split)
+
+
+_OPENERS = {
+    'kth': open_kth,
+    'moving_mnist': _open_moving_mnist,
+    'something_something': _without_seed(open_something_something),
+    'taxibj': _without_seed(open_taxibj),
+    'video_folder': _without_seed(open_video_folder),
+}

@@ -43,10 +43,10 @@ def build_model(name: str, **fields):
 
 __all__ = [
     'E3DLSTM',
+    'MODELS',
     'E3DLSTMCarry',
     'E3DLSTMCell',
     'E3DLSTMStack',
     'E3DLSTMStackCarry',
-    'MODELS',
     'build_model',
 ]

@@ -3,10 +3,11 @@
 `convolve` is a plain stride-1 3D convolution. It has a gradient rule of its own for two reasons,
 both measured on CPU (`benchmarks/README.md`): the filter gradient that automatic differentiation
 writes runs 50 to 100 times slower inside a loop than it need be, and a depth of 2 with a kernel of 2
-multiplies one tap in four by padding. Here the depth axis is unrolled into 2D convolutions over the
-taps that meet a real slot, the input gradient is a forward-style convolution with the mirrored
-kernel, and the kernel gradient is a matrix product over unfolded patches. Other backends take their
-native convolution; `_forward` and `_gradients` are the one place that chooses.
+multiplies one tap in four by padding. Here only taps that meet a real slot are multiplied. Where a
+convolution widens, as those of the gates do, it and its gradients are matrix products over patches
+of the narrow side; elsewhere they are 2D convolutions, the input gradient one with the mirrored
+kernel. Backends other than CPU take their native convolution; `_forward`, `_input_gradient` and
+`_kernel_gradient` are the one place that chooses.
 
 On top of it stand the three operators `*` that the cell can be built from: the SAME convolution, the
 paper's convolution with a corresponding transposed one (section 4.1), and the separable one.
@@ -48,34 +49,29 @@ def _mirrored_padding(kernel_size, padding: Padding) -> Padding:
     )
 
 
-def _taps(depth: int, kernel_depth: int, padding: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """For each output slot the first input slot, the first tap and the number of taps that meet."""
+def _meetings(depth: int, kernel_depth: int, padding: tuple[int, int]) -> list[list[tuple]]:
+    """For each output slot the pairs (input slot, tap) in which a tap meets a real slot."""
     low, high = padding
-    taps = []
-    for output in range(depth + low + high - kernel_depth + 1):
-        first = max(0, output - low)
-        last = min(depth, output - low + kernel_depth)
-        taps.append((first, first - output + low, last - first))
-    return taps
-
-
-def _merge_depth(inputs: jax.Array) -> jax.Array:
-    """`[B, D, H, W, C]` to `[B, H, W, D*C]`."""
-    return jnp.concatenate([inputs[:, slot] for slot in range(inputs.shape[1])], axis=-1)
+    return [
+        [
+            (output - low + tap, tap)
+            for tap in range(kernel_depth)
+            if 0 <= output - low + tap < depth
+        ]
+        for output in range(depth + low + high - kernel_depth + 1)
+    ]
 
 
 def _convolve_by_taps(inputs: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """One 2D convolution for each output slot, over the input slots that it meets."""
-    kernel_depth, height, width, channels, features = kernel.shape
+    """One 2D convolution for each output slot, over the input slots and taps that meet."""
     planes = []
-    for first, tap, count in _taps(inputs.shape[1], kernel_depth, padding[0]):
-        flat_kernel = jnp.moveaxis(kernel[tap : tap + count], 0, 2).reshape(
-            height, width, count * channels, features
-        )
+    for pairs in _meetings(inputs.shape[1], kernel.shape[0], padding[0]):
+        slots = [inputs[:, slot] for slot, _ in pairs]
+        taps = [kernel[tap] for _, tap in pairs]
         planes.append(
             lax.conv_general_dilated(
-                _merge_depth(inputs[:, first : first + count]),
-                flat_kernel,
+                jnp.concatenate(slots, axis=-1),
+                jnp.concatenate(taps, axis=-2),
                 (1, 1),
                 padding[1:],
                 dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
@@ -84,14 +80,14 @@ def _convolve_by_taps(inputs: jax.Array, kernel: jax.Array, padding: Padding) ->
     return jnp.stack(planes, axis=1)
 
 
-def _unfold(inputs: jax.Array, kernel_size: tuple[int, int], padding) -> jax.Array:
+def _unfold(plane: jax.Array, kernel_size: tuple[int, int], padding) -> jax.Array:
     """Patches of a plane: `[B, H, W, C]` to `[B, H', W', kh*kw*C]`."""
-    inputs = jnp.pad(inputs, ((0, 0), *padding, (0, 0)))
-    height = inputs.shape[1] - kernel_size[0] + 1
-    width = inputs.shape[2] - kernel_size[1] + 1
+    plane = jnp.pad(plane, ((0, 0), *padding, (0, 0)))
+    height = plane.shape[1] - kernel_size[0] + 1
+    width = plane.shape[2] - kernel_size[1] + 1
     return jnp.concatenate(
         [
-            inputs[:, row : row + height, column : column + width]
+            plane[:, row : row + height, column : column + width]
             for row in range(kernel_size[0])
             for column in range(kernel_size[1])
         ],
@@ -99,46 +95,62 @@ def _unfold(inputs: jax.Array, kernel_size: tuple[int, int], padding) -> jax.Arr
     )
 
 
+def _unfold_slots(inputs: jax.Array, kernel_size: tuple[int, int], padding: Padding):
+    return [_unfold(inputs[:, slot], kernel_size, padding[1:]) for slot in range(inputs.shape[1])]
+
+
+def _convolve_by_products(inputs: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """Patches times kernel, one matrix product for each pair of slot and tap."""
+    patches = _unfold_slots(inputs, kernel.shape[1:3], padding)
+    taps = kernel.reshape(kernel.shape[0], -1, kernel.shape[-1])
+    return jnp.stack(
+        [
+            sum(patches[slot] @ taps[tap] for slot, tap in pairs)
+            for pairs in _meetings(inputs.shape[1], kernel.shape[0], padding[0])
+        ],
+        axis=1,
+    )
+
+
+def _input_gradient_by_products(cotangent, kernel, shape, padding: Padding) -> jax.Array:
+    """Cotangent times kernel gives a patch for each position; patches that overlap are added."""
+    taps = kernel.reshape(kernel.shape[0], -1, kernel.shape[-1])
+    patches = [0] * shape[1]
+    for output, pairs in enumerate(_meetings(shape[1], kernel.shape[0], padding[0])):
+        for slot, tap in pairs:
+            patches[slot] += cotangent[:, output] @ taps[tap].T
+    fold = jax.linear_transpose(
+        functools.partial(_unfold, kernel_size=kernel.shape[1:3], padding=padding[1:]),
+        jax.ShapeDtypeStruct((shape[0], *shape[2:]), cotangent.dtype),
+    )
+    return jnp.stack([fold(patch)[0] for patch in patches], axis=1)
+
+
 def _kernel_gradient_by_products(inputs, cotangent, kernel_shape, padding: Padding) -> jax.Array:
-    """Sum over positions of input times cotangent, as products of patches and planes.
+    """Sum over positions of input times cotangent, one product for each pair of slot and tap.
 
     Whichever has fewer channels is unfolded. Unfolding the cotangent is the same sum seen from the
-    other side: the kernel mirrored in height and width.
+    other side: the kernel mirrored.
     """
-    if kernel_shape[-2] <= kernel_shape[-1]:
-        return _patch_products(inputs, cotangent, kernel_shape, padding)
-    _, height, width, channels, features = kernel_shape
-    mirrored = _patch_products(
-        cotangent,
-        inputs,
-        (*kernel_shape[:3], features, channels),
-        _mirrored_padding(kernel_shape[:3], padding),
-    )
-    return _mirrored(mirrored)
-
-
-def _patch_products(inputs, planes, kernel_shape, padding: Padding) -> jax.Array:
-    """Kernel gradient with `inputs` unfolded; one product for all planes that meet an input slot."""
     kernel_depth, height, width, channels, features = kernel_shape
-    dtype = jnp.promote_types(inputs.dtype, jnp.float32)
-    gradients = [jnp.zeros((height * width * channels, features), dtype)] * kernel_depth
-    taps = _taps(inputs.shape[1], kernel_depth, padding[0])
-    for slot in range(inputs.shape[1]):
-        meeting = [
-            (output, tap + slot - first)
-            for output, (first, tap, count) in enumerate(taps)
-            if first <= slot < first + count
-        ]
-        patches = _unfold(inputs[:, slot], (height, width), padding[1:])
-        products = jnp.matmul(
-            patches.reshape(-1, height * width * channels).T,
-            jnp.concatenate([planes[:, output] for output, _ in meeting], axis=-1).reshape(
-                -1, len(meeting) * features
-            ),
-            preferred_element_type=dtype,
+    if channels > features:
+        mirrored = _kernel_gradient_by_products(
+            cotangent,
+            inputs,
+            (kernel_depth, height, width, features, channels),
+            _mirrored_padding(kernel_shape[:3], padding),
         )
-        for (_, tap), product in zip(meeting, jnp.split(products, len(meeting), 1), strict=True):
-            gradients[tap] += product
+        return _mirrored(mirrored)
+    dtype = jnp.promote_types(inputs.dtype, jnp.float32)
+    patches = [
+        patch.reshape(-1, height * width * channels)
+        for patch in _unfold_slots(inputs, (height, width), padding)
+    ]
+    gradients = [jnp.zeros((height * width * channels, features), dtype)] * kernel_depth
+    for output, pairs in enumerate(_meetings(inputs.shape[1], kernel_depth, padding[0])):
+        plane = cotangent[:, output].reshape(-1, features)
+        for slot, tap in pairs:
+            gradients[tap] += jnp.matmul(patches[slot].T, plane, preferred_element_type=dtype)
     return jnp.stack(gradients).reshape(kernel_shape)
 
 
@@ -149,26 +161,45 @@ def _convolve_natively(inputs: jax.Array, kernel: jax.Array, padding: Padding) -
 
 
 def _kernel_gradient_natively(inputs, cotangent, kernel_shape, padding: Padding) -> jax.Array:
-    kernel = jax.ShapeDtypeStruct(kernel_shape, inputs.dtype)
     transposed = jax.linear_transpose(
-        lambda kernel: _convolve_natively(inputs, kernel, padding), kernel
+        functools.partial(_convolve_natively, inputs, padding=padding),
+        jax.ShapeDtypeStruct(kernel_shape, inputs.dtype),
     )
     return transposed(cotangent)[0]
 
 
+def _widens(kernel: jax.Array) -> bool:
+    """Whether patches of the inputs are so much smaller than the outputs that products pay."""
+    return kernel.shape[-1] >= 2 * kernel.shape[-2]
+
+
 def _forward(inputs: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    on_cpu = _convolve_by_products if _widens(kernel) else _convolve_by_taps
     return lax.platform_dependent(
         inputs,
         kernel.astype(inputs.dtype),
-        cpu=functools.partial(_convolve_by_taps, padding=padding),
+        cpu=functools.partial(on_cpu, padding=padding),
         default=functools.partial(_convolve_natively, padding=padding),
     )
 
 
-def _gradients(inputs, kernel, cotangent, padding: Padding) -> tuple[jax.Array, jax.Array]:
-    of_inputs = _forward(
-        cotangent, _mirrored(kernel), _mirrored_padding(kernel.shape[:3], padding)
+def _input_gradient(cotangent, kernel, shape, padding: Padding) -> jax.Array:
+    def by_mirrored(convolve, cotangent, kernel):
+        mirrored_padding = _mirrored_padding(kernel.shape[:3], padding)
+        return convolve(cotangent, _mirrored(kernel), mirrored_padding)
+
+    on_cpu = functools.partial(by_mirrored, _convolve_by_taps)
+    if _widens(kernel):
+        on_cpu = functools.partial(_input_gradient_by_products, shape=shape, padding=padding)
+    return lax.platform_dependent(
+        cotangent,
+        kernel.astype(cotangent.dtype),
+        cpu=on_cpu,
+        default=functools.partial(by_mirrored, _convolve_natively),
     )
+
+
+def _kernel_gradient(inputs, cotangent, kernel, padding: Padding) -> jax.Array:
     of_kernel = lax.platform_dependent(
         inputs,
         cotangent,
@@ -179,7 +210,14 @@ def _gradients(inputs, kernel, cotangent, padding: Padding) -> tuple[jax.Array, 
             _kernel_gradient_natively, kernel_shape=kernel.shape, padding=padding
         ),
     )
-    return of_inputs, of_kernel.astype(kernel.dtype)
+    return of_kernel.astype(kernel.dtype)
+
+
+def _gradients(inputs, kernel, cotangent, padding: Padding) -> tuple[jax.Array, jax.Array]:
+    return (
+        _input_gradient(cotangent, kernel, inputs.shape, padding),
+        _kernel_gradient(inputs, cotangent, kernel, padding),
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -62,7 +62,9 @@ def _for_each_gate(kernel, inputs, padding_of, convolve: Convolve) -> jax.Array:
     features, outputs = kernel.shape[-2:]
     padding = padding_of(kernel.shape[:3])
     gates = [
-        convolve(inputs[..., first : first + features], kernel[..., first : first + features], padding)
+        convolve(
+            inputs[..., first : first + features], kernel[..., first : first + features], padding
+        )
         for first in range(0, outputs, features)
     ]
     return jnp.concatenate(gates, axis=-1)

@@ -123,7 +123,9 @@ def reference_forecast(model, params, frames, output_frames, truth_mask=None):
     steps = input_frames + output_frames - 1
 
     frames = frames.reshape(batch, -1, rows, patch, columns, patch, channels)
-    patches = frames.transpose(0, 1, 2, 4, 3, 5, 6).reshape(batch, -1, rows, columns, patch**2 * channels)
+    patches = frames.transpose(0, 1, 2, 4, 3, 5, 6).reshape(
+        batch, -1, rows, columns, patch**2 * channels
+    )
     layers = [params['stack'][f'cells_{layer}'] for layer in range(model.layers)]
     state_shape = (batch, model.depth, rows, columns, model.features)
     zeros = jnp.zeros(state_shape, frames.dtype)
@@ -132,9 +134,11 @@ def reference_forecast(model, params, frames, output_frames, truth_mask=None):
     def step(carry, t):
         cells, hiddens, memory, histories, window, prediction = carry
         truth = patches[:, jnp.minimum(t, patches.shape[1] - 1)]
-        see_truth = truth_mask[:, jnp.clip(t - input_frames, 0, max(output_frames - 2, 0))] if (
-            output_frames > 1
-        ) else jnp.zeros(batch, bool)
+        see_truth = (
+            truth_mask[:, jnp.clip(t - input_frames, 0, max(output_frames - 2, 0))]
+            if (output_frames > 1)
+            else jnp.zeros(batch, bool)
+        )
         see_truth = (see_truth | (t < input_frames))[:, None, None, None]
         frame = jnp.where(see_truth, truth, prediction)
         window = jnp.concatenate([window[:, 1:], frame[:, None]], axis=1)

@@ -175,6 +175,4 @@ class E3DLSTMStack(nn.RNNCellBase):
             tuple(states[: self.layers]), tuple(states[self.layers : -1]), states[-1]
         )
         history = jnp.zeros((shape[0], slots, *shape[1:]), dtype)
-        return E3DLSTMStackCarry(
-            state, (history,) * self.layers, jnp.zeros(shape[0], jnp.int32)
-        )
+        return E3DLSTMStackCarry(state, (history,) * self.layers, jnp.zeros(shape[0], jnp.int32))

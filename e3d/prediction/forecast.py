@@ -9,10 +9,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from e3d.data.adaptation import adapt_frames
+from e3d.data.clip_arrays import checked_values
+from e3d.data.clips import frame_rate, read_clip
 from e3d.errors import InputError, RunError
-from e3d.prediction.adaptation import adapt_frames
-from e3d.prediction.arrays import checked_values
-from e3d.prediction.media import check_output, frame_rate, read_clip, write_clip
+from e3d.prediction.media import check_output, write_clip
 from e3d.training.checkpoints import Run, load_run
 
 DEFAULT_RATE = 10.0  # frames per second of a written clip whose input states none
@@ -78,7 +79,7 @@ def predict_file(
 
     Args:
       run: as for `forecast`.
-      input: whatever `e3d.prediction.media.read_clip` reads.
+      input: whatever `e3d.data.clips.read_clip` reads.
       output: `.mp4`, `.gif`, `.npy`, or no suffix for a folder of PNG files.
       horizon: as for `forecast`.
 

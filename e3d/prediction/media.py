@@ -1,63 +1,18 @@
-"""Clips from and to files: videos, animated GIFs, NumPy arrays, folders of pictures."""
+"""Forecasts to files: videos, animated GIFs, NumPy arrays, folders of pictures."""
 
-import collections
-import contextlib
 import os
-import re
-from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
 from e3d.evaluation.pictures import as_colours
-from e3d.prediction.arrays import ARRAY_SUFFIXES, MAX_BYTES, read_array
-from e3d.prediction.videos import REMEDY, check_size, video_frames, video_rate, write_video
 
-MAX_FRAMES = 100_000  # that are decoded of a file
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 OUTPUT_SUFFIXES = ('.mp4', '.gif', '.npy', '')
-
-
-def read_clip(path: str | os.PathLike, last: int | None = None) -> np.ndarray:
-    """Reads a clip: a video, an animated GIF, an array or a folder of pictures.
-
-    Args:
-      path: an `.npy` or `.npz` file, a `.gif`, a folder with one picture per frame (in the order
-        of the numbers in their names), or any video that FFmpeg decodes.
-      last: return only so many frames, the last ones.
-
-    Returns:
-      `[T, H, W, C]`, uint8, or float32 in [0, 1]. Videos and GIFs have three channels; pictures
-      have three, or one if the first of them is grey.
-
-    Raises:
-      InputError: if there is no such file, or it is no clip, damaged, truncated or too large.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f'{path} does not exist. {REMEDY}')
-    if path.is_dir():
-        return _stacked(path, _folder_frames(path), last)
-    if path.suffix.lower() in ARRAY_SUFFIXES:
-        return read_array(path, last)
-    if path.suffix.lower() == '.gif':
-        return _stacked(path, _gif_frames(path), last)
-    return _stacked(path, video_frames(path), last)
-
-
-def frame_rate(path: str | os.PathLike) -> float | None:
-    """Frames per second at which a clip is meant to be played; None if it does not say."""
-    path = Path(path)
-    if path.is_dir() or path.suffix.lower() in ARRAY_SUFFIXES:
-        return None
-    if path.suffix.lower() == '.gif':
-        with _opened_picture(path) as image:
-            milliseconds = image.info.get('duration', 0)
-        return 1000.0 / milliseconds if milliseconds else None
-    return video_rate(path)
 
 
 def check_output(path: str | os.PathLike) -> None:
@@ -119,66 +74,25 @@ def write_clip(
                     image.save(temporary / f'frame_{index:05d}.png')
 
 
-def _stacked(path: Path, frames: Iterable[np.ndarray], last: int | None) -> np.ndarray:
-    """Collects frames `[H, W, C]`, within the limits."""
-    kept = collections.deque(maxlen=last)
-    for count, frame in enumerate(frames, start=1):
-        kept.append(frame)
-        if count > MAX_FRAMES or len(kept) * frame.nbytes > MAX_BYTES:
-            raise InputError(
-                f'{path} is too long: at most {MAX_FRAMES:,} frames and {MAX_BYTES / 2**30:g} GiB '
-                'of them are read. Cut the clip, or make its frames smaller.'
-            )
-    if not kept:
-        raise InputError(f'{path} holds no frames. {REMEDY}')
-    return np.stack(kept)
+def write_video(path: str | os.PathLike, frames: np.ndarray, frames_per_second: float) -> None:
+    """Encodes frames as MP4: H.264, or MPEG-4 where PyAV was built without it; yuv420p.
 
-
-@contextlib.contextmanager
-def _opened_picture(path: Path) -> Iterator[Image.Image]:
-    """A picture or GIF; whatever is wrong with it becomes an InputError."""
-    try:
-        with Image.open(path) as image:
-            check_size(path, image.height, image.width)
-            yield image
-    except InputError:
-        raise
-    # Pillow raises SyntaxError for some damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise InputError(f'{path} is not a whole picture: {error}. {REMEDY}') from error
-
-
-def _gif_frames(path: Path) -> Iterator[np.ndarray]:
-    with _opened_picture(path) as image:
-        for frame in ImageSequence.Iterator(image):
-            yield np.asarray(frame.convert('RGB'))
-
-
-def _folder_frames(path: Path) -> Iterator[np.ndarray]:
-    """The pictures of a folder in the order of the numbers in their names."""
-    files = [file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
-    if not files:
-        raise InputError(
-            f'The folder {path} holds no pictures. One file per frame is expected, with one of '
-            f'the suffixes {", ".join(PICTURE_SUFFIXES)}.'
-        )
-    mode = shape = None
-    for file in sorted(files, key=_numbers_in_name):
-        with _opened_picture(file) as image:
-            if image.mode.startswith(('I', 'F')):
-                raise InputError(f'{file} has more than 8 bits per pixel; save it with 8 bits.')
-            mode = mode or ('L' if image.mode in ('1', 'L') else 'RGB')
-            frame = np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
-        shape = shape or frame.shape
-        if frame.shape != shape:
-            raise InputError(
-                f'{file} has {frame.shape[0]} x {frame.shape[1]} pixels, but the pictures before '
-                f'it {shape[0]} x {shape[1]}. All frames of a clip must have the same size.'
-            )
-        yield frame
-
-
-def _numbers_in_name(file: Path) -> list[tuple[int, str]]:
-    """Sorting key that puts `frame_10` after `frame_9`."""
-    parts = re.split(r'(\d+)', file.name)
-    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]
+    Args:
+      path: of the file.
+      frames: uint8 RGB `[T, H, W, 3]`. The encoders need even sides: an odd one gets its last
+        row or column twice.
+      frames_per_second: at which it is to be played.
+    """
+    odd = [(0, side % 2) for side in frames.shape[1:3]]
+    frames = np.pad(frames, [(0, 0), *odd, (0, 0)], mode='edge')
+    codec, options = 'libx264', {'crf': '12'}
+    if codec not in av.codecs_available:
+        codec, options = 'mpeg4', {'qmin': '1', 'qmax': '3'}
+    with av.open(str(path), 'w') as container:
+        rate = Fraction(frames_per_second).limit_denominator(1001)
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = 'yuv420p'
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        container.mux(stream.encode())

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from e3d.data.adaptation import adapt_frames
 from e3d.errors import InputError
-from e3d.prediction.adaptation import adapt_frames
 
 RGB = np.random.default_rng(0).random((2, 3, 12, 8, 3), np.float32)
 

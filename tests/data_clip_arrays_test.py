@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from e3d.data import clip_arrays
+from e3d.data.clip_arrays import checked_values, read_array
 from e3d.errors import InputError
-from e3d.prediction import arrays
-from e3d.prediction.arrays import checked_values, read_array
 
 BYTES = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
 FLOATS = np.random.default_rng(0).random((5, 4, 6, 1), np.float32)
@@ -103,7 +103,7 @@ def test_pickled_objects_are_never_loaded(tmp_path):
 
 @pytest.mark.parametrize('suffix', ['.npy', '.npz'])
 def test_arrays_beyond_the_limit_are_refused(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(arrays, 'MAX_BYTES', 100)
+    monkeypatch.setattr(clip_arrays, 'MAX_BYTES', 100)
     path = tmp_path / f'clip{suffix}'
     (np.save if suffix == '.npy' else np.savez_compressed)(path, np.zeros((5, 4, 6, 3), np.uint8))
     with pytest.raises(InputError, match='GiB'):

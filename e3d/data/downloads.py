@@ -1,0 +1,94 @@
+"""Files from the network: whole and checked, or not there."""
+
+import hashlib
+import http.client
+import pathlib
+import urllib.error
+import urllib.request
+
+import tqdm
+
+from e3d.errors import InputError, RunError
+
+TIMEOUT = 60  # seconds without a byte
+MAX_BYTES = 2**32
+PIECE = 2**20
+
+
+def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
+    """Fetches a file, if it is not there yet, with a progress bar.
+
+    It gets its name when it is complete; what an interrupted download left is written over by the
+    next one.
+
+    Args:
+        url: http or https.
+        file: Where it goes; folders are made.
+        sha1: Its checksum in hexadecimal digits, if known.
+
+    Raises:
+        InputError: the server cannot be reached, does not have it, sends less than it announces,
+            or something else.
+        RunError: it cannot be written.
+    """
+    if file.exists():
+        return
+    partial = file.with_name(f'{file.name}.part')
+    digest = hashlib.sha1(usedforsecurity=False)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        output = partial.open('wb')
+    except OSError as error:
+        raise _unwritable(file, error) from error
+    with output, _opened(url) as response:
+        announced = int(response.headers.get('Content-Length') or 0)
+        count = 0
+        with tqdm.tqdm(
+            desc=file.name,
+            total=announced or None,
+            unit='B',
+            unit_scale=True,
+            leave=False,
+            disable=None,
+        ) as progress:
+            while piece := _read(response, url):
+                count += len(piece)
+                if count > MAX_BYTES:
+                    raise InputError(f'{url} is longer than {MAX_BYTES / 2**30:g} GiB; refused.')
+                digest.update(piece)
+                try:
+                    output.write(piece)
+                except OSError as error:
+                    raise _unwritable(file, error) from error
+                progress.update(len(piece))
+    if announced and count != announced:
+        raise InputError(f'{url} ended after {count:,} of {announced:,} bytes.')
+    if sha1 and digest.hexdigest() != sha1:
+        raise InputError(
+            f'What {url} sent has the SHA-1 checksum {digest.hexdigest()} instead of {sha1}.'
+        )
+    partial.replace(file)
+
+
+def _opened(url: str):
+    try:
+        return urllib.request.urlopen(url, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        raise InputError(f'{url} could not be fetched: {error.code} {error.reason}.') from error
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        reason = getattr(error, 'reason', error)
+        raise InputError(f'{url} could not be fetched: {reason}.') from error
+
+
+def _read(response, url: str) -> bytes:
+    try:
+        return response.read(PIECE)
+    except (http.client.HTTPException, OSError) as error:
+        raise InputError(f'{url} could not be fetched whole: {error}.') from error
+
+
+def _unwritable(file: pathlib.Path, error: OSError) -> RunError:
+    return RunError(
+        f'{file} could not be written: {error.strerror}. Make room, or choose another '
+        'dataset.data_dir.'
+    )

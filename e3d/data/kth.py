@@ -1,0 +1,255 @@
+"""KTH: six actions by 25 persons, as sequences for prediction.
+
+The clips are decoded once, in grey and at the size that is wanted. Which sequences are taken from
+them follows one of the two rules in the literature; `00sequences.txt` tells which frames of a clip
+show the action.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from e3d.data import kth_files
+from e3d.data.clip_records import (
+    Clip,
+    ClipSet,
+    ClipSetBuilder,
+    ClipSetConfig,
+    Sequences,
+    name_of_folder,
+    open_clip_set,
+    read_frames,
+)
+from e3d.data.digits import SPLITS
+from e3d.errors import InputError
+
+# The persons of each part, as the papers on prediction divide them, as the data set's own paper
+# (ICPR 2004) does, and where all persons are in all parts.
+PERSONS = {
+    'prediction': {'train': range(1, 17), 'validation': (), 'test': range(17, 26)},
+    'recognition': {
+        'train': range(11, 19),
+        'validation': (19, 20, 21, 23, 24, 25, 1, 4),
+        'test': (22, 2, 3, 5, 6, 7, 8, 9, 10),
+    },
+    'ranges': {'train': range(1, 26), 'validation': (), 'test': range(1, 26)},
+}
+RULES = ('e3d', 'mcnet')
+FAST_ACTIONS = ('jogging', 'running')
+FAST_STRIDE = 3
+RANDOM_SEQUENCES = 2**31  # as many as `mcnet` draws for training; grain shuffles up to 2**32
+
+
+class Kth(ClipSetBuilder):
+    """The clips of KTH in grey."""
+
+
+class Stretch(NamedTuple):
+    """Consecutive frames of a clip that show the action.
+
+    Attributes:
+        clip: Which.
+        first: Its first frame, counted from 0 in the records of the clip.
+        length: Number of frames.
+    """
+
+    clip: Clip
+    first: int
+    length: int
+
+
+def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
+    """Opens a split of KTH, which is fetched and prepared first where it is not there yet.
+
+    Without a `path` the official archives are fetched into `<data_dir>/downloads/kth`. A `path` is
+    a folder with these archives, the .avi files or folders of pictures, `00sequences.txt` among
+    them; without that file all frames count.
+
+    The rule `e3d` goes backwards through the frames of a clip: a sequence never crosses a gap, and
+    the next one ends right before it, or 3 frames earlier in jogging and running. The rule `mcnet`
+    takes for testing, from each range of `00sequences.txt`, a sequence every `output_frames`
+    frames (every 3 in jogging and running); for training, a random one of a random range at each
+    draw, half of them mirrored.
+
+    Args:
+        dataset: `path`, `data_dir`, `input_frames`, `output_frames`, `frame_size` (H, W),
+            `split` (which persons are for what: 'prediction' or 'recognition'; with 'ranges', for
+            a few clips at hand, the last range of each clip is for testing and the others for
+            training), `validation_persons` (taken from the training; where there are none for
+            validation, the test sequences serve for it, as in the published codes), `windows`
+            ('e3d' or 'mcnet').
+        split: 'train', 'validation' or 'test'.
+        seed: Of what `mcnet` draws.
+
+    Raises:
+        InputError: the data are not at hand, or the split has no sequences.
+        RunError: writing failed, as on a full disk.
+    """
+    clip_set = _prepare(dataset)
+    groups = divide_clips(clip_set.clips, dataset)
+    clips = groups[split] if split != 'validation' or _has_validation(dataset) else groups['test']
+    lengths = dataset['input_frames'], dataset['output_frames']
+    if dataset['windows'] == 'mcnet' and split == 'train':
+        stretches = tuple(s for s in stretches_of(clips, joined=False) if s.length >= sum(lengths))
+        source = RandomSequences(clip_set.records, stretches, sum(lengths), seed, clip_set.folder)
+    else:
+        starts = sequence_starts(clips, dataset['windows'], *lengths)
+        source = Sequences(clip_set.records, starts, sum(lengths), clip_set.folder)
+    if not len(source):
+        raise InputError(
+            f"The split '{split}' of KTH has no sequences of {sum(lengths)} frames: of the "
+            f'{len(clip_set.clips)} clips in {clip_set.folder} {len(clips)} are of its persons. '
+            "Give more clips, shorter sequences, or another dataset.split: with 'ranges' every "
+            'clip is divided.'
+        )
+    return source
+
+
+def count_sequences(dataset: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Number of sequences by rule and split; of `mcnet` in training, of ranges to draw from."""
+    lengths = dataset['input_frames'], dataset['output_frames']
+    counts = {rule: {} for rule in RULES}
+    for split, clips in divide_clips(_prepare(dataset).clips, dataset).items():
+        for rule in RULES:
+            counts[rule][split] = len(sequence_starts(clips, rule, *lengths))
+        if split == 'train':
+            stretches = stretches_of(clips, joined=False)
+            counts['mcnet'][split] = sum(s.length >= sum(lengths) for s in stretches)
+    return counts
+
+
+def person_of(clip: Clip) -> int:
+    """1 .. 25."""
+    return int(clip.name[6:8])
+
+
+def is_fast(clip: Clip) -> bool:
+    """Whether the rules take sequences from this clip more densely."""
+    return clip.name.split('_')[1] in FAST_ACTIONS
+
+
+def sequence_starts(
+    clips: Iterable[Clip], rule: str, input_frames: int, output_frames: int
+) -> np.ndarray:
+    """The sequences that a rule takes for testing: int [N, 2], first record and first frame."""
+    length = input_frames + output_frames
+    starts = []
+    for stretch in stretches_of(clips, joined=rule == 'e3d'):
+        record, fast = stretch.clip.first_record, is_fast(stretch.clip)
+        if rule == 'e3d':
+            ends = range(stretch.length, length - 1, -(FAST_STRIDE if fast else length))
+            starts += [(record, stretch.first + end - length) for end in reversed(ends)]
+        else:  # the last two frames of a range stay out, as in the published code
+            offsets = range(0, stretch.length - length - 2, FAST_STRIDE if fast else output_frames)
+            starts += [(record, stretch.first + offset) for offset in offsets]
+    return np.array(starts, np.int64).reshape(-1, 2)
+
+
+def stretches_of(clips: Iterable[Clip], joined: bool) -> list[Stretch]:
+    """The frames that show the action; `joined`, ranges that touch each other are one."""
+    stretches = []
+    for clip in clips:
+        numbers = np.array(clip.about['numbers'] or range(1, clip.num_frames + 1))
+        numbers = numbers[: clip.num_frames]
+        ranges = clip.about['ranges']
+        chosen = [np.flatnonzero((numbers >= a) & (numbers <= b)) for a, b in ranges or ()]
+        if ranges is None:
+            chosen = [np.arange(len(numbers))]
+        elif joined:
+            chosen = [np.unique(np.concatenate([*chosen, np.array([], int)]))]
+        for frames in chosen:
+            gaps = np.flatnonzero(np.diff(numbers[frames]) != 1) + 1
+            pieces = [piece for piece in np.split(frames, gaps) if len(piece)]
+            stretches += [Stretch(clip, int(piece[0]), len(piece)) for piece in pieces]
+    return stretches
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomSequences:
+    """A random sequence at every index, half of them mirrored: {'frames': uint8 [T, H, W, 1]}.
+
+    Attributes:
+        records: Of the clips.
+        stretches: To draw from, all with the same probability.
+        length: Number of frames, T.
+        seed: Index and seed determine what is drawn.
+        folder: Where the records lie.
+    """
+
+    records: Sequence[Mapping[str, np.ndarray]]
+    stretches: tuple[Stretch, ...]
+    length: int
+    seed: int
+    folder: str
+
+    def __len__(self) -> int:
+        return RANDOM_SEQUENCES if self.stretches else 0
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        random = np.random.Generator(np.random.PCG64([self.seed, index]))
+        clip, first, length = self.stretches[random.integers(len(self.stretches))]
+        first += int(random.integers(length - self.length + 1))
+        frames = read_frames(self.records, clip.first_record, first, self.length)
+        mirrored = random.random() < 0.5
+        return {'frames': np.ascontiguousarray(frames[:, :, ::-1]) if mirrored else frames}
+
+
+def divide_clips(clips: Sequence[Clip], dataset: Mapping[str, Any]) -> dict[str, list[Clip]]:
+    """The clips of each split; with `split='ranges'`, with the ranges of theirs that it gets.
+
+    Raises:
+        InputError: persons for validation who are not of the training, or no ranges to divide.
+    """
+    persons = {part: set(PERSONS[dataset['split']][part]) for part in SPLITS}
+    held_out = set(dataset['validation_persons'])
+    if held_out - persons['train']:
+        raise InputError(
+            f'dataset.validation_persons={tuple(dataset["validation_persons"])}: allowed are '
+            f'persons of the training, {", ".join(map(str, sorted(persons["train"])))}.'
+        )
+    persons['train'] -= held_out
+    persons['validation'] |= held_out
+    groups = {part: [c for c in clips if person_of(c) in persons[part]] for part in SPLITS}
+    if dataset['split'] == 'ranges':
+        if any(clip.about['ranges'] is None for clip in clips):
+            raise InputError(
+                f"dataset.split='ranges' needs {kth_files.SEQUENCES} beside the clips; get it from "
+                f'{kth_files.URL}.'
+            )
+        parts = {'train': slice(None, -1), 'validation': slice(None, -1), 'test': slice(-1, None)}
+        groups = {
+            part: [_with_ranges(clip, clip.about['ranges'][parts[part]]) for clip in group]
+            for part, group in groups.items()
+        }
+    return groups
+
+
+def _has_validation(dataset: Mapping[str, Any]) -> bool:
+    return bool(dataset['validation_persons'] or PERSONS[dataset['split']]['validation'])
+
+
+def _with_ranges(clip: Clip, ranges: list) -> Clip:
+    return clip._replace(about=clip.about | {'ranges': ranges})
+
+
+def _prepare(dataset: Mapping[str, Any]) -> ClipSet:
+    height, width = dataset['frame_size']
+    if dataset['path']:
+        folder = pathlib.Path(dataset['path']).expanduser()
+        name = name_of_folder(folder, kth_files.list_files(folder))
+    else:
+        folder = pathlib.Path(dataset['data_dir']).expanduser() / 'downloads' / 'kth'
+        name = 'official'
+
+    def list_clips():
+        if not dataset['path']:
+            kth_files.download(folder)
+        return kth_files.list_clips(folder)
+
+    config = ClipSetConfig(
+        name=f'{name}-{height}x{width}', frame_shape=(height, width, 1), list_clips=list_clips
+    )
+    return open_clip_set(Kth, config, dataset['data_dir'])

@@ -1,0 +1,224 @@
+"""The clips of KTH as they are distributed: zip archives, AVI files or folders of pictures.
+
+A clip is called `person01_boxing_d1`. `00sequences.txt`, beside the clips, tells which of its
+frames show the action.
+"""
+
+import functools
+import io
+import itertools
+import pathlib
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from e3d.data.clip_records import RawClip
+from e3d.data.clips import list_pictures, picture_frames
+from e3d.data.downloads import fetch
+from e3d.data.videos import video_frames
+from e3d.errors import InputError
+
+URL = 'https://www.csc.kth.se/cvap/actions/'
+SEQUENCES = '00sequences.txt'
+# The archives and their SHA-1 checksums.
+ARCHIVES = {
+    'boxing.zip': 'adb36ed9c29c846d44d2ba15f348bd115c951bbd',
+    'handclapping.zip': 'd3b81261aa822ef63d0d1523f945bfaff27814d2',
+    'handwaving.zip': '0792f7cd69f7f895a205c08ac212ddaa7177e370',
+    'jogging.zip': '21943bdbcef9dad106db0d74661e49eaeaa15a25',
+    'running.zip': 'da83bb313edfd4455fffdda6263696fa10d43c6f',
+    'walking.zip': 'a3e81537271a0ab4576591774baa38c2d97b7e3a',
+}
+ACTIONS = tuple(name.removesuffix('.zip') for name in ARCHIVES)
+
+MAX_CLIP_BYTES = 2**28  # of an AVI file in an archive; the largest genuine one has a few MiB
+MAX_SEQUENCES_BYTES = 2**20
+
+_CLIP = re.compile(rf'(person\d\d_(?:{"|".join(ACTIONS)})_d\d)(?:_uncomp)?(\.avi)?', re.IGNORECASE)
+_LINE = re.compile(r'^(person\d\d_[a-z]+_d\d)\s+(?:frames\s+([-\d,\s]*?\d)|\*missing\*)\s*$', re.M)
+
+Ranges = dict[str, list[tuple[int, int]] | None]
+
+
+def download(folder: pathlib.Path) -> None:
+    """Fetches the official archives and `00sequences.txt`, those that are not there yet.
+
+    Raises:
+        InputError: they cannot be had; says how to go on by hand.
+        RunError: they cannot be written.
+    """
+    try:
+        for name, sha1 in {SEQUENCES: '', **ARCHIVES}.items():
+            fetch(URL + name, folder / name, sha1)
+    except InputError as error:
+        raise InputError(
+            f'The data set KTH is not at hand. {error} Fetch {", ".join(ARCHIVES)} and '
+            f'{SEQUENCES} from {URL} by hand into one folder, and name it with '
+            '--config.dataset.path=FOLDER. experiments/quickstart.py needs no download.'
+        ) from error
+
+
+def list_clips(folder: pathlib.Path) -> list[RawClip]:
+    """All clips that lie in a folder or below, and those that should.
+
+    What is kept of a clip (`RawClip.about`) are the numbers of its frames where they are not 1, 2,
+    3, ..., and its ranges in `00sequences.txt`, or None without that file. A clip that is named
+    there but not found is listed too; reading it raises InputError.
+
+    Raises:
+        InputError: no clips, a damaged or dangerous archive, or another `00sequences.txt`.
+    """
+    found = find_clips(folder)
+    ranges = read_ranges(folder)
+    raw_clips = []
+    for name in sorted(found | (ranges or {})):
+        clip = found.get(name)
+        about = {'numbers': clip and clip.numbers, 'ranges': ranges and ranges.get(name, [])}
+        if clip is None:
+            frames = functools.partial(_missing, known=ranges[name] is None)
+        else:
+            frames = functools.partial(_read, clip)
+        raw_clips.append(RawClip(name, frames, about))
+    return raw_clips
+
+
+def list_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files and folders of pictures that `list_clips` reads."""
+    found = find_clips(folder).values()
+    return sorted({clip.path for clip in found} | set(folder.rglob(SEQUENCES)))
+
+
+class Found(NamedTuple):
+    """Where a clip lies.
+
+    Attributes:
+        path: Of an AVI file, an archive or a folder of pictures.
+        member: Of the archive; otherwise ''.
+        numbers: Of the frames, from the names of the pictures; otherwise None.
+    """
+
+    path: pathlib.Path
+    member: str = ''
+    numbers: list[int] | None = None
+
+
+def find_clips(folder: pathlib.Path) -> dict[str, Found]:
+    """The clips that lie in a folder or below, by name; of two with one name the first.
+
+    Raises:
+        InputError: as `list_clips`.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"dataset.path is '{folder}', which is not a folder; it must be the one with the "
+            f'archives ({", ".join(ARCHIVES)}), the .avi files or the folders of pictures.'
+        )
+    found = {}
+    for path in sorted(folder.rglob('*')):
+        match = _CLIP.fullmatch(path.name)
+        if match and path.is_dir() and not match[2]:
+            found.setdefault(match[1].lower(), Found(path, numbers=_numbers(path)))
+        elif match and path.is_file() and match[2]:
+            found.setdefault(match[1].lower(), Found(path))
+        elif path.suffix.lower() == '.zip':
+            for name, member in _archived_clips(path).items():
+                found.setdefault(name, Found(path, member))
+    if not found:
+        raise InputError(
+            f'There are no clips of KTH in {folder}. Expected are the archives '
+            f'{", ".join(ARCHIVES)}, files like person01_boxing_d1_uncomp.avi, or folders of '
+            'pictures with such names.'
+        )
+    return found
+
+
+def read_ranges(folder: pathlib.Path) -> Ranges | None:
+    """The frames (first, last), counted from 1, that show the action, from `00sequences.txt`.
+
+    Returns:
+        By clip; None for one that the data set lacks. None if there is no such file.
+
+    Raises:
+        InputError: the file has another form.
+    """
+    file = next(iter(sorted(folder.rglob(SEQUENCES))), None)
+    if file is None:
+        return None
+    text = file.read_bytes()[:MAX_SEQUENCES_BYTES].decode('latin-1').replace('\r\n', '\n')
+    ranges: Ranges = {}
+    for name, frames in _LINE.findall(text):
+        pairs = [(int(a), int(b)) for a, b in re.findall(r'(\d+)\s*-\s*(\d+)', frames)]
+        ranges[name] = pairs or None
+    if not ranges:
+        raise InputError(
+            f'{file} has no line like "person01_boxing_d1  frames  1-95, 96-185"; get the original '
+            f'from {URL}{SEQUENCES}, or remove it to use all frames.'
+        )
+    return ranges
+
+
+def _archived_clips(path: pathlib.Path) -> dict[str, str]:
+    """The members of an archive that are clips; nothing is ever unpacked to disk."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f'{path} is not a whole zip archive: {error}. Fetch it again.') from error
+    clips = {}
+    for member in members:
+        parts = pathlib.PurePosixPath(member.filename.replace('\\', '/'))
+        if parts.is_absolute() or '..' in parts.parts or ':' in parts.as_posix():
+            raise InputError(
+                f"{path} holds '{member.filename}', a path that leads out of the archive; it is "
+                'not the original. Nothing was unpacked.'
+            )
+        match = _CLIP.fullmatch(parts.name)
+        if match and match[2]:
+            if member.file_size > MAX_CLIP_BYTES:
+                raise InputError(
+                    f'{path} holds {parts.name}, which unpacks to {member.file_size:,} bytes, more '
+                    f'than the {MAX_CLIP_BYTES:,} that are read; it is not the original.'
+                )
+            clips[match[1].lower()] = member.filename
+    return clips
+
+
+def _numbers(folder: pathlib.Path) -> list[int] | None:
+    """The numbers of the pictures of a folder; None where their names tell no rising ones."""
+    try:
+        digits = [re.findall(r'\d+', file.stem) for file in list_pictures(folder)]
+    except InputError:
+        return None  # reading it will say so again
+    numbers = [int(groups[-1]) for groups in digits if groups]
+    rising = all(a < b for a, b in itertools.pairwise(numbers))
+    return numbers if rising and len(numbers) == len(digits) else None
+
+
+def _read(clip: Found) -> Iterator[np.ndarray]:
+    if clip.path.is_dir():
+        yield from picture_frames(list_pictures(clip.path))
+    elif not clip.member:
+        yield from video_frames(clip.path)
+    else:
+        try:
+            with zipfile.ZipFile(clip.path) as archive:
+                content = archive.read(clip.member)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            NotImplementedError,
+            RuntimeError,
+            OSError,
+        ) as error:
+            raise InputError(f'{clip.path}: {clip.member} is damaged: {error}.') from error
+        yield from video_frames(clip.path / clip.member, io.BytesIO(content))
+
+
+def _missing(known: bool) -> Iterator[np.ndarray]:
+    reason = 'the data set itself lacks it' if known else 'the file is missing'
+    raise InputError(reason)
+    yield

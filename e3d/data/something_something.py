@@ -1,0 +1,179 @@
+"""Something-Something v2: what people do with things, as sequences for prediction.
+
+The videos are kept as they are distributed, WebM, in one set of records, and decoded on reading.
+"""
+
+import dataclasses
+import io
+import itertools
+import math
+import pathlib
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from e3d.data.adaptation import adapt_frames, crop_to_aspect
+from e3d.data.clip_records import describe_skipped, name_of_folder, resample
+from e3d.data.records import open_records, read_split
+from e3d.data.something_something_files import Video, find_list, list_videos, read_file
+from e3d.data.videos import measure_video, video_frames
+from e3d.errors import InputError
+
+RATE = 12.0  # frames per second of the videos, should one not tell
+MAX_VIDEO_BYTES = 2**26
+
+
+@dataclasses.dataclass(kw_only=True)
+class SomethingSomethingConfig(tfds.core.BuilderConfig):
+    """The videos that go into the records; the name must differ where they do."""
+
+    name: str
+    videos: Sequence[Video]
+
+
+class SomethingSomething(tfds.core.GeneratorBasedBuilder):
+    """The videos of a list, encoded; the metadata tell their labels, lengths and rates."""
+
+    VERSION = tfds.core.Version('1.0.0')
+    BUILDER_CONFIG_CLASS = SomethingSomethingConfig
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description='Videos in WebM.',
+            features=tfds.features.FeaturesDict({'webm': tfds.features.Scalar(np.object_)}),
+            metadata=tfds.core.MetadataDict(),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        del dl_manager
+        return {'clips': self._generate_examples(self.builder_config.videos)}
+
+    def _generate_examples(self, videos: Sequence[Video]):
+        clips, skipped = [], []
+        for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit='clip', disable=None):
+            try:
+                content = read_file(video.path, MAX_VIDEO_BYTES)
+                num_frames, rate = measure_video(video.path, io.BytesIO(content))
+            except InputError as error:
+                skipped.append([video.id, str(error)])
+                continue
+            yield len(clips), {'webm': content}
+            clips.append([video.id, video.split, video.label, num_frames, rate or RATE])
+        if not clips:
+            raise InputError(
+                f'None of the {len(videos)} videos can be read. The first: {skipped[0][1]}'
+            )
+        if skipped:
+            print(describe_skipped(skipped), file=sys.stderr)
+        self.info.metadata.update({'clips': clips, 'skipped': skipped})
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionSequences:
+    """A sequence of each clip: `source[index] -> {'frames': uint8 [T, H, W, 3], 'label': int}`.
+
+    Attributes:
+        records: The videos.
+        clips: (record, label, and of each frame of the sequence its number in the video).
+        frame_size: (H, W).
+        fit: 'crop' or 'stretch'.
+        folder: Where the records lie.
+    """
+
+    records: Sequence[Mapping[str, bytes]]
+    clips: Sequence[tuple[int, int, tuple[int, ...]]]
+    frame_size: tuple[int, int]
+    fit: str
+    folder: str
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record, label, numbers = self.clips[index]
+        video = video_frames(
+            pathlib.Path(f'record {record}.webm'), io.BytesIO(self.records[record]['webm'])
+        )
+        wanted = set(numbers)
+        frames = {
+            number: frame
+            for number, frame in enumerate(itertools.islice(video, max(numbers) + 1))
+            if number in wanted
+        }
+        stacked = np.stack(list(frames.values()))
+        if self.fit == 'crop':
+            stacked = crop_to_aspect(stacked, *self.frame_size)
+        fitting = np.rint(adapt_frames(stacked, (*self.frame_size, 3)) * 255).astype(np.uint8)
+        place = np.searchsorted(list(frames), numbers).clip(max=len(frames) - 1)
+        return {'frames': fitting[place], 'label': label}
+
+
+def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSequences:
+    """Opens a split of Something-Something v2, whose records are written at the first time.
+
+    The videos come at `frame_rate` by repeating (or leaving out) frames. What is observed of a
+    clip is the front `fraction` of it; a sequence is the last `input_frames` of that, and the
+    `output_frames` that follow. Where less than `input_frames` are observed, the first frame is
+    repeated before them; where less than `output_frames` follow (as with fraction 1), the cut lies
+    earlier, so that they do. Clips of no more than `output_frames` are left out.
+
+    The official validation list is for testing, as its test list has no labels. Of the training
+    list the share `validation_fraction` is for validation, chosen by nothing but the number of the
+    video; with 0 the test sequences serve for it.
+
+    Args:
+        dataset: `path` (the folder of the .webm files and the .json lists), `data_dir`,
+            `input_frames`, `output_frames`, `frame_size` (H, W), `fit` ('crop' or 'stretch'),
+            `frame_rate`, `fraction`, `num_classes` (174, or the 41 of the paper),
+            `validation_fraction`.
+        split: 'train', 'validation' or 'test'.
+
+    Raises:
+        InputError: files that are missing or have another form, or a split without clips.
+        RunError: writing failed, as on a full disk.
+    """
+    folder = pathlib.Path(dataset['path']).expanduser()
+    videos = list_videos(folder, dataset['num_classes'])
+    lists = [find_list(folder, name) for name in ('train', 'test')]
+    present = sum(video.path.is_file() for video in videos)
+    name = f'{name_of_folder(folder, lists)}-{dataset["num_classes"]}_classes-{present}'
+    config = SomethingSomethingConfig(name=name, videos=videos)
+    builder = open_records(SomethingSomething, config, dataset['data_dir'])
+    clips = []
+    for record, (id, part, label, num_frames, rate) in enumerate(builder.info.metadata['clips']):
+        numbers = frame_numbers(num_frames, rate, dataset)
+        if numbers and split in _splits_of(id, part, dataset['validation_fraction']):
+            clips.append((record, label, numbers))
+    if not clips:
+        raise InputError(
+            f"The split '{split}' of {dataset['path']} has no clips of more than "
+            f'dataset.output_frames={dataset["output_frames"]} frames.'
+        )
+    size = tuple(dataset['frame_size'])
+    records = read_split(builder, 'clips')
+    return ActionSequences(records, tuple(clips), size, dataset['fit'], str(builder.data_path))
+
+
+def frame_numbers(num_frames: int, rate: float, dataset: Mapping[str, Any]) -> tuple[int, ...]:
+    """The frames of a video that make its sequence; none if it is too short."""
+    shown = list(resample(range(num_frames), rate, dataset['frame_rate']))
+    ahead = dataset['output_frames']
+    cut = min(math.ceil(dataset['fraction'] * len(shown)), len(shown) - ahead)
+    if cut < 1:
+        return ()
+    return tuple(shown[max(0, i)] for i in range(cut - dataset['input_frames'], cut + ahead))
+
+
+def _splits_of(id: str, part: str, validation_fraction: float) -> tuple[str, ...]:
+    """The splits that a video is in: 'train', 'validation' or 'test', or the last two."""
+    if part == 'test':
+        return ('test',) if validation_fraction else ('test', 'validation')
+    held_out = zlib.crc32(id.encode()) < validation_fraction * 2**32
+    return ('validation',) if held_out else ('train',)

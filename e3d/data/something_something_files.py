@@ -1,0 +1,172 @@
+"""The lists of Something-Something v2 as they are distributed, and the classes of the paper."""
+
+import json
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from e3d.errors import InputError
+
+MAX_LIST_BYTES = 2**28
+
+# The lists under the names of both distributions.
+LIST_NAMES = {
+    'train': ('something-something-v2-train.json', 'train.json'),
+    'test': ('something-something-v2-validation.json', 'validation.json'),
+    'labels': ('something-something-v2-labels.json', 'labels.json'),
+}
+
+# Those behind the ten groups of Goyal et al. (2017), in the order of these.
+FORTY_ONE = (
+    'Something falling like a rock',
+    'Something falling like a feather or paper',
+    'Throwing something',
+    'Throwing something onto a surface',
+    'Throwing something in the air and letting it fall',
+    'Pushing something from right to left',
+    'Pulling something from right to left',
+    'Pulling something from left to right',
+    'Pushing something from left to right',
+    'Picking something up',
+    'Lifting something up completely without letting it drop down',
+    'Moving something up',
+    'Lifting something with something on it',
+    'Taking something from somewhere',
+    'Taking one of many similar things on the table',
+    'Taking something out of something',
+    'Putting something next to something',
+    'Putting something onto something',
+    'Putting something on a surface',
+    'Putting something similar to other things that are already on the table',
+    'Putting something behind something',
+    'Putting something, something and something on the table',
+    'Putting something and something on the table',
+    'Putting something on a flat surface without letting it roll',
+    "Putting something that can't roll onto a slanted surface, so it stays where it is",
+    'Poking something so that it falls over',
+    "Poking something so lightly that it doesn't or almost doesn't move",
+    'Poking a stack of something so the stack collapses',
+    'Poking a stack of something without the stack collapsing',
+    'Tearing something into two pieces',
+    'Tearing something just a little bit',
+    'Pouring something into something',
+    'Pouring something onto something',
+    'Pouring something out of something',
+    'Pouring something into something until it overflows',
+    'Trying to pour something into something, but missing so it spills next to it',
+    'Holding something',
+    'Holding something in front of something',
+    'Showing something on top of something',
+    'Showing something behind something',
+    'Showing something next to something',
+)
+
+
+class Video(NamedTuple):
+    """A video before its preparation: the split and the label that the lists give it."""
+
+    id: str
+    split: str
+    label: int
+    path: pathlib.Path
+
+
+def list_videos(folder: pathlib.Path, num_classes: int) -> list[Video]:
+    """The videos that the official lists name and that belong to the classes, in their order.
+
+    Raises:
+        InputError: no such folder or lists, or lists of another form.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"dataset.path is '{folder}', which is not a folder; it must be the one with the .webm "
+            f'files of Something-Something v2 and the lists {LIST_NAMES["train"][0]} and '
+            f'{LIST_NAMES["test"][0]}. They are given out on request by Qualcomm. '
+            'experiments/quickstart.py needs no download.'
+        )
+    if num_classes == len(FORTY_ONE):
+        labels = {name: label for label, name in enumerate(FORTY_ONE)}
+    else:
+        labels = _read_labels(find_list(folder, 'labels'), num_classes)
+    first = next(folder.rglob('*.webm'), None)
+    if first is None:
+        raise InputError(
+            f'There are no .webm files in {folder}; unpack those of the data set there.'
+        )
+    videos = []
+    for split in ('train', 'test'):
+        file = find_list(folder, split)
+        for id, name in _read_list(file):
+            if name in labels:
+                videos.append(Video(id, split, labels[name], first.parent / f'{id}.webm'))
+            elif num_classes != len(FORTY_ONE):
+                raise InputError(f"{file} has the class '{name}', which the labels do not have.")
+    if not videos:
+        raise InputError(f'The lists in {folder} name no video of the {num_classes} classes.')
+    return videos
+
+
+def find_list(folder: pathlib.Path, kind: str) -> pathlib.Path:
+    """The list 'train', 'test' or 'labels' in a folder or in `labels` within.
+
+    Raises:
+        InputError: there is none.
+    """
+    for place in (folder, folder / 'labels'):
+        for name in LIST_NAMES[kind]:
+            if (place / name).is_file():
+                return place / name
+    raise InputError(
+        f'{folder} has none of {", ".join(LIST_NAMES[kind])}, nor has a folder labels in it; put '
+        'the lists of the data set there.'
+    )
+
+
+def _read_list(file: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """(number, class) of the videos in a list."""
+    entries = _read_json(file)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f'{file} must be a list of objects with "id" and "template".')
+    for entry in entries:
+        id, template = entry.get('id'), entry.get('template')
+        # Only digits: the number becomes part of a path.
+        if not (isinstance(id, str) and re.fullmatch(r'[0-9]{1,9}', id)):
+            raise InputError(f'{file} has the id {id!r}; it must be a number in quotes.')
+        if not isinstance(template, str):
+            raise InputError(f'The video {id} in {file} has no "template", which tells its class.')
+        yield id, template.replace('[', '').replace(']', '')
+
+
+def _read_labels(file: pathlib.Path, num_classes: int) -> dict[str, int]:
+    entries = _read_json(file)
+    try:
+        labels = {name: int(label) for name, label in entries.items()}
+    except (AttributeError, TypeError, ValueError):
+        labels = {}
+    if sorted(labels.values()) != list(range(num_classes)):
+        raise InputError(
+            f'{file} must be an object that gives each of {num_classes} classes its number, from '
+            f'"0" to "{num_classes - 1}".'
+        )
+    return labels
+
+
+def _read_json(file: pathlib.Path) -> Any:
+    try:
+        return json.loads(read_file(file, MAX_LIST_BYTES))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f'{file} is not JSON: {error}. Fetch it again.') from error
+
+
+def read_file(file: pathlib.Path, limit: int) -> bytes:
+    """Reads a file of at most `limit` bytes; raises InputError where that fails."""
+    try:
+        size = file.stat().st_size
+        if size > limit:
+            raise InputError(f'{file} has {size:,} bytes, more than the {limit:,} that are read.')
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f'{file} cannot be read: {error.strerror}.') from error

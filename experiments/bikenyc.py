@@ -1,0 +1,32 @@
+"""BikeNYC, bikes in New York, the next 4 hours from the last 4.
+
+    python launch.py --config=experiments/bikenyc.py --config.dataset.path=FILE
+    python launch.py --config=experiments/bikenyc.py:small --config.dataset.path=FILE
+
+FILE is NYC14_M16x8_T60_NewEnd.h5 (or the like), as distributed with ST-ResNet: in- and outflow on a
+grid of 16 x 8, a frame each hour. The last 10 days are for testing, the 4 before for validation.
+The frames are so small that the model of the paper takes hours on a CPU. `:small` takes 2 layers of
+16 channels, for minutes on two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import base
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """`arg`: 'small' for minutes on a CPU."""
+    small = base.parse_arg(arg, small=False).small
+    config = base.get_base_config()
+    config.name = 'bikenyc_small' if small else 'bikenyc'
+    config.model.patch_size = 2
+    config.dataset.update(base.flows())
+    config.dataset.update({'test_days': 10, 'validation_days': 4})
+    config.sampling.decrease = 1 / 2_500
+    config.train.update({'batch_size': 16, 'steps': 5_000, 'evaluate_every': 500})
+    if small:
+        config.model.update({'layers': 2, 'features': 16})
+        config.sampling.decrease = 1 / 200
+        config.train.update({'steps': 400, 'evaluate_every': 200})
+        config.checkpoint.every = 100
+    return config

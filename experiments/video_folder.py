@@ -1,0 +1,34 @@
+"""Your own videos: 10 frames to 10, in grey, on 64 x 64.
+
+    python launch.py --config=experiments/video_folder.py --config.dataset.path=FOLDER
+    python launch.py --config=experiments/video_folder.py:small --config.dataset.path=FOLDER
+    python launch.py --mode=predict --workdir=runs/video_folder --input=clip.mp4 --output=next.mp4
+
+FOLDER holds, at any depth, video files, GIFs, .npy or .npz arrays [T, H, W, C], and folders of
+pictures. With folders `train` and `test` in it these are the splits; otherwise whole files are
+divided by dataset.split_fractions. Size, colour, frame rate and strides are keys of the data set:
+--config.dataset.frame_size="(96, 128)" --config.dataset.channels=3. This is for a GPU. `:small`
+takes 32 x 32 and 2 layers of 16 channels, for minutes on two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import base
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """`arg`: 'small' for minutes on a CPU."""
+    small = base.parse_arg(arg, small=False).small
+    config = base.get_base_config()
+    config.name = 'video_folder_small' if small else 'video_folder'
+    config.dataset.update(base.video_folder())
+    config.evaluation.max_sequences = 256
+    if small:
+        config.model.update({'layers': 2, 'features': 16})
+        config.dataset.frame_size = (32, 32)
+        config.loss.l1_warmup_steps = 300
+        config.sampling.decrease = 1 / 200
+        config.train.update({'steps': 300, 'evaluate_every': 150})
+        config.evaluation.max_sequences = 64
+        config.checkpoint.every = 100
+    return config

@@ -1,0 +1,121 @@
+"""Clips are prepared once, whole or not at all, and read anywhere."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from e3d.data import clip_records
+from e3d.data.clip_records import CHUNK, RawClip, Sequences, open_clip_set, resample
+from e3d.errors import InputError
+
+RNG = np.random.default_rng(0)
+LENGTHS = {'long': 2 * CHUNK + 3, 'even': CHUNK, 'one': 1}
+CLIPS = {name: RNG.integers(0, 256, (n, 4, 6, 1), np.uint8) for name, n in LENGTHS.items()}
+
+
+class SomeClips(clip_records.ClipSetBuilder):
+    """A set for the tests."""
+
+
+def broken():
+    """A clip that breaks after its first chunk was read."""
+    yield from CLIPS['long'][: CHUNK + 1]
+    raise InputError('broken is truncated')
+
+
+def opened(tmp_path, raw_clips=None, **changes):
+    if raw_clips is None:
+        raw_clips = [RawClip(name, lambda f=f: iter(f), [name]) for name, f in CLIPS.items()]
+    settings = {'name': 'some', 'frame_shape': (4, 6, 1), 'list_clips': lambda: raw_clips}
+    config = clip_records.ClipSetConfig(**(settings | changes))
+    return open_clip_set(SomeClips, config, str(tmp_path))
+
+
+def whole(clip_set, clip):
+    return clip_records.read_frames(clip_set.records, clip.first_record, 0, clip.num_frames)
+
+
+def test_clips_come_back_as_they_were(tmp_path):
+    clip_set = opened(tmp_path)
+    assert [(clip.name, clip.num_frames) for clip in clip_set.clips] == list(LENGTHS.items())
+    for clip in clip_set.clips:
+        assert clip.about == [clip.name]
+        np.testing.assert_array_equal(whole(clip_set, clip), CLIPS[clip.name])
+
+
+@pytest.mark.parametrize('length', [1, 5, CHUNK, CHUNK + 2, 2 * CHUNK + 3])
+def test_sequences_begin_anywhere(tmp_path, length):
+    clip_set = opened(tmp_path)
+    clip = clip_set.clips[0]
+    last = clip.num_frames - length
+    starts = np.array([(clip.first_record, start) for start in range(last + 1)])
+    source = pickle.loads(pickle.dumps(Sequences(clip_set.records, starts, length)))
+    assert len(source) == last + 1
+    for start in range(last + 1):
+        frames = source[start]['frames']
+        np.testing.assert_array_equal(frames, CLIPS['long'][start : start + length])
+
+
+def test_a_broken_clip_is_named_and_the_others_stay_right(tmp_path, capsys):
+    raw_clips = [
+        RawClip('broken', broken),
+        RawClip('even', lambda: iter(CLIPS['even'])),
+    ]
+    for _ in range(2):
+        clip_set = opened(tmp_path, raw_clips)
+        assert clip_set.skipped == [('broken', 'broken is truncated')]
+        (clip,) = clip_set.clips
+        np.testing.assert_array_equal(whole(clip_set, clip), CLIPS['even'])
+    assert 'broken is truncated' in capsys.readouterr().err
+
+
+def test_a_set_without_a_whole_clip_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(InputError, match=r'None of the 1 clips.*truncated'):
+        opened(tmp_path, [RawClip('broken', broken)])
+    assert not [file for file in tmp_path.rglob('*') if file.is_file()]
+
+
+def test_an_interruption_leaves_nothing_that_passes_for_whole(tmp_path):
+    def interrupted():
+        yield from CLIPS['long']
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        opened(tmp_path, [RawClip('x', interrupted)])
+    assert len(opened(tmp_path).clips) == 3
+
+
+def test_frames_are_resized_or_cropped_first(tmp_path):
+    wide = np.zeros((3, 4, 12, 1), np.uint8)
+    wide[:, :, 4:8] = 200
+    raw_clips = [RawClip('wide', lambda: iter(wide))]
+    sets = {
+        fit: opened(tmp_path, raw_clips, name=fit, fit=fit, frame_shape=(2, 2, 1))
+        for fit in ('stretch', 'crop')
+    }
+    middle = {fit: whole(s, s.clips[0])[0, 0, :, 0].tolist() for fit, s in sets.items()}
+    assert middle == {'stretch': [67, 67], 'crop': [200, 200]}  # a third of a half; all of it
+
+
+def test_floats_and_colours_become_what_the_records_hold(tmp_path):
+    floats = RNG.random((3, 4, 6, 3), np.float32)
+    raw_clips = [RawClip('floats', lambda: iter(floats))]
+    clip_set = opened(tmp_path, raw_clips)
+    grey = floats @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(whole(clip_set, clip_set.clips[0])[..., 0] / 255, grey, atol=0.003)
+
+
+@pytest.mark.parametrize(
+    ('rate', 'wanted', 'expected'),
+    [
+        (12, 24, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
+        (30, 10, [0, 3]),
+        (24, 24, [0, 1, 2, 3, 4, 5]),
+        (10, 15, [0, 0, 1, 2, 2, 3, 4, 4, 5]),
+        (None, 24, [0, 1, 2, 3, 4, 5]),
+        (12, None, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_resampling_repeats_or_leaves_out_frames(rate, wanted, expected):
+    assert list(resample(range(6), rate, wanted)) == expected

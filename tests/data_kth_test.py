@@ -1,0 +1,327 @@
+"""KTH from archives, AVI files and folders of pictures, by the persons and rules of the papers."""
+
+import http.server
+import io
+import pickle
+import re
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from clip_fixtures import write_kth
+from PIL import Image
+
+from e3d.data import kth, kth_files
+from e3d.data.clip_records import Clip
+from e3d.data.kth import open_kth, sequence_starts
+from e3d.errors import InputError
+
+LENGTH = 24
+
+
+def make_dataset(tmp_path, **changes):
+    return {
+        'path': str(tmp_path / 'kth'),
+        'data_dir': str(tmp_path / 'data'),
+        'input_frames': 3,
+        'output_frames': 2,
+        'frame_size': (8, 8),
+        'split': 'prediction',
+        'validation_persons': (),
+        'windows': 'e3d',
+        **changes,
+    }
+
+
+def counting_frames(length=LENGTH):
+    """Frames that tell their number, 1, 2, ..., by their grey: uint8 [T, 16, 16, 3]."""
+    numbers = 10 * np.arange(1, length + 1, dtype=np.uint8)
+    return np.broadcast_to(numbers[:, None, None, None], (length, 16, 16, 3)).copy()
+
+
+def numbers_in(frames):
+    return np.rint(frames[:, 4, 4, 0] / 10).astype(int).tolist()
+
+
+def sequences(source):
+    return [numbers_in(source[index]['frames']) for index in range(len(source))]
+
+
+def write_clips(tmp_path, *names, length=LENGTH):
+    folder = tmp_path / 'kth'
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        write_kth(folder / f'{name}_uncomp.avi', counting_frames(length))
+    return folder
+
+
+def write_ranges(tmp_path, **ranges):
+    lines = [f'{name}\t\tframes\t{text}' for name, text in ranges.items()]
+    head = 'Training:   person11, 12\n\nthe frames of each sequence\n\n'
+    (tmp_path / 'kth' / '00sequences.txt').write_text(head + '\r\n'.join(lines) + '\r\n')
+
+
+def test_the_e3d_rule_goes_backwards_and_never_across_a_gap(tmp_path):
+    write_clips(tmp_path, 'person01_boxing_d1', 'person01_jogging_d1')
+    ranges = '1-7, 8-12,  15-18, 19-24'  # ranges that touch each other are one
+    write_ranges(tmp_path, person01_boxing_d1=ranges, person01_jogging_d1=ranges)
+    starts = [numbers[0] for numbers in sequences(open_kth(make_dataset(tmp_path), 'train', 0))]
+    assert starts == [3, 8, 15, 20, 2, 5, 8, 17, 20]
+    for numbers in sequences(open_kth(make_dataset(tmp_path), 'train', 0)):
+        assert numbers == list(range(numbers[0], numbers[0] + 5))
+
+
+def test_the_mcnet_rule_goes_forwards_within_each_range(tmp_path):
+    write_clips(tmp_path, 'person17_boxing_d1', 'person17_running_d1')
+    write_ranges(tmp_path, person17_boxing_d1='1-12, 13-24', person17_running_d1='1-12, 13-24')
+    source = open_kth(make_dataset(tmp_path, windows='mcnet'), 'test', 0)
+    assert [numbers[0] for numbers in sequences(source)] == [1, 3, 5, 13, 15, 17, 1, 4, 13, 16]
+
+
+def test_the_mcnet_rule_draws_training_sequences(tmp_path):
+    folder = write_clips(tmp_path, 'person01_boxing_d1')
+    left = counting_frames()
+    left[:, :, 8:] = 0
+    write_kth(folder / 'person01_boxing_d1_uncomp.avi', left)
+    write_ranges(tmp_path, person01_boxing_d1='1-10, 11-24')
+    dataset = make_dataset(tmp_path, windows='mcnet')
+    source, other = (open_kth(dataset, 'train', seed) for seed in (0, 1))
+    assert len(source) >= 2**31
+    drawn = [source[index]['frames'] for index in range(200)]
+    starts = {round(int(frames[0].max()) / 10) for frames in drawn}
+    assert starts == {*range(1, 7), *range(11, 21)}
+    mirrored = [frames[-1, 4, 7, 0] > frames[-1, 4, 0, 0] for frames in drawn]
+    assert 60 < sum(mirrored) < 140
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[7]['frames'], drawn[7])
+    assert any((other[i]['frames'] != frames).any() for i, frames in enumerate(drawn[:9]))
+
+
+def test_counts_of_both_rules_are_those_of_the_sequences(tmp_path):
+    write_clips(tmp_path, 'person01_boxing_d1', 'person17_running_d1')
+    write_ranges(tmp_path, person01_boxing_d1='1-12, 13-24', person17_running_d1='1-12, 13-24')
+    dataset = make_dataset(tmp_path)
+    counts = kth.count_sequences(dataset)
+    assert counts == {
+        'e3d': {'train': 4, 'validation': 0, 'test': 7},
+        'mcnet': {'train': 2, 'validation': 0, 'test': 4},
+    }
+    assert len(open_kth(dataset, 'train', 0)) == 4
+    assert len(open_kth(dataset | {'windows': 'mcnet'}, 'test', 0)) == 4
+
+
+@pytest.mark.parametrize(
+    ('changes', 'train', 'validation', 'test'),
+    [
+        ({}, {1, 11, 16}, {17, 22}, {17, 22}),
+        ({'validation_persons': (16, 1)}, {11}, {1, 16}, {17, 22}),
+        ({'split': 'recognition'}, {11, 16, 17}, {1}, {22}),
+    ],
+)
+def test_splits_have_their_persons(tmp_path, changes, train, validation, test):
+    folder = tmp_path / 'kth'
+    folder.mkdir()
+    persons = (1, 11, 16, 17, 22)
+    for person in persons:
+        frames = np.full((5, 16, 16, 3), 10 * persons.index(person), np.uint8)
+        write_kth(folder / f'person{person:02d}_walking_d1_uncomp.avi', frames)
+    dataset = make_dataset(tmp_path, **changes)
+    for split, expected in (('train', train), ('validation', validation), ('test', test)):
+        found = {persons[numbers[0]] for numbers in sequences(open_kth(dataset, split, 0))}
+        assert found == expected
+
+
+def test_a_few_clips_are_divided_by_their_ranges(tmp_path):
+    write_clips(tmp_path, 'person01_boxing_d1')
+    dataset = make_dataset(tmp_path, split='ranges')
+    with pytest.raises(InputError, match=r'needs 00sequences\.txt'):
+        open_kth(dataset, 'train', 0)
+    write_ranges(tmp_path, person01_boxing_d1='1-6, 7-12, 13-24')
+    train, validation, test = (
+        [numbers[0] for numbers in sequences(open_kth(dataset, split, 0))]
+        for split in ('train', 'validation', 'test')
+    )
+    assert (train, validation, test) == ([3, 8], [15, 20], [15, 20])
+
+
+def write_pictures(folder, numbers):
+    folder.mkdir(parents=True)
+    for number in numbers:
+        Image.new('L', (16, 16), 10 * number).save(folder / f'image_{number:04d}.jpg')
+
+
+def test_folders_of_pictures_keep_the_numbers_of_their_frames(tmp_path):
+    path = tmp_path / 'kth' / 'boxing'
+    write_pictures(path / 'person01_boxing_d1_uncomp', [*range(2, 8), *range(10, 16)])
+    write_pictures(path / 'person02_boxing_d1', range(1, 11))
+    source = open_kth(make_dataset(tmp_path), 'train', 0)
+    assert [numbers[0] for numbers in sequences(source)] == [3, 11, 1, 6]
+    write_ranges(tmp_path, person01_boxing_d1='1-9', person02_boxing_d1='1-6')
+    source = open_kth(make_dataset(tmp_path), 'train', 0)
+    assert [numbers[0] for numbers in sequences(source)] == [3, 2]
+
+
+def archive_clips(tmp_path, name='boxing.zip', members=('person01_boxing_d1_uncomp.avi',)):
+    """Puts clips into an archive that lies where they were."""
+    folder = write_clips(tmp_path)
+    content = write_kth(tmp_path / 'clip.avi', counting_frames()).read_bytes()
+    with zipfile.ZipFile(folder / name, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for member in members:
+            archive.writestr(member, content)
+    return folder / name
+
+
+def test_archives_are_read_where_they_lie(tmp_path):
+    archive_clips(tmp_path)
+    source = open_kth(make_dataset(tmp_path), 'train', 0)
+    assert [numbers[0] for numbers in sequences(source)] == [5, 10, 15, 20]
+    assert sorted(path.name for path in (tmp_path / 'kth').iterdir()) == ['boxing.zip']
+
+
+@pytest.mark.parametrize(
+    'member',
+    [
+        '../person01_boxing_d1_uncomp.avi',
+        '/person01_boxing_d1_uncomp.avi',
+        'a/../../person01_boxing_d1_uncomp.avi',
+        '..\\person01_boxing_d1_uncomp.avi',
+        'C:\\person01_boxing_d1_uncomp.avi',
+    ],
+)
+def test_archives_that_lead_out_of_themselves_are_refused(tmp_path, member):
+    archive_clips(tmp_path, members=[member])
+    with pytest.raises(InputError, match='leads out of the archive'):
+        open_kth(make_dataset(tmp_path), 'train', 0)
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['boxing.zip', 'clip.avi', 'kth']
+
+
+def test_zip_bombs_are_refused(tmp_path, monkeypatch):
+    folder = write_clips(tmp_path)
+    with zipfile.ZipFile(folder / 'boxing.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('person01_boxing_d1_uncomp.avi', bytes(10**6))
+    assert (folder / 'boxing.zip').stat().st_size < 2000
+    monkeypatch.setattr(kth_files, 'MAX_CLIP_BYTES', 10**5)
+    with pytest.raises(InputError, match='unpacks to 1,000,000 bytes'):
+        open_kth(make_dataset(tmp_path), 'train', 0)
+
+
+def test_damaged_archives_are_refused_and_damaged_members_named(tmp_path, capsys):
+    members = [f'person0{n}_boxing_d1_uncomp.avi' for n in (1, 2)]
+    path = archive_clips(tmp_path, members=members)
+    content = bytearray(path.read_bytes())
+    content[300] ^= 255  # within the first clip
+    path.write_bytes(content)
+    assert len(open_kth(make_dataset(tmp_path), 'train', 0)) == 4
+    assert 'person01_boxing_d1_uncomp.avi is damaged' in capsys.readouterr().err
+    path.write_bytes(content[:-100])
+    with pytest.raises(InputError, match='not a whole zip archive'):
+        open_kth(make_dataset(tmp_path), 'train', 0)
+
+
+def test_truncated_missing_and_foreign_clips_are_named_and_left_out(tmp_path, capsys):
+    names = [f'person0{n}_boxing_d1' for n in (1, 2, 3)]
+    folder = write_clips(tmp_path, *names)
+    path = folder / 'person02_boxing_d1_uncomp.avi'
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    (folder / 'person03_boxing_d1_uncomp.avi').write_text('no video')
+    write_ranges(tmp_path, **dict.fromkeys([*names, 'person04_boxing_d1'], '1-24'))
+    with (folder / '00sequences.txt').open('a') as file:
+        file.write('person13_handclapping_d3\t*missing*\n')
+    dataset = make_dataset(tmp_path)
+    assert len(open_kth(dataset, 'train', 0)) == 4
+    told = capsys.readouterr().err
+    source = open_kth(dataset, 'train', 0)
+    assert capsys.readouterr().err == ''  # told once
+    metadata = tfds.builder_from_directory(source.folder).info.metadata
+    reasons = dict(metadata['skipped'])
+    expected = {
+        'person02_boxing_d1': 'is (truncated|damaged)',
+        'person03_boxing_d1': 'not a whole video',
+        'person04_boxing_d1': 'missing',
+        'person13_handclapping_d3': 'the data set itself lacks it',
+    }
+    assert reasons.keys() == expected.keys()
+    for name, reason in expected.items():
+        assert name in told
+        assert re.search(reason, reasons[name])
+
+
+def test_sequences_that_are_no_sequences_are_refused(tmp_path):
+    write_clips(tmp_path, 'person01_boxing_d1')
+    (tmp_path / 'kth' / '00sequences.txt').write_text('boxing 1 to 20\n')
+    with pytest.raises(InputError, match='has no line like'):
+        open_kth(make_dataset(tmp_path), 'train', 0)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'path': 'missing'}, "'missing', which is not a folder"),
+        ({'output_frames': 90}, "no sequences of 93 frames.*'ranges'"),
+        ({'validation_persons': (20,)}, r'validation_persons=\(20,\)'),
+    ],
+)
+def test_impossible_values_are_refused(tmp_path, changes, message):
+    write_clips(tmp_path, 'person01_boxing_d1')
+    with pytest.raises(InputError, match=message):
+        open_kth(make_dataset(tmp_path, **changes), 'train', 0)
+
+
+def test_a_folder_without_clips_is_refused(tmp_path):
+    write_clips(tmp_path)
+    with pytest.raises(InputError, match='no clips of KTH'):
+        open_kth(make_dataset(tmp_path), 'train', 0)
+
+
+def serve(monkeypatch, files):
+    """Answers for the official server with some files; returns what was asked for."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path[1:])
+            content = files.get(self.path[1:])
+            if content is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(kth_files, 'URL', f'http://127.0.0.1:{server.server_port}/')
+    monkeypatch.setattr(kth_files, 'ARCHIVES', dict.fromkeys(kth_files.ARCHIVES, ''))
+    return asked
+
+
+def test_the_official_archives_are_fetched_once(tmp_path, monkeypatch):
+    content = write_kth(tmp_path / 'clip.avi', counting_frames()).read_bytes()
+    files = {'00sequences.txt': b'person01_boxing_d1\tframes\t1-12\n'}
+    for action in kth_files.ACTIONS:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, 'w') as archive:
+            archive.writestr(f'person01_{action}_d1_uncomp.avi', content)
+        files[f'{action}.zip'] = buffer.getvalue()
+    cut = files.pop('running.zip')
+    asked = serve(monkeypatch, files)
+    dataset = make_dataset(tmp_path, path='')
+    with pytest.raises(InputError, match=r'running\.zip could not.*404.*by hand.*quickstart'):
+        open_kth(dataset, 'train', 0)
+    files['running.zip'] = cut
+    source = open_kth(dataset, 'train', 0)
+    assert [numbers[0] for numbers in sequences(source)] == [3, 8]  # others have no range
+    assert sorted(asked) == sorted([*kth_files.ARCHIVES, '00sequences.txt', 'running.zip'])
+    for file in (tmp_path / 'data' / 'downloads' / 'kth').iterdir():
+        file.unlink()  # what is prepared needs them no more
+    assert len(open_kth(dataset, 'train', 0)) == 2
+    assert len(asked) == 8
+
+
+def test_clips_shorter_than_their_ranges_are_used_as_far_as_they_go():
+    clip = Clip('person01_boxing_d1', 5, 8, {'numbers': None, 'ranges': [[1, 20]]})
+    assert sequence_starts([clip], 'e3d', 2, 2).tolist() == [[5, 0], [5, 4]]

@@ -1,0 +1,97 @@
+"""What is made ready, and what the user is told of it."""
+
+import h5py
+import ml_collections
+import numpy as np
+import pytest
+from clip_fixtures import moving_square, write_kth
+
+from e3d.data.preparation import prepare
+from e3d.errors import InputError
+
+
+def make_dataset(tmp_path, name, **changes):
+    return ml_collections.ConfigDict(
+        {
+            'name': name,
+            'path': str(tmp_path / 'raw'),
+            'data_dir': str(tmp_path / 'data'),
+            'input_frames': 3,
+            'output_frames': 2,
+            **changes,
+        }
+    )
+
+
+def test_a_folder_of_clips_is_accounted_for(tmp_path):
+    (tmp_path / 'raw').mkdir()
+    for number in range(5):
+        np.save(tmp_path / 'raw' / f'{number}.npy', np.zeros((11, 8, 8, 1), np.uint8))
+    (tmp_path / 'raw' / 'text.mp4').write_text('no video')
+    dataset = make_dataset(
+        tmp_path,
+        'video_folder',
+        frame_size=(4, 6),
+        channels=3,
+        fit='stretch',
+        frame_rate=None,
+        train_stride=1,
+        test_stride=5,
+        split_fractions=(0.6, 0.2, 0.2),
+    )
+    account = prepare(dataset, 0)
+    lines = account.splitlines()
+    assert lines[0] == 'video_folder: 3 -> 2 frames of 4 x 6 x 3'
+    counts = [line.split() for line in lines[1:4]]
+    assert counts == [
+        ['train', '21', 'sequences'],
+        ['validation', '2', 'sequences'],
+        ['test', '2', 'sequences'],
+    ]
+    assert 'text.mp4' in account and 'Clips left out: 1' in account
+    (kept,) = (tmp_path / 'data').rglob('preparation.txt')
+    assert kept.read_text() == account + '\n'
+    assert str(kept.parent) in account
+    assert prepare(dataset, 0).splitlines()[:4] == lines[:4]
+
+
+def test_kth_tells_the_sequences_of_both_rules(tmp_path):
+    (tmp_path / 'raw').mkdir()
+    for person in (1, 17):
+        path = tmp_path / 'raw' / f'person{person:02d}_jogging_d1_uncomp.avi'
+        write_kth(path, moving_square(24, 16, 16))
+    (tmp_path / 'raw' / '00sequences.txt').write_text(
+        'person01_jogging_d1\tframes\t1-12, 13-24\nperson17_jogging_d1\tframes\t1-12\n'
+    )
+    dataset = make_dataset(
+        tmp_path,
+        'kth',
+        frame_size=(8, 8),
+        split='prediction',
+        validation_persons=(),
+        windows='mcnet',
+    )
+    account = prepare(dataset, 0)
+    assert 'train      a new sequence at every draw' in account
+    assert 'e3d rule: train 7, validation 0, test 3' in account
+    assert 'mcnet rule: train 2, validation 0, test 2' in account
+
+
+def test_flows_tell_what_their_scale_means(tmp_path):
+    (tmp_path / 'raw').mkdir()
+    with h5py.File(tmp_path / 'raw' / 'NYC_M3x2_T360.h5', 'w') as file:
+        file['data'] = np.arange(24.0).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+        file['date'] = np.array(
+            [b'201501%02d%02d' % (d + 1, s + 1) for d in range(6) for s in range(4)]
+        )
+    dataset = make_dataset(
+        tmp_path, 'taxibj', test_days=2, validation_days=0, slots_per_day=None, data_dir=''
+    )
+    account = prepare(dataset, 0)
+    assert '0 and 1 stand for the counts 0 and 15' in account
+    assert 'nothing was written' in account
+
+
+def test_what_cannot_be_used_is_refused(tmp_path):
+    with pytest.raises(InputError, match='not a folder'):
+        prepare(make_dataset(tmp_path, 'kth', frame_size=(8, 8)), 0)

@@ -1,0 +1,227 @@
+"""Something-Something v2 from the official lists and videos."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from clip_fixtures import write_webm
+
+from e3d.data import something_something_files
+from e3d.data.digits import SPLITS
+from e3d.data.something_something import frame_numbers, open_something_something
+from e3d.data.something_something_files import FORTY_ONE, list_videos
+from e3d.errors import InputError
+
+FRAMES = 12
+TEMPLATES = ('Pulling [something] from left to right', 'Picking [something] up')
+
+
+def make_dataset(tmp_path, **changes):
+    return {
+        'path': str(tmp_path / 'raw'),
+        'data_dir': str(tmp_path / 'data'),
+        'input_frames': 3,
+        'output_frames': 2,
+        'frame_size': (16, 16),
+        'fit': 'crop',
+        'frame_rate': 24.0,
+        'fraction': 0.5,
+        'num_classes': 41,
+        'validation_fraction': 0.0,
+        **changes,
+    }
+
+
+def write_list(folder, kind, ids, templates=TEMPLATES):
+    entries = [
+        {'id': id, 'label': 'x', 'template': templates[n % len(templates)], 'placeholders': ['x']}
+        for n, id in enumerate(ids)
+    ]
+    (folder / f'something-something-v2-{kind}.json').write_text(json.dumps(entries))
+
+
+def write_data_set(tmp_path, train=('1', '2'), test=('3',), frames=FRAMES):
+    """Videos of 12 frames a second, whose grey tells the number of the frame."""
+    videos = tmp_path / 'raw' / '20bn-something-something-v2'
+    videos.mkdir(parents=True)
+    clip = 15 * np.arange(frames, dtype=np.uint8)[:, None, None, None]
+    for id in (*train, *test):
+        write_webm(videos / f'{id}.webm', np.broadcast_to(clip, (frames, 32, 64, 3)).copy())
+    write_list(tmp_path / 'raw', 'train', train)
+    write_list(tmp_path / 'raw', 'validation', test)
+    return videos
+
+
+def numbers_in(example):
+    frames = example['frames']
+    assert (frames.shape, frames.dtype) == ((5, 16, 16, 3), np.uint8)
+    return np.rint(frames[:, 8, 8].mean(axis=-1) / 15).astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        # At 24 a second there are 24 frames: 0, 0, 1, 1, ...; the cut is before the given one.
+        ({}, [4, 5, 5, 6, 6]),
+        ({'fraction': 0.25}, [1, 2, 2, 3, 3]),
+        ({'fraction': 1.0}, [9, 10, 10, 11, 11]),
+        ({'fraction': 0.01}, [0, 0, 0, 0, 1]),
+        ({'frame_rate': 12.0}, [3, 4, 5, 6, 7]),
+        ({'frame_rate': 6.0}, [0, 2, 4, 6, 8]),
+        ({'frame_rate': 6.0, 'fraction': 0.2}, [0, 0, 2, 4, 6]),
+    ],
+)
+def test_a_sequence_is_the_end_of_the_front_and_what_follows(tmp_path, changes, expected):
+    write_data_set(tmp_path)
+    source = open_something_something(make_dataset(tmp_path, **changes), 'test')
+    assert numbers_in(source[0]) == expected
+
+
+def test_videos_become_their_middle_or_all_of_them(tmp_path):
+    videos = write_data_set(tmp_path)
+    wide = np.zeros((FRAMES, 32, 64, 3), np.uint8)
+    wide[:, :, 16:48] = 240
+    write_webm(videos / '3.webm', wide)
+    crop, stretch = (
+        open_something_something(make_dataset(tmp_path, fit=fit), 'test')[0]['frames']
+        for fit in ('crop', 'stretch')
+    )
+    assert crop.min() > 225
+    assert stretch[:, :, :3].max() < 15 and stretch[:, :, 5:11].min() > 225
+
+
+def test_splits_and_labels_are_those_of_the_lists(tmp_path):
+    train = [str(id) for id in range(10, 40)]
+    write_data_set(tmp_path, train=train[:6])
+    write_list(tmp_path / 'raw', 'train', train[:6], (*TEMPLATES, 'Not in the [list]'))
+    dataset = make_dataset(tmp_path)
+    sources = [open_something_something(dataset, split) for split in SPLITS]
+    labels = [[source[i]['label'] for i in range(len(source))] for source in sources]
+    pulling, picking = (FORTY_ONE.index(t.replace('[', '').replace(']', '')) for t in TEMPLATES)
+    assert labels == [[pulling, picking, pulling, picking], [pulling], [pulling]]
+
+
+def test_validation_is_a_share_of_the_training(tmp_path):
+    write_data_set(tmp_path, train=[str(id) for id in range(100, 112)])
+    dataset = make_dataset(tmp_path, validation_fraction=0.5)
+    train, validation, test = (open_something_something(dataset, split) for split in SPLITS)
+    assert len(train) + len(validation) == 12 and len(validation) in range(2, 11)
+    assert len(test) == 1
+    records = [{clip[0] for clip in source.clips} for source in (train, validation, test)]
+    assert not records[0] & records[1] and not records[1] & records[2]
+
+
+def test_all_classes_have_the_numbers_of_the_official_labels(tmp_path):
+    write_data_set(tmp_path)
+    names = [t.replace('[', '').replace(']', '') for t in TEMPLATES]
+    names += [f'class {n}' for n in range(172)]
+    labels = {name: str(173 - n) for n, name in enumerate(names)}
+    (tmp_path / 'raw' / 'labels').mkdir()
+    (tmp_path / 'raw' / 'labels' / 'labels.json').write_text(json.dumps(labels))
+    source = open_something_something(make_dataset(tmp_path, num_classes=174), 'train')
+    assert [source[i]['label'] for i in range(2)] == [173, 172]
+
+
+def test_the_paper_has_forty_one_different_classes():
+    assert len(set(FORTY_ONE)) == 41
+
+
+def test_videos_are_stored_as_they_are_and_the_files_needed_no_more(tmp_path):
+    videos = write_data_set(tmp_path)
+    source = open_something_something(make_dataset(tmp_path), 'train')
+    assert bytes(source.records[0]['webm']) == (videos / '1.webm').read_bytes()
+    other = open_something_something(make_dataset(tmp_path, frame_size=(8, 8)), 'train')
+    assert other.folder == source.folder
+    copy = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(copy[1]['frames'], source[1]['frames'])
+
+
+def test_broken_and_missing_videos_are_named_and_left_out(tmp_path, capsys):
+    videos = write_data_set(tmp_path, train=('1', '2', '4', '5'))
+    noise = np.random.default_rng(0).integers(0, 256, (FRAMES, 32, 64, 3), np.uint8)
+    content = write_webm(videos / '1.webm', noise).read_bytes()
+    (videos / '1.webm').write_bytes(content[: len(content) // 2])
+    (videos / '2.webm').write_text('no video')
+    (videos / '4.webm').unlink()
+    assert len(open_something_something(make_dataset(tmp_path), 'train')) == 1
+    told = capsys.readouterr().err
+    for id, reason in (('1', 'truncated'), ('2', 'not a whole video'), ('4', 'No such file')):
+        assert f'{id}.webm' in told and reason in told
+    assert 'left out: 3' in told
+
+
+def test_short_clips_are_left_out(tmp_path):
+    dataset = make_dataset(tmp_path)
+    assert frame_numbers(1, 12, dataset) == ()
+    assert frame_numbers(2, 12, dataset) == (0, 0, 0, 1, 1)
+    assert frame_numbers(2, 12, dataset | {'frame_rate': 12.0}) == ()
+
+
+def break_files(tmp_path, kind):
+    raw = tmp_path / 'raw'
+    train = raw / 'something-something-v2-train.json'
+    match kind:
+        case 'no list':
+            train.unlink()
+        case 'no json':
+            train.write_text('[')
+        case 'no list of objects':
+            train.write_text('{"id": "1"}')
+        case 'path as id':
+            train.write_text(json.dumps([{'id': '../../1', 'template': TEMPLATES[0]}]))
+        case 'no template':
+            train.write_text(json.dumps([{'id': '1'}]))
+        case 'deep':
+            train.write_text('[' * 100_000)
+        case 'long':
+            train.write_text(' ' * 2000 + '[]')
+        case 'no videos':
+            for file in raw.rglob('*.webm'):
+                file.unlink()
+        case 'other classes':
+            for name in ('train', 'validation'):
+                write_list(raw, name, ['1'], ['Doing [nothing]'])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [
+        ('no list', 'has none of something-something-v2-train.json'),
+        ('no json', 'is not JSON'),
+        ('no list of objects', 'must be a list of objects'),
+        ('path as id', r"the id '\.\./\.\./1'"),
+        ('no template', 'no "template"'),
+        ('deep', 'is not JSON'),
+        ('long', 'more than the 1,000'),
+        ('no videos', r'no \.webm files'),
+        ('other classes', 'no video of the 41 classes'),
+    ],
+)
+def test_files_of_another_form_are_refused(tmp_path, monkeypatch, kind, message):
+    write_data_set(tmp_path)
+    break_files(tmp_path, kind)
+    if kind == 'long':
+        monkeypatch.setattr(something_something_files, 'MAX_LIST_BYTES', 1000)
+    with pytest.raises(InputError, match=message):
+        open_something_something(make_dataset(tmp_path), 'train')
+    assert not (tmp_path / 'data').exists()
+
+
+@pytest.mark.parametrize('labels', [[], {'a': '0'}, {str(n): 'x' for n in range(174)}])
+def test_labels_of_another_form_are_refused(tmp_path, labels):
+    write_data_set(tmp_path)
+    (tmp_path / 'raw' / 'labels.json').write_text(json.dumps(labels))
+    with pytest.raises(InputError, match='each of 174 classes its number'):
+        list_videos(tmp_path / 'raw', 174)
+
+
+def test_no_folder_is_told_where_the_data_come_from(tmp_path):
+    with pytest.raises(InputError, match=r'not a folder.*\.webm.*Qualcomm.*quickstart'):
+        open_something_something(make_dataset(tmp_path), 'train')
+
+
+def test_clips_that_are_all_too_short_are_refused(tmp_path):
+    write_data_set(tmp_path)
+    with pytest.raises(InputError, match=r'no clips of more than .*output_frames=24'):
+        open_something_something(make_dataset(tmp_path, output_frames=24), 'train')

@@ -1,0 +1,274 @@
+"""Flows from ST-ResNet's files: whole days, splits in time, scaled by the training alone."""
+
+import datetime
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+
+from e3d.data import flow_files
+from e3d.data.digits import SPLITS
+from e3d.data.taxibj import open_taxibj
+from e3d.errors import InputError
+
+NAME = 'NYC_M3x2_T360_NewEnd.h5'  # four slots a day
+RNG = np.random.default_rng(0)
+
+
+def make_dataset(path, **changes):
+    return {
+        'path': str(path),
+        'input_frames': 2,
+        'output_frames': 2,
+        'test_days': 2,
+        'validation_days': 1,
+        'slots_per_day': None,
+        **changes,
+    }
+
+
+def dates_of(days, per_day=4, start=datetime.date(2015, 2, 26)):
+    days = [start + datetime.timedelta(days=day) for day in range(days)]
+    return [f'{day:%Y%m%d}{slot:02d}'.encode() for day in days for slot in range(1, per_day + 1)]
+
+
+def write_flows(path, dates, counts=None):
+    """Counts rise from frame to frame, if none are given."""
+    if counts is None:
+        counts = np.arange(len(dates)).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, 'w') as file:
+        file['data'], file['date'] = counts, np.array(dates)
+    return path
+
+
+def first_counts(source):
+    """The count at the start of each sequence, which must rise by one from frame to frame."""
+    low, high = source.count_range
+    starts = []
+    for index in range(len(source)):
+        counts = source[index]['frames'][:, 0, 0, 0] * (high - low) + low
+        np.testing.assert_allclose(np.diff(counts), 1, rtol=1e-4)
+        starts.append(round(float(counts[0])))
+    return starts
+
+
+def test_splits_follow_each_other_and_forecasts_stay_within_them(tmp_path):
+    dataset = make_dataset(write_flows(tmp_path / NAME, dates_of(6)))  # counts 0 .. 23
+    train, validation, test = (open_taxibj(dataset, split) for split in SPLITS)
+    assert first_counts(train) == list(range(9))  # frames 0 .. 11
+    assert first_counts(validation) == [10, 11, 12]  # forecast 12 .. 15
+    assert first_counts(test) == list(range(14, 21))  # forecast 16 .. 23
+
+
+def test_scale_comes_from_the_training_alone_and_later_counts_are_not_cut(tmp_path):
+    source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates_of(6))), 'test')
+    assert source.count_range == (0, 11)
+    last = source[len(source) - 1]['frames'][-1]
+    np.testing.assert_allclose(last, 23 / 11, rtol=1e-6)
+    assert last.dtype == np.float32
+
+
+def test_channels_come_last_and_negative_counts_are_none(tmp_path):
+    dates = dates_of(6)
+    counts = RNG.integers(-5, 100, (len(dates), 2, 3, 2)).astype(float)
+    source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates, counts)), 'train')
+    low, high = source.count_range
+    frames = source[0]['frames']
+    assert (frames.shape, low) == ((4, 3, 2, 2), 0)
+    expected = np.maximum(counts[:4].transpose(0, 2, 3, 1), 0) / high
+    np.testing.assert_allclose(frames, expected, rtol=1e-6)
+
+
+def test_no_validation_days_make_the_test_serve(tmp_path):
+    dataset = make_dataset(write_flows(tmp_path / NAME, dates_of(6)), validation_days=0)
+    assert first_counts(open_taxibj(dataset, 'train')) == list(range(13))
+    test, validation = (open_taxibj(dataset, split) for split in ('test', 'validation'))
+    assert first_counts(validation) == first_counts(test) == list(range(14, 21))
+
+
+def test_days_with_holes_are_left_out_and_not_crossed(tmp_path):
+    dates = dates_of(7)
+    counts = np.arange(len(dates)).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+    keep = np.arange(len(dates)) != 5  # the second slot of the second day
+    path = write_flows(tmp_path / NAME, np.array(dates)[keep], counts[keep])
+    source = open_taxibj(make_dataset(path), 'train')  # days 0, 2, 3
+    assert first_counts(source) == [0, 8, 9, 10, 11, 12]
+
+
+def test_files_of_several_years_follow_each_other(tmp_path):
+    early, late = datetime.date(2014, 3, 1), datetime.date(2015, 3, 1)
+    dates = dates_of(3, start=early), dates_of(3, start=late)
+    counts = np.arange(24).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+    write_flows(tmp_path / 'BJ15_M3x2_T360_InOut.h5', dates[1], counts[12:])
+    write_flows(tmp_path / 'BJ14_M3x2_T360_InOut.h5', dates[0], counts[:12])
+    (tmp_path / 'BJ_Meteorology.h5').write_text('another matter')
+    dataset = make_dataset(tmp_path, validation_days=0)
+    assert first_counts(open_taxibj(dataset, 'train')) == [*range(9), 12]
+    assert first_counts(open_taxibj(dataset, 'test')) == list(range(14, 21))
+
+
+@pytest.mark.parametrize(('name', 'per_day'), [(NAME, None), ('flows.h5', None), ('flows.h5', 4)])
+def test_slots_per_day_are_found(tmp_path, name, per_day):
+    path = write_flows(tmp_path / name, dates_of(6))
+    source = open_taxibj(make_dataset(path, slots_per_day=per_day), 'train')
+    assert source.flows.slots_per_day == 4
+
+
+def test_the_calendar_forecasts_by_hour_day_and_week(tmp_path):
+    dates = dates_of(16)
+    day, slot = np.divmod(np.arange(len(dates)), 4)
+    counts = (100 * slot + day).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+    keep = day != 13  # so that yesterday of day 14 is day 12
+    path = write_flows(tmp_path / NAME, np.array(dates)[keep], counts[keep])
+    source = open_taxibj(make_dataset(path, validation_days=0), 'test')
+    low, high = source.count_range
+    rows = [2, 3]  # of the first sequence the slots that are forecast: day 14, slots 2 and 3
+    assert len(source) == 5
+    forecasts = {
+        name: (frames[0, :, 0, 0, 0] * (high - low) + low).round(3).tolist()
+        for name, frames in source.calendar_forecasts().items()
+    }
+    mean = np.mean(range(13))
+    assert forecasts == {
+        'hour_average': [100 * slot + mean for slot in rows],
+        'yesterday': [100 * slot + 12 for slot in rows],
+        'last_week': [100 * slot + 7 for slot in rows],
+    }
+
+
+def test_sources_can_be_pickled_in_a_few_bytes(tmp_path):
+    source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates_of(60))), 'test')
+    content = pickle.dumps(source)
+    assert len(content) < 500
+    np.testing.assert_array_equal(pickle.loads(content)[3]['frames'], source[3]['frames'])
+
+
+def write_archive(path, **changes):
+    arrays = {
+        f'{kind}_{part}': RNG.uniform(-1, 1, (count, 4, 2, 3, 2)).astype(np.float32)
+        for kind in 'XY'
+        for part, count in (('train', 120), ('test', 5))
+    } | changes
+    np.savez(path, **arrays)
+    return arrays
+
+
+def test_ready_sequences_are_read_from_an_archive(tmp_path):
+    arrays = write_archive(tmp_path / 'dataset.npz')
+    dataset = make_dataset(tmp_path, input_frames=3, validation_days=1)
+    train, validation, test = (open_taxibj(dataset, split) for split in SPLITS)
+    assert [len(source) for source in (train, validation, test)] == [120 - 48 - 7, 48, 5]
+    stored = np.concatenate([arrays['X_test'][2, 1:], arrays['Y_test'][2, :2]])
+    expected = (stored.transpose(0, 2, 3, 1) + 1) / 2
+    np.testing.assert_allclose(test[2]['frames'], expected, rtol=1e-6)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(test))[2]['frames'], test[2]['frames'])
+    assert test.count_range is None
+    whole = open_taxibj(dataset | {'validation_days': 0}, 'train')
+    assert len(whole) == 120
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'Y_test': None}, 'holds no Y_test'),
+        ({'X_test': np.zeros((5, 2, 3, 2), np.float32)}, r'shape \(5, 2, 3, 2\)'),
+        ({'X_test': np.zeros((4, 4, 2, 3, 2), np.float32)}, 'same N'),
+        ({'X_test': np.full((5, 4, 2, 3, 2), np.nan)}, 'finite'),
+        ({'X_test': np.full((5, 4, 2, 3, 2), -2.0)}, 'at least -1'),
+        ({'X_test': np.full((5, 4, 2, 3, 2), None)}, 'cannot be read'),
+        ({'X_test': np.zeros((5, 1, 2, 3, 2), np.float32)}, 'have 1 and 4 frames'),
+    ],
+)
+def test_archives_of_another_form_are_refused(tmp_path, changes, message):
+    arrays = write_archive(tmp_path / 'other.npz') | changes
+    arrays = {key: array for key, array in arrays.items() if array is not None}
+    np.savez(tmp_path / 'dataset.npz', **arrays)
+    with pytest.raises(InputError, match=message):
+        open_taxibj(make_dataset(tmp_path / 'dataset.npz'), 'test')
+
+
+def test_archives_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / 'dataset.npz', X_train=np.zeros((1000, 100)))
+    monkeypatch.setattr(flow_files, 'MAX_BYTES', 10**5)
+    with pytest.raises(InputError, match='unpacks to'):
+        open_taxibj(make_dataset(tmp_path / 'dataset.npz'), 'test')
+
+
+def write_wrong(path, kind):
+    dates, counts = dates_of(6), np.zeros((24, 2, 3, 2))
+    match kind:
+        case 'text':
+            path.write_text('no h5')
+        case 'cut':
+            write_flows(path, dates, RNG.random((24, 2, 30, 20)))
+            path.write_bytes(path.read_bytes()[:5000])
+        case 'no date':
+            with h5py.File(path, 'w') as file:
+                file['data'] = counts
+        case 'a group':
+            with h5py.File(path, 'w') as file:
+                file['date'] = np.array(dates)
+                file.create_group('data')
+        case 'fewer dates':
+            write_flows(path, dates[1:], counts)
+        case 'no channels':
+            write_flows(path, dates, counts[:, 0])
+        case 'nan':
+            write_flows(path, dates, np.full_like(counts, np.nan))
+        case 'other dates':
+            write_flows(path, [b'20151301%02d' % (slot % 4 + 1) for slot in range(24)], counts)
+        case 'slot 0':
+            write_flows(path, [date[:8] + b'%02d' % (int(date[8:]) - 1) for date in dates], counts)
+        case 'falling':
+            write_flows(path, dates[::-1], counts)
+        case 'constant':
+            write_flows(path, dates, counts)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [
+        ('text', 'cannot be read as HDF5'),
+        ('cut', 'cannot be read as HDF5'),
+        ('no date', "no 'date'; it holds data"),
+        ('a group', "no 'data'"),
+        ('fewer dates', r'\(24, 2, 3, 2\) and date \(23,\)'),
+        ('no channels', r'\[N, C, H, W\]'),
+        ('nan', 'finite'),
+        ('other dates', 'must be like 2015110148'),
+        ('slot 0', 'count the slots of a day from 0'),
+        ('falling', 'do not rise'),
+        ('constant', 'All counts'),
+    ],
+)
+def test_files_of_another_form_are_refused(tmp_path, kind, message):
+    write_wrong(tmp_path / NAME, kind)
+    with pytest.raises(InputError, match=message):
+        open_taxibj(make_dataset(tmp_path), 'train')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'path': ''}, "dataset.path is ''"),
+        ({'path': 'missing'}, "'missing', which does not exist"),
+        ({'test_days': 5}, 'leave none for training'),
+        ({'slots_per_day': 3}, 'slots_per_day is 3'),
+        ({'output_frames': 30}, 'has no sequences of 32 slots'),
+    ],
+)
+def test_impossible_values_are_refused(tmp_path, changes, message):
+    dataset = make_dataset(write_flows(tmp_path / NAME, dates_of(6))) | changes
+    with pytest.raises(InputError, match=message):
+        open_taxibj(dataset, 'train')
+
+
+def test_folders_without_flows_and_files_that_overlap_are_refused(tmp_path):
+    with pytest.raises(InputError, match='holds no flows'):
+        open_taxibj(make_dataset(tmp_path), 'train')
+    for name in ('a_T360.h5', 'b_T360.h5'):
+        write_flows(tmp_path / name, dates_of(6))
+    with pytest.raises(InputError, match='overlap in time'):
+        open_taxibj(make_dataset(tmp_path), 'train')

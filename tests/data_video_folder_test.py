@@ -1,0 +1,177 @@
+"""A folder of anyone's clips becomes training, validation and test sequences."""
+
+import pickle
+
+import numpy as np
+import pytest
+from clip_fixtures import moving_square, write_video
+from PIL import Image
+
+from e3d.data import video_folder
+from e3d.data.digits import SPLITS
+from e3d.data.video_folder import divide_clips, find_clips, open_video_folder
+from e3d.errors import InputError
+
+FRACTIONS = (0.6, 0.2, 0.2)
+
+
+def make_dataset(tmp_path, **changes):
+    return {
+        'path': str(tmp_path / 'clips'),
+        'data_dir': str(tmp_path / 'data'),
+        'input_frames': 3,
+        'output_frames': 2,
+        'frame_size': (8, 8),
+        'channels': 1,
+        'fit': 'stretch',
+        'frame_rate': None,
+        'train_stride': 2,
+        'test_stride': 5,
+        'split_fractions': FRACTIONS,
+        **changes,
+    }
+
+
+def write_arrays(tmp_path, names, frames=11):
+    """Arrays whose pixels all tell which array it is."""
+    for number, name in enumerate(names):
+        path = tmp_path / 'clips' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.full((frames, 8, 8, 1), number, np.uint8))
+
+
+def clips_in(source):
+    return {int(source[index]['frames'].max()) for index in range(len(source))}
+
+
+def test_every_kind_of_clip_is_found_and_read(tmp_path):
+    folder = tmp_path / 'clips'
+    (folder / 'deep' / 'pictures').mkdir(parents=True)
+    (folder / '.hidden').mkdir()
+    (folder / 'notes.txt').write_text('no clip')
+    clip = moving_square()
+    for name, codec in (('a.mp4', 'libx264'), ('b.AVI', 'mpeg4'), ('deep/c.webm', 'libvpx-vp9')):
+        write_video(folder / name, clip, codec, 10)
+    np.save(folder / 'd.npy', clip)
+    np.save(folder / '.hidden' / 'd.npy', clip)
+    np.savez(folder / 'e.npz', clip / np.float32(255))
+    first, *others = images = [Image.fromarray(frame) for frame in clip]
+    first.save(folder / 'f.gif', save_all=True, append_images=others)
+    for index, image in enumerate(images):
+        image.save(folder / 'deep' / 'pictures' / f'{index}.png')
+    expected = ['a.mp4', 'b.AVI', 'd.npy', 'deep/c.webm', 'deep/pictures', 'e.npz', 'f.gif']
+    assert sorted(find_clips(str(folder))) == expected
+    dataset = make_dataset(tmp_path, frame_size=(32, 48), channels=3, split_fractions=(0.5, 0, 0.5))
+    for split in ('train', 'test'):
+        source = open_video_folder(dataset, split)
+        for index in range(len(source)):
+            frames = source[index]['frames']
+            assert (frames.shape, frames.dtype) == ((5, 32, 48, 3), np.uint8)
+            edges = (frames[:, 14, :, 0] > 125).argmax(axis=1)
+            np.testing.assert_array_equal(np.diff(edges), 1)
+
+
+def test_files_are_divided_and_never_cut(tmp_path):
+    write_arrays(tmp_path, [f'{n}.npy' for n in range(10)])
+    parts = {split: open_video_folder(make_dataset(tmp_path), split) for split in SPLITS}
+    # Of 11 frames: sequences of 5 from 0, 2, 4, 6 and from 0, 5.
+    assert {split: len(source) for split, source in parts.items()} == {
+        'train': 6 * 4,
+        'validation': 2 * 2,
+        'test': 2 * 2,
+    }
+    clips = [clips_in(source) for source in parts.values()]
+    assert set.union(*clips) == set(range(10)) and sum(map(len, clips)) == 10
+
+
+def test_the_division_depends_on_the_names_alone(tmp_path):
+    names = [f'clip {n}' for n in range(50)]
+    groups = divide_clips(names, FRACTIONS)
+    assert [len(groups[split]) for split in SPLITS] == [30, 10, 10]
+    assert groups == divide_clips(names[::-1], FRACTIONS)
+    assert groups['train'] != sorted(groups['train'])
+
+
+def test_folders_are_splits(tmp_path):
+    names = ['train/0.npy', 'train/deep/1.npy', 'test/2.npy', 'val/3.npy']
+    write_arrays(tmp_path, names)
+    dataset = make_dataset(tmp_path)
+    clips = [clips_in(open_video_folder(dataset, split)) for split in SPLITS]
+    assert clips == [{0, 1}, {3}, {2}]
+
+
+def test_validation_is_taken_from_training_or_is_the_test(tmp_path):
+    write_arrays(tmp_path, [f'train/{n}.npy' for n in range(8)] + ['test/8.npy'])
+    train, validation, test = (
+        clips_in(open_video_folder(make_dataset(tmp_path), split)) for split in SPLITS
+    )
+    assert test == {8} and train | validation == set(range(8)) and not train & validation
+    dataset = make_dataset(tmp_path, split_fractions=(0.8, 0.0, 0.2))
+    train, validation, test = (clips_in(open_video_folder(dataset, split)) for split in SPLITS)
+    assert (train, validation, test) == (set(range(8)), {8}, {8})
+
+
+def test_records_are_written_once_and_anew_for_other_files_or_settings(tmp_path, monkeypatch):
+    write_arrays(tmp_path, [f'{n}.npy' for n in range(3)])
+    dataset = make_dataset(tmp_path)
+    first = open_video_folder(dataset, 'train')
+    with monkeypatch.context() as patch:
+        patch.setattr(video_folder, 'clip_frames', None)
+        other_lengths = dataset | {'input_frames': 2, 'train_stride': 1}
+        assert open_video_folder(other_lengths, 'train').folder == first.folder
+    others = [{'frame_size': (4, 8)}, {'channels': 3}, {'fit': 'crop'}, {'frame_rate': 5.0}]
+    folders = [open_video_folder(dataset | other, 'train').folder for other in others]
+    write_arrays(tmp_path, ['3.npy'])
+    folders.append(open_video_folder(dataset, 'train').folder)
+    assert len({first.folder, *folders}) == 6
+
+
+def test_clips_come_at_the_rate_that_is_asked_for(tmp_path):
+    (tmp_path / 'clips').mkdir()
+    for name in ('a', 'b'):
+        write_video(tmp_path / 'clips' / f'{name}.mp4', moving_square(30), 'libx264', 30)
+    dataset = make_dataset(
+        tmp_path, frame_size=(32, 48), frame_rate=10.0, split_fractions=(0.5, 0, 0.5)
+    )
+    frames = open_video_folder(dataset, 'test')[1]['frames']
+    edges = (frames[:, 14, :, 0] > 125).argmax(axis=1)
+    assert edges.tolist() == [15, 18, 21, 24, 27]
+
+
+def test_broken_clips_are_named_and_left_out(tmp_path, capsys):
+    write_arrays(tmp_path, [f'{n}.npy' for n in range(5)])
+    (tmp_path / 'clips' / 'text.mp4').write_text('no video')
+    open_video_folder(make_dataset(tmp_path), 'train')
+    assert 'text.mp4 is not a whole video file' in capsys.readouterr().err
+
+
+def test_sources_can_be_pickled(tmp_path):
+    write_arrays(tmp_path, [f'{n}.npy' for n in range(3)])
+    source = open_video_folder(make_dataset(tmp_path), 'train')
+    copy = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(copy[1]['frames'], source[1]['frames'])
+
+
+@pytest.mark.parametrize(
+    ('names', 'changes', 'message'),
+    [
+        ([], {'path': ''}, "dataset.path is ''"),
+        ([], {'path': 'missing'}, "'missing', which is not a folder"),
+        (['0.txt.npy'], {}, '1 clips cannot be divided into 3 splits'),
+        (['train/0.npy', 'train/1.npy'], {}, "no clip in a folder 'test'"),
+        (['train/0.npy', 'test/1.npy', 'other/2.npy'], {}, "'other/2.npy' lies in none"),
+        (['0.npy', '1.npy', '2.npy'], {'output_frames': 9}, 'has 11 frames.* is 12'),
+        (['0.npy', '1.npy', '2.npy'], {'channels': 2}, 'None of the 3 clips.*1 channels'),
+    ],
+)
+def test_folders_that_cannot_be_used_are_refused(tmp_path, names, changes, message):
+    write_arrays(tmp_path, names)
+    with pytest.raises(InputError, match=message):
+        open_video_folder(make_dataset(tmp_path, **changes), 'train')
+
+
+def test_a_folder_without_clips_is_refused(tmp_path):
+    (tmp_path / 'clips').mkdir()
+    (tmp_path / 'clips' / 'notes.txt').write_text('no clip')
+    with pytest.raises(InputError, match=r'no clips in .*\.mp4.*\.npy'):
+        open_video_folder(make_dataset(tmp_path), 'train')
