@@ -1,4 +1,4 @@
-"""Exact floating point operations of the network: taps that meet a real slot, remembered steps only."""
+"""Exact floating point operations of the network: real slots and remembered steps only."""
 
 from e3d.model import E3DLSTM
 

@@ -38,6 +38,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = make_parser(__doc__)
     parser.add_argument('--repeats', type=int, default=5, help='timed steps, after one warm-up')
     parser.add_argument('--compile_only', action='store_true', help='memory and compile time only')
@@ -150,6 +151,7 @@ def measure(arguments: argparse.Namespace) -> dict:
 
 
 def main():
+    """Measures one setting and prints it."""
     arguments = parse_arguments()
     figures = measure(arguments)
     if arguments.json:

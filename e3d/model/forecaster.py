@@ -119,6 +119,7 @@ class E3DLSTM(nn.Module):
     memory: str = 'save'
 
     def setup(self):
+        """Checks the fields; the parameters come with the first frames."""
         self._check()
         self.stack = E3DLSTMStack(
             self.layers,

@@ -38,6 +38,7 @@ class Operations:
         self.remembered = remembered
 
     def convolve(self, inputs: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+        """See `e3d.model.convolution.convolve`."""
         return convolve(inputs, kernel, padding)
 
     def recall(self, gate: jax.Array, layer: int) -> jax.Array:
@@ -58,6 +59,7 @@ class Recording(Operations):
         self.kept = []
 
     def convolve(self, inputs, kernel, padding):
+        """Convolves and keeps the result."""
         outputs = convolve(inputs, kernel, padding)
         self.kept.append(outputs)
         return outputs
@@ -76,6 +78,7 @@ class Replaying(Operations):
         self._next = iter(kept)
 
     def convolve(self, inputs, kernel, padding):
+        """Gives the next of the kept results."""
         return convolve_again(inputs, kernel, padding, next(self._next))
 
     def _recall(self, queries, history):

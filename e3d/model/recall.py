@@ -90,25 +90,30 @@ def recall_backward(
 ) -> tuple[jax.Array, jax.Array]:
     """Gradients of RECALL with respect to the gate `[B, Q, C]` and the history `[B, K, P, C]`."""
     dtype = _statistics_dtype(gate.dtype)
-    mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1, keepdims=True)
+    queries = gate.shape[1]
+    mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)[:, None]
+    both = jnp.concatenate([gate, cotangent], axis=1)
 
+    # All with the memory's positions before the queries: so no product needs a large transpose.
     def visit(slot, gradients):
         gate_gradient, history_gradient = gradients
         memory, remembered = _block(history, valid, slot)
-        logits = _product('bqc,bpc->bqp', gate, memory, dtype)
-        weights = jnp.where(remembered, jnp.exp(logits - log_sum[..., None]), 0)
-        of_logits = weights * (_product('bqc,bpc->bqp', cotangent, memory, dtype) - mean)
-        weights, of_logits = weights.astype(gate.dtype), of_logits.astype(gate.dtype)
-        of_memory = _product('bqp,bqc->bpc', of_logits, gate, dtype)
-        of_memory += _product('bqp,bqc->bpc', weights, cotangent, dtype)
+        products = _product('bpc,bqc->bpq', memory, both, dtype)
+        logits, alignment = products[..., :queries], products[..., queries:]
+        weights = jnp.where(remembered, jnp.exp(logits - log_sum[:, None]), 0)
+        of_logits = (weights * (alignment - mean)).astype(gate.dtype)
+        of_products = jnp.concatenate([of_logits, weights.astype(gate.dtype)], axis=-1)
+        of_memory = _product('bpq,bqc->bpc', of_products, both, dtype)
         history_gradient = lax.dynamic_update_index_in_dim(
             history_gradient, of_memory.astype(history.dtype), slot, axis=1
         )
-        return gate_gradient + _product('bqp,bpc->bqc', of_logits, memory, dtype), history_gradient
+        transposed_memory = jnp.swapaxes(memory, 1, 2)
+        gate_gradient += _product('bcp,bpq->bcq', transposed_memory, of_logits, dtype)
+        return gate_gradient, history_gradient
 
-    start = (jnp.zeros(gate.shape, dtype), jnp.zeros_like(history))
+    start = (jnp.zeros(jnp.swapaxes(gate, 1, 2).shape, dtype), jnp.zeros_like(history))
     gate_gradient, history_gradient = lax.fori_loop(*_bounds(valid), visit, start)
-    return gate_gradient.astype(gate.dtype), history_gradient
+    return jnp.swapaxes(gate_gradient, 1, 2).astype(gate.dtype), history_gradient
 
 
 @jax.custom_vjp

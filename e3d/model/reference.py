@@ -13,6 +13,7 @@ _LAYOUT = ('NDHWC', 'DHWIO', 'NDHWC')
 
 
 def convolve(inputs, kernel, padding='SAME', groups: int = 1):
+    """A 3D convolution as XLA has it."""
     return lax.conv_general_dilated(
         inputs,
         kernel,
@@ -38,6 +39,7 @@ def apply_operator(group, inputs, features: int):
 
 
 def layer_norm(inputs, group):
+    """LayerNorm over D, H, W and C."""
     mean = inputs.mean((1, 2, 3, 4), keepdims=True)
     variance = inputs.var((1, 2, 3, 4), keepdims=True)
     return (inputs - mean) / jnp.sqrt(variance + 1e-5) * group['norm_scale'] + group['norm_bias']

@@ -101,6 +101,7 @@ class E3DLSTMStack(nn.RNNCellBase):
     carry_init: nn.initializers.Initializer = nn.initializers.zeros_init()
 
     def setup(self):
+        """One cell for each layer."""
         if self.layers < 1:
             raise InputError(f'layers={self.layers}: at least 1 is needed')
         self.cells = [
