@@ -10,6 +10,8 @@ python launch.py --mode=evaluate --workdir=runs/quickstart
 python launch.py --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
     continues a clip (video, animated GIF, .npy, .npz) and writes it (.mp4, .gif, .npy, or a
     folder of PNG where the name has no suffix)
+python launch.py --mode=prepare --config=experiments/kth.py
+    makes a data set ready ahead of training, which would do it by itself, and says what is in it
 """
 
 import os
@@ -26,6 +28,8 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 
 from e3d.command_line import describe_flags, list_experiments, parse
+from e3d.configuration import check_config
+from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import predict_file
 from e3d.training import loop
@@ -65,13 +69,18 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         options, experiments = describe_flags(values), list_experiments()
         print(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}')
         return
-    if config is None and (values.mode == 'train' or values.workdir is None):
-        other = '' if values.mode == 'train' else ' or --workdir=FOLDER of a trained run'
+    needs_config = values.mode in ('train', 'prepare')
+    if config is None and (needs_config or values.workdir is None):
+        other = '' if needs_config else ' or --workdir=FOLDER of a trained run'
         raise InputError(
             f'--mode={values.mode} needs --config=FILE{other}. There are:\n{list_experiments()}'
         )
     if values.mode == 'predict' and not (values.input and values.output):
         raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
+    if values.mode == 'prepare':
+        check_config(config)
+        print(prepare(config.dataset, config.seed))
+        return
     workdir = values.workdir or pathlib.Path('runs') / config.name
     keep_compilations()
     if values.mode == 'train':

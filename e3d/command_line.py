@@ -46,7 +46,7 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
     define = {'flag_values': values}
-    modes = ['train', 'evaluate', 'predict']
+    modes = ['train', 'evaluate', 'predict', 'prepare']
     flags.DEFINE_string(
         'config',
         None,

@@ -170,3 +170,13 @@ def test_a_run_that_was_killed_goes_on(tmp_path):
     lines = (folder.parent / 'metrics.jsonl').read_text().splitlines()
     steps = [json.loads(line)['step'] for line in lines if '"train"' in line]
     assert steps == sorted(set(steps)) and steps[-1] == 300
+
+
+def test_prepare_says_what_is_in_a_data_set(tmp_path, capsys):
+    config = '--config=experiments/quickstart.py:small'
+    data = f'--config.dataset.data_dir={tmp_path}'
+    assert launch.main(['launch.py', '--mode=prepare', config, data]) == 0
+    text = capsys.readouterr().out
+    assert '5 -> 5 frames of 32 x 32 x 1' in text and str(tmp_path) in text
+    assert launch.main(['launch.py', '--mode=prepare']) == 2
+    assert '--config=FILE' in capsys.readouterr().err

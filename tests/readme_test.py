@@ -12,7 +12,7 @@ README = (pathlib.Path(__file__).parent.parent / 'README.md').read_text(encoding
 
 def test_the_start_section_has_exactly_two_shell_blocks():
     start = README.split('## Start')[1].split('\n## ')[0]
-    assert re.findall(r'^```(\w*)\n', start, re.MULTILINE) == ['sh', 'sh']
+    assert re.findall(r'^```(\w+)\n', start, re.MULTILINE) == ['sh', 'sh']
 
 
 def test_the_cell_in_another_model_runs_as_shown():

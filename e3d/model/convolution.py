@@ -165,7 +165,7 @@ def _kernel_gradient_natively(inputs, cotangent, kernel_shape, padding: Padding)
         functools.partial(_convolve_natively, inputs, padding=padding),
         jax.ShapeDtypeStruct(kernel_shape, inputs.dtype),
     )
-    return transposed(cotangent)[0]
+    return transposed(cotangent)[0].astype(jnp.promote_types(inputs.dtype, jnp.float32))
 
 
 def _widens(kernel: jax.Array) -> bool:
