@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from e3d.errors import InputError
 from e3d.model.operations import Operations, Remembered
-from e3d.model.operators import OPERATORS, apply_operator, kernel_shapes
+from e3d.model.operators import OPERATORS, apply_joint_operator, apply_operator, kernel_shapes
 
 VARIANTS = ('paper', 'released')
 
@@ -115,9 +115,7 @@ def update_cell(
 
     def gates(name: str, operand: jax.Array) -> jax.Array:
         group = weights[name]
-        outputs = apply_operator(group, operand, operations.convolve)
-        if 'bias' in group:
-            outputs = outputs + group['bias'].astype(outputs.dtype)
+        outputs = _add_bias(apply_operator(group, operand, operations.convolve), group)
         return layer_norm(outputs, group) if 'norm_scale' in group else outputs
 
     from_inputs = gates('input_gates', inputs)
@@ -141,13 +139,19 @@ def update_cell(
     carried = jnp.tanh(from_memory[3]) if released else state.memory
     memory = memory_input * memory_modulation + forget * carried
 
-    output = temporal[2] + gates('cell_output', cell) + gates('memory_output', memory)
-    output_gate = jax.nn.sigmoid(jnp.tanh(output) if released else output)
     both = jnp.concatenate([cell, memory], axis=-1)
-    projected = both @ weights['projection']['kernel'].astype(both.dtype)
-    if 'bias' in weights['projection']:
-        projected = projected + weights['projection']['bias'].astype(both.dtype)
+    outputs = [weights['cell_output'], weights['memory_output']]
+    output = temporal[2] + apply_joint_operator(outputs, both, operations.convolve)
+    for group in outputs:
+        output = _add_bias(output, group)
+    output_gate = jax.nn.sigmoid(jnp.tanh(output) if released else output)
+    projection = weights['projection']
+    projected = _add_bias(both @ projection['kernel'].astype(both.dtype), projection)
     return CellState(cell, output_gate * jnp.tanh(projected), memory)
+
+
+def _add_bias(outputs: jax.Array, group: Mapping[str, jax.Array]) -> jax.Array:
+    return outputs + group['bias'].astype(outputs.dtype) if 'bias' in group else outputs
 
 
 def _split(gates: jax.Array, features: int) -> list[jax.Array]:

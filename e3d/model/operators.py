@@ -9,7 +9,7 @@ stages, every gate has its own pair, with `features` channels between.
     separable    1 x kh x kw, then kd x 1 x 1 (the E(2+1)D-LSTM of Table 5)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,23 @@ def apply_operator(
     if 'depth_kernel' in kernels:
         return _for_each_gate(kernels['depth_kernel'], middle, same_padding, convolve)
     return middle
+
+
+def apply_joint_operator(
+    groups: Sequence[Mapping[str, jax.Array]], operands: jax.Array, convolve: Convolve
+) -> jax.Array:
+    """`W1 * A + W2 * B` for operands given as `[A, B]` along the channels.
+
+    With the SAME operator that is one convolution over all channels, which is faster than two.
+    """
+    kernels = [group['kernel'] for group in groups]
+    if all(len(group.keys() - {'bias'}) == 1 for group in groups):
+        kernel = jnp.concatenate(kernels, axis=-2)
+        return convolve(operands, kernel, same_padding(kernel.shape[:3]))
+    parts = jnp.split(operands, len(groups), axis=-1)
+    return sum(
+        apply_operator(group, part, convolve) for group, part in zip(groups, parts, strict=True)
+    )
 
 
 def _for_each_gate(kernel, inputs, padding_of, convolve: Convolve) -> jax.Array:
