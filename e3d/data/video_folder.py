@@ -150,9 +150,10 @@ def _divide_by_fractions(names: Sequence[str], fractions: Sequence[float]) -> di
     order = sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))
     counts = [max(1, round(share * len(order))) if share else 0 for share in fractions[1:]]
     if len(order) < sum(counts) + 1:
+        shares = ', '.join(f'{share:.2g}' for share in fractions)
         raise InputError(
             f'{len(order)} clips cannot be divided into {1 + sum(map(bool, counts))} splits, as '
-            f'dataset.split_fractions={tuple(fractions)} asks: a clip is never cut. Add clips or '
+            f'dataset.split_fractions=({shares}) asks: a clip is never cut. Add clips or '
             'cut long ones into files; a fraction of 0 for validation saves one.'
         )
     validation, test = counts
