@@ -27,6 +27,7 @@ _HOMES = {
         'E3DLSTMStackCarry',
         'build_model',
     ),
+    'e3d.data.preparation': ('prepare',),
     'e3d.data.sources': ('open_source',),
     'e3d.data.batches': ('evaluation_batches', 'training_batches'),
     'e3d.evaluation.metrics': ('frame_metrics',),

@@ -30,7 +30,7 @@ def get_base_config() -> ConfigDict:
             'history': placeholder(int),  # cell states that RECALL sees; None: all
             'depth': 2,  # frames in a window
             'dtype': 'float32',  # or 'bfloat16'
-            'memory': 'save',  # or 'recompute': half the memory for a fifth more time
+            'memory': 'save',  # or 'recompute': half the memory, more time
         }
     )
     config.dataset = ConfigDict(

@@ -2,7 +2,7 @@
 
 `convolve` is a plain stride-1 3D convolution. It has a gradient rule of its own for two reasons,
 both measured on CPU (`benchmarks/README.md`): the filter gradient that automatic differentiation
-writes runs 50 to 100 times slower inside a loop than it need be, and a depth of 2 with a kernel of 2
+writes is by far the slowest part of a training step inside a loop, and a depth of 2 with a kernel of 2
 multiplies one tap in four by padding. Here only taps that meet a real slot are multiplied. Where a
 convolution widens, as those of the gates do, it and its gradients are matrix products over patches
 of the narrow side; elsewhere they are 2D convolutions, the input gradient one with the mirrored
