@@ -30,7 +30,6 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--frames', type=int, default=20, help='half observed, half forecast')
     parser.add_argument('--variant', default='paper', choices=('paper', 'released'))
-    parser.add_argument('--convolution', default='same', choices=('same',))
     parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
     parser.add_argument('--memory', default='save', choices=('save', 'recompute'))
     parser.add_argument('--implementation', default='core', choices=('core', 'reference'))
@@ -56,7 +55,6 @@ def build(arguments: argparse.Namespace):
         features=arguments.features,
         patch_size=arguments.patch,
         variant=arguments.variant,
-        convolution=arguments.convolution,
         dtype=arguments.dtype,
         memory=arguments.memory,
     )
