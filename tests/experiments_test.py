@@ -9,10 +9,9 @@ import pytest
 import experiments
 from e3d.configuration import check_config
 from e3d.model import build_model
-from e3d.training.losses import Objective
-from e3d.training.schedules import Sampling
 from e3d.training.state import build_optimizer, create_state
 from e3d.training.step import train_step
+from e3d.training.tasks import TASKS
 from experiments import base
 
 FOLDER = pathlib.Path(experiments.__file__).parent
@@ -54,13 +53,9 @@ def test_update_fits_together_at_full_size(name, arg):
     create = functools.partial(create_state, model, optimizer, shape, config.seed)
     step = functools.partial(
         train_step,
-        model=model,
+        loss=TASKS[config.task].build_loss(config, model),
         optimizer=optimizer,
         learning_rate=rate,
-        objective=Objective(**config.loss),
-        sampling=Sampling(**config.sampling),
-        output_frames=dataset.output_frames,
-        seed=config.seed,
     )
     length = dataset.input_frames + dataset.output_frames
     frames = jax.ShapeDtypeStruct((config.train.batch_size, length, *shape), np.float32)

@@ -42,8 +42,7 @@ def save_all(workdir, config, errors, keep=2, keep_best=True):
     """Saves a state for each of {step: error or None}; returns the steps that are kept."""
     with Checkpoints(workdir, keep=keep, keep_best=keep_best) as checkpoints:
         for step, error in errors.items():
-            report = None if error is None else {'mse': error}
-            checkpoints.save(make_state(step, seed=step), config, SHAPE, report)
+            checkpoints.save(make_state(step, seed=step), config, SHAPE, error)
         checkpoints.wait()
     return sorted(int(path.name) for path in checkpoints.folder.iterdir())
 

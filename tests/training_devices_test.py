@@ -57,7 +57,7 @@ def test_forecast_of_any_number_of_sequences_compiles_once(num_devices):
         traces.append(frames)
         return model.apply({'params': params}, frames, 2)[:, -2:]
 
-    parallel = devices.parallel_forecast(forecast, mesh, batch_size=6)
+    parallel = devices.parallel_apply(forecast, mesh, batch_size=6)
     placed = devices.place_state(params, mesh)
     for count in (6, 1, 3, 8, 19):
         frames = random_frames(count, seed=count)

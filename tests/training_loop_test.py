@@ -13,6 +13,7 @@ from e3d.errors import InputError, RunError
 from e3d.training import checkpoints as checkpoints_module
 from e3d.training import devices, loop
 from e3d.training.checkpoints import Checkpoints
+from e3d.training.forecasting import ForecastEvaluator
 from e3d.training.loop import evaluate, prepare, train
 
 
@@ -139,11 +140,11 @@ def test_order_of_a_step(tmp_path, monkeypatch):
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    spy(loop.Evaluator, 'evaluate', lambda args: f'evaluate {args[2]} {args[3]}')
+    spy(ForecastEvaluator, 'evaluate', lambda args: f'evaluate {args[2]} {args[3]}')
     spy(Checkpoints, 'save', lambda args: f'save {int(args[1].step)}')
     spy(devices, 'place_batch', lambda args: 'batch')
-    monkeypatch.setattr(loop.Evaluator, '_draw_samples', lambda *args: None)
-    monkeypatch.setattr(loop.devices, 'parallel_forecast', lambda f, mesh, size: forecast_nothing)
+    monkeypatch.setattr(ForecastEvaluator, '_draw_samples', lambda *args: None)
+    monkeypatch.setattr(loop.devices, 'parallel_apply', lambda f, mesh, size: forecast_nothing)
     train(tiny_config(tmp_path, **{'checkpoint.every': 3}), tmp_path / 'run')
     assert events == [
         'batch', 'batch', 'evaluate 2 validation', 'save 2', 'batch', 'save 3', 'batch',
@@ -163,8 +164,8 @@ def test_metrics_are_fetched_only_at_logging(tmp_path, monkeypatch):
         fetched.append(tree)
         return original(tree)
 
-    monkeypatch.setattr(loop.Evaluator, '_draw_samples', lambda *args: None)
-    monkeypatch.setattr(loop.devices, 'parallel_forecast', lambda f, mesh, size: forecast_nothing)
+    monkeypatch.setattr(ForecastEvaluator, '_draw_samples', lambda *args: None)
+    monkeypatch.setattr(loop.devices, 'parallel_apply', lambda f, mesh, size: forecast_nothing)
     monkeypatch.setattr(jax, 'device_get', count)
     overrides = {'train.log_every': 3, 'train.steps': 8, 'train.evaluate_every': 100,
                  'checkpoint.every': 100}  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from training_helpers import INPUT, LENGTH, SHAPE, TinyForecaster, random_frames
 
 from e3d.training import devices
+from e3d.training.forecasting import build_loss
 from e3d.training.losses import Objective, forecast_loss
 from e3d.training.schedules import Sampling, draw_truth_mask
 from e3d.training.state import build_optimizer, create_state
@@ -19,18 +20,22 @@ MODEL = TinyForecaster()
 HALF = Sampling(0.5, 0.0)
 
 
+def make_loss(sampling):
+    config = get_base_config()
+    config.seed = 3
+    config.dataset.output_frames = LENGTH - INPUT
+    config.sampling.update(sampling._asdict())
+    return build_loss(config, MODEL)
+
+
 def make_step(**changes):
     optimizer, rate = build_optimizer(
         get_base_config().optimizer.to_dict() | {'clip_norm': 0.1}, 10
     )
     settings = {
-        'model': MODEL,
+        'loss': make_loss(HALF),
         'optimizer': optimizer,
         'learning_rate': rate,
-        'objective': Objective(),
-        'sampling': HALF,
-        'output_frames': LENGTH - INPUT,
-        'seed': 3,
         'ema_decay': 0.5,
     }
     settings |= changes
@@ -135,7 +140,7 @@ def test_sampling_decides_what_the_model_sees():
     frames = random_frames(4)
     losses = []
     for probability in (0.0, 1.0):
-        step, state = make_step(sampling=Sampling(probability, 0.0))
+        step, state = make_step(loss=make_loss(Sampling(probability, 0.0)))
         _, metrics = step(state, {'frames': frames})
         losses.append(float(metrics['loss']))
     assert losses[0] != losses[1]

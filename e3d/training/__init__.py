@@ -1,4 +1,4 @@
-"""Training: from a config and a folder to a trained forecaster, resumable at every checkpoint.
+"""Training: from a config and a folder to a trained model, resumable at every checkpoint.
 
     losses       equation 3: L2 and L1 between predicted and true frames
     schedules    learning rate, weight of L1, scheduled sampling, as functions of the step
@@ -7,7 +7,9 @@
     devices      the only file that knows how many devices there are
     checkpoints  the states on disk, and `load_run`, which opens a trained run for use
     workdir      the folder of a run and the config stored in it
-    evaluator    parameters against the splits of a data set
+    evaluator    what measures parameters on the splits of a data set
+    forecasting  the loss and the evaluator of the task 'prediction'
+    tasks        both of every task, by its name
     reporting    metrics.jsonl, TensorBoard events, the progress line
     loop         `train` and `evaluate`: everything put together
 

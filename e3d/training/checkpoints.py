@@ -24,8 +24,8 @@ from e3d.training import devices
 from e3d.training.state import TrainState
 
 FOLDER = 'checkpoints'
-# By this number of the evaluations on the validation split the best checkpoint is chosen.
-BEST_BY = 'mse'
+# The number of an evaluation on the validation split by which the best checkpoint is chosen.
+ERROR = 'error'
 
 
 class Run(NamedTuple):
@@ -106,7 +106,7 @@ class Checkpoints:
         state: TrainState,
         config: ConfigDict,
         frame_shape: tuple[int, int, int],
-        report: dict[str, Any] | None = None,
+        error: float | None = None,
     ) -> None:
         """Begins to write a state; the training goes on meanwhile.
 
@@ -114,14 +114,14 @@ class Checkpoints:
           state: the numbers are copied before this returns.
           config: of the run.
           frame_shape: (H, W, C).
-          report: of an evaluation of this very state, to tell which is the best.
+          error: of this very state on the validation split, to tell which is the best.
 
         Raises:
           RunError: the disk is full or cannot be written, now or in the save before.
         """
         run = {'config': config.to_dict(), 'frame_shape': list(frame_shape)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
-        metrics = None if report is None else {BEST_BY: report[BEST_BY]}
+        metrics = None if error is None else {ERROR: error}
         with _write_errors(self.folder):
             self._manager.save(int(state.step), args=items, metrics=metrics, force=True)
 
@@ -232,7 +232,7 @@ def _shapes(tree: Any) -> Iterator[tuple[str, str]]:
 
 
 def _best_by(metrics: dict[str, float]) -> float:
-    return metrics[BEST_BY]
+    return metrics[ERROR]
 
 
 @contextlib.contextmanager

@@ -87,22 +87,23 @@ def parallel_step(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable:
     return run
 
 
-def parallel_forecast(
-    forecast: Callable[[Any, jax.Array], jax.Array], mesh: Mesh, batch_size: int
-) -> Callable[[Any, np.ndarray], np.ndarray]:
-    """Compiles `forecast(params, frames)` once, for batches of any size.
+def parallel_apply(
+    apply: Callable[[Any, jax.Array], Any], mesh: Mesh, batch_size: int
+) -> Callable[[Any, np.ndarray], Any]:
+    """Compiles a model's use once, for batches of any size.
 
     Args:
-      forecast: from `[B, T_in, H, W, C]` to `[B, T_out, H, W, C]`, sequence by sequence.
+      apply: `apply(params, frames)`, from frames `[B, T, H, W, C]` to a tree of arrays `[B, ...]`,
+        sequence by sequence.
       mesh: see `local_mesh`.
       batch_size: so many sequences go at once, rounded up to a multiple of the devices.
 
     Returns:
-      The forecast for placed parameters and frames in the host's memory, `[B, T_in, H, W, C]` with
-      any B; gives `[B, T_out, H, W, C]`, in the host's memory as well.
+      The same for placed parameters and frames in the host's memory, `[B, T, H, W, C]` with any B;
+      what it gives is in the host's memory as well.
     """
     size = -(-batch_size // mesh.size) * mesh.size
-    compiled = jax.pmap(forecast, axis_name=AXIS, in_axes=(None, 0), devices=mesh.devices.tolist())
+    compiled = jax.pmap(apply, axis_name=AXIS, in_axes=(None, 0), devices=mesh.devices.tolist())
 
     def run(params, frames):
         parts = []
@@ -110,8 +111,11 @@ def parallel_forecast(
             part = frames[start : start + size]
             padding = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
             placed = place_batch(np.pad(part, padding, mode='edge'), mesh)
-            prediction = jax.device_get(compiled(params, placed))
-            parts.append(prediction.reshape(size, *prediction.shape[2:])[: len(part)])
-        return np.concatenate(parts)
+            results = jax.device_get(compiled(params, placed))
+            count = len(part)
+            parts.append(
+                jax.tree.map(lambda x, count=count: x.reshape(size, *x.shape[2:])[:count], results)
+            )
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *parts)
 
     return run

@@ -1,86 +1,33 @@
-"""Parameters against the splits of a data set: the report, its table and pictures."""
+"""What evaluates parameters on the splits of a data set; each task has its own."""
 
-import functools
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from flax import linen as nn
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from e3d.data.batches import evaluation_batches, frame_shape
-from e3d.data.sources import open_source
+from e3d.data.batches import frame_shape
+from e3d.data.sources import Source, open_source
 from e3d.errors import InputError
-from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
-from e3d.evaluation.pictures import write_curves, write_samples
-from e3d.training import devices
 
 REPORT_FILE = 'evaluation.json'
 CURVES_FILE = 'evaluation.png'
 SAMPLES_FOLDER = 'samples'
 
 
-class Evaluator:
-    """Forecasts whole splits of a data set and compares them with what followed.
+class Evaluator(Protocol):
+    """Measures parameters on splits.
 
     Attributes:
       sources: by split, 'train' among them.
     """
 
-    def __init__(
-        self,
-        config: ConfigDict,
-        model: nn.Module,
-        workdir: pathlib.Path,
-        mesh: Mesh,
-        splits: Sequence[str],
-    ):
-        """Opens the data, so that what is missing shows at once.
-
-        Args:
-          config: of the run.
-          model: the forecaster.
-          workdir: where the pictures go.
-          mesh: the devices that forecast.
-          splits: which will be evaluated.
-
-        Raises:
-          InputError: a split cannot be opened.
-        """
-        self._config, self._workdir = config, workdir
-        self.sources = {
-            split: open_source(config.dataset, split, config.seed) for split in ('train', *splits)
-        }
-        output_frames = config.dataset.output_frames
-
-        def forecast(params: Any, frames: jax.Array) -> jax.Array:
-            predictions = model.apply({'params': params}, frames, output_frames)
-            return jnp.clip(predictions[:, -output_frames:], 0.0, 1.0)
-
-        self._forecast = devices.parallel_forecast(forecast, mesh, config.evaluation.batch_size)
-
-    def check_channels(self, channels: int) -> None:
-        """Raises InputError where a split has frames of another number of channels."""
-        for split, source in self.sources.items():
-            found = frame_shape(source)[2]
-            if found != channels:
-                raise InputError(
-                    f'The frames of the {split} split have {found} channels; the model is for '
-                    f'{channels}. Give data of {channels} channels.'
-                )
-
-    @functools.cached_property
-    def _mean_image(self) -> np.ndarray:
-        return mean_image(self.sources['train'])
+    sources: dict[str, Source]
 
     def evaluate(
         self, params: Any, step: int, split: str, max_sequences: int | None = None
     ) -> dict[str, Any]:
-        """Measures parameters on a split and draws the first sequences of it.
+        """Measures parameters on a split and draws some sequences of it.
 
         Args:
           params: placed by `devices.place_state`.
@@ -89,34 +36,34 @@ class Evaluator:
           max_sequences: only so many of the first; None takes the whole split.
 
         Returns:
-          The report, see `e3d.evaluation.evaluate.evaluate`.
+          The report, which can be written as JSON: 'step', 'protocol', 'num_sequences' and metrics.
         """
-        dataset, source = self._config.dataset, self.sources[split]
-        forecast = functools.partial(self._forecast, params)
-        count = len(source) if max_sequences is None else min(max_sequences, len(source))
-        batches = evaluation_batches(source, self._config.evaluation.batch_size, count)
-        protocol = f'{dataset.name} {split} {dataset.input_frames} -> {dataset.output_frames}'
-        report = evaluate(
-            forecast, batches, dataset.input_frames, self._mean_image, protocol, step, count
-        )
-        self._draw_samples(forecast, source, step)
-        return report
 
-    def _draw_samples(self, forecast, source, step: int) -> None:
-        count = min(self._config.evaluation.num_samples, len(source))
-        if not count:
-            return
-        frames = next(evaluation_batches(source, count, count))['frames']
-        seen = self._config.dataset.input_frames
-        folder = self._workdir / SAMPLES_FOLDER
-        write_samples(folder, step, frames, forecast(frames[:, :seen]), seen)
+    def error(self, report: dict[str, Any]) -> float:
+        """Of a report: the number by which the best checkpoint is chosen, the lower the better."""
+
+    def present(self, report: dict[str, Any]) -> None:
+        """Writes a report and its pictures into the workdir, prints its table and where all lies."""
 
 
-def present(report: dict[str, Any], workdir: pathlib.Path) -> None:
-    """Writes the report and its curves into a workdir, prints its table and where things lie."""
-    write_report(report, workdir / REPORT_FILE)
-    write_curves(report, workdir / CURVES_FILE)
-    print(format_table(report))
+def open_splits(config: ConfigDict, splits: Sequence[str]) -> dict[str, Source]:
+    """The sources of 'train' and of `splits`; raises InputError where one cannot be opened."""
+    return {split: open_source(config.dataset, split, config.seed) for split in ('train', *splits)}
+
+
+def check_channels(sources: dict[str, Source], channels: int) -> None:
+    """Raises InputError where a split has frames of another number of channels."""
+    for split, source in sources.items():
+        found = frame_shape(source)[2]
+        if found != channels:
+            raise InputError(
+                f'The frames of the {split} split have {found} channels; the model is for '
+                f'{channels}. Give data of {channels} channels.'
+            )
+
+
+def say_where(workdir: pathlib.Path) -> None:
+    """Prints where the results of an evaluation lie."""
     places = {
         'numbers': REPORT_FILE,
         'curves': CURVES_FILE,

@@ -23,12 +23,11 @@ from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.training import devices
 from e3d.training.checkpoints import Checkpoints, load_run
-from e3d.training.evaluator import Evaluator, present
-from e3d.training.losses import Objective
+from e3d.training.evaluator import Evaluator, check_channels
 from e3d.training.reporting import Reporter, StepMetrics, scalars, tell
-from e3d.training.schedules import Sampling
 from e3d.training.state import TrainState, build_optimizer, create_state
 from e3d.training.step import train_step
+from e3d.training.tasks import TASKS
 from e3d.training.workdir import (
     check_same_experiment,
     other_config_message,
@@ -48,7 +47,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
         end, evaluation.json and evaluation.png.
 
     Returns:
-      The report on the test split, see `e3d.evaluation.evaluate.evaluate`.
+      The report on the test split, see `Evaluator.evaluate`.
 
     Raises:
       InputError: the config, the data or the workdir cannot be used.
@@ -71,7 +70,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
                 state = run_updates(parts, state, step, checkpoints, reporter)
                 report = parts.evaluator.evaluate(state.forecast_params, steps, 'test')
                 reporter.write(steps, 'test', scalars(report))
-    present(report, parts.workdir)
+    parts.evaluator.present(report)
     return report
 
 
@@ -84,7 +83,7 @@ def evaluate(config: ConfigDict | None, workdir: str | pathlib.Path) -> dict[str
       workdir: of the run; gets evaluation.json, evaluation.png and samples/.
 
     Returns:
-      The report, see `e3d.evaluation.evaluate.evaluate`.
+      The report, see `Evaluator.evaluate`.
 
     Raises:
       InputError: there is no trained run, or the config does not fit it.
@@ -92,15 +91,19 @@ def evaluate(config: ConfigDict | None, workdir: str | pathlib.Path) -> dict[str
     run = load_run(workdir)
     config = run.config if config is None else config
     check_config(config)
-    differences = [line for line in find_differences(run.config, config) if line[:6] == 'model.']
+    differences = [
+        line
+        for line in find_differences(run.config, config)
+        if line.startswith(('task:', 'model.'))
+    ]
     if differences:
         raise InputError(other_config_message(workdir, differences))
     workdir = prepare_workdir(workdir)
     mesh = devices.local_mesh()
-    evaluator = Evaluator(config, run.model, workdir, mesh, ('test',))
-    evaluator.check_channels(run.frame_shape[2])
+    evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, ('test',))
+    check_channels(evaluator.sources, run.frame_shape[2])
     report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
-    present(report, workdir)
+    evaluator.present(report)
     return report
 
 
@@ -138,20 +141,17 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     workdir = prepare_workdir(workdir)
     check_same_experiment(workdir, config)
     model = build_model(**config.model)
-    evaluator = Evaluator(config, model, workdir, mesh, ('validation', 'test'))
+    task = TASKS[config.task]
+    evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
     shape = frame_shape(evaluator.sources['train'])
-    evaluator.check_channels(shape[2])
+    check_channels(evaluator.sources, shape[2])
     optimizer, learning_rate = build_optimizer(config.optimizer, config.train.steps)
     ema_decay = config.optimizer.ema_decay
     step_function = functools.partial(
         train_step,
-        model=model,
+        loss=task.build_loss(config, model),
         optimizer=optimizer,
         learning_rate=learning_rate,
-        objective=Objective(**config.loss),
-        sampling=Sampling(**config.sampling),
-        output_frames=config.dataset.output_frames,
-        seed=config.seed,
         ema_decay=ema_decay,
         axis_name=devices.AXIS,
     )
@@ -202,7 +202,8 @@ def run_updates(
                 metrics.restart_clock()
             if step > first_step and (report or step % config.checkpoint.every == 0):
                 metrics.write()
-                checkpoints.save(state, config, parts.frame_shape, report)
+                error = None if report is None else evaluator.error(report)
+                checkpoints.save(state, config, parts.frame_shape, error)
                 metrics.restart_clock()
             if last:
                 break

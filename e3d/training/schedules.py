@@ -40,6 +40,30 @@ def draw_truth_mask(
     return jax.random.bernoulli(key, truth_probability(sampling, step), (batch_size, frames))
 
 
+def draw_shared_mask(
+    sampling: Sampling,
+    seed: int,
+    step: jax.Array,
+    batch_size: int,
+    frames: int,
+    axis_name: str | None,
+) -> jax.Array:
+    """The rows of the mask that belong to this device's share of the batch.
+
+    The mask is drawn for the whole batch on every device, so that the numbers do not depend on how
+    many devices there are.
+
+    Returns:
+      bool `[batch_size, frames]`.
+    """
+    if axis_name is None:
+        return draw_truth_mask(sampling, seed, step, batch_size, frames)
+    devices = jax.lax.psum(1, axis_name)
+    mask = draw_truth_mask(sampling, seed, step, batch_size * devices, frames)
+    first = jax.lax.axis_index(axis_name) * batch_size
+    return jax.lax.dynamic_slice_in_dim(mask, first, batch_size)
+
+
 def random_key(seed: int, stream: int) -> jax.Array:
     """The key of one of the streams above."""
     return jax.random.fold_in(jax.random.key(seed), stream)

@@ -1,26 +1,39 @@
 """One update of the parameters: the mathematics of training, no devices, no input or output."""
 
+from typing import Any, Protocol
+
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
-from e3d.training.losses import Objective, forecast_loss
-from e3d.training.schedules import Sampling, draw_truth_mask, truth_probability
 from e3d.training.state import TrainState
+
+Batch = dict[str, jax.Array]
+
+
+class LossFunction(Protocol):
+    """What an update minimises; each task has its own, see `e3d.training.tasks`."""
+
+    def __call__(
+        self, params: Any, batch: Batch, step: jax.Array, axis_name: str | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss of a batch, or of a device's share of it, and further scalars to report.
+
+        Args:
+          params: of the model.
+          batch: arrays `[B, ...]`.
+          step: number of updates so far; all that is random follows from it and the seed.
+          axis_name: of the devices, where each has a share of the batch.
+        """
 
 
 def train_step(
     state: TrainState,
-    batch: dict[str, jax.Array],
+    batch: Batch,
     *,
-    model: nn.Module,
+    loss: LossFunction,
     optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
-    objective: Objective,
-    sampling: Sampling,
-    output_frames: int,
-    seed: int,
     ema_decay: float | None = None,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -31,44 +44,33 @@ def train_step(
 
     Args:
       state: before the update.
-      batch: 'frames' `[B, T, H, W, C]` in [0, 1], the last `output_frames` are to be forecast;
-        with `axis_name` the share of one device.
-      model: a forecaster, see `e3d.model.E3DLSTM`.
+      batch: 'frames' `[B, T, H, W, C]` in [0, 1], and what else the task needs; with `axis_name`
+        the share of one device.
+      loss: of the task.
       optimizer: see `state.build_optimizer`.
       learning_rate: of the optimiser, by step; only to report it.
-      objective: the loss.
-      sampling: how often true frames enter during the forecast.
-      output_frames: T_out.
-      seed: of the run.
       ema_decay: of the moving average, if the state keeps one. It begins lower and approaches
         this value, min(ema_decay, (1 + step) / (10 + step)), so that short runs have one as well.
       axis_name: of the devices, where each has a share of the batch.
 
     Returns:
-      The state after it, and metrics, all scalars and means over the whole batch: 'loss', 'l2',
-      'l1', 'gradient_norm' (before clipping), 'truth_probability', 'learning_rate'.
+      The state after it, and metrics, all scalars and means over the whole batch: 'loss', those
+      of the task, 'gradient_norm' (before clipping), 'learning_rate'.
     """
-    frames = batch['frames']
-    truth_mask = draw_shared_mask(
-        sampling, seed, state.step, frames.shape[0], output_frames - 1, axis_name
-    )
 
     def loss_of(params):
-        predictions = model.apply({'params': params}, frames[:, :-1], output_frames, truth_mask)
-        input_frames = frames.shape[1] - output_frames
-        return forecast_loss(objective, predictions, frames, input_frames, state.step)
+        return loss(params, batch, state.step, axis_name)
 
-    (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (value, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     if axis_name is not None:
-        loss, parts, gradients = jax.lax.pmean((loss, parts, gradients), axis_name)
+        value, parts, gradients = jax.lax.pmean((value, parts, gradients), axis_name)
     gradient_norm = optax.tree.norm(gradients)
     new_state = update(state, optimizer, gradients, ema_decay)
-    new_state = choose(jnp.isfinite(loss) & jnp.isfinite(gradient_norm), new_state, state)
+    new_state = choose(jnp.isfinite(value) & jnp.isfinite(gradient_norm), new_state, state)
     metrics = {
-        'loss': loss,
+        'loss': value,
         **parts,
         'gradient_norm': gradient_norm,
-        'truth_probability': truth_probability(sampling, state.step),
         'learning_rate': learning_rate(state.step),
     }
     return new_state.replace(step=state.step + 1), metrics
@@ -93,27 +95,3 @@ def update(
 def choose(condition: jax.Array, if_true: TrainState, if_false: TrainState) -> TrainState:
     """One of two states, leaf by leaf, without a branch."""
     return jax.tree.map(lambda left, right: jnp.where(condition, left, right), if_true, if_false)
-
-
-def draw_shared_mask(
-    sampling: Sampling,
-    seed: int,
-    step: jax.Array,
-    batch_size: int,
-    frames: int,
-    axis_name: str | None,
-) -> jax.Array:
-    """The rows of the mask that belong to this device's share of the batch.
-
-    The mask is drawn for the whole batch on every device, so that the numbers do not depend on how
-    many devices there are.
-
-    Returns:
-      bool `[batch_size, frames]`.
-    """
-    if axis_name is None:
-        return draw_truth_mask(sampling, seed, step, batch_size, frames)
-    devices = jax.lax.psum(1, axis_name)
-    mask = draw_truth_mask(sampling, seed, step, batch_size * devices, frames)
-    first = jax.lax.axis_index(axis_name) * batch_size
-    return jax.lax.dynamic_slice_in_dim(mask, first, batch_size)

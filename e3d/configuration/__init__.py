@@ -1,0 +1,25 @@
+"""The check of a config before any work, and the comparison of two.
+
+values        rules of values: a whole number, one of a few, ...
+keys          the rule of every key; which keys there are depends on task, model and data set
+comparison    configs as flat keys, their differences, keys that look like another
+check         `check_config`: every key by its rule, then rules that join several keys
+"""
+
+from e3d.configuration.check import check_config
+from e3d.configuration.comparison import (
+    describe_unknown_key,
+    find_differences,
+    flatten,
+    restore_config,
+)
+from e3d.configuration.keys import all_rules
+
+__all__ = [
+    'all_rules',
+    'check_config',
+    'describe_unknown_key',
+    'find_differences',
+    'flatten',
+    'restore_config',
+]

@@ -1,0 +1,83 @@
+"""The check of a whole config before any work: each key by its rule, then what joins several keys."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from e3d.configuration.comparison import describe_unknown_key, flatten
+from e3d.configuration.keys import choice_rules, rules_of
+from e3d.configuration.values import Rule
+from e3d.errors import InputError
+from e3d.model import build_model
+
+
+def check_config(config: ConfigDict) -> None:
+    """Checks every key and value of a config.
+
+    Raises:
+      InputError: naming the keys, the values they have and what is allowed.
+    """
+    values = flatten(config)
+    choices = choice_rules(values.get('task'))
+    _refuse(_problems_of_values(values, choices))
+    rules = rules_of(values['task'], values['model.name'], values['dataset.name'])
+    unknown = [describe_unknown_key(key, rules) for key in values if key not in rules]
+    _refuse(unknown + _problems_of_values(values, rules))
+    _refuse(list(_joint_problems(values)))
+    build_model(**config.model)
+
+
+def _problems_of_values(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[str]:
+    missing = [
+        f'{key} is missing: allowed is {rules[key].allowed}' for key in rules if key not in values
+    ]
+    return missing + [
+        f'{key}={value!r}: allowed is {rules[key].allowed}'
+        for key, value in values.items()
+        if key in rules and not rules[key].accepts(value)
+    ]
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise InputError('The config cannot be used:\n' + '\n'.join(f'  {p}' for p in problems))
+
+
+def _joint_problems(values: Mapping[str, Any]) -> Iterable[str]:
+    """What is wrong between keys that are each right by themselves."""
+    if not values['loss.l2_weight'] and not values['loss.l1_weight']:
+        yield 'loss.l2_weight=0 and loss.l1_weight=0: at least one must be above 0'
+    if values['optimizer.warmup_steps'] >= values['train.steps']:
+        yield (
+            f'optimizer.warmup_steps={values["optimizer.warmup_steps"]}: allowed is less than '
+            f'train.steps={values["train.steps"]}'
+        )
+    if values['dataset.name'] == 'moving_mnist' and values['dataset.digits'] == 'array':
+        if not values['dataset.path']:
+            yield "dataset.digits='array' needs dataset.path: the .npy or .npz file"
+    elif values['dataset.name'] == 'moving_mnist':
+        yield from _patch_problems(values, 'dataset.canvas')
+        yield from _digit_problems(values)
+    elif 'dataset.frame_size' in values:
+        yield from _patch_problems(values, 'dataset.frame_size')
+
+
+def _patch_problems(values: Mapping[str, Any], key: str) -> Iterable[str]:
+    size, patch = values[key], values['model.patch_size']
+    if any(side % patch for side in size) and not values['model.pad_frames']:
+        yield (
+            f'model.patch_size={patch} does not divide {key}={tuple(size)}: allowed is a divisor '
+            'of both sides, or any with model.pad_frames=True'
+        )
+
+
+def _digit_problems(values: Mapping[str, Any]) -> Iterable[str]:
+    canvas, digit = values['dataset.canvas'], values['dataset.digit_size']
+    if digit > min(canvas):
+        yield (
+            f'dataset.digit_size={digit}: allowed is at most the smaller side of '
+            f'dataset.canvas={tuple(canvas)}'
+        )
+    if values['dataset.digits'] == 'mnist_idx' and not values['dataset.path']:
+        yield "dataset.digits='mnist_idx' needs dataset.path: the folder with the idx files"

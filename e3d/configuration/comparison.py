@@ -1,0 +1,68 @@
+"""A config as flat keys; what distinguishes two of them; keys that there are not."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from e3d.configuration.keys import CHANGEABLE
+
+
+def flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """{'section.key': value} of all values of a config."""
+    flat = {}
+    for key in config:
+        value = config[key]
+        if isinstance(value, Mapping | ConfigDict):
+            flat |= flatten(value, f'{prefix}{key}.')
+        else:
+            flat[f'{prefix}{key}'] = value
+    return flat
+
+
+def describe_unknown_key(key: str, known: Iterable[str]) -> str:
+    """One line for a key that there is not, with those that look like it or stand beside it."""
+    known = list(known)
+    section, _, name = key.rpartition('.')
+    names = [other.rpartition('.')[2] for other in known if other.rpartition('.')[0] == section]
+    if section and names:
+        close = difflib.get_close_matches(name, names, 3) or names
+        candidates = [f'{section}.{other}' for other in close]
+    else:
+        candidates = difflib.get_close_matches(key, known, 3) or list(known)
+    return f'{key}: there is no such key; did you mean {", ".join(candidates)}?'
+
+
+def find_differences(stored: ConfigDict, config: ConfigDict) -> list[str]:
+    """What keeps a run with the config `stored` from going on with `config`, a line for each key.
+
+    The keys in `CHANGEABLE` may differ, and train.steps as well, unless the learning rate depends
+    on it.
+    """
+    left, right = (
+        {key: repr(_as_tuple(value)) for key, value in flatten(c).items()} for c in (stored, config)
+    )
+    free = set(CHANGEABLE)
+    if stored.optimizer.schedule == config.optimizer.schedule == 'constant':
+        free.add('train.steps')
+    return [
+        f'{key}: stored {left.get(key, "nothing")}, given {right.get(key, "nothing")}'
+        for key in left | right
+        if key not in free and left.get(key) != right.get(key)
+    ]
+
+
+def restore_config(values: Mapping[str, Any]) -> ConfigDict:
+    """The config that was stored as JSON: lists become tuples again."""
+
+    def restore(value):
+        if isinstance(value, Mapping):
+            return {key: restore(item) for key, item in value.items()}
+        return _as_tuple(value)
+
+    return ConfigDict(restore(values)).lock()
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

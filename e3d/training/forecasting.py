@@ -1,0 +1,126 @@
+"""The task 'prediction': the frames that follow are forecast."""
+
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from e3d.data.batches import evaluation_batches
+from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
+from e3d.evaluation.pictures import write_curves, write_samples
+from e3d.training import devices
+from e3d.training.evaluator import (
+    CURVES_FILE,
+    REPORT_FILE,
+    SAMPLES_FOLDER,
+    open_splits,
+    say_where,
+)
+from e3d.training.losses import Objective, forecast_loss
+from e3d.training.schedules import Sampling, draw_shared_mask, truth_probability
+from e3d.training.step import Batch, LossFunction
+
+
+def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
+    """Equation 3 under scheduled sampling, as a config has them.
+
+    Reports 'l2', 'l1' and 'truth_probability', how often true frames enter during the forecast.
+    """
+    objective, sampling = Objective(**config.loss), Sampling(**config.sampling)
+    seed, output_frames = config.seed, config.dataset.output_frames
+
+    def loss(params: Any, batch: Batch, step: jax.Array, axis_name: str | None):
+        frames = batch['frames']
+        truth_mask = draw_shared_mask(
+            sampling, seed, step, frames.shape[0], output_frames - 1, axis_name
+        )
+        predictions = model.apply({'params': params}, frames[:, :-1], output_frames, truth_mask)
+        input_frames = frames.shape[1] - output_frames
+        value, parts = forecast_loss(objective, predictions, frames, input_frames, step)
+        return value, parts | {'truth_probability': truth_probability(sampling, step)}
+
+    return loss
+
+
+class ForecastEvaluator:
+    """Forecasts whole splits of a data set and compares them with what followed.
+
+    Attributes:
+      sources: by split, 'train' among them.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        model: nn.Module,
+        workdir: pathlib.Path,
+        mesh: Mesh,
+        splits: Sequence[str],
+    ):
+        """Opens the data, so that what is missing shows at once.
+
+        Args:
+          config: of the run.
+          model: the forecaster.
+          workdir: where the pictures go.
+          mesh: the devices that forecast.
+          splits: which will be evaluated.
+
+        Raises:
+          InputError: a split cannot be opened.
+        """
+        self._config, self._workdir = config, workdir
+        self.sources = open_splits(config, splits)
+        output_frames = config.dataset.output_frames
+
+        def forecast(params: Any, frames: jax.Array) -> jax.Array:
+            predictions = model.apply({'params': params}, frames, output_frames)
+            return jnp.clip(predictions[:, -output_frames:], 0.0, 1.0)
+
+        self._forecast = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
+
+    @functools.cached_property
+    def _mean_image(self) -> np.ndarray:
+        return mean_image(self.sources['train'])
+
+    def evaluate(
+        self, params: Any, step: int, split: str, max_sequences: int | None = None
+    ) -> dict[str, Any]:
+        """As `Evaluator.evaluate`; the report is that of `e3d.evaluation.evaluate.evaluate`."""
+        dataset, source = self._config.dataset, self.sources[split]
+        forecast = functools.partial(self._forecast, params)
+        count = len(source) if max_sequences is None else min(max_sequences, len(source))
+        batches = evaluation_batches(source, self._config.evaluation.batch_size, count)
+        protocol = f'{dataset.name} {split} {dataset.input_frames} -> {dataset.output_frames}'
+        report = evaluate(
+            forecast, batches, dataset.input_frames, self._mean_image, protocol, step, count
+        )
+        self._draw_samples(forecast, source, step)
+        return report
+
+    def _draw_samples(self, forecast, source, step: int) -> None:
+        count = min(self._config.evaluation.num_samples, len(source))
+        if not count:
+            return
+        frames = next(evaluation_batches(source, count, count))['frames']
+        seen = self._config.dataset.input_frames
+        folder = self._workdir / SAMPLES_FOLDER
+        write_samples(folder, step, frames, forecast(frames[:, :seen]), seen)
+
+    def error(self, report: dict[str, Any]) -> float:
+        """The MSE."""
+        return report['mse']
+
+    def present(self, report: dict[str, Any]) -> None:
+        """As `Evaluator.present`."""
+        write_report(report, self._workdir / REPORT_FILE)
+        write_curves(report, self._workdir / CURVES_FILE)
+        print(format_table(report))
+        say_where(self._workdir)
