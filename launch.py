@@ -5,6 +5,10 @@ python launch.py --config=experiments/quickstart.py
     run that was interrupted, or evaluates one that is finished
 python launch.py --config=experiments/moving_mnist.py:small --config.train.steps=100
     an experiment in its small form, one value of its config changed
+python launch.py --config=FILE --sweep='optimizer.learning_rate=1e-3,3e-4;model.history=5,None'
+    trains every combination in turn, each in a folder of --workdir (runs/NAME_sweep if not given),
+    and ends with a table and a picture; --sweep=get_sweep takes what get_sweep() in FILE returns,
+    --sweep_index=N only one entry; the same command again goes on
 python launch.py --mode=evaluate --workdir=runs/quickstart
     measures a trained run on the whole test split; writes evaluation.json and pictures
 python launch.py --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
@@ -32,7 +36,10 @@ from e3d.configuration import check_config
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import predict_file
+from e3d.sweep.entries import make_entries
+from e3d.sweep.execution import run_sweep
 from e3d.training import loop
+from e3d.training.interruption import Interrupted
 
 
 def main(arguments: list[str]) -> int:
@@ -46,8 +53,15 @@ def main(arguments: list[str]) -> int:
     """
     logging.set_verbosity(logging.ERROR)
     try:
-        run(*parse(arguments))
+        values, config = parse(arguments)
+        if values.sweep:
+            sweep(arguments, values, config)
+        else:
+            run(values, config)
         return 0
+    except Interrupted as stop:
+        print(f'\nlaunch.py: {stop}', file=sys.stderr)
+        return stop.exit_code
     except KeyboardInterrupt:
         print(
             '\nInterrupted. Training goes on from its last checkpoint when it is started again.',
@@ -65,6 +79,8 @@ def main(arguments: list[str]) -> int:
 
 def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
     """Does what parsed flags say; see `e3d.command_line.parse`."""
+    if values.sweep_index is not None and values.sweep is None:
+        raise InputError('--sweep_index needs --sweep.')
     if values.help:
         options, experiments = describe_flags(values), list_experiments()
         print(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}')
@@ -89,6 +105,17 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         loop.evaluate(config, workdir)
     else:
         print(predict_file(workdir, values.input, values.output, values.horizon))
+
+
+def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | None) -> None:
+    """Trains the entries of --sweep, each by this program again."""
+    if config is None or values.mode != 'train':
+        raise InputError('--sweep needs --config=FILE, and no other --mode than train.')
+    entries = make_entries(values.sweep, values.config, arguments)
+    folder = values.workdir or pathlib.Path('runs') / f'{config.name}_sweep'
+    # The last of two flags of one name counts; an empty --sweep is none.
+    command = [sys.executable, os.path.abspath(__file__), *arguments[1:], '--sweep=']
+    run_sweep(command, entries, folder, values.sweep_index)
 
 
 def keep_compilations() -> None:

@@ -10,6 +10,7 @@ From frames to numbers, in the order in which they depend on each other:
     training        the update, devices, checkpoints, the loop: `train(config, workdir)`
     prediction      a trained run continues one's own clip: `forecast(run, frames, horizon)`
     command_line    what `launch.py` understands
+    sweep           an experiment with many values, one run after the other
 
 Each imports only from those above it. The names below can be imported from `e3d` itself; what they
 need is imported when they are first used.

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import pathlib
 import re
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -30,7 +31,8 @@ def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
         if values.config is None:
             _check_no_more(rest, values)
             return values, None
-        config, rest = set_nones(load_config(values.config), rest)
+        config = load_config(values.config)
+        config, rest = set_nones(config, keep_last_values(config, rest))
         check_overrides(config, rest)
         overrides = flags.FlagValues()
         config_flags.DEFINE_config_dict('config', config, flag_values=overrides, sys_argv=rest)
@@ -64,6 +66,20 @@ def define_flags() -> flags.FlagValues:
         lower_bound=1,
         **define,
     )
+    flags.DEFINE_string(
+        'sweep',
+        None,
+        "train: every combination of 'key=VALUE,VALUE;key=VALUE,VALUE', or with get_sweep the "
+        "entries of the experiment's file, each in a folder of --workdir",
+        **define,
+    )
+    flags.DEFINE_integer(
+        'sweep_index',
+        None,
+        'train only this entry of --sweep, from 0',
+        lower_bound=0,
+        **define,
+    )
     flags.DEFINE_boolean('debug', False, 'show tracebacks', **define)
     flags.DEFINE_boolean('help', False, 'show this', short_name='h', **define)
     return values
@@ -84,11 +100,25 @@ def list_experiments() -> str:
 def describe_flags(values: flags.FlagValues) -> str:
     """A line for each flag."""
     names = [name for name in values if len(name) > 1]
-    return '\n'.join(f'  --{name:<9} {values[name].help}' for name in names)
+    return '\n'.join(f'  --{name:<12} {values[name].help}' for name in names)
 
 
 def load_config(flag: str) -> ConfigDict:
     """Calls `get_config` of the file that --config names, FILE.py or FILE.py:ARG.
+
+    Raises:
+      InputError: there is no such file, it does not run, or it refuses ARG.
+    """
+    config = call_experiment(flag, 'get_config')
+    if not isinstance(config, ConfigDict):
+        raise InputError(
+            f"--config='{flag}': get_config() must return an ml_collections.ConfigDict"
+        )
+    return config
+
+
+def call_experiment(flag: str, function: str) -> Any:
+    """Calls a function of the file that --config names, with ARG where there is one.
 
     Raises:
       InputError: there is no such file, it does not run, or it refuses ARG.
@@ -103,15 +133,26 @@ def load_config(flag: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config(argument) if colon else module.get_config()
+        call = getattr(module, function)
+        return call(argument) if colon else call()
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
         raise InputError(f"--config='{flag}' cannot be loaded: {reason}") from error
-    if not isinstance(config, ConfigDict):
-        raise InputError(
-            f"--config='{flag}': get_config() must return an ml_collections.ConfigDict"
-        )
-    return config
+
+
+def keep_last_values(config: ConfigDict, arguments: list[str]) -> list[str]:
+    """Of two values for one key leaves the last, where a tuple would get the elements of both."""
+    known, kept = flatten(config), {}
+    rest = iter(arguments)
+    for position, argument in enumerate(rest):
+        match = re.fullmatch(r'--?(?:no)?config\.([\w.]+)(=.*)?', argument, re.DOTALL)
+        key = match[1] if match else None
+        if key in known and not match[2] and not isinstance(known[key], bool):
+            argument = f'{argument}={next(rest, "")}'
+        place = position if key is None else key
+        kept.pop(place, None)
+        kept[place] = argument
+    return list(kept.values())
 
 
 def set_nones(config: ConfigDict, arguments: list[str]) -> tuple[ConfigDict, list[str]]:

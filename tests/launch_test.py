@@ -150,6 +150,20 @@ def test_overrides_reach_the_work(monkeypatch):
     assert config.evaluation.max_sequences is None
 
 
+def test_the_last_value_of_a_key_counts(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: seen.update(config=config))
+    arguments = [
+        QUICKSTART, '--config.model.kernel_size=(2, 3, 3)', '--config.model.kernel_size', '(1, 5, 5)',
+        '--config.model.history=3', '--config.model.history=None', '--config.train.steps=None',
+        '--config.train.steps', '7', '--noconfig.model.recall', '--config.model.recall=True',
+    ]  # fmt: skip
+    assert launch.main(['launch.py', *arguments]) == 0
+    model = seen['config'].model
+    assert model.kernel_size == (1, 5, 5) and model.history is None and model.recall is True
+    assert seen['config'].train.steps == 7
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on(tmp_path):
     arguments = [QUICKSTART, *TINY, '--config.train.steps=300', '--config.checkpoint.every=10',

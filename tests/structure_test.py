@@ -16,6 +16,7 @@ MAY_IMPORT = {
     'training': {'errors', 'model', 'data', 'evaluation', 'configuration'},
     'prediction': {'errors', 'model', 'data', 'evaluation', 'configuration', 'training'},
     'command_line': {'errors', 'configuration'},
+    'sweep': {'errors', 'evaluation', 'configuration', 'training', 'command_line'},
 }
 
 

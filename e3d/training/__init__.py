@@ -6,6 +6,7 @@
     step         one update, a pure function of state and batch
     devices      the only file that knows how many devices there are
     checkpoints  the states on disk, and `load_run`, which opens a trained run for use
+    interruption SIGTERM and Ctrl-C
     workdir      the folder of a run and the config stored in it
     evaluator    what measures parameters on the splits of a data set
     forecasting  the loss and the evaluator of the task 'prediction'

@@ -61,15 +61,14 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
         state, step = create_or_restore(parts, checkpoints)
         if step >= steps:
             tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
+        elif step:
+            tell(f'Going on with the run in {parts.workdir}, from step {step}.')
+        write_config(parts.workdir, config)
+        with Reporter(parts.workdir, step, max(step, steps)) as reporter:
+            if step < steps:
+                state, step = run_updates(parts, state, step, checkpoints, reporter), steps
             report = parts.evaluator.evaluate(state.forecast_params, step, 'test')
-        else:
-            if step:
-                tell(f'Going on with the run in {parts.workdir}, from step {step}.')
-            write_config(parts.workdir, config)
-            with Reporter(parts.workdir, step, steps) as reporter:
-                state = run_updates(parts, state, step, checkpoints, reporter)
-                report = parts.evaluator.evaluate(state.forecast_params, steps, 'test')
-                reporter.write(steps, 'test', scalars(report))
+            reporter.write(step, 'test', scalars(report))
     parts.evaluator.present(report)
     return report
 

@@ -1,5 +1,6 @@
 """What a run tells: metrics.jsonl, TensorBoard events, and the progress line."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -37,7 +38,7 @@ class Reporter:
         drop_lines_after(path, first_step)
         self._lines = path.open('a', encoding='utf-8')
         self._events = tensorboardX.SummaryWriter(
-            str(workdir / EVENTS_FOLDER), purge_step=first_step or None
+            str(workdir / EVENTS_FOLDER), purge_step=first_step + 1
         )
         self._bar = tqdm(
             total=steps,
@@ -139,20 +140,25 @@ def check_finite(step: int, metrics: Mapping[str, np.ndarray]) -> None:
         )
 
 
+def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The objects in a file of metrics; a line that was cut off is left out."""
+    lines = []
+    if path.is_file():
+        for text in path.read_text(encoding='utf-8', errors='replace').splitlines():
+            with contextlib.suppress(ValueError):
+                line = json.loads(text)
+                if isinstance(line, dict) and isinstance(line.get('step'), int):
+                    lines.append(line)
+    return lines
+
+
 def drop_lines_after(path: pathlib.Path, step: int) -> None:
     """Removes the lines of later steps, and one that was cut off, from a file of metrics."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding='utf-8').splitlines() if _is_until(line, step)]
+    kept = [line for line in read_lines(path) if line['step'] <= step]
     with written_whole(path) as temporary:
-        temporary.write_text(''.join(f'{line}\n' for line in kept), encoding='utf-8')
-
-
-def _is_until(line: str, step: int) -> bool:
-    try:
-        return json.loads(line)['step'] <= step
-    except (ValueError, KeyError, TypeError):
-        return False
+        temporary.write_text(''.join(f'{json.dumps(line)}\n' for line in kept), encoding='utf-8')
 
 
 def scalars(report: Mapping[str, Any]) -> dict[str, float]:

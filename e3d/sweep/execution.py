@@ -1,0 +1,74 @@
+"""The entries of a sweep, one after the other."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from e3d.errors import InputError, RunError
+from e3d.sweep.entries import Entry
+from e3d.sweep.results import FINISHED, read_result, write_results
+from e3d.training.interruption import SIGNALS, Interrupted, signals_handled
+from e3d.training.reporting import tell
+from e3d.training.workdir import CONFIG_FILE, prepare_workdir
+
+
+def run_sweep(
+    command: Sequence[str],
+    entries: Sequence[Entry],
+    folder: str | os.PathLike,
+    index: int | None = None,
+) -> None:
+    """Trains the entries of a sweep, each in a process of its own, and shows the results.
+
+    An entry that is finished is passed over, one that was interrupted goes on, and after one that
+    fails comes the next. A process of its own gives back all memory, and what crashes it leaves
+    the sweep alone. The results are written after every entry, so that the entries may as well
+    run at once, each started by its index.
+
+    Args:
+      command: that trains with what follows it, the arguments of the entry and its --workdir.
+      entries: see `entries.make_entries`.
+      folder: gets a workdir for each entry, and the results.
+      index: of the only entry to run; None runs all.
+
+    Raises:
+      InputError: there is no entry of that index, or the folder is that of a run or cannot be
+        written.
+      RunError: entries have failed; they are named.
+      Interrupted: by a signal, which the running entry got as well.
+    """
+    if index is not None and index >= len(entries):
+        raise InputError(f'--sweep_index={index}: allowed is 0 to {len(entries) - 1}')
+    folder = prepare_workdir(folder)
+    if (folder / CONFIG_FILE).exists():
+        raise InputError(f"--workdir='{folder}' is the folder of a run; give one for the sweep.")
+    failed = {}
+    for number, entry in enumerate(entries):
+        if index not in (None, number):
+            continue
+        workdir = folder / entry.name
+        if read_result(entry, workdir).status == FINISHED:
+            tell(f'Sweep, {number + 1} of {len(entries)}: {entry.name} is finished.')
+            continue
+        tell(f'Sweep, {number + 1} of {len(entries)}: {entry.name}')
+        code = run_process([*command, *entry.arguments, f'--workdir={workdir}'])
+        if code in [128 + stop for stop in SIGNALS]:
+            raise Interrupted(code - 128, 'The sweep was interrupted. The same command goes on.')
+        if code:
+            failed[entry.name] = f'failed with exit code {code}'
+        write_results(entries, folder, failed)
+    print(write_results(entries, folder, failed))
+    if failed:
+        names = '\n'.join(f'  {folder / name}: {what}' for name, what in failed.items())
+        raise RunError(
+            f'{len(failed)} of {len(entries)} entries of the sweep failed, see above:\n{names}\n'
+            'The same command tries them again and passes over those that are finished.'
+        )
+
+
+def run_process(command: Sequence[str]) -> int:
+    """Runs a command to its end and returns its exit code; it gets the signals that come here."""
+    # In a group of its own, or Ctrl-C would reach it twice and end it without a checkpoint.
+    process = subprocess.Popen(command, process_group=0)
+    with signals_handled(process.send_signal):
+        return process.wait()

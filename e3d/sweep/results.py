@@ -1,0 +1,161 @@
+"""What a sweep has brought so far: a table, a CSV file and a picture."""
+
+import csv
+import io
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from e3d.configuration import find_differences
+from e3d.errors import InputError
+from e3d.evaluation.evaluate import HEADINGS
+from e3d.evaluation.files import written_whole
+from e3d.sweep.entries import Entry
+from e3d.training.reporting import METRICS_FILE, read_lines
+from e3d.training.workdir import CONFIG_FILE, read_config
+
+TABLE_FILE = 'sweep.csv'
+PICTURE_FILE = 'sweep.png'
+FINISHED = 'finished'
+SHOWN_METRICS = 5
+
+
+class Result(NamedTuple):
+    """Where an entry stands.
+
+    Attributes:
+      status: 'finished', or in words how far it came.
+      step: of the last numbers.
+      test: metrics of the test split at the end; empty before.
+      validation: {metric: [(step, value), ...]}, during training.
+    """
+
+    status: str
+    step: int
+    test: Mapping[str, float]
+    validation: Mapping[str, list[tuple[int, float]]]
+
+
+def read_result(entry: Entry, workdir: pathlib.Path) -> Result:
+    """Reads what the run of an entry has written so far."""
+    lines = read_lines(workdir / METRICS_FILE)
+    step = max((line['step'] for line in lines), default=0)
+    validation = {}
+    for line in lines:
+        if line.get('split') == 'validation':
+            for metric, value in _metrics(line).items():
+                validation.setdefault(metric, []).append((line['step'], value))
+    steps = entry.config.train.steps
+    tests = [line for line in lines if line.get('split') == 'test' and line['step'] >= steps]
+    if tests and _is_same_experiment(entry, workdir):
+        return Result(FINISHED, step, _metrics(tests[-1]), validation)
+    return Result(f'at step {step} of {steps}' if step else 'not begun', step, {}, validation)
+
+
+def write_results(entries: Sequence[Entry], folder: pathlib.Path, failed: Mapping[str, str]) -> str:
+    """Writes the table and the picture of a sweep.
+
+    Args:
+      entries: all of the sweep.
+      folder: of the sweep; gets sweep.csv and sweep.png.
+      failed: by name what is to be said of an entry that failed.
+
+    Returns:
+      The table as text, and where the files lie.
+    """
+    results = {entry.name: read_result(entry, folder / entry.name) for entry in entries}
+    results = {
+        name: result._replace(status=failed.get(name, result.status))
+        for name, result in results.items()
+    }
+    metrics = list(dict.fromkeys(metric for r in results.values() for metric in r.test))
+    with written_whole(folder / TABLE_FILE) as temporary:
+        temporary.write_text(_as_csv(entries, results, metrics), encoding='utf-8')
+    if metrics:
+        draw(results, metrics[0], folder / PICTURE_FILE)
+    places = f'table    {folder / TABLE_FILE}'
+    places += f'\npicture  {folder / PICTURE_FILE}' if metrics else ''
+    return f'{format_table(results, metrics)}\n{places}'
+
+
+def format_table(results: Mapping[str, Result], metrics: Sequence[str]) -> str:
+    """One line for each entry: where it stands and the first metrics on the test split."""
+    table = Table('entry', 'status', box=box.SIMPLE_HEAD)
+    shown = metrics[:SHOWN_METRICS]
+    for metric in shown:
+        table.add_column(HEADINGS.get(metric, metric), justify='right')
+    for name, result in results.items():
+        numbers = [f'{result.test[m]:.5g}' if m in result.test else '' for m in shown]
+        table.add_row(name, result.status, *numbers)
+    console = Console(file=io.StringIO(), width=240, color_system=None)
+    console.print(table)
+    return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None:
+    """Draws a metric: on the validation split by step, and on the test split by entry."""
+    height = max(2.9, 0.28 * len(results) + 1.2)
+    figure = Figure(figsize=(9.6, height), dpi=150, layout='constrained')
+    FigureCanvasAgg(figure)
+    curves, bars = figure.subplots(1, 2)
+    label = HEADINGS.get(metric, metric)
+    for row, result in enumerate(results.values()):
+        colour = f'C{row % 10}'
+        points = result.validation.get(metric)
+        if points:
+            style = ('-', '--', ':', '-.')[row // 10 % 4]
+            curves.plot(*zip(*points, strict=True), style, color=colour, marker='o', markersize=3)
+        if metric in result.test:
+            bars.barh(row, result.test[metric], color=colour)
+            bars.text(result.test[metric], row, f' {result.test[metric]:.4g}', va='center')
+    curves.set(title=f'validation: {label}', xlabel='step')
+    bars.set(title=f'test: {label}', yticks=range(len(results)), yticklabels=list(results))
+    bars.set_ylim(len(results) - 0.5, -0.5)
+    curves.xaxis.get_major_locator().set_params(integer=True)
+    bars.margins(x=0.18)
+    for axes in (curves, bars):
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.grid(alpha=0.25)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _as_csv(entries: Sequence[Entry], results: Mapping[str, Result], metrics: Sequence[str]) -> str:
+    points = {
+        entry.name: dict(a.removeprefix('--config.').split('=', 1) for a in entry.arguments)
+        for entry in entries
+    }
+    keys = dict.fromkeys(key for point in points.values() for key in point if key != 'name')
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['entry', *keys, 'status', 'step', *metrics])
+    for name, result in results.items():
+        values = [points[name].get(key, '') for key in keys]
+        numbers = [result.test.get(metric, '') for metric in metrics]
+        writer.writerow([name, *values, result.status, result.step, *numbers])
+    return text.getvalue()
+
+
+def _is_same_experiment(entry: Entry, workdir: pathlib.Path) -> bool:
+    try:
+        return not find_differences(read_config(workdir / CONFIG_FILE), entry.config)
+    except InputError:
+        return False
+
+
+def _metrics(line: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a line that measure something."""
+    return {
+        key: value
+        for key, value in line.items()
+        if key not in ('step', 'num_sequences')
+        and isinstance(value, int | float)
+        and math.isfinite(value)
+    }
