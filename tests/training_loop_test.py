@@ -107,6 +107,12 @@ def test_a_finished_run_is_only_evaluated(tmp_path, finished, capsys, monkeypatc
     assert (workdir / 'evaluation.json').exists()
     assert (workdir / 'metrics.jsonl').read_text() == metrics
 
+    # Killed after its last checkpoint and before its evaluation was written.
+    without = metrics[: metrics.index('{"step": 4, "split": "test"')]
+    (workdir / 'metrics.jsonl').write_text(without)
+    train(config, workdir)
+    assert (workdir / 'metrics.jsonl').read_text() == metrics
+
 
 def test_evaluate_needs_no_config_and_takes_another_test(tmp_path, finished):
     config, workdir = tiny_config(tmp_path), finished

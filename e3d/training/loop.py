@@ -68,7 +68,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             if step < steps:
                 state, step = run_updates(parts, state, step, checkpoints, reporter), steps
             report = parts.evaluator.evaluate(state.forecast_params, step, 'test')
-            reporter.write(step, 'test', scalars(report))
+            if (step, 'test') not in reporter.kept:
+                reporter.write(step, 'test', scalars(report))
     parts.evaluator.present(report)
     return report
 

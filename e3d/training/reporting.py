@@ -24,6 +24,9 @@ class Reporter:
     """Writes the numbers of a run and shows where it stands; a context manager.
 
     `metrics.jsonl` holds one object a line: 'step', 'split', then numbers.
+
+    Attributes:
+      kept: {(step, split)} of the lines that were there before and belong to the run.
     """
 
     def __init__(self, workdir: pathlib.Path, first_step: int, steps: int):
@@ -36,6 +39,7 @@ class Reporter:
         """
         path = workdir / METRICS_FILE
         drop_lines_after(path, first_step)
+        self.kept = {(line['step'], line.get('split')) for line in read_lines(path)}
         self._lines = path.open('a', encoding='utf-8')
         self._events = tensorboardX.SummaryWriter(
             str(workdir / EVENTS_FOLDER), purge_step=first_step + 1
