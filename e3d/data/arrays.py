@@ -70,16 +70,16 @@ def open_array(
     """Opens a split of the sequences in a file or in a folder of the released files.
 
     Args:
-        path: A file, of which each split gets a part; or a folder that holds the three released
-            files, of which each is a split.
-        split: 'train', 'validation' or 'test'.
-        length: Frames of a sequence, T. Longer stored sequences are cut to their first T frames.
-        fractions: Shares of a file's sequences for training, validation and testing. The parts
-            follow each other in the file in this order and have no sequence in common.
+      path: A file, of which each split gets a part; or a folder that holds the three released
+        files, of which each is a split.
+      split: 'train', 'validation' or 'test'.
+      length: Frames of a sequence, T. Longer stored sequences are cut to their first T frames.
+      fractions: Shares of a file's sequences for training, validation and testing. The parts
+        follow each other in the file in this order and have no sequence in common.
 
     Raises:
-        InputError: a missing or unreadable file, one of another form, sequences shorter than
-            `length`, values that are not finite or out of range, a split without sequences.
+      InputError: a missing or unreadable file, one of another form, sequences shorter than
+        `length`, values that are not finite or out of range, a split without sequences.
     """
     folder = pathlib.Path(path).expanduser()
     if path and folder.is_dir():

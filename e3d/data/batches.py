@@ -25,17 +25,17 @@ def training_batches(
     begin the next.
 
     Args:
-        source: Sequences by random access.
-        batch_size: Number of sequences in a batch, B.
-        seed: Of the order, from 0 to 2**32 - 1.
-        start_step: Number of batches that were drawn before; the first one returned here is what
-            an iterator from step 0 returns after so many.
-        workers: Processes that make batches. With 0 a thread of this process does. Processes
-            import the main script again, so this must do its work under
-            `if __name__ == '__main__'`.
+      source: Sequences by random access.
+      batch_size: Number of sequences in a batch, B.
+      seed: Of the order, from 0 to 2**32 - 1.
+      start_step: Number of batches that were drawn before; the first one returned here is what
+        an iterator from step 0 returns after so many.
+      workers: Processes that make batches. With 0 a thread of this process does. Processes
+        import the main script again, so this must do its work under
+        `if __name__ == '__main__'`.
 
     Returns:
-        Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1]}; `close()` ends its workers.
+      Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1]}; `close()` ends its workers.
     """
     batches = (
         grain.MapDataset.source(source)
@@ -58,13 +58,13 @@ def evaluation_batches(
     """Returns an iterator over all sequences once, in order, read ahead of their use.
 
     Args:
-        source: Sequences by random access.
-        batch_size: Number of sequences in a batch, B.
-        max_sequences: If given, only the first so many.
+      source: Sequences by random access.
+      batch_size: Number of sequences in a batch, B.
+      max_sequences: If given, only the first so many.
 
     Returns:
-        Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1], 'mask': bool [B]}. The last batch
-        is filled up with repeats of the last sequence, whose mask is False.
+      Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1], 'mask': bool [B]}. The last batch
+      is filled up with repeats of the last sequence, whose mask is False.
     """
     count = len(source) if max_sequences is None else min(max_sequences, len(source))
     num_batches = -(-count // batch_size)

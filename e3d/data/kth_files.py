@@ -48,8 +48,8 @@ def download(folder: pathlib.Path) -> None:
     """Fetches the official archives and `00sequences.txt`, those that are not there yet.
 
     Raises:
-        InputError: they cannot be had; says how to go on by hand.
-        RunError: they cannot be written.
+      InputError: they cannot be had; says how to go on by hand.
+      RunError: they cannot be written.
     """
     try:
         for name, sha1 in {SEQUENCES: '', **ARCHIVES}.items():
@@ -70,7 +70,7 @@ def list_clips(folder: pathlib.Path) -> list[RawClip]:
     there but not found is listed too; reading it raises InputError.
 
     Raises:
-        InputError: no clips, a damaged or dangerous archive, or another `00sequences.txt`.
+      InputError: no clips, a damaged or dangerous archive, or another `00sequences.txt`.
     """
     found = find_clips(folder)
     ranges = read_ranges(folder)
@@ -96,9 +96,9 @@ class Found(NamedTuple):
     """Where a clip lies.
 
     Attributes:
-        path: Of an AVI file, an archive or a folder of pictures.
-        member: Of the archive; otherwise ''.
-        numbers: Of the frames, from the names of the pictures; otherwise None.
+      path: Of an AVI file, an archive or a folder of pictures.
+      member: Of the archive; otherwise ''.
+      numbers: Of the frames, from the names of the pictures; otherwise None.
     """
 
     path: pathlib.Path
@@ -110,7 +110,7 @@ def find_clips(folder: pathlib.Path) -> dict[str, Found]:
     """The clips that lie in a folder or below, by name; of two with one name the first.
 
     Raises:
-        InputError: as `list_clips`.
+      InputError: as `list_clips`.
     """
     if not folder.is_dir():
         raise InputError(
@@ -140,10 +140,10 @@ def read_ranges(folder: pathlib.Path) -> Ranges | None:
     """The frames (first, last), counted from 1, that show the action, from `00sequences.txt`.
 
     Returns:
-        By clip; None for one that the data set lacks. None if there is no such file.
+      By clip; None for one that the data set lacks. None if there is no such file.
 
     Raises:
-        InputError: the file has another form.
+      InputError: the file has another form.
     """
     file = next(iter(sorted(folder.rglob(SEQUENCES))), None)
     if file is None:

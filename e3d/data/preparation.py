@@ -22,16 +22,16 @@ def prepare(dataset: Mapping[str, Any], seed: int) -> str:
     The account is also kept beside the records, in `preparation.txt`.
 
     Args:
-        dataset: The section `dataset` of a config.
-        seed: Of the run.
+      dataset: The section `dataset` of a config.
+      seed: Of the run.
 
     Returns:
-        How many sequences of which size there are in each split, what was left out and where all
-        of it lies, in a few lines for the user.
+      How many sequences of which size there are in each split, what was left out and where all
+      of it lies, in a few lines for the user.
 
     Raises:
-        InputError: the data are not at hand or cannot be used.
-        RunError: writing failed, as on a full disk.
+      InputError: the data are not at hand or cannot be used.
+      RunError: writing failed, as on a full disk.
     """
     sources = {split: open_source(dataset, split, seed) for split in SPLITS}
     height, width, channels = frame_shape(sources['train'])

@@ -19,16 +19,16 @@ def open_records(builder_class: type, config: tfds.core.BuilderConfig, data_dir:
     second process at the same work leaves a part of it to be read.
 
     Args:
-        builder_class: A TFDS builder, whose data go to a folder of its name.
-        config: Of the builder; its name names the folder within.
-        data_dir: Folder of prepared data.
+      builder_class: A TFDS builder, whose data go to a folder of its name.
+      config: Of the builder; its name names the folder within.
+      data_dir: Folder of prepared data.
 
     Returns:
-        The builder to read with.
+      The builder to read with.
 
     Raises:
-        InputError: what the builder raises, a folder that cannot be written, damaged data.
-        RunError: writing failed, as on a full disk.
+      InputError: what the builder raises, a folder that cannot be written, damaged data.
+      RunError: writing failed, as on a full disk.
     """
     folder = str(pathlib.Path(data_dir).expanduser())
     with _quiet():
@@ -43,7 +43,7 @@ def read_split(builder: tfds.core.DatasetBuilder, split: str):
     """Opens a split by random access, `len` and `[index]`; the source can be pickled.
 
     Raises:
-        InputError: damaged data.
+      InputError: damaged data.
     """
     with _damage_explained(builder.data_path):
         records = builder.as_data_source(split)

@@ -80,11 +80,11 @@ class ActionSequences:
     """A sequence of each clip: `source[index] -> {'frames': uint8 [T, H, W, 3], 'label': int}`.
 
     Attributes:
-        records: The videos.
-        clips: (record, label, and of each frame of the sequence its number in the video).
-        frame_size: (H, W).
-        fit: 'crop' or 'stretch'.
-        folder: Where the records lie.
+      records: The videos.
+      clips: (record, label, and of each frame of the sequence its number in the video).
+      frame_size: (H, W).
+      fit: 'crop' or 'stretch'.
+      folder: Where the records lie.
     """
 
     records: Sequence[Mapping[str, bytes]]
@@ -129,15 +129,15 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     video; with 0 the test sequences serve for it.
 
     Args:
-        dataset: `path` (the folder of the .webm files and the .json lists), `data_dir`,
-            `input_frames`, `output_frames`, `frame_size` (H, W), `fit` ('crop' or 'stretch'),
-            `frame_rate`, `fraction`, `num_classes` (174, or the 41 of the paper),
-            `validation_fraction`.
-        split: 'train', 'validation' or 'test'.
+      dataset: `path` (the folder of the .webm files and the .json lists), `data_dir`,
+        `input_frames`, `output_frames`, `frame_size` (H, W), `fit` ('crop' or 'stretch'),
+        `frame_rate`, `fraction`, `num_classes` (174, or the 41 of the paper),
+        `validation_fraction`.
+      split: 'train', 'validation' or 'test'.
 
     Raises:
-        InputError: files that are missing or have another form, or a split without clips.
-        RunError: writing failed, as on a full disk.
+      InputError: files that are missing or have another form, or a split without clips.
+      RunError: writing failed, as on a full disk.
     """
     folder = pathlib.Path(dataset['path']).expanduser()
     videos = list_videos(folder, dataset['num_classes'])

@@ -76,7 +76,7 @@ def list_videos(folder: pathlib.Path, num_classes: int) -> list[Video]:
     """The videos that the official lists name and that belong to the classes, in their order.
 
     Raises:
-        InputError: no such folder or lists, or lists of another form.
+      InputError: no such folder or lists, or lists of another form.
     """
     if not folder.is_dir():
         raise InputError(
@@ -111,7 +111,7 @@ def find_list(folder: pathlib.Path, kind: str) -> pathlib.Path:
     """The list 'train', 'test' or 'labels' in a folder or in `labels` within.
 
     Raises:
-        InputError: there is none.
+      InputError: there is none.
     """
     for place in (folder, folder / 'labels'):
         for name in LIST_NAMES[kind]:

@@ -44,19 +44,19 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
     """Opens a split of the data set that `dataset.name` names.
 
     Args:
-        dataset: The section `dataset` of a config.
-        split: 'train', 'validation' or 'test'.
-        seed: Of the training sequences where they are drawn. Fixed sets do not depend on it, so
-            that runs of any seed are measured by the same sequences.
+      dataset: The section `dataset` of a config.
+      split: 'train', 'validation' or 'test'.
+      seed: Of the training sequences where they are drawn. Fixed sets do not depend on it, so
+        that runs of any seed are measured by the same sequences.
 
     Returns:
-        `len(source)` sequences, `source[index] -> {'frames': [T, H, W, C]}` with T =
-        input_frames + output_frames, uint8 or float32 in [0, 1] (flows after those of the
-        training may exceed 1).
+      `len(source)` sequences, `source[index] -> {'frames': [T, H, W, C]}` with T =
+      input_frames + output_frames, uint8 or float32 in [0, 1] (flows after those of the
+      training may exceed 1).
 
     Raises:
-        InputError: unknown names, values no sequence can have, missing or unreadable files.
-        RunError: preparing a fixed set failed during the work.
+      InputError: unknown names, values no sequence can have, missing or unreadable files.
+      RunError: preparing a fixed set failed during the work.
     """
     if split not in digits.SPLITS:
         raise InputError(f"There is no split '{split}'; they are {', '.join(digits.SPLITS)}.")

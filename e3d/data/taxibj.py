@@ -26,13 +26,13 @@ class FlowSequences:
     Can be pickled: the copy reads the files again.
 
     Attributes:
-        dataset: As given to `open_taxibj`.
-        split: 'train', 'validation' or 'test'.
-        frames: Scaled, of all splits, float32 [N, H, W, C].
-        flows: Counts and times of the frames.
-        starts: First frame of each sequence, int.
-        training: Which frames are of the training days, bool [N].
-        count_range: The counts (low, high) that stand at 0 and 1.
+      dataset: As given to `open_taxibj`.
+      split: 'train', 'validation' or 'test'.
+      frames: Scaled, of all splits, float32 [N, H, W, C].
+      flows: Counts and times of the frames.
+      starts: First frame of each sequence, int.
+      training: Which frames are of the training days, bool [N].
+      count_range: The counts (low, high) that stand at 0 and 1.
     """
 
     dataset: Mapping[str, Any]
@@ -61,7 +61,7 @@ class FlowSequences:
         many more days (weeks) as are missing.
 
         Raises:
-            InputError: for 'last_week' the flows begin too late.
+          InputError: for 'last_week' the flows begin too late.
         """
         ahead = np.arange(self.dataset['input_frames'], _length(self.dataset))
         rows = self.starts[:, None] + ahead  # [N, T_out]
@@ -98,10 +98,10 @@ class ArchiveSequences:
     """Sequences of `dataset.npz`: `source[index] -> {'frames': float32 [T, H, W, C]}`.
 
     Attributes:
-        dataset: As given to `open_taxibj`.
-        split: 'train', 'validation' or 'test'.
-        frames: float32 [N, T, H, W, C].
-        count_range: None, for the file does not tell.
+      dataset: As given to `open_taxibj`.
+      split: 'train', 'validation' or 'test'.
+      frames: float32 [N, T, H, W, C].
+      count_range: None, for the file does not tell.
     """
 
     dataset: Mapping[str, Any]
@@ -129,12 +129,12 @@ def open_taxibj(dataset: Mapping[str, Any], split: str) -> FlowSequences | Archi
     forecast lies in the days of their split.
 
     Args:
-        dataset: `path` (see `e3d.data.flow_files`), `input_frames`, `output_frames`, `test_days`,
-            `validation_days`, `slots_per_day` (None: found from the file).
-        split: 'train', 'validation' or 'test'.
+      dataset: `path` (see `e3d.data.flow_files`), `input_frames`, `output_frames`, `test_days`,
+        `validation_days`, `slots_per_day` (None: found from the file).
+      split: 'train', 'validation' or 'test'.
 
     Raises:
-        InputError: files that cannot be read, or a split without sequences.
+      InputError: files that cannot be read, or a split without sequences.
     """
     files = find_files(dataset['path'])
     if split == 'validation' and not dataset['validation_days']:

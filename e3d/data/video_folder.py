@@ -45,15 +45,15 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
     Values are kept in 8 bits. Clips that state no frame rate (arrays, pictures) keep theirs.
 
     Args:
-        dataset: `path`, `data_dir`, `input_frames`, `output_frames`, `frame_size` (H, W),
-            `channels` (1 makes grey, 3 RGB; any other number is for arrays of so many), `fit`
-            ('stretch' or 'crop'), `frame_rate` (None: as it is), `train_stride` and `test_stride`
-            (frames between the starts of two sequences of a clip), `split_fractions`.
-        split: 'train', 'validation' or 'test'.
+      dataset: `path`, `data_dir`, `input_frames`, `output_frames`, `frame_size` (H, W),
+        `channels` (1 makes grey, 3 RGB; any other number is for arrays of so many), `fit`
+        ('stretch' or 'crop'), `frame_rate` (None: as it is), `train_stride` and `test_stride`
+        (frames between the starts of two sequences of a clip), `split_fractions`.
+      split: 'train', 'validation' or 'test'.
 
     Raises:
-        InputError: no clips, none that can be read, or a split without sequences.
-        RunError: writing failed, as on a full disk.
+      InputError: no clips, none that can be read, or a split without sequences.
+      RunError: writing failed, as on a full disk.
     """
     files = find_clips(dataset['path'])
     clip_set = _prepare(dataset, files)
@@ -88,7 +88,7 @@ def find_clips(path: str) -> dict[str, pathlib.Path]:
     """The clips below a folder, by their path within it.
 
     Raises:
-        InputError: no such folder, or there are none.
+      InputError: no such folder, or there are none.
     """
     root = pathlib.Path(path).expanduser()
     if not path or not root.is_dir():
@@ -117,10 +117,10 @@ def divide_clips(names: Sequence[str], fractions: Sequence[float]) -> dict[str, 
     """Divides clips between the splits, by folders or by fractions; see `open_video_folder`.
 
     Returns:
-        The names of each split; none for validation where nothing was set aside.
+      The names of each split; none for validation where nothing was set aside.
 
     Raises:
-        InputError: too few clips, or clips beside the folders `train` and `test`.
+      InputError: too few clips, or clips beside the folders `train` and `test`.
     """
     tops = {name: SPLIT_FOLDERS.get(name.partition('/')[0]) for name in names}
     if not {'train', 'test'} & set(tops.values()):
