@@ -1,6 +1,9 @@
 """Clips are prepared once, whole or not at all, and read anywhere."""
 
+import multiprocessing
+import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -73,7 +76,7 @@ def test_a_broken_clip_is_named_and_the_others_stay_right(tmp_path, capsys):
 def test_a_set_without_a_whole_clip_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match=r'None of the 1 clips.*truncated'):
         opened(tmp_path, [RawClip('broken', broken)])
-    assert not [file for file in tmp_path.rglob('*') if file.is_file()]
+    assert [file.name for file in tmp_path.rglob('*') if file.is_file()] == ['.lock']
 
 
 def test_an_interruption_leaves_nothing_that_passes_for_whole(tmp_path):
@@ -84,6 +87,30 @@ def test_an_interruption_leaves_nothing_that_passes_for_whole(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         opened(tmp_path, [RawClip('x', interrupted)])
     assert len(opened(tmp_path).clips) == 3
+
+
+def prepare_until_killed(tmp_path, started):
+    def end_abruptly():
+        yield from CLIPS['long']
+        started.set()
+        time.sleep(2)
+        os._exit(9)  # as when the system kills a process: nothing is cleaned up
+
+    opened(tmp_path, [RawClip('x', end_abruptly)])
+
+
+def test_a_second_process_waits_and_removes_what_a_killed_one_left(tmp_path):
+    spawn = multiprocessing.get_context('spawn')
+    started = spawn.Event()
+    process = spawn.Process(target=prepare_until_killed, args=(tmp_path, started))
+    process.start()
+    assert started.wait(60)
+    assert list(tmp_path.rglob('incomplete.*'))
+    clip_set = opened(tmp_path)
+    process.join(0.1)
+    assert process.exitcode == 9
+    assert [clip.name for clip in clip_set.clips] == list(CLIPS)
+    assert not list(tmp_path.rglob('incomplete.*'))
 
 
 def test_frames_are_resized_or_cropped_first(tmp_path):

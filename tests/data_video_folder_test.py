@@ -11,6 +11,9 @@ from e3d.data import video_folder
 from e3d.data.digits import SPLITS
 from e3d.data.video_folder import divide_clips, find_clips, open_video_folder
 from e3d.errors import InputError
+from e3d.training.evaluator import CURVES_FILE, SAMPLES_FOLDER
+from e3d.training.reporting import METRICS_FILE
+from e3d.training.workdir import CONFIG_FILE
 
 FRACTIONS = (0.6, 0.2, 0.2)
 
@@ -168,6 +171,18 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path, names, changes, messa
     write_arrays(tmp_path, names)
     with pytest.raises(InputError, match=message):
         open_video_folder(make_dataset(tmp_path, **changes), 'train')
+
+
+@pytest.mark.parametrize('workdir', ['', 'runs/some'])
+def test_pictures_of_a_run_in_the_folder_are_no_clips(tmp_path, workdir):
+    write_arrays(tmp_path, ['a.npy', 'b/c.npy'])
+    before = find_clips(str(tmp_path / 'clips'))
+    folder = tmp_path / 'clips' / workdir
+    for name in (CONFIG_FILE, METRICS_FILE, CURVES_FILE, f'{SAMPLES_FOLDER}/step_1_sample_0.png'):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b'')
+    (folder / SAMPLES_FOLDER / 'step_1_sample_0.gif').write_bytes(b'')
+    assert find_clips(str(tmp_path / 'clips')) == before
 
 
 def test_a_folder_without_clips_is_refused(tmp_path):

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from e3d.data.archives import check_unpacked_size
 from e3d.data.digits import SPLITS
 from e3d.errors import InputError
 
@@ -119,13 +120,7 @@ def _map_array(file: pathlib.Path) -> np.ndarray:
 
 def _load_archive(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(file) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_ARCHIVE_BYTES:
-            raise InputError(
-                f'{file} holds {size / 2**30:.1f} GiB, and at most {MAX_ARCHIVE_BYTES / 2**30:.0f} '
-                'are read into memory; store the array as .npy, which is read piece by piece.'
-            )
+        check_unpacked_size(file, MAX_ARCHIVE_BYTES)
         with np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except InputError:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from e3d.data.archives import check_unpacked_size
 from e3d.errors import InputError
 
 MAX_BYTES = 4 * 2**30  # of the frames of a clip in memory
@@ -31,6 +32,8 @@ def read_array(path: str | os.PathLike, last: int | None = None) -> np.ndarray:
     path = Path(path)
     try:
         array = _from_archive(path) if path.suffix.lower() == '.npz' else _mapped(path)
+    except InputError:
+        raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f'{path} is not a whole NumPy file of plain numbers ({error}). Write it with '
@@ -57,13 +60,7 @@ def _mapped(path: Path) -> np.ndarray:
 
 
 def _from_archive(path: Path) -> np.ndarray:
-    with zipfile.ZipFile(path) as archive:
-        unpacked = max((member.file_size for member in archive.infolist()), default=0)
-    if unpacked > MAX_BYTES:
-        raise InputError(
-            f'{path} unpacks to {unpacked / 2**30:.1f} GiB, more than the '
-            f'{MAX_BYTES / 2**30:g} GiB that are read. Cut the clip, or save it as .npy.'
-        )
+    check_unpacked_size(path, MAX_BYTES)
     with np.load(path, allow_pickle=False) as arrays:
         name = arrays.files[0] if len(arrays.files) == 1 else 'frames'
         if name not in arrays.files:

@@ -94,13 +94,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
                 clips.append([raw.name, first, count, raw.about])
             except InputError as error:  # what was written of it is left without a reference
                 skipped.append([raw.name, str(error)])
-        if not clips:
-            raise InputError(
-                f'None of the {len(raw_clips)} clips can be read. The first: {skipped[0][1]}'
-            )
-        if skipped:
-            print(describe_skipped(skipped), file=sys.stderr)
-        self.info.metadata.update({'clips': clips, 'skipped': skipped})
+        self.info.metadata.update(account_for(clips, skipped))
 
 
 class Clip(NamedTuple):
@@ -153,12 +147,31 @@ def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
     """
     state = 0
     for path in files:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for file in filter(pathlib.Path.is_file, sorted(path.glob('*')) or [path]):
             status, name = file.stat(), file.relative_to(folder.expanduser())
             line = f'{name} {status.st_size} {status.st_mtime_ns}\n'
             state = zlib.crc32(line.encode(errors='surrogateescape'), state)
     name = re.sub(r'\W+', '_', folder.expanduser().resolve().name) or 'root'
     return f'{name}-{state:08x}'
+
+
+def account_for(clips: list, skipped: list[tuple[str, str]]) -> dict[str, list]:
+    """The metadata of a set: its clips and what was left out, which is also said on stderr.
+
+    Args:
+      clips: what to keep of each clip; a list, as JSON holds it.
+      skipped: name and reason of each that cannot be read.
+
+    Raises:
+      InputError: there are no clips.
+    """
+    if not clips:
+        raise InputError(
+            f'None of the {len(skipped)} clips can be read. The first: {skipped[0][1]}'
+        )
+    if skipped:
+        print(describe_skipped(skipped), file=sys.stderr)
+    return {'clips': clips, 'skipped': skipped}
 
 
 def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from e3d.data.archives import check_unpacked_size
 from e3d.errors import InputError
 
 MAX_BYTES = 2**34
@@ -117,13 +118,7 @@ def read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]
     """
     keys = (f'X_{part}', f'Y_{part}')
     try:
-        with zipfile.ZipFile(file) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise InputError(
-                f'{file} unpacks to {size / 2**30:.1f} GiB, more than the '
-                f'{MAX_BYTES / 2**30:g} GiB that are read.'
-            )
+        check_unpacked_size(file, MAX_BYTES)
         with np.load(file, allow_pickle=False) as archive:
             missing = set(ARCHIVE_KEYS) - set(archive.files)
             if missing:

@@ -1,13 +1,16 @@
 """Prepared data sets on disk: TFDS builders run without TensorFlow, whole or not there."""
 
 import contextlib
+import fcntl
 import io
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core.constants import INCOMPLETE_PREFIX
 
 from e3d.errors import InputError, RunError
 
@@ -15,8 +18,9 @@ from e3d.errors import InputError, RunError
 def open_records(builder_class: type, config: tfds.core.BuilderConfig, data_dir: str):
     """Opens a data set, which is written first, as array_record, where it is not there yet.
 
-    It appears in its folder all at once when it is complete, so that neither an interruption nor a
-    second process at the same work leaves a part of it to be read.
+    It appears in its folder all at once when it is complete, so that an interruption leaves no part
+    of it to be read; what a killed process left goes when the work begins anew. A second process
+    waits for the first.
 
     Args:
       builder_class: A TFDS builder, whose data go to a folder of its name.
@@ -34,7 +38,9 @@ def open_records(builder_class: type, config: tfds.core.BuilderConfig, data_dir:
     with _quiet():
         builder = builder_class(data_dir=folder, config=config, file_format='array_record')
         if not builder.data_path.exists():
-            _prepare(builder)
+            with _only_process(pathlib.Path(builder.data_path.parent)):
+                if not builder.data_path.exists():
+                    _prepare(builder)
     with _damage_explained(builder.data_path):
         return tfds.builder_from_directory(builder.data_path)
 
@@ -62,24 +68,36 @@ def _damage_explained(folder) -> Iterator[None]:
         ) from error
 
 
-def _prepare(builder: tfds.core.DatasetBuilder) -> None:
+@contextlib.contextmanager
+def _only_process(folder: pathlib.Path) -> Iterator[None]:
+    """Makes a folder and waits until no other process works in it; others then wait in turn.
+
+    The system lifts the lock of a process that is killed.
+    """
     try:
-        builder.data_path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / '.lock').open('w')
     except OSError as error:
         raise InputError(
-            f'The folder {builder.data_path.parent} cannot be made: {error.strerror}. Let '
+            f'The folder {folder} cannot be made or written to: {error.strerror}. Let '
             'dataset.data_dir name a folder that you may write to.'
         ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _prepare(builder: tfds.core.DatasetBuilder) -> None:
+    for left_over in pathlib.Path(builder.data_path.parent).glob(f'{INCOMPLETE_PREFIX}*'):
+        shutil.rmtree(left_over, ignore_errors=True)
     try:
         with tempfile.TemporaryDirectory() as no_downloads:
             builder.download_and_prepare(download_dir=no_downloads)
     except (OSError, RuntimeError) as error:  # array_record reports a full disk by the latter
-        if not builder.data_path.exists():
-            raise RunError(
-                f'Writing the data to {builder.data_path} failed: {error}. Nothing of it was kept; '
-                'make room or choose another dataset.data_dir, and start again.'
-            ) from error
-        # Another process was first, and the same set is there.
+        raise RunError(
+            f'Writing the data to {builder.data_path} failed: {error}. Nothing of it was kept; '
+            'make room or choose another dataset.data_dir, and start again.'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import io
 import itertools
 import math
 import pathlib
-import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from e3d.data.adaptation import adapt_frames, crop_to_aspect
-from e3d.data.clip_records import describe_skipped, name_of_folder, resample
+from e3d.data.clip_records import account_for, name_of_folder, resample
 from e3d.data.records import open_records, read_split
 from e3d.data.something_something_files import Video, find_list, list_videos, read_file
 from e3d.data.videos import measure_video, video_frames
@@ -66,13 +65,7 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
                 continue
             yield len(clips), {'webm': content}
             clips.append([video.id, video.split, video.label, num_frames, rate or RATE])
-        if not clips:
-            raise InputError(
-                f'None of the {len(videos)} videos can be read. The first: {skipped[0][1]}'
-            )
-        if skipped:
-            print(describe_skipped(skipped), file=sys.stderr)
-        self.info.metadata.update({'clips': clips, 'skipped': skipped})
+        self.info.metadata.update(account_for(clips, skipped))
 
 
 @dataclasses.dataclass(frozen=True)

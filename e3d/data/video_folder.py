@@ -27,6 +27,9 @@ from e3d.errors import InputError
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ts', '.webm', '.wmv')
 CLIP_SUFFIXES = (*VIDEO_SUFFIXES, '.gif', *ARRAY_SUFFIXES)
+# What tells the workdir of a run, and the pictures it holds, which are nobody's clips.
+RUN_FILES = {'config.json', 'metrics.jsonl'}
+RUN_PICTURES = {'samples', 'evaluation.png'}
 SPLIT_FOLDERS = {split: split for split in SPLITS} | {'val': 'validation', 'valid': 'validation'}
 
 
@@ -85,7 +88,7 @@ def sequence_starts(clips: Iterable[Clip], length: int, stride: int) -> np.ndarr
 
 
 def find_clips(path: str) -> dict[str, pathlib.Path]:
-    """The clips below a folder, by their path within it.
+    """The clips below a folder, by their path within it; not the pictures of runs that lie there.
 
     Raises:
       InputError: no such folder, or there are none.
@@ -99,6 +102,9 @@ def find_clips(path: str) -> dict[str, pathlib.Path]:
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
         names = [name for name in names if not name.startswith('.')]
+        if set(names) >= RUN_FILES:
+            subfolders[:] = [name for name in subfolders if name not in RUN_PICTURES]
+            names = [name for name in names if name not in RUN_PICTURES]
         here = pathlib.Path(folder)
         if any(name.lower().endswith(PICTURE_SUFFIXES) for name in names):
             found[here.relative_to(root).as_posix()] = here
