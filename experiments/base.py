@@ -40,6 +40,9 @@ def get_base_config() -> ConfigDict:
             'data_dir': 'data',  # where prepared records lie
             'input_frames': 10,
             'output_frames': 10,
+            # Copy test (section 4.1): frames of an unrelated sequence that are observed and
+            # forecast in between, after a context that is the whole sequence; (): none.
+            'copy_test': (),
             'workers': 0,  # processes that make batches; 0: a thread
         }
     )

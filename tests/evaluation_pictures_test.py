@@ -36,7 +36,7 @@ def test_colours_outside_the_range_are_clipped():
 @pytest.mark.parametrize(('length', 'input_frames'), [(5, 2), (5, 4), (60, 10)])
 def test_strip_shows_every_row(channels, length, input_frames):
     frames = clip(length, channels=channels)
-    strip = pictures.draw_strip(frames, frames[input_frames:], input_frames)
+    strip = pictures.draw_strip(frames, frames[input_frames:], np.ones(input_frames, bool))
     columns = min(max(input_frames, length - input_frames), pictures.MOST_COLUMNS)
     height, width = 96, 72  # 8 x 6 enlarged by 12
     assert strip.width == pictures.MARGIN + columns * (width + pictures.GAP) + pictures.GAP
@@ -57,7 +57,7 @@ def test_difference_is_red_where_too_bright_and_blue_where_too_dark():
     prediction = truth[1:].copy()
     prediction[:, :, :4] += 0.2
     prediction[:, :, 4:] -= 0.2
-    strip = np.asarray(pictures.draw_strip(truth, prediction, 1))
+    strip = np.asarray(pictures.draw_strip(truth, prediction, np.ones(1, bool)))
     row = strip[-20, pictures.MARGIN :]
     bright, dark = row[10].astype(int), row[80].astype(int)
     assert bright[0] > bright[2] + 50
@@ -79,7 +79,7 @@ def test_small_frames_are_enlarged_and_large_ones_made_smaller(size, drawn):
 
 def test_animation_tells_seen_from_forecast_frames():
     frames = clip(4)
-    images = pictures.draw_animation(frames, 1 - frames[3:], 3)
+    images = pictures.draw_animation(frames, 1 - frames[3:], np.ones(3, bool))
     borders = [image.getpixel((2 * pictures.GAP, pictures.LINE)) for image in images]
     assert borders == [pictures.SEEN] * 3 + [pictures.FORECAST]
     halves = [np.split(np.asarray(i)[pictures.LINE + 4 : -40, 4:-4], 2, axis=1) for i in images]
@@ -87,9 +87,25 @@ def test_animation_tells_seen_from_forecast_frames():
     assert not np.array_equal(*halves[3])
 
 
+def test_pictures_do_not_show_as_input_what_was_hidden():
+    frames, observed = clip(5), np.array([True, False, True])
+    strip = pictures.draw_strip(frames, frames[3:], observed)
+    height, width = 96, 72
+    left = pictures.MARGIN + width + pictures.GAP
+    second = np.asarray(strip.crop((left, pictures.LINE, left + width, pictures.LINE + height)))
+    np.testing.assert_array_equal(second[::12, ::12], pictures.as_colours(frames)[2])
+    hidden = pictures.draw_animation(frames, frames[3:], observed)[1]
+    assert hidden.getpixel((2 * pictures.GAP, pictures.LINE)) == pictures.HIDDEN
+    right = np.asarray(hidden)[pictures.LINE + 4 : -40, 4:-4]
+    right = np.split(right, 2, axis=1)[1]
+    assert not right[10:-10, 20:-20].any()
+
+
 def test_samples_are_written_as_strips_and_animations(tmp_path):
     frames = np.stack([clip(), clip()])
-    paths = pictures.write_samples(tmp_path / 'samples', 20, frames, frames[:, 3:], 3)
+    paths = pictures.write_samples(
+        tmp_path / 'samples', 20, frames, frames[:, 3:], np.ones(3, bool)
+    )
     assert sorted(paths) == sorted((tmp_path / 'samples').iterdir())
     assert [path.name for path in paths[:2]] == [
         'step_00000020_sample_0.png',

@@ -8,6 +8,7 @@ import pytest
 
 import experiments
 from e3d.configuration import check_config
+from e3d.data.layouts import layout_of
 from e3d.model import build_model
 from e3d.training.state import build_optimizer, create_state
 from e3d.training.step import train_step
@@ -57,7 +58,7 @@ def test_update_fits_together_at_full_size(name, arg):
         optimizer=optimizer,
         learning_rate=rate,
     )
-    length = dataset.input_frames + dataset.output_frames
+    length = layout_of(dataset).length
     frames = jax.ShapeDtypeStruct((config.train.batch_size, length, *shape), np.float32)
     state = jax.eval_shape(create)
     new, metrics = jax.eval_shape(step, state, {'frames': frames})

@@ -126,6 +126,22 @@ def test_evaluate_needs_no_config_and_takes_another_test(tmp_path, finished):
         evaluate(config, workdir)
 
 
+def test_the_copy_test_evaluates_a_run_trained_without(tmp_path, finished):
+    config = tiny_config(tmp_path, **{'dataset.copy_test': (1, 2), 'dataset.output_frames': 3})
+    report = evaluate(config, finished)
+    assert report['protocol'] == 'moving_mnist test copy test (1, 2), 2 -> 3'
+    assert len(report['mse_per_frame']) == 3
+    assert report['num_sequences'] == 5
+
+
+def test_the_copy_test_can_be_trained(tmp_path):
+    config = tiny_config(
+        tmp_path,
+        **{'dataset.copy_test': (1, 2), 'loss.frames': 'future', 'train.steps': 2},
+    )
+    assert train(config, tmp_path / 'run')['step'] == 2
+
+
 def test_reports_do_not_depend_on_batches(tmp_path, finished):
     config, workdir = tiny_config(tmp_path), finished
     report = json.loads((workdir / 'evaluation.json').read_text())

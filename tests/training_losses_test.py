@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from training_helpers import INPUT, random_frames
+from training_helpers import INPUT, PLAIN, random_frames
 
+from e3d.data.layouts import Layout
 from e3d.training.losses import Objective, forecast_loss
 
 
@@ -9,7 +10,7 @@ from e3d.training.losses import Objective, forecast_loss
 def test_equals_numpy(counted, first):
     frames, predictions = random_frames(2), random_frames(2, seed=1)[:, 1:]
     objective = Objective(l2_weight=2.0, l1_weight=3.0, frames=counted)
-    loss, parts = forecast_loss(objective, predictions, frames, INPUT, 0)
+    loss, parts = forecast_loss(objective, predictions, frames, PLAIN, 0)
     errors = predictions[:, first - 1 :] - frames[:, first:]
     np.testing.assert_allclose(parts['l2'], np.mean(errors**2), rtol=1e-6)
     np.testing.assert_allclose(parts['l1'], np.mean(np.abs(errors)), rtol=1e-6)
@@ -20,7 +21,7 @@ def test_equals_numpy(counted, first):
 
 def test_right_predictions_have_no_loss():
     frames = random_frames(2)
-    assert forecast_loss(Objective(), frames[:, 1:], frames, INPUT, 0)[0] == 0.0
+    assert forecast_loss(Objective(), frames[:, 1:], frames, PLAIN, 0)[0] == 0.0
 
 
 def test_future_ignores_predictions_of_the_input():
@@ -28,20 +29,29 @@ def test_future_ignores_predictions_of_the_input():
     changed = predictions.copy()
     changed[:, : INPUT - 1] += 1.0
     future = Objective(frames='future')
-    before = forecast_loss(future, predictions, frames, INPUT, 0)[0]
-    assert forecast_loss(future, changed, frames, INPUT, 0)[0] == before
-    assert forecast_loss(Objective(), changed, frames, INPUT, 0)[0] > before
+    before = forecast_loss(future, predictions, frames, PLAIN, 0)[0]
+    assert forecast_loss(future, changed, frames, PLAIN, 0)[0] == before
+    assert forecast_loss(Objective(), changed, frames, PLAIN, 0)[0] > before
+
+
+def test_future_counts_every_stretch_that_is_forecast():
+    frames, predictions = random_frames(2), random_frames(2, seed=1)[:, 1:]
+    loss, _ = forecast_loss(
+        Objective(l1_weight=0.0, frames='future'), predictions, frames, Layout((1, 1, 2, 1)), 0
+    )
+    errors = (predictions - frames[:, 1:])[:, [0, 3]]  # of the frames 1 and 4
+    np.testing.assert_allclose(loss, np.mean(errors**2), rtol=1e-6)
 
 
 @pytest.mark.parametrize(('step', 'share'), [(0, 0.0), (25, 0.25), (100, 1.0), (1000, 1.0)])
 def test_weight_of_l1_grows(step, share):
     frames, predictions = random_frames(2), random_frames(2, seed=1)[:, 1:]
     objective = Objective(l2_weight=0.0, l1_weight=2.0, l1_warmup_steps=100)
-    loss, parts = forecast_loss(objective, predictions, frames, INPUT, step)
+    loss, parts = forecast_loss(objective, predictions, frames, PLAIN, step)
     np.testing.assert_allclose(loss, 2.0 * share * parts['l1'], rtol=1e-6)
 
 
 def test_refuses_predictions_of_another_length():
     frames = random_frames(2)
     with pytest.raises(AssertionError):
-        forecast_loss(Objective(), frames, frames, INPUT, 0)
+        forecast_loss(Objective(), frames, frames, PLAIN, 0)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from e3d.data.layouts import Layout
 from e3d.training.schedules import (
     Sampling,
     draw_truth_mask,
@@ -19,18 +20,27 @@ def test_truth_probability_falls_as_in_the_paper(step, probability):
 
 def test_mask_is_a_function_of_seed_and_step():
     half = Sampling(0.5, 0.0)
-    first, again = (draw_truth_mask(half, 1, 7, 8, 16) for _ in range(2))
+    first, again = (draw_truth_mask(half, 1, 7, 8, Layout((3, 17))) for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert (first != draw_truth_mask(half, 1, 8, 8, 16)).any()
-    assert (first != draw_truth_mask(half, 2, 7, 8, 16)).any()
+    assert (first != draw_truth_mask(half, 1, 8, 8, Layout((3, 17)))).any()
+    assert (first != draw_truth_mask(half, 2, 7, 8, Layout((3, 17)))).any()
     # Every sequence and every frame has a draw of its own.
     assert (first != first[:1]).any() and (first != first[:, :1]).any()
 
 
 @pytest.mark.parametrize('probability', [0.0, 0.3, 1.0])
 def test_mask_has_the_probability(probability):
-    mask = draw_truth_mask(Sampling(probability, 0.0), 0, 0, 100, 100)
+    mask = draw_truth_mask(Sampling(probability, 0.0), 0, 0, 100, Layout((1, 101)))
     assert abs(float(np.mean(mask)) - probability) < 0.02 * (0 < probability < 1) + 1e-9
+
+
+def test_what_a_layout_has_observed_always_enters():
+    # Four frames observed, two forecast, two observed, three forecast.
+    mask = draw_truth_mask(Sampling(0.0, 0.0), 0, 0, 2, Layout((4, 2, 2, 3)))
+    np.testing.assert_array_equal(mask, [[False, False, True, True, False, False]] * 2)
+    drawn = draw_truth_mask(Sampling(0.5, 0.0), 0, 0, 50, Layout((4, 2, 2, 3)))
+    assert drawn[:, 2:4].all()
+    assert all(0 < drawn[:, frame].mean() < 1 for frame in (0, 1, 4, 5))
 
 
 def test_warm_up():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from training_helpers import INPUT, LENGTH, SHAPE, TinyForecaster, random_frames
+from training_helpers import INPUT, LENGTH, PLAIN, SHAPE, TinyForecaster, random_frames
 
 from e3d.training import devices
 from e3d.training.forecasting import build_loss
@@ -23,7 +23,7 @@ HALF = Sampling(0.5, 0.0)
 def make_loss(sampling):
     config = get_base_config()
     config.seed = 3
-    config.dataset.output_frames = LENGTH - INPUT
+    config.dataset.update({'input_frames': INPUT, 'output_frames': LENGTH - INPUT})
     config.sampling.update(sampling._asdict())
     return build_loss(config, MODEL)
 
@@ -59,12 +59,12 @@ def test_update_is_the_gradient_of_the_loss_under_the_mask():
     rate = 0.1
     step, state = make_step(optimizer=optax.sgd(rate), learning_rate=lambda step: rate)
     frames = random_frames(4)
-    mask = draw_truth_mask(HALF, 3, 0, 4, LENGTH - INPUT - 1)
+    mask = draw_truth_mask(HALF, 3, 0, 4, PLAIN)
     assert mask.any() and not mask.all()
 
     def loss_of(params):
         predictions = MODEL.apply({'params': params}, frames[:, :-1], LENGTH - INPUT, mask)
-        return forecast_loss(Objective(), predictions, frames, INPUT, 0)[0]
+        return forecast_loss(Objective(), predictions, frames, PLAIN, 0)[0]
 
     loss, gradients = jax.value_and_grad(loss_of)(state.params)
     new, metrics = step(state, {'frames': frames})

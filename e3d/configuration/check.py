@@ -53,6 +53,12 @@ def _joint_problems(values: Mapping[str, Any]) -> Iterable[str]:
             f'optimizer.warmup_steps={values["optimizer.warmup_steps"]}: allowed is less than '
             f'train.steps={values["train.steps"]}'
         )
+    length = values['dataset.input_frames'] + values['dataset.output_frames']
+    if sum(values['dataset.copy_test']) > length:
+        yield (
+            f'dataset.copy_test={tuple(values["dataset.copy_test"])}: allowed is a sum of at most '
+            f'dataset.input_frames + dataset.output_frames = {length}'
+        )
     if values['dataset.name'] == 'moving_mnist' and values['dataset.digits'] == 'array':
         if not values['dataset.path']:
             yield "dataset.digits='array' needs dataset.path: the .npy or .npz file"

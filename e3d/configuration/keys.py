@@ -3,6 +3,7 @@
 from typing import Any
 
 from e3d.configuration.values import (
+    COPY_TEST,
     FIT,
     FRACTIONS,
     FRAME_RATE,
@@ -26,6 +27,7 @@ RULES = {
     'dataset.data_dir': NAME,
     'dataset.input_frames': whole(1),
     'dataset.output_frames': whole(1),
+    'dataset.copy_test': COPY_TEST,
     'dataset.workers': whole(0),
     'sampling.start': number(0, 1),
     'sampling.decrease': number(0),

@@ -74,6 +74,10 @@ SWITCH = Rule('True or False', lambda value: isinstance(value, bool))
 FRACTIONS = Rule('three numbers of at least 0 whose sum is 1, as "(0.8, 0.1, 0.1)"', _sums_to_one)
 FIT = one_of('crop', 'stretch')
 FRAME_RATE = optional(number(0, above=True))
+COPY_TEST = Rule(
+    '() or two whole numbers of at least 1, as "(10, 10)"',
+    lambda value: value in ((), []) or sizes(2).accepts(value),
+)
 PERSONS = Rule(
     'different whole numbers of at least 1 and at most 25, as "(15, 16)"',
     lambda value: (

@@ -1,6 +1,7 @@
 """Data: from files and digits to batches of frames.
 
     open_source       the data set a config names, by random access (sources)
+    layout_of         which frames of its sequences are observed, which forecast (layouts)
     prepare           makes it ready ahead of training (preparation)
     training_batches  batches, their order a function of (seed, step) (batches)
 
@@ -16,6 +17,7 @@ What they share:
 
     records       TFDS builders run without TensorFlow, whole or not there
     clip_records  clips in pieces, sequences anywhere in them
+    copy_test     any of these with a sequence seen before
     clips         a clip from a file of any form: videos, clip_arrays
     adaptation    frames of another size or colour made to fit
     downloads     files from the network, whole and checked

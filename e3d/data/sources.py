@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from e3d.data import arrays, digits, moving_mnist
+from e3d.data.copy_test import CopySequences
 from e3d.data.kth import open_kth
 from e3d.data.moving_digits import MovingDigits
 from e3d.data.something_something import open_something_something
@@ -50,9 +51,9 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
         that runs of any seed are measured by the same sequences.
 
     Returns:
-      `len(source)` sequences, `source[index] -> {'frames': [T, H, W, C]}` with T =
-      input_frames + output_frames, uint8 or float32 in [0, 1] (flows after those of the
-      training may exceed 1).
+      `len(source)` sequences, `source[index] -> {'frames': [T, H, W, C]}` with T as
+      `e3d.data.layouts.layout_of` has it: input_frames + output_frames, in the copy test more.
+      Uint8 or float32 in [0, 1] (flows after those of the training may exceed 1).
 
     Raises:
       InputError: unknown names, values no sequence can have, missing or unreadable files.
@@ -68,7 +69,9 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
             f"There is no data set '{dataset['name']}'; dataset.name must be one of "
             f'{", ".join(sorted(_OPENERS))}.'
         )
-    return _OPENERS[dataset['name']](dataset, split, seed)
+    source = _OPENERS[dataset['name']](dataset, split, seed)
+    between = dataset.get('copy_test', ())
+    return CopySequences(source, sum(between)) if between else source
 
 
 def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Source:

@@ -19,7 +19,8 @@ GAP, LINE, MARGIN = 4, 24, 96  # between frames, for a line of text, for the lab
 MILLISECONDS = 150  # that a frame of an animation stands
 FONT, SMALL_FONT = ImageFont.load_default(size=14), ImageFont.load_default(size=10)
 INK, PAPER = (40, 40, 40), (255, 255, 255)
-SEEN, FORECAST = (44, 123, 182), (230, 97, 1)  # borders of the animation's two parts
+# Borders of the animation, by what the model makes of a frame.
+SEEN, HIDDEN, FORECAST = (44, 123, 182), (160, 160, 160), (230, 97, 1)
 
 
 def as_colours(frames: np.ndarray) -> np.ndarray:
@@ -38,7 +39,7 @@ def as_colours(frames: np.ndarray) -> np.ndarray:
     return colormaps['viridis'](frames[..., 0], bytes=True)[..., :3]
 
 
-def draw_strip(frames: np.ndarray, prediction: np.ndarray, input_frames: int) -> Image.Image:
+def draw_strip(frames: np.ndarray, prediction: np.ndarray, observed: np.ndarray) -> Image.Image:
     """One sequence as a figure of four rows: input, truth, prediction and difference.
 
     The difference is prediction less truth, mean over the channels: red where the prediction is
@@ -46,28 +47,33 @@ def draw_strip(frames: np.ndarray, prediction: np.ndarray, input_frames: int) ->
 
     Args:
       frames: `[T, H, W, C]` in [0, 1], the whole true sequence.
-      prediction: `[T - input_frames, H, W, C]`, the forecast of its last frames.
-      input_frames: how many frames were seen.
+      prediction: `[T_out, H, W, C]`, the forecast of its last frames.
+      observed: bool `[T - T_out]`, which of the frames before were seen: all of them, but for the
+        copy test.
     """
-    truth = frames[input_frames:]
+    truth = frames[len(observed) :]
     difference = np.mean(np.clip(prediction, 0.0, 1.0) - truth, axis=-1)
     limit = max(np.abs(difference).max(), 0.01)
     rows = {
-        'input': as_colours(frames[:input_frames]),
+        'input': as_colours(frames[: len(observed)][observed]),
         'truth': as_colours(truth),
         'prediction': as_colours(prediction),
         'difference': _as_signs(difference / limit),
     }
-    first_index = {'input': 1, 'truth': input_frames + 1}  # the rows with time indices above
+    # The rows with time indices above.
+    times = {
+        'input': np.flatnonzero(observed) + 1,
+        'truth': np.arange(len(observed), len(frames)) + 1,
+    }
 
     height, width = _drawn_size(*frames.shape[1:3], STRIP_SIDES)
-    columns = min(max(input_frames, len(truth)), MOST_COLUMNS)
+    columns = min(max(map(len, times.values())), MOST_COLUMNS)
     size = (MARGIN + columns * (width + GAP) + GAP, 4 * (height + GAP) + 2 * LINE + GAP)
     canvas = Image.new('RGB', size, PAPER)
     draw = ImageDraw.Draw(canvas)
     top = 0
     for label, row in rows.items():
-        if label in first_index:
+        if label in times:
             top += LINE
             draw.text((MARGIN - 2 * GAP, top - 2 * GAP), 't =', INK, FONT, anchor='rs')
         draw.text((MARGIN - 2 * GAP, top + height / 2), label, INK, FONT, anchor='rm')
@@ -75,8 +81,8 @@ def draw_strip(frames: np.ndarray, prediction: np.ndarray, input_frames: int) ->
         for column, index in enumerate(shown):
             left = MARGIN + column * (width + GAP)
             canvas.paste(_resized(row[index], height, width), (left, top))
-            if label in first_index:
-                number = str(first_index[label] + index)
+            if label in times:
+                number = str(times[label][index])
                 draw.text((left + width / 2, top - 2 * GAP), number, INK, FONT, anchor='ms')
         top += height + GAP
     _draw_scale(canvas, limit, top - GAP - height / 2 + 14)
@@ -84,14 +90,16 @@ def draw_strip(frames: np.ndarray, prediction: np.ndarray, input_frames: int) ->
 
 
 def draw_animation(
-    frames: np.ndarray, prediction: np.ndarray, input_frames: int
+    frames: np.ndarray, prediction: np.ndarray, observed: np.ndarray
 ) -> list[Image.Image]:
     """One sequence as moving pictures: the truth on the left, what the model makes on the right.
 
     While the model still sees the truth, both are alike and framed in blue; then its forecast
-    begins and the frames turn orange. Arguments as for `draw_strip`.
+    begins and the frames turn orange. What it does not see before is black on the right and
+    framed in grey. Arguments as for `draw_strip`.
     """
-    panels = {'truth': frames, 'prediction': np.concatenate([frames[:input_frames], prediction])}
+    seen = frames[: len(observed)] * observed[:, None, None, None].astype(frames.dtype)
+    panels = {'truth': frames, 'prediction': np.concatenate([seen, prediction])}
     panels = {label: as_colours(panel) for label, panel in panels.items()}
     height, width = _drawn_size(*frames.shape[1:3], ANIMATION_SIDES)
     step = width + 4 * GAP  # from one panel to the next
@@ -99,7 +107,9 @@ def draw_animation(
     for index in range(len(frames)):
         image = Image.new('RGB', (2 * step + 2 * GAP, height + 2 * LINE + 2 * GAP), PAPER)
         draw = ImageDraw.Draw(image)
-        part, colour = ('seen', SEEN) if index < input_frames else ('forecast', FORECAST)
+        part, colour = ('forecast', FORECAST)
+        if index < len(observed):
+            part, colour = ('seen', SEEN) if observed[index] else ('hidden', HIDDEN)
         for column, (label, panel) in enumerate(panels.items()):
             left, top = 3 * GAP + column * step, LINE + GAP
             draw.text((left + width / 2, LINE - 2 * GAP), label, INK, FONT, anchor='ms')
@@ -117,7 +127,7 @@ def write_samples(
     step: int,
     frames: np.ndarray,
     predictions: np.ndarray,
-    input_frames: int,
+    observed: np.ndarray,
 ) -> list[Path]:
     """Writes a strip (PNG) and an animation (GIF) of every sequence; returns their paths.
 
@@ -125,17 +135,17 @@ def write_samples(
       folder: where the pictures go; made if need be.
       step: of the weights, part of the names: `step_00002000_sample_0.png`.
       frames: `[N, T, H, W, C]` in [0, 1].
-      predictions: `[N, T - input_frames, H, W, C]`.
-      input_frames: how many frames were seen.
+      predictions: `[N, T_out, H, W, C]`.
+      observed: bool `[T - T_out]`, see `draw_strip`.
     """
     frames, predictions = np.asarray(frames), np.asarray(predictions)
     paths = []
     for index, (sequence, prediction) in enumerate(zip(frames, predictions, strict=True)):
         path = Path(folder) / f'step_{step:08d}_sample_{index}.png'
         with written_whole(path) as temporary:
-            draw_strip(sequence, prediction, input_frames).save(temporary)
+            draw_strip(sequence, prediction, observed).save(temporary)
         paths.append(path)
-        images = draw_animation(sequence, prediction, input_frames)
+        images = draw_animation(sequence, prediction, observed)
         durations = [MILLISECONDS] * (len(images) - 1) + [8 * MILLISECONDS]
         with written_whole(path.with_suffix('.gif')) as temporary:
             images[0].save(

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from e3d.data.batches import evaluation_batches
+from e3d.data.layouts import Layout, layout_of
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.training import devices
@@ -34,19 +35,39 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     Reports 'l2', 'l1' and 'truth_probability', how often true frames enter during the forecast.
     """
     objective, sampling = Objective(**config.loss), Sampling(**config.sampling)
-    seed, output_frames = config.seed, config.dataset.output_frames
+    seed, layout = config.seed, layout_of(config.dataset)
 
     def loss(params: Any, batch: Batch, step: jax.Array, axis_name: str | None):
         frames = batch['frames']
-        truth_mask = draw_shared_mask(
-            sampling, seed, step, frames.shape[0], output_frames - 1, axis_name
+        truth_mask = draw_shared_mask(sampling, seed, step, len(frames), layout, axis_name)
+        predictions = model.apply(
+            {'params': params}, frames[:, :-1], layout.later_frames, truth_mask
         )
-        predictions = model.apply({'params': params}, frames[:, :-1], output_frames, truth_mask)
-        input_frames = frames.shape[1] - output_frames
-        value, parts = forecast_loss(objective, predictions, frames, input_frames, step)
+        value, parts = forecast_loss(objective, predictions, frames, layout, step)
         return value, parts | {'truth_probability': truth_probability(sampling, step)}
 
     return loss
+
+
+def forecast_layout(model: nn.Module, layout: Layout, params: Any, frames: jax.Array) -> jax.Array:
+    """The measured forecast of a model; of what comes before it sees what the layout has observed.
+
+    Args:
+      model: a forecaster, see `e3d.model.E3DLSTM`.
+      layout: of the sequences.
+      params: of the model.
+      frames: `[B, layout.input_frames, H, W, C]` in [0, 1].
+
+    Returns:
+      `[B, layout.output_frames, H, W, C]`, clipped to [0, 1].
+    """
+    padding = [(0, 0)] * frames.ndim
+    padding[1] = (0, layout.output_frames - 1)
+    entering = jnp.broadcast_to(layout.entering, (len(frames), layout.later_frames - 1))
+    predictions = model.apply(
+        {'params': params}, jnp.pad(frames, padding), layout.later_frames, entering
+    )
+    return jnp.clip(predictions[:, -layout.output_frames :], 0.0, 1.0)
 
 
 class ForecastEvaluator:
@@ -78,12 +99,8 @@ class ForecastEvaluator:
         """
         self._config, self._workdir = config, workdir
         self.sources = open_splits(config, splits)
-        output_frames = config.dataset.output_frames
-
-        def forecast(params: Any, frames: jax.Array) -> jax.Array:
-            predictions = model.apply({'params': params}, frames, output_frames)
-            return jnp.clip(predictions[:, -output_frames:], 0.0, 1.0)
-
+        self._layout = layout_of(config.dataset)
+        forecast = functools.partial(forecast_layout, model, self._layout)
         self._forecast = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
 
     @functools.cached_property
@@ -98,10 +115,10 @@ class ForecastEvaluator:
         forecast = functools.partial(self._forecast, params)
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
         batches = evaluation_batches(source, self._config.evaluation.batch_size, count)
-        protocol = f'{dataset.name} {split} {dataset.input_frames} -> {dataset.output_frames}'
-        report = evaluate(
-            forecast, batches, dataset.input_frames, self._mean_image, protocol, step, count
-        )
+        kind = f'copy test {dataset.copy_test}, ' if dataset.copy_test else ''
+        protocol = f'{dataset.name} {split} {kind}{dataset.input_frames} -> {dataset.output_frames}'
+        seen = self._layout.input_frames
+        report = evaluate(forecast, batches, seen, self._mean_image, protocol, step, count)
         self._draw_samples(forecast, source, step)
         return report
 
@@ -110,9 +127,9 @@ class ForecastEvaluator:
         if not count:
             return
         frames = next(evaluation_batches(source, count, count))['frames']
-        seen = self._config.dataset.input_frames
+        observed = self._layout.observed[: self._layout.input_frames]
         folder = self._workdir / SAMPLES_FOLDER
-        write_samples(folder, step, frames, forecast(frames[:, :seen]), seen)
+        write_samples(folder, step, frames, forecast(frames[:, : len(observed)]), observed)
 
     def error(self, report: dict[str, Any]) -> float:
         """The MSE."""

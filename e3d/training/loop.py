@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, find_differences
 from e3d.data.batches import frame_shape, training_batches
+from e3d.data.layouts import layout_of
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.training import devices
@@ -180,7 +181,7 @@ def run_updates(
 ) -> TrainState:
     """The updates from `first_step` to the last, as the head of this file orders them."""
     config, evaluator = parts.config, parts.evaluator
-    frames = config.train.batch_size * (config.dataset.input_frames + config.dataset.output_frames)
+    frames = config.train.batch_size * layout_of(config.dataset).length
     metrics = StepMetrics(reporter, config.train.steps, frames)
     batches = training_batches(
         evaluator.sources['train'],

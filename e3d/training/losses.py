@@ -6,6 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from e3d.data.layouts import Layout
 from e3d.training.schedules import warm_up
 
 
@@ -17,8 +18,8 @@ class Objective(NamedTuple):
       l1_weight: of the mean absolute error.
       l1_warmup_steps: over so many steps the weight of L1 grows linearly from 0. Frames that are
         mostly black have a black median, and L1 alone is content with it.
-      frames: 'all' predicted frames count, x_1 .. x_{T-1}, or only the 'future' ones after the
-        input.
+      frames: 'all' predicted frames count, x_1 .. x_{T-1}, or only the 'future' ones that
+        are to be forecast.
     """
 
     l2_weight: float = 1.0
@@ -31,7 +32,7 @@ def forecast_loss(
     objective: Objective,
     predictions: jax.Array,
     frames: jax.Array,
-    input_frames: int,
+    layout: Layout,
     step: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Weighted sum of squared and absolute errors.
@@ -43,17 +44,16 @@ def forecast_loss(
       objective: the weights, and which frames count.
       predictions: of frames 1 .. T-1, `[B, T-1, H, W, C]`.
       frames: the true ones, `[B, T, H, W, C]` in [0, 1].
-      input_frames: how many of them are seen before the forecast begins.
+      layout: which of them are observed and which forecast.
       step: number of updates so far.
 
     Returns:
       The loss, and {'l2', 'l1'}: its two parts before they are weighted.
     """
-    first = input_frames if objective.frames == 'future' else 1
-    truth = frames[:, first:]
-    predictions = predictions[:, first - 1 :]
-    chex.assert_equal_shape([predictions, truth])
-    errors = predictions - truth
+    chex.assert_equal_shape([predictions, frames[:, 1:]])
+    errors = predictions - frames[:, 1:]
+    if objective.frames == 'future':
+        errors = errors[:, ~layout.observed[1:]]
     l2, l1 = jnp.mean(jnp.square(errors)), jnp.mean(jnp.abs(errors))
     l1_weight = objective.l1_weight * warm_up(step, objective.l1_warmup_steps)
     return objective.l2_weight * l2 + l1_weight * l1, {'l2': l2, 'l1': l1}

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from e3d.data.layouts import Layout
+
 # Streams of random numbers, kept apart by folding their number into the key.
 INITIALIZATION, SAMPLING = 0, 1
 
@@ -33,11 +35,19 @@ def truth_probability(sampling: Sampling, step: jax.Array) -> jax.Array:
 
 
 def draw_truth_mask(
-    sampling: Sampling, seed: int, step: jax.Array, batch_size: int, frames: int
+    sampling: Sampling, seed: int, step: jax.Array, batch_size: int, layout: Layout
 ) -> jax.Array:
-    """Where the true frame enters: bool `[batch_size, frames]`, a function of (seed, step)."""
+    """Where the true frame enters in a step of training: a function of (seed, step).
+
+    Frames that the layout has observed always do; those that are to be forecast, as it is drawn.
+
+    Returns:
+      Bool `[batch_size, layout.later_frames - 1]`, the `truth_mask` of a model.
+    """
     key = jax.random.fold_in(random_key(seed, SAMPLING), step)
-    return jax.random.bernoulli(key, truth_probability(sampling, step), (batch_size, frames))
+    shape = (batch_size, layout.later_frames - 1)
+    drawn = jax.random.bernoulli(key, truth_probability(sampling, step), shape)
+    return drawn | layout.entering
 
 
 def draw_shared_mask(
@@ -45,7 +55,7 @@ def draw_shared_mask(
     seed: int,
     step: jax.Array,
     batch_size: int,
-    frames: int,
+    layout: Layout,
     axis_name: str | None,
 ) -> jax.Array:
     """The rows of the mask that belong to this device's share of the batch.
@@ -54,12 +64,12 @@ def draw_shared_mask(
     many devices there are.
 
     Returns:
-      bool `[batch_size, frames]`.
+      bool `[batch_size, layout.later_frames - 1]`.
     """
     if axis_name is None:
-        return draw_truth_mask(sampling, seed, step, batch_size, frames)
+        return draw_truth_mask(sampling, seed, step, batch_size, layout)
     devices = jax.lax.psum(1, axis_name)
-    mask = draw_truth_mask(sampling, seed, step, batch_size * devices, frames)
+    mask = draw_truth_mask(sampling, seed, step, batch_size * devices, layout)
     first = jax.lax.axis_index(axis_name) * batch_size
     return jax.lax.dynamic_slice_in_dim(mask, first, batch_size)
 

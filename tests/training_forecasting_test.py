@@ -1,0 +1,44 @@
+import jax
+import numpy as np
+from training_helpers import PLAIN, SHAPE, TinyForecaster, random_frames
+
+from e3d.data.layouts import Layout
+from e3d.training.forecasting import forecast_layout
+
+MODEL = TinyForecaster()
+PARAMS = MODEL.init(jax.random.key(0), np.zeros((1, 1, *SHAPE)), 1)['params']
+
+
+def test_plain_forecast_is_that_of_the_model():
+    seen = random_frames(2)[:, : PLAIN.input_frames]
+    expected = MODEL.apply({'params': PARAMS}, seen, PLAIN.output_frames)[:, -PLAIN.output_frames :]
+    forecast = forecast_layout(MODEL, PLAIN, PARAMS, seen)
+    np.testing.assert_allclose(forecast, np.clip(expected, 0, 1), rtol=1e-6)
+
+
+def test_the_copy_test_hides_what_is_forecast_in_between():
+    layout = Layout((2, 2, 1, 3))
+    seen = random_frames(2, length=layout.input_frames)
+    forecast = forecast_layout(MODEL, layout, PARAMS, seen)
+    assert forecast.shape == (2, 3, *SHAPE)
+    for index, matters in enumerate([False, False, False, False, True]):
+        changed = seen.copy()
+        changed[:, index] = 1 - changed[:, index]
+        other = forecast_layout(MODEL, layout, PARAMS, changed)
+        # The tiny model has no memory: after an observed frame nothing before it matters.
+        assert (np.abs(other - forecast).max() > 1e-4) == matters, index
+
+
+def test_the_own_forecast_enters_where_nothing_is_observed():
+    layout = Layout((2, 2, 1, 3))
+    seen = random_frames(2, length=layout.input_frames)
+    between = MODEL.apply({'params': PARAMS}, seen[:, :2], 3)[:, -3:]
+    chained = MODEL.apply({'params': PARAMS}, seen[:, 4:], 3)
+    whole = MODEL.apply(
+        {'params': PARAMS},
+        np.pad(seen, [(0, 0), (0, 2), (0, 0), (0, 0), (0, 0)]),
+        layout.later_frames,
+        np.broadcast_to(layout.entering, (2, layout.later_frames - 1)),
+    )
+    np.testing.assert_allclose(whole[:, 1:4], between, rtol=1e-6)
+    np.testing.assert_allclose(whole[:, -3:], chained, rtol=1e-6)
