@@ -1,4 +1,4 @@
-"""The model, as the paper tells it: RECALL, cell, stack, forecaster.
+"""The models: E3D-LSTM as the paper tells it, and the recurrent models it is compared with.
 
     convolution.py    one 3D convolution with a gradient that is fast in a loop
     operators.py      the operator `*` of the equations, three forms of it
@@ -8,8 +8,12 @@
     stack.py          layers and the zig-zag route of M: `update_stack`, `E3DLSTMStack`
     eidetic_scan.py   the time loop that owns the eidetic memory
     patching.py       frames to space-to-depth patches and back
-    forecaster.py     window, patches, stack, decoder, feedback: `E3DLSTM`
+    forecaster.py     window, patches, encoder, decoder, feedback: what all models share
+    e3d_lstm.py       the forecaster of the paper: `E3DLSTM`
     reference.py      the same network read plainly, slow and large; what tests compare with
+    recurrent.py      what the cells of the other models share, and their stack
+    convlstm.py, predrnn.py, predrnn_plus_plus.py
+                      one of these models each: its cells and its forecaster
 
 Axes: B batch, T (N in loops) time, D depth of a state's window, H W space, C channels, K remembered
 steps, P = D*H*W positions of a state. Frames are `[B, T, H, W, C]` in [0, 1], states
@@ -18,10 +22,20 @@ steps, P = D*H*W positions of a state. Frames are `[B, T, H, W, C]` in [0, 1], s
 
 from e3d.errors import InputError
 from e3d.model.cell import E3DLSTMCarry, E3DLSTMCell
-from e3d.model.forecaster import E3DLSTM
+from e3d.model.convlstm import ConvLSTM, ConvLSTMCell
+from e3d.model.e3d_lstm import E3DLSTM
+from e3d.model.forecaster import Forecaster
+from e3d.model.predrnn import PredRNN, STLSTMCell
+from e3d.model.predrnn_plus_plus import CausalLSTMCell, GradientHighwayUnit, PredRNNPlusPlus
+from e3d.model.recurrent import RecurrentCell, RecurrentStack
 from e3d.model.stack import E3DLSTMStack, E3DLSTMStackCarry
 
-MODELS = {'e3d_lstm': E3DLSTM}
+MODELS = {
+    'e3d_lstm': E3DLSTM,
+    'convlstm': ConvLSTM,
+    'predrnn': PredRNN,
+    'predrnn_plus_plus': PredRNNPlusPlus,
+}
 
 
 def build_model(name: str, **fields):
@@ -44,9 +58,19 @@ def build_model(name: str, **fields):
 __all__ = [
     'E3DLSTM',
     'MODELS',
+    'CausalLSTMCell',
+    'ConvLSTM',
+    'ConvLSTMCell',
     'E3DLSTMCarry',
     'E3DLSTMCell',
     'E3DLSTMStack',
     'E3DLSTMStackCarry',
+    'Forecaster',
+    'GradientHighwayUnit',
+    'PredRNN',
+    'PredRNNPlusPlus',
+    'RecurrentCell',
+    'RecurrentStack',
+    'STLSTMCell',
     'build_model',
 ]

@@ -43,12 +43,17 @@ class CellOptions:
             raise InputError(f'variant={self.variant!r}: allowed are {_listed(VARIANTS)}')
         if self.convolution not in OPERATORS:
             raise InputError(f'convolution={self.convolution!r}: allowed are {_listed(OPERATORS)}')
-        if self.features < 1:
-            raise InputError(f'features={self.features}: at least 1 is needed')
-        if len(self.kernel_size) != 3 or min(self.kernel_size) < 1:
-            raise InputError(
-                f'kernel_size={self.kernel_size}: three sizes >= 1 (depth, height, width) are needed'
-            )
+        check_sizes(self.features, self.kernel_size)
+
+
+def check_sizes(features: int, kernel_size: tuple[int, ...]) -> None:
+    """Raises InputError unless these can be the channels and the kernel of a cell."""
+    if features < 1:
+        raise InputError(f'features={features}: at least 1 is needed')
+    if len(kernel_size) != 3 or min(kernel_size) < 1:
+        raise InputError(
+            f'kernel_size={tuple(kernel_size)}: three sizes >= 1 (depth, height, width) are needed'
+        )
 
 
 def _listed(names) -> str:
@@ -241,9 +246,9 @@ class E3DLSTMCell(nn.RNNCellBase):
         return 4
 
     @nn.compact
-    def weights(self, channels: int) -> dict[str, Any]:
-        """Declares the parameters for inputs of `channels` channels and returns their tree."""
-        options, features = self.options, self.features
+    def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Declares the parameters for inputs of this shape and returns their tree."""
+        options, features, channels = self.options, self.features, shape[-1]
         released = options.variant == 'released'
         temporal = 4 if options.recall else 3
 
@@ -300,7 +305,7 @@ class E3DLSTMCell(nn.RNNCellBase):
           The new carry and its H, `[B, D, H, W, C]`.
         """
         chex.assert_rank(inputs, 5)
-        weights = self.weights(inputs.shape[-1])
+        weights = self.weights(inputs.shape)
         state = CellState(carry.cell, carry.hidden, carry.memory)
         state = update_cell(
             weights,

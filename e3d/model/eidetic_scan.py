@@ -69,6 +69,8 @@ def _remembered(histories, step: jax.Array, history: int) -> Remembered:
     Slot s was last written at the newest step u <= t with u = s modulo the number of slots, and holds
     C_{u-1}; the initial state (u = 0) is not remembered.
     """
+    if not histories:  # a recurrence without RECALL
+        return Remembered(histories, jnp.ones((0, 0), bool))
     batch, slots = histories[0].shape[:2]
     written = step - (step - jnp.arange(slots)) % slots
     valid = (written >= 1) & (written > step - history)
@@ -90,7 +92,8 @@ def eidetic_scan(step: Step, history: int, memory: str, weights, carry, cells, i
       memory: 'save' or 'recompute', what the reverse pass keeps.
       weights: tree of parameters, the same at every step.
       carry: tree of everything a step hands to the next one except the cell states.
-      cells: cell states C of each layer before the first step, `[B, D, H, W, C]`.
+      cells: cell states C of each layer before the first step, `[B, D, H, W, C]`; () where nothing
+        is recalled.
       inputs: tree of arrays with a leading axis of N steps.
 
     Returns:

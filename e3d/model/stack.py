@@ -1,6 +1,7 @@
 """Stacked cells with the zig-zag route of the spatiotemporal memory M."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -63,6 +64,12 @@ def update_stack(
         cells.append(cell)
         hiddens.append(inputs)
     return StackState(tuple(cells), tuple(hiddens), memory)
+
+
+def _step(options: CellOptions, weights, state, cells, inputs, operations: Operations):
+    """`update_stack`, with the states that RECALL remembers apart from the others."""
+    stack = update_stack(weights, options, StackState(cells, *state), inputs, operations)
+    return (stack.hiddens, stack.memory), stack.cells, stack.hiddens[-1]
 
 
 class E3DLSTMStackCarry(NamedTuple):
@@ -132,12 +139,24 @@ class E3DLSTMStack(nn.RNNCellBase):
         """Depth, height, width and channels: `nn.RNN` finds time before them."""
         return 4
 
-    def weights(self, channels: int) -> tuple[Any, ...]:
-        """Declares the parameters for inputs of `channels` channels; a tree for each layer."""
+    @property
+    def step(self) -> Callable:
+        """What a forecaster does with the stack at each step of its loop."""
+        return functools.partial(_step, self.options)
+
+    def weights(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """Declares the parameters for inputs of this shape; a tree for each layer."""
+        above = (*shape[:-1], self.features)
         return tuple(
-            cell.weights(self.features if layer else channels)
-            for layer, cell in enumerate(self.cells)
+            cell.weights(above if layer else shape) for layer, cell in enumerate(self.cells)
         )
+
+    @nn.nowrap
+    def initial_state(self, shape: tuple[int, ...]):
+        """What `step` begins with, for inputs of this shape: zeros."""
+        zeros = jnp.zeros((*shape[:-1], self.features), self.dtype or jnp.float32)
+        states = (zeros,) * self.layers
+        return (states, zeros), states
 
     def __call__(self, carry: E3DLSTMStackCarry, inputs: jax.Array):
         """One step.
@@ -150,7 +169,7 @@ class E3DLSTMStack(nn.RNNCellBase):
           The new carry and H of the top layer, `[B, D, H, W, C]`.
         """
         chex.assert_rank(inputs, 5)
-        weights = self.weights(inputs.shape[-1])
+        weights = self.weights(inputs.shape)
         operations = Operations(remembered_steps(carry.histories, carry.steps))
         inputs = inputs.astype(carry.state.memory.dtype)
         state = update_stack(weights, self.options, carry.state, inputs, operations)
