@@ -322,7 +322,7 @@ def test_rnn_equals_a_loop_and_a_stack_of_one_is_the_cell():
 
 
 def test_the_overlap_is_one_for_equal_and_zero_for_unrelated_updates():
-    update = np.random.default_rng(0).standard_normal((2, 1, 4, 4, 3))
+    update = np.random.default_rng(0).standard_normal((2, 1, 4, 4, 3), np.float32)
     other = update.copy()
     other[:, :, ::2] *= -1
     other[:, :, 1::2] *= np.square(update[:, :, ::2]).sum((1, 2, 3), keepdims=True)
