@@ -1,4 +1,8 @@
+import contextlib
 import json
+import re
+import resource
+import shutil
 
 import chex
 import jax
@@ -42,9 +46,15 @@ def save_all(workdir, config, errors, keep=2, keep_best=True):
     """Saves a state for each of {step: error or None}; returns the steps that are kept."""
     with Checkpoints(workdir, keep=keep, keep_best=keep_best) as checkpoints:
         for step, error in errors.items():
-            checkpoints.save(make_state(step, seed=step), config, SHAPE, error)
+            if error is not None:
+                checkpoints.record_error(step, error)
+            checkpoints.save(make_state(step, seed=step), config, SHAPE)
         checkpoints.wait()
-    return sorted(int(path.name) for path in checkpoints.folder.iterdir())
+    return steps_in(checkpoints.folder)
+
+
+def steps_in(folder):
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
 
 
 @pytest.mark.parametrize(
@@ -102,24 +112,123 @@ def test_checkpoint_of_another_model(tmp_path, config):
     assert 'more' in message and '--workdir' in message
 
 
-def test_damaged_checkpoint(tmp_path, config):
-    save_all(tmp_path, config, {1: None})
-    for path in (tmp_path / 'checkpoints' / '1' / 'state').rglob('*'):
-        if path.is_file() and path.parent.name == 'd':
-            path.write_bytes(path.read_bytes()[:10])
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='cannot be read'):
-        checkpoints.restore(template(), 1)
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position % len(data)] ^= 4
+    path.write_bytes(data)
 
 
-def test_full_disk_is_a_run_error(tmp_path, config, monkeypatch):
+DAMAGES = {
+    'cut off': lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    'empty': lambda path: path.write_bytes(b''),
+    'missing': lambda path: path.unlink(),
+    'flipped at the start': lambda path: flip(path, 0),
+    'flipped within': lambda path: flip(path, len(path.read_bytes()) // 2),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGES)
+def test_any_damage_is_found_and_the_one_before_is_taken(tmp_path, config, tiny, kind, capsys):
+    save_all(tmp_path / 'whole', config, {1: 2.0, 2: 1.0}, keep_best=False)
+    newest = tmp_path / 'whole' / 'checkpoints' / '2'
+    names = [path.relative_to(newest) for path in newest.glob('*/**/*') if path.is_file()]
+    checked = [name for name in names if name.name != 'commit_success.txt']
+    assert {'state/_METADATA', 'run/metadata', 'state/checksums.json', 'run/checksums.json'} <= {
+        name.as_posix() for name in checked
+    }
+    for index, name in enumerate(checked):
+        workdir = shutil.copytree(tmp_path / 'whole', tmp_path / str(index))
+        damaged = workdir / 'checkpoints' / '2'
+        DAMAGES[kind](damaged / name)
+        assert load_run(workdir).step == load_run(workdir, best=True).step == 1  # changes nothing
+        contents = {path.relative_to(damaged): path.read_bytes() for path in files(damaged)}
+        capsys.readouterr()
+        with Checkpoints(workdir) as checkpoints:
+            assert checkpoints.newest() == 1
+            assert re.search(r'2 is damaged: .*\. Taking that of step 1', capsys.readouterr().err)
+            checkpoints.save(make_state(2, seed=5), config, SHAPE)
+            checkpoints.wait()
+            assert checkpoints.newest() == 2
+        aside = workdir / 'checkpoints' / 'damaged_2'
+        assert {path.relative_to(aside): path.read_bytes() for path in files(aside)} == contents
+
+
+def files(folder):
+    return [path for path in folder.rglob('*') if path.is_file()]
+
+
+def test_damage_twice_at_one_step(tmp_path, config):
+    save_all(tmp_path, config, {1: None, 2: None})
+    folder = tmp_path / 'checkpoints'
+    for seed in range(2):
+        (folder / '2' / 'run' / 'metadata').unlink()
+        with Checkpoints(tmp_path, keep=2) as checkpoints:
+            assert checkpoints.newest() == 1
+            checkpoints.save(make_state(2, seed=seed), config, SHAPE)
+    assert {'damaged_2', 'damaged_2_', '1', '2'} <= {path.name for path in folder.iterdir()}
+
+
+def test_all_damaged(tmp_path, config, tiny):
+    save_all(tmp_path, config, {1: 1.0, 2: 1.0})
+    for path in (tmp_path / 'checkpoints').glob('*/state/manifest.ocdbt'):
+        flip(path, 9)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
     with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(InputError, match=r'(?s)are damaged:\n  2: state/.*\n  1: state/'):
+            checkpoints.newest()
+        assert checkpoints.best() is None
+    with pytest.raises(InputError, match='are damaged'):
+        load_run(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')} == before
 
-        def refuse(*args, **kwargs):
-            raise OSError(28, 'No space left on device')
 
-        monkeypatch.setattr(checkpoints._manager, 'save', refuse)
-        with pytest.raises(RunError, match=r'No space left.*\n.*earlier ones are whole'):
-            checkpoints.save(make_state(), config, SHAPE)
+def test_checkpoint_without_the_files_of_the_library(tmp_path, config):
+    """What is not covered by the checksums is not needed."""
+    save_all(tmp_path, config, {1: None})
+    state = make_state(1, seed=1)
+    for name in ('_CHECKPOINT_METADATA', 'commit_success.txt', 'state/commit_success.txt'):
+        path = tmp_path / 'checkpoints' / '1' / name
+        if path.exists():
+            flip(path, 3)
+    with Checkpoints(tmp_path) as checkpoints:
+        chex.assert_trees_all_equal(checkpoints.restore(template(), checkpoints.newest()), state)
+
+
+@pytest.mark.parametrize('text', ['', '[1]', '{"1": "x"}', '{"x": 1}', '{"1": null}'])
+def test_damaged_errors_only_cost_the_best(tmp_path, config, text, capsys):
+    save_all(tmp_path, config, {1: 1.0})
+    (tmp_path / 'checkpoints' / 'errors.json').write_text(text)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.newest() == 1 and checkpoints.best() is None
+    assert 'errors.json cannot be read' in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def full_disk(limit):
+    """No file can grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize('limit', [0, 200, 600])
+def test_full_disk_is_a_run_error_and_leaves_what_is_whole(tmp_path, config, limit):
+    save_all(tmp_path, config, {1: None}, keep=1)
+    with (
+        pytest.raises(RunError, match=r'(?s)could not be written.*earlier ones are whole'),
+        full_disk(limit),
+        Checkpoints(tmp_path, keep=1) as checkpoints,
+    ):
+        checkpoints.save(make_state(2), config, SHAPE)
+        checkpoints.wait()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.newest() == 1
+        restored = checkpoints.restore(template(), 1)
+    chex.assert_trees_all_equal(restored, make_state(1, seed=1))
+    assert save_all(tmp_path, config, {2: None}, keep=1) == [2]
 
 
 @pytest.mark.parametrize(('best', 'step'), [(False, 3), (True, 2)])

@@ -1,7 +1,11 @@
 import itertools
 import json
+import os
 import pathlib
 import shutil
+import signal
+import subprocess
+import sys
 
 import chex
 import jax
@@ -11,9 +15,10 @@ from training_helpers import TinyForecaster, tiny_config
 
 from e3d.errors import InputError, RunError
 from e3d.training import checkpoints as checkpoints_module
-from e3d.training import devices, loop
+from e3d.training import devices, loop, reporting
 from e3d.training.checkpoints import Checkpoints
 from e3d.training.forecasting import ForecastEvaluator
+from e3d.training.interruption import Interrupted
 from e3d.training.loop import evaluate, prepare, train
 
 
@@ -58,7 +63,7 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys):
     report = train(config, workdir)
     assert {path.name for path in workdir.iterdir()} == {
         'config.json', 'metrics.jsonl', 'tensorboard', 'checkpoints', 'samples',
-        'evaluation.json', 'evaluation.png',
+        'evaluation.json', 'evaluation.png', '.lock',
     }  # fmt: skip
     assert report['num_sequences'] == 5 and report['step'] == 4
     assert report == json.loads((workdir / 'evaluation.json').read_text())
@@ -217,6 +222,98 @@ def test_diverging_stops_and_saves_nothing_bad(tmp_path, monkeypatch, log_every)
     state = read_state(config, tmp_path / 'run')
     assert int(state.step) == 2
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def same_numbers(workdir):
+    """The lines of metrics.jsonl without what the clock says."""
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    return [{k: v for k, v in line.items() if 'second' not in k} for line in lines]
+
+
+def assert_same_run(config, one, other):
+    assert same_numbers(one) == same_numbers(other)
+    chex.assert_trees_all_equal(read_state(config, one), read_state(config, other))
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('moment', [1, 2, 'validation', 'test'])
+def test_a_signal_stops_after_the_step_and_the_run_goes_on(
+    tmp_path, finished, monkeypatch, number, moment, capsys
+):
+    config, workdir = tiny_config(tmp_path, **{'checkpoint.every': 3}), tmp_path / 'stopped'
+    with monkeypatch.context() as patch:
+        if isinstance(moment, int):
+            original_write = reporting.StepMetrics.add
+
+            def add(metrics, step, *args):
+                original_write(metrics, step, *args)
+                if step == moment:
+                    os.kill(os.getpid(), number)
+
+            patch.setattr(reporting.StepMetrics, 'add', add)
+        else:
+            original = ForecastEvaluator.evaluate
+
+            def evaluate(self, params, step, split, max_sequences=None):
+                if split == moment:
+                    os.kill(os.getpid(), number)
+                return original(self, params, step, split, max_sequences)
+
+            patch.setattr(ForecastEvaluator, 'evaluate', evaluate)
+        handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+        with pytest.raises(Interrupted) as caught:
+            train(config, workdir)
+        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert caught.value.exit_code == 128 + number
+    stopped = {'validation': 2, 'test': 4}.get(moment, moment)
+    assert int(read_state(config, workdir).step) == stopped
+    train(config, workdir)
+    assert_same_run(config, workdir, finished)
+    with Checkpoints(workdir, write=False) as left, Checkpoints(finished, write=False) as right:
+        assert left.best() == right.best()
+
+
+def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
+    def kill_twice(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(reporting.StepMetrics, 'add', kill_twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_config(tmp_path), tmp_path / 'run')
+
+
+def test_only_one_training_in_a_workdir(tmp_path, finished):
+    script = (
+        'import sys, pathlib, time\n'
+        'from e3d.training.workdir import held\n'
+        'with held(pathlib.Path(sys.argv[1])):\n'
+        '    print("held", flush=True)\n'
+        '    time.sleep(60)\n'
+    )
+    command = [sys.executable, '-c', script, str(finished)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == 'held\n'
+        message = rf'is in use by another training \(process {other.pid} on '
+        with pytest.raises(InputError, match=message):
+            train(tiny_config(tmp_path), finished)
+        evaluate(None, finished)  # reading is free
+        other.kill()
+    train(tiny_config(tmp_path), finished)
+
+
+def test_full_disk_for_the_numbers(tmp_path, monkeypatch):
+    def refuse(self, event):
+        raise OSError(28, 'No space left on device')
+
+    original = reporting.Events.write
+    monkeypatch.setattr(
+        reporting.Events,
+        'write',
+        lambda self, step, n: original(self, step, n) if step < 2 else refuse(self, n),
+    )
+    with pytest.raises(RunError, match=r'cannot be written into .*No space left'):
+        train(tiny_config(tmp_path), tmp_path / 'run')
 
 
 def test_workdir_of_another_experiment(tmp_path, finished):

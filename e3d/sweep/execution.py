@@ -52,8 +52,9 @@ def run_sweep(
             continue
         tell(f'Sweep, {number + 1} of {len(entries)}: {entry.name}')
         code = run_process([*command, *entry.arguments, f'--workdir={workdir}'])
-        if code in [128 + stop for stop in SIGNALS]:
-            raise Interrupted(code - 128, 'The sweep was interrupted. The same command goes on.')
+        for number in SIGNALS:
+            if code in (128 + number, -number):
+                raise Interrupted(number, 'Interrupted. The same command goes on with the sweep.')
         if code:
             failed[entry.name] = f'failed with exit code {code}'
         write_results(entries, folder, failed)

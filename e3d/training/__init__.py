@@ -5,6 +5,8 @@
     state        what training changes: step, parameters, their moving average, optimiser
     step         one update, a pure function of state and batch
     devices      the only file that knows how many devices there are
+    checksums    damage to a checkpoint is found by them
+    retention    which checkpoints stay
     checkpoints  the states on disk, and `load_run`, which opens a trained run for use
     interruption SIGTERM and Ctrl-C
     workdir      the folder of a run and the config stored in it

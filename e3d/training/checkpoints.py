@@ -6,6 +6,7 @@ beside the training and renamed when it is whole.
 """
 
 import contextlib
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -15,17 +16,27 @@ import jax
 import orbax.checkpoint as ocp
 from flax import linen as nn
 from ml_collections import ConfigDict
-from orbax.checkpoint import checkpoint_managers
 
 from e3d.configuration import restore_config
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.training import devices
-from e3d.training.state import TrainState
+from e3d.training.checksums import (
+    CheckedJson,
+    CheckedState,
+    RestoreJson,
+    RestoreState,
+    SaveJson,
+    SaveState,
+    find_damage,
+)
+from e3d.training.reporting import tell
+from e3d.training.retention import Retention
+from e3d.training.state import TrainState, check_fit
 
 FOLDER = 'checkpoints'
-# The number of an evaluation on the validation split by which the best checkpoint is chosen.
-ERROR = 'error'
+# By step the error on the validation split, by which the best checkpoint is chosen.
+ERRORS_FILE = 'errors.json'
 
 
 class Run(NamedTuple):
@@ -65,48 +76,75 @@ class Checkpoints:
           write: False only reads, and changes nothing.
         """
         self.folder = pathlib.Path(workdir).expanduser().absolute() / FOLDER
-        policies = [checkpoint_managers.LatestN(keep)]
-        if keep_best:
-            policies.append(
-                checkpoint_managers.BestN(
-                    get_metric_fn=_best_by,
-                    reverse=True,
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
+        self._write = write
+        self._retention = Retention(self.folder / ERRORS_FILE, keep, keep_best)
         options = ocp.CheckpointManagerOptions(
-            best_fn=_best_by,
-            best_mode='min',
-            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            create=write,
-            read_only=not write,
+            preservation_policy=self._retention, create=write, read_only=not write
         )
-        handlers = {'state': ocp.StandardCheckpointHandler(), 'run': ocp.JsonCheckpointHandler()}
+        handlers = {'state': CheckedState(), 'run': CheckedJson()}
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def __enter__(self) -> 'Checkpoints':
         return self
 
-    def __exit__(self, *exception) -> None:
-        self._manager.close()
+    def __exit__(self, kind, *exception) -> None:
+        try:
+            with _write_errors(self.folder):
+                self._manager.close()
+        except RunError:
+            if kind is None:  # or else it has been said already
+                raise
 
     def newest(self) -> int | None:
-        """Step of the newest one, or None."""
-        return self._manager.latest_step()
+        """Step of the newest whole one, or None where there are none.
+
+        Damaged ones are passed over and, with `write`, put aside as `damaged_STEP`, so that the
+        training can come to that step again.
+
+        Raises:
+          InputError: there are some, and all are damaged.
+          RunError: the one that is being written cannot be.
+        """
+        self.wait()
+        damaged = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            problem = self._find_damage(step)
+            if problem is None:
+                self._pass_over(damaged, step)
+                return step
+            damaged[step] = problem
+        if damaged:
+            lines = '\n'.join(f'  {step}: {problem}' for step, problem in damaged.items())
+            raise InputError(
+                f'All checkpoints in {self.folder} are damaged:\n{lines}\nPut back a copy of one, '
+                'or begin anew in another --workdir.'
+            )
+        return None
 
     def best(self) -> int | None:
-        """Step of the one with the least error on the validation split, or None."""
-        if all(self._manager.metrics(step) is None for step in self._manager.all_steps()):
-            return None
-        return self._manager.best_step()
+        """Step of the whole one with the least error on the validation split, or None."""
+        steps = set(self._manager.all_steps())
+        while (step := self._retention.best_of(steps)) is not None:
+            problem = self._find_damage(step)
+            if problem is None:
+                return step
+            tell(f'The best checkpoint, {self.folder / str(step)}, is damaged: {problem}.')
+            steps.remove(step)
+        return None
+
+    def record_error(self, step: int, error: float) -> None:
+        """Notes the error on the validation split of a state that is or will be saved.
+
+        Raises:
+          RunError: it cannot be written.
+        """
+        self._retention.record(step, error)
 
     def save(
         self,
         state: TrainState,
         config: ConfigDict,
         frame_shape: tuple[int, int, int],
-        error: float | None = None,
     ) -> None:
         """Begins to write a state; the training goes on meanwhile.
 
@@ -114,16 +152,14 @@ class Checkpoints:
           state: the numbers are copied before this returns.
           config: of the run.
           frame_shape: (H, W, C).
-          error: of this very state on the validation split, to tell which is the best.
 
         Raises:
           RunError: the disk is full or cannot be written, now or in the save before.
         """
         run = {'config': config.to_dict(), 'frame_shape': list(frame_shape)}
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
-        metrics = None if error is None else {ERROR: error}
+        items = ocp.args.Composite(state=SaveState(state), run=SaveJson(run))
         with _write_errors(self.folder):
-            self._manager.save(int(state.step), args=items, metrics=metrics, force=True)
+            self._manager.save(int(state.step), args=items, force=True)
 
     def wait(self) -> None:
         """Returns when everything is on the disk; raises RunError where it cannot be."""
@@ -141,7 +177,7 @@ class Checkpoints:
           InputError: the checkpoint cannot be read, or belongs to another model or optimiser.
         """
         check_fit(self._stored(step), template, self.folder / str(step))
-        return self._read(step, state=ocp.args.StandardRestore(template))['state']
+        return self._read(step, state=RestoreState(template))['state']
 
     def read_run(self, step: int) -> tuple[ConfigDict, tuple[int, int, int]]:
         """The config and the frame shape that were stored with a state.
@@ -149,7 +185,7 @@ class Checkpoints:
         Raises:
           InputError: they cannot be read.
         """
-        run = self._read(step, run=ocp.args.JsonRestore())['run']
+        run = self._read(step, run=RestoreJson())['run']
         return restore_config(run['config']), tuple(run['frame_shape'])
 
     def read_params(self, step: int) -> Any:
@@ -159,8 +195,22 @@ class Checkpoints:
           InputError: they cannot be read.
         """
         stored = devices.abstract_state(self._stored(step), devices.local_mesh(1))
-        state = self._read(step, state=ocp.args.StandardRestore(stored))['state']
+        state = self._read(step, state=RestoreState(stored))['state']
         return state['params'] if state['ema_params'] is None else state['ema_params']
+
+    def _find_damage(self, step: int) -> str | None:
+        folder = self.folder / str(step)
+        return find_damage(folder / 'state') or find_damage(folder / 'run')
+
+    def _pass_over(self, damaged: dict[int, str], step: int) -> None:
+        for other, problem in damaged.items():
+            path = self.folder / str(other)
+            tell(f'The checkpoint {path} is damaged: {problem}. Taking that of step {step}.')
+            if self._write:
+                names = (f'damaged_{other}{"_" * repeat}' for repeat in itertools.count())
+                path.rename(next(self.folder / n for n in names if not (self.folder / n).exists()))
+        if damaged and self._write:
+            self._manager.reload()
 
     def _stored(self, step: int) -> Any:
         """Shapes and types of the stored state, as nested dictionaries and lists."""
@@ -208,39 +258,12 @@ def load_run(workdir: str | os.PathLike, best: bool = False) -> Run:
         return Run(model, params, config, frame_shape, step)
 
 
-def check_fit(stored: Any, expected: Any, path: pathlib.Path) -> None:
-    """Raises InputError, naming the first leaves that differ, where two trees have other shapes."""
-    stored, expected = dict(_shapes(stored)), dict(_shapes(expected))
-    differing = [name for name in (expected | stored) if stored.get(name) != expected.get(name)]
-    if differing:
-        lines = [
-            f'  {name}: stored {stored.get(name, "nothing")}, '
-            f'needed {expected.get(name, "nothing")}'
-            for name in differing[:5]
-        ]
-        more = f'\n  and {len(differing) - 5} more' if len(differing) > 5 else ''
-        raise InputError(
-            f'The checkpoint {path} does not fit the config:\n' + '\n'.join(lines) + more + '\n'
-            'Use the config that it was trained with, or another --workdir.'
-        )
-
-
-def _shapes(tree: Any) -> Iterator[tuple[str, str]]:
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        name = jax.tree_util.keystr(path, simple=True, separator='/')
-        yield name, f'{leaf.dtype}{list(leaf.shape)}'
-
-
-def _best_by(metrics: dict[str, float]) -> float:
-    return metrics[ERROR]
-
-
 @contextlib.contextmanager
 def _read_errors(path: pathlib.Path) -> Iterator[None]:
     """Turns what the libraries raise for missing or damaged files into an InputError."""
     try:
         yield
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # of any type: the libraries expect no damage
         raise InputError(
             f'The checkpoint {path} cannot be read: {str(error)[:300]}\nIf it is damaged, move '
             'that folder away; the next newest one is used then.'

@@ -5,6 +5,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
+from e3d.training.reporting import tell
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -18,6 +20,55 @@ class Interrupted(Exception):
     def __init__(self, number: int, message: str):
         super().__init__(message)
         self.exit_code = 128 + number
+
+
+class Interruption:
+    """Whether a signal has asked the run to end; a context manager that takes the signals.
+
+    A second signal does not wait for anything to be saved.
+
+    Attributes:
+      number: of the signal, or None.
+    """
+
+    def __init__(self):
+        self.number = None
+        self._at_once = False
+        self._handled = contextlib.ExitStack()
+
+    def __enter__(self) -> 'Interruption':
+        self._handled.enter_context(signals_handled(self._handle))
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._handled.close()
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A block that need not be finished: a signal, also an earlier one, leaves it.
+
+        Raises:
+          Interrupted: there was a signal.
+        """
+        self._at_once = True
+        try:
+            if self.number is not None:
+                self.stop()
+            yield
+        finally:
+            self._at_once = False
+
+    def stop(self) -> None:
+        """Raises Interrupted, for the signal that there was."""
+        raise Interrupted(self.number, 'Interrupted. The same command goes on with the run.')
+
+    def _handle(self, number: int) -> None:
+        if self.number is not None:
+            raise KeyboardInterrupt
+        self.number = number
+        if self._at_once:
+            self.stop()
+        tell('\nStopping after this step, when it is saved. A second signal stops at once.')
 
 
 @contextlib.contextmanager

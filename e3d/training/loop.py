@@ -3,7 +3,8 @@
 The order of a step is: evaluate if due, save if due, take the next batch, begin the update, write
 the metrics of the steps before. So what is saved is what was evaluated, a checkpoint of step s is
 followed by batch s wherever the run goes on, and the devices wait for the host only where it
-writes, evaluates or saves.
+writes, evaluates or saves. A signal to stop is looked at once in a step, before it saves; an
+evaluation that it cuts off is made up for when the run goes on.
 """
 
 import contextlib
@@ -25,12 +26,14 @@ from e3d.model import build_model
 from e3d.training import devices
 from e3d.training.checkpoints import Checkpoints, load_run
 from e3d.training.evaluator import Evaluator, check_channels
+from e3d.training.interruption import Interrupted, Interruption
 from e3d.training.reporting import Reporter, StepMetrics, scalars, tell
 from e3d.training.state import TrainState, build_optimizer, create_state
 from e3d.training.step import train_step
 from e3d.training.tasks import TASKS
 from e3d.training.workdir import (
     check_same_experiment,
+    held,
     other_config_message,
     prepare_workdir,
     write_config,
@@ -53,12 +56,16 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     Raises:
       InputError: the config, the data or the workdir cannot be used.
       RunError: the training diverged, or a file could not be written.
+      Interrupted: by SIGTERM or SIGINT, after what is to be kept was saved.
     """
     parts = prepare(config, workdir)
     steps = config.train.steps
-    with Checkpoints(
-        parts.workdir, config.checkpoint.keep, config.checkpoint.keep_best
-    ) as checkpoints:
+    keep, keep_best = config.checkpoint.keep, config.checkpoint.keep_best
+    with (
+        held(parts.workdir),
+        Interruption() as interruption,
+        Checkpoints(parts.workdir, keep, keep_best) as checkpoints,
+    ):
         state, step = create_or_restore(parts, checkpoints)
         if step >= steps:
             tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
@@ -66,9 +73,11 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             tell(f'Going on with the run in {parts.workdir}, from step {step}.')
         write_config(parts.workdir, config)
         with Reporter(parts.workdir, step, max(step, steps)) as reporter:
-            if step < steps:
-                state, step = run_updates(parts, state, step, checkpoints, reporter), steps
-            report = parts.evaluator.evaluate(state.forecast_params, step, 'test')
+            if step < steps or (step == steps and (step, 'validation') not in reporter.kept):
+                state = run_updates(parts, state, step, checkpoints, reporter, interruption)
+                step = steps
+            with interruption.at_once():
+                report = parts.evaluator.evaluate(state.forecast_params, step, 'test')
             if (step, 'test') not in reporter.kept:
                 reporter.write(step, 'test', scalars(report))
     parts.evaluator.present(report)
@@ -178,8 +187,14 @@ def run_updates(
     first_step: int,
     checkpoints: Checkpoints,
     reporter: Reporter,
+    interruption: Interruption,
 ) -> TrainState:
-    """The updates from `first_step` to the last, as the head of this file orders them."""
+    """The updates from `first_step` to the last, as the head of this file orders them.
+
+    Raises:
+      Interrupted: there was a signal; the state is saved.
+      RunError: the training diverged, or a file could not be written.
+    """
     config, evaluator = parts.config, parts.evaluator
     frames = config.train.batch_size * layout_of(config.dataset).length
     metrics = StepMetrics(reporter, config.train.steps, frames)
@@ -193,20 +208,19 @@ def run_updates(
     reporter.announce('compiling the update, once')
     with _explained(checkpoints), contextlib.closing(batches):
         for step in range(first_step, config.train.steps + 1):
-            report, last = None, step == config.train.steps
-            if step > first_step and (last or step % config.train.evaluate_every == 0):
+            last = step == config.train.steps
+            due = step > 0 and (last or step % config.train.evaluate_every == 0)
+            if due and (step, 'validation') not in reporter.kept:
                 metrics.write()
-                report = evaluator.evaluate(
-                    state.forecast_params, step, 'validation', config.evaluation.max_sequences
-                )
-                reporter.write(step, 'validation', scalars(report))
+                with contextlib.suppress(Interrupted):  # what is saved is evaluated later
+                    validate(parts, state, step, checkpoints, reporter, interruption)
                 metrics.restart_clock()
-            if step > first_step and (report or step % config.checkpoint.every == 0):
+            stopping = interruption.number is not None
+            if step > first_step and (due or stopping or step % config.checkpoint.every == 0):
                 metrics.write()
-                error = None if report is None else evaluator.error(report)
-                checkpoints.save(state, config, parts.frame_shape, error)
+                checkpoints.save(state, config, parts.frame_shape)
                 metrics.restart_clock()
-            if last:
+            if last or stopping:
                 break
             started = time.perf_counter()
             batch = devices.place_batch(next(batches), parts.mesh)
@@ -217,8 +231,27 @@ def run_updates(
                 metrics.restart_clock()  # the compilation
             if step % config.train.log_every == 0:
                 metrics.write(but=1)
-    checkpoints.wait()
+        checkpoints.wait()
+    if interruption.number is not None:
+        interruption.stop()
     return state
+
+
+def validate(
+    parts: Parts,
+    state: TrainState,
+    step: int,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+    interruption: Interruption,
+) -> None:
+    """Evaluates a state on the validation split and notes the result, or raises Interrupted."""
+    with interruption.at_once():
+        report = parts.evaluator.evaluate(
+            state.forecast_params, step, 'validation', parts.config.evaluation.max_sequences
+        )
+    checkpoints.record_error(step, parts.evaluator.error(report))
+    reporter.write(step, 'validation', scalars(report))
 
 
 @contextlib.contextmanager

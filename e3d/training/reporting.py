@@ -3,17 +3,21 @@
 import contextlib
 import json
 import math
+import os
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
+from e3d.errors import RunError
 from e3d.evaluation.files import written_whole
 
 METRICS_FILE = 'metrics.jsonl'
@@ -37,13 +41,13 @@ class Reporter:
           first_step: from which the run goes on.
           steps: at which it ends.
         """
+        self._workdir = workdir
         path = workdir / METRICS_FILE
         drop_lines_after(path, first_step)
         self.kept = {(line['step'], line.get('split')) for line in read_lines(path)}
-        self._lines = path.open('a', encoding='utf-8')
-        self._events = tensorboardX.SummaryWriter(
-            str(workdir / EVENTS_FOLDER), purge_step=first_step + 1
-        )
+        with self._disk_errors():
+            self._lines = path.open('a', encoding='utf-8')
+            self._events = Events(workdir / EVENTS_FOLDER, first_step)
         self._bar = tqdm(
             total=steps,
             initial=first_step,
@@ -58,15 +62,33 @@ class Reporter:
 
     def __exit__(self, *exception) -> None:
         self._bar.close()
-        self._events.close()
-        self._lines.close()
+        # What could not be written was said when it was tried.
+        with contextlib.suppress(OSError):
+            self._events.close()
+        with contextlib.suppress(OSError):
+            self._lines.close()
 
     def write(self, step: int, split: str, numbers: Mapping[str, float]) -> None:
-        """Writes numbers of a step to both files at once, so that they can be followed."""
-        self._lines.write(json.dumps({'step': step, 'split': split, **numbers}) + '\n')
-        self._lines.flush()
-        for name, value in numbers.items():
-            self._events.add_scalar(f'{split}/{name}', value, step)
+        """Writes numbers of a step to both files at once, so that they can be followed.
+
+        Raises:
+          RunError: they cannot be written.
+        """
+        with self._disk_errors():
+            self._lines.write(json.dumps({'step': step, 'split': split, **numbers}) + '\n')
+            self._lines.flush()
+            self._events.write(step, {f'{split}/{name}': v for name, v in numbers.items()})
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f'The numbers of the run cannot be written into {self._workdir}: {error.strerror}. '
+                'The checkpoints are whole. Make room or give write permission, then start the '
+                'same command again.'
+            ) from error
 
     def show(self, step: int, loss: float, frames_per_second: float, seconds_left: float) -> None:
         """Moves the progress line on."""
@@ -79,6 +101,34 @@ class Reporter:
     def announce(self, text: str) -> None:
         """Says on the progress line what goes on before there are numbers."""
         self._bar.set_postfix_str(text)
+
+
+class Events:
+    """The same numbers for TensorBoard, written at once.
+
+    The writer of the library would do it in a thread, and wait forever for one that met a full
+    disk.
+    """
+
+    def __init__(self, folder: pathlib.Path, first_step: int):
+        """Opens a new file; of older ones TensorBoard leaves out what is later than this step."""
+        folder.mkdir(parents=True, exist_ok=True)
+        suffix = f'.{os.getpid()}.{first_step}'
+        self._writer = EventsWriter(str(folder / 'events'), suffix)
+        start = SessionLog(status=SessionLog.START)
+        self._writer.write_event(Event(step=first_step + 1, session_log=start))
+        self._writer.flush()
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Writes numbers of a step, by their names."""
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in numbers.items()]
+        summary = Summary(value=values)
+        self._writer.write_event(Event(step=step, wall_time=time.time(), summary=summary))
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._writer.close()
 
 
 def tell(text: str) -> None:

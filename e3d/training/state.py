@@ -1,6 +1,7 @@
 """What training changes, and the rule by which it does."""
 
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
+from e3d.errors import InputError
 from e3d.training.schedules import INITIALIZATION, learning_rate_schedule, random_key
 
 
@@ -84,3 +86,26 @@ def create_state(
         return TrainState(jnp.zeros((), jnp.int32), params, ema_params, optimizer.init(params))
 
     return create()
+
+
+def check_fit(stored: Any, expected: Any, path: pathlib.Path) -> None:
+    """Raises InputError, naming the first leaves that differ, where two trees have other shapes."""
+    stored, expected = dict(_shapes(stored)), dict(_shapes(expected))
+    differing = [name for name in (expected | stored) if stored.get(name) != expected.get(name)]
+    if differing:
+        lines = [
+            f'  {name}: stored {stored.get(name, "nothing")}, '
+            f'needed {expected.get(name, "nothing")}'
+            for name in differing[:5]
+        ]
+        more = f'\n  and {len(differing) - 5} more' if len(differing) > 5 else ''
+        raise InputError(
+            f'The checkpoint {path} does not fit the config:\n' + '\n'.join(lines) + more + '\n'
+            'Use the config that it was trained with, or another --workdir.'
+        )
+
+
+def _shapes(tree: Any) -> Iterator[tuple[str, str]]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        yield name, f'{leaf.dtype}{list(leaf.shape)}'

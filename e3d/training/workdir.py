@@ -1,16 +1,23 @@
-"""The folder of a run: whether it can be used, and the config that is stored in it."""
+"""The folder of a run: whether it can be used and is free, and the config stored in it."""
 
+import contextlib
+import fcntl
 import json
+import os
 import pathlib
+import socket
 import tempfile
+from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
 from e3d.configuration import find_differences, restore_config
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
+from e3d.training.reporting import tell
 
 CONFIG_FILE = 'config.json'
+LOCK_FILE = '.lock'
 
 
 def prepare_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
@@ -30,6 +37,32 @@ def prepare_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
             'may write to.'
         ) from error
     return path
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes from training in a workdir as long as the block lasts.
+
+    The system gives it free when the process ends, however it ends.
+
+    Raises:
+      InputError: another process trains in it.
+    """
+    with (workdir / LOCK_FILE).open('a+', encoding='utf-8') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise InputError(
+                f'{workdir} is in use by another training ({file.read(200).strip()}). Wait until '
+                'it has ended, or give another --workdir.'
+            ) from None
+        except OSError:
+            tell(f'{workdir} lies on a file system without locks: start only one training there.')
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+        file.flush()
+        yield
 
 
 def check_same_experiment(workdir: pathlib.Path, config: ConfigDict) -> None:

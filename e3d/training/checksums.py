@@ -1,0 +1,86 @@
+"""Checksums within a checkpoint, by which damage to it is found before it is used.
+
+What was written lies there with its SHA-256 in `checksums.json`, one in the folder of each item. The
+file is written before the checkpoint counts as whole, so that none is without. The storage format
+has checksums of its own, but not for the numbers of large arrays.
+"""
+
+import hashlib
+import json
+import pathlib
+
+import orbax.checkpoint as ocp
+
+CHECKSUMS_FILE = 'checksums.json'
+MAX_BYTES = 2**24  # of such a file
+# Orbax adds this one after the rest; nothing in it is read.
+UNCOUNTED = {CHECKSUMS_FILE, 'commit_success.txt'}
+
+
+class _Checked:
+    """Adds the checksums when all of an item is written."""
+
+    def finalize(self, directory) -> None:
+        super().finalize(directory)
+        folder = pathlib.Path(directory)
+        text = json.dumps({name: _digest(folder / name) for name in sorted(_files(folder))})
+        (folder / CHECKSUMS_FILE).write_text(text, encoding='utf-8')
+
+
+class CheckedState(_Checked, ocp.StandardCheckpointHandler):
+    """Writes and reads the tree of a state."""
+
+
+class CheckedJson(_Checked, ocp.JsonCheckpointHandler):
+    """Writes and reads what can be said in JSON."""
+
+
+# Orbax finds a handler by the type of its arguments.
+@ocp.args.register_with_handler(CheckedState, for_save=True)
+class SaveState(ocp.args.StandardSave):
+    """Arguments to write a state."""
+
+
+@ocp.args.register_with_handler(CheckedState, for_restore=True)
+class RestoreState(ocp.args.StandardRestore):
+    """Arguments to read a state."""
+
+
+@ocp.args.register_with_handler(CheckedJson, for_save=True)
+class SaveJson(ocp.args.JsonSave):
+    """Arguments to write JSON."""
+
+
+@ocp.args.register_with_handler(CheckedJson, for_restore=True)
+class RestoreJson(ocp.args.JsonRestore):
+    """Arguments to read JSON."""
+
+
+def find_damage(folder: pathlib.Path) -> str | None:
+    """What is wrong with the files of an item, in words, or None."""
+    try:
+        with (folder / CHECKSUMS_FILE).open(encoding='utf-8') as file:
+            expected = json.loads(file.read(MAX_BYTES))
+        found = _files(folder)
+        for name in sorted(expected):
+            if name not in found:
+                return f'{folder.name}/{name} is missing'
+            if _digest(folder / name) != expected[name]:
+                return f'{folder.name}/{name} has changed since it was written'
+        for name in sorted(found - set(expected)):
+            return f'{folder.name}/{name} does not belong to it'
+    except OSError as error:
+        return f'{error.filename} cannot be read: {error.strerror}'
+    except (ValueError, TypeError):
+        return f'{folder.name}/{CHECKSUMS_FILE} is damaged'
+    return None
+
+
+def _files(folder: pathlib.Path) -> set[str]:
+    paths = (path for path in folder.rglob('*') if path.is_file() and path.name not in UNCOUNTED)
+    return {path.relative_to(folder).as_posix() for path in paths}
+
+
+def _digest(path: pathlib.Path) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()

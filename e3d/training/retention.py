@@ -1,0 +1,56 @@
+"""Which checkpoints stay: the last few, and the best."""
+
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from e3d.evaluation.files import written_whole
+from e3d.training.reporting import tell
+
+MAX_BYTES = 2**24  # of the file of errors
+
+
+class Retention:
+    """A preservation policy of orbax, with the errors of the checkpoints on the validation split.
+
+    They lie in a file beside the checkpoints, so that one can be evaluated after it was saved.
+    """
+
+    def __init__(self, file: pathlib.Path, keep: int, keep_best: bool):
+        """Keeps the last `keep`, and with `keep_best` the one with the least error in `file`."""
+        self._file, self._keep, self._keep_best = file, keep, keep_best
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Which of the checkpoints stay; orbax asks this when one is added."""
+        steps = sorted(checkpoint.step for checkpoint in checkpoints)
+        kept = set(steps[-self._keep :])
+        if self._keep_best:
+            kept.add(self.best_of(steps))
+        return [checkpoint.step in kept for checkpoint in checkpoints]
+
+    def best_of(self, steps: Iterable[int]) -> int | None:
+        """The step with the least error, or None where no error is known."""
+        errors = self._read()
+        return min((step for step in steps if step in errors), key=errors.get, default=None)
+
+    def record(self, step: int, error: float) -> None:
+        """Notes the error of a step.
+
+        Raises:
+          RunError: it cannot be written.
+        """
+        errors = self._read() | {step: error}
+        with written_whole(self._file) as temporary:
+            temporary.write_text(json.dumps(errors) + '\n', encoding='utf-8')
+
+    def _read(self) -> dict[int, float]:
+        try:
+            with self._file.open(encoding='utf-8') as file:
+                errors = json.loads(file.read(MAX_BYTES))
+            return {int(step): float(error) for step, error in errors.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            tell(f'{self._file} cannot be read, so no checkpoint is the best: {error}')
+            return {}
