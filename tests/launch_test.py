@@ -4,12 +4,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 import launch
+from e3d.training.interruption import Interrupted
 
 ROOT = pathlib.Path(launch.__file__).parent
 QUICKSTART = '--config=experiments/quickstart.py:small'
@@ -164,26 +164,13 @@ def test_the_last_value_of_a_key_counts(monkeypatch):
     assert seen['config'].train.steps == 7
 
 
-@pytest.mark.slow
-def test_a_run_that_was_killed_goes_on(tmp_path):
-    arguments = [QUICKSTART, *TINY, '--config.train.steps=300', '--config.checkpoint.every=10',
-                 '--config.train.evaluate_every=1000']  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / 'launch.py'), *arguments], cwd=tmp_path,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    folder = tmp_path / 'runs' / 'quickstart_small' / 'checkpoints'
-    limit = time.monotonic() + 120
-    while not any(path.name.isdigit() for path in folder.glob('*')) and time.monotonic() < limit:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = start(tmp_path, *arguments)
-    assert finished.returncode == 0, finished.stderr
-    assert 'Going on with the run' in finished.stderr
-    lines = (folder.parent / 'metrics.jsonl').read_text().splitlines()
-    steps = [json.loads(line)['step'] for line in lines if '"train"' in line]
-    assert steps == sorted(set(steps)) and steps[-1] == 300
+def test_a_signal_is_the_exit_code(monkeypatch, capsys):
+    def stop(config, workdir):
+        raise Interrupted(signal.SIGTERM, 'It is saved.')
+
+    monkeypatch.setattr(launch.loop, 'train', stop)
+    assert launch.main(['launch.py', QUICKSTART]) == 143
+    assert capsys.readouterr().err == '\nlaunch.py: It is saved.\n'
 
 
 def test_prepare_says_what_is_in_a_data_set(tmp_path, capsys):
