@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from e3d.configuration import all_rules, describe_unknown_key, flatten
+from e3d.configuration import all_rules, describe_unknown_key, flatten, switch_model
 from e3d.errors import InputError
 
 # Where `experiments/` lies; paths on the command line may be relative to it as well.
@@ -31,7 +31,7 @@ def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
         if values.config is None:
             _check_no_more(rest, values)
             return values, None
-        config = load_config(values.config)
+        config = choose_model(load_config(values.config), rest)
         config, rest = set_nones(config, keep_last_values(config, rest))
         check_overrides(config, rest)
         overrides = flags.FlagValues()
@@ -138,6 +138,15 @@ def call_experiment(flag: str, function: str) -> Any:
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
         raise InputError(f"--config='{flag}' cannot be loaded: {reason}") from error
+
+
+def choose_model(config: ConfigDict, arguments: list[str]) -> ConfigDict:
+    """Gives the config the section of the model that the arguments name, as models differ in keys."""
+    for argument, following in zip(arguments, [*arguments[1:], ''], strict=True):
+        match = re.fullmatch(r'--?config\.model\.name(=.*)?', argument)
+        if match:
+            switch_model(config, match[1][1:] if match[1] else following)
+    return config
 
 
 def keep_last_values(config: ConfigDict, arguments: list[str]) -> list[str]:

@@ -5,6 +5,8 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from e3d.configuration import model_section
+
 
 def get_base_config() -> ConfigDict:
     """The paper's setting for frame prediction, without a data set.
@@ -16,23 +18,8 @@ def get_base_config() -> ConfigDict:
     config.seed = 0
     config.task = 'prediction'
 
-    config.model = ConfigDict(
-        {
-            'name': 'e3d_lstm',
-            'layers': 4,
-            'features': 64,
-            'kernel_size': (2, 5, 5),  # depth, height, width
-            'patch_size': 4,
-            'pad_frames': False,  # frames that patch_size does not divide: pad and crop, or refuse
-            'variant': 'paper',  # or 'released': the form of the published code
-            'convolution': 'same',  # or 'transposed', 'separable'
-            'recall': True,  # False: without memory attention
-            'history': placeholder(int),  # cell states that RECALL sees; None: all
-            'depth': 2,  # frames in a window
-            'dtype': 'float32',  # or 'bfloat16'
-            'memory': 'save',  # or 'recompute': half the memory, more time
-        }
-    )
+    # The fields of the model, which its docstring explains (e3d/model/e3d_lstm.py).
+    config.model = model_section('e3d_lstm')
     config.dataset = ConfigDict(
         {
             'name': '',

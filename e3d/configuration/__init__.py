@@ -3,6 +3,7 @@
 values        rules of values: a whole number, one of a few, ...
 keys          the rule of every key; which keys there are depends on task, model and data set
 comparison    configs as flat keys, their differences, keys that look like another
+sections      the section of each model, with its defaults
 check         `check_config`: every key by its rule, then rules that join several keys
 """
 
@@ -14,6 +15,7 @@ from e3d.configuration.comparison import (
     restore_config,
 )
 from e3d.configuration.keys import all_rules
+from e3d.configuration.sections import model_section, switch_model
 
 __all__ = [
     'all_rules',
@@ -21,5 +23,7 @@ __all__ = [
     'describe_unknown_key',
     'find_differences',
     'flatten',
+    'model_section',
     'restore_config',
+    'switch_model',
 ]

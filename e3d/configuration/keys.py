@@ -18,6 +18,7 @@ from e3d.configuration.values import (
     sizes,
     whole,
 )
+from e3d.model import FORECASTERS, MODELS, fields_of
 
 # Of every config.
 RULES = {
@@ -61,25 +62,29 @@ TASK_RULES = {
     },
 }
 
-# Of a model, by the task it is for and its name.
-MODEL_RULES = {
-    'prediction': {
-        'e3d_lstm': {
-            'model.layers': whole(1),
-            'model.features': whole(1),
-            'model.kernel_size': sizes(3),
-            'model.patch_size': whole(1),
-            'model.pad_frames': SWITCH,
-            'model.variant': one_of('paper', 'released'),
-            'model.convolution': one_of('same', 'transposed', 'separable'),
-            'model.recall': SWITCH,
-            'model.history': optional(whole(1)),
-            'model.depth': whole(1),
-            'model.dtype': one_of('float32', 'bfloat16'),
-            'model.memory': one_of('save', 'recompute'),
-        },
-    },
+# Of the fields of models; a model's class says which of them it has.
+FIELD_RULES = {
+    'layers': whole(1),
+    'features': whole(1),
+    'kernel_size': sizes(3),
+    'patch_size': whole(1),
+    'pad_frames': SWITCH,
+    'depth': whole(1),
+    'encoder_layers': whole(0),
+    'decoder_layers': whole(0),
+    'dtype': one_of('float32', 'bfloat16'),
+    'memory': one_of('save', 'recompute'),
+    'variant': one_of('paper', 'released'),
+    'convolution': one_of('same', 'transposed', 'separable'),
+    'recall': SWITCH,
+    'history': optional(whole(1)),
+    'peephole': SWITCH,
+    'layer_norm': SWITCH,
+    'decoupling': number(0),
 }
+
+# The models that there are for a task.
+TASK_MODELS = {'prediction': FORECASTERS}
 
 # Of a data set.
 DATASET_RULES = {
@@ -147,24 +152,28 @@ def choice_rules(task: Any = None) -> dict[str, Rule]:
     Args:
       task: of the config; the models of all tasks are allowed where there is no such task.
     """
-    tasks = [task] if task in MODEL_RULES else MODEL_RULES
+    tasks = [task] if task in TASK_MODELS else TASK_MODELS
     return {
         'task': one_of(*TASK_RULES),
-        'model.name': one_of(*dict.fromkeys(name for task in tasks for name in MODEL_RULES[task])),
+        'model.name': one_of(*dict.fromkeys(name for task in tasks for name in TASK_MODELS[task])),
         'dataset.name': one_of(*DATASET_RULES),
     }
+
+
+def model_rules(name: str) -> dict[str, Rule]:
+    """The rules of the keys that the section of a model has beside its name."""
+    return {f'model.{field.name}': FIELD_RULES[field.name] for field in fields_of(name)}
 
 
 def rules_of(task: str, model: str, dataset: str) -> dict[str, Rule]:
     """The rules of the keys that a config must have, for names that `choice_rules` accept."""
     rules = choice_rules(task) | RULES
-    return rules | TASK_RULES[task] | MODEL_RULES[task][model] | DATASET_RULES[dataset]
+    return rules | TASK_RULES[task] | model_rules(model) | DATASET_RULES[dataset]
 
 
 def all_rules() -> dict[str, Rule]:
     """The rules of every key that a config of some task, model and data set has."""
     rules = choice_rules() | RULES
-    for group in (TASK_RULES, *MODEL_RULES.values(), DATASET_RULES):
-        for extra in group.values():
-            rules |= extra
+    for extra in (*TASK_RULES.values(), *map(model_rules, MODELS), *DATASET_RULES.values()):
+        rules |= extra
     return rules

@@ -20,6 +20,8 @@ steps, P = D*H*W positions of a state. Frames are `[B, T, H, W, C]` in [0, 1], s
 `[B, D, H, W, C]`.
 """
 
+import dataclasses
+
 from e3d.errors import InputError
 from e3d.model.cell import E3DLSTMCarry, E3DLSTMCell
 from e3d.model.convlstm import ConvLSTM, ConvLSTMCell
@@ -30,12 +32,20 @@ from e3d.model.predrnn_plus_plus import CausalLSTMCell, GradientHighwayUnit, Pre
 from e3d.model.recurrent import RecurrentCell, RecurrentStack
 from e3d.model.stack import E3DLSTMStack, E3DLSTMStackCarry
 
-MODELS = {
+# The models that forecast, by the name that a config gives them.
+FORECASTERS = {
     'e3d_lstm': E3DLSTM,
     'convlstm': ConvLSTM,
     'predrnn': PredRNN,
     'predrnn_plus_plus': PredRNNPlusPlus,
 }
+MODELS = FORECASTERS
+
+
+def fields_of(name: str) -> list[dataclasses.Field]:
+    """The fields of the model called `name`: the keys of its section in a config."""
+    own = ('parent', 'name')  # what every flax module has
+    return [field for field in dataclasses.fields(MODELS[name]) if field.name not in own]
 
 
 def build_model(name: str, **fields):
@@ -57,6 +67,7 @@ def build_model(name: str, **fields):
 
 __all__ = [
     'E3DLSTM',
+    'FORECASTERS',
     'MODELS',
     'CausalLSTMCell',
     'ConvLSTM',
@@ -73,4 +84,5 @@ __all__ = [
     'RecurrentStack',
     'STLSTMCell',
     'build_model',
+    'fields_of',
 ]
