@@ -41,8 +41,18 @@ def get_base_config() -> ConfigDict:
             'frames': 'all',  # or 'future': only those after the input
         }
     )
-    # Probability of the true frame: max(0, start - decrease * step).
-    config.sampling = ConfigDict({'start': 1.0, 'decrease': 2e-5})
+    config.sampling = ConfigDict(
+        {
+            'kind': 'scheduled',  # or 'reverse': among the observed frames as well (PredRNN-V2)
+            # Probability of the true frame: max(0, start - decrease * step).
+            'start': 1.0,
+            'decrease': 2e-5,
+            # Of 'reverse': when the probabilities begin to change and when they stop, in updates.
+            'first_step': 25_000,
+            'last_step': 50_000,
+            'time_constant': 5_000.0,
+        }
+    )
     config.optimizer = ConfigDict(
         {
             'learning_rate': 1e-3,

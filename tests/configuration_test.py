@@ -9,9 +9,12 @@ from e3d.configuration import (
     describe_unknown_key,
     find_differences,
     flatten,
+    model_section,
     restore_config,
+    switch_model,
 )
 from e3d.errors import InputError
+from e3d.model import MODELS
 
 BAD_VALUES = {
     'seed': -1,
@@ -32,6 +35,8 @@ BAD_VALUES = {
     'loss.l1_weight': float('nan'),
     'loss.frames': 'past',
     'sampling.start': 1.5,
+    'sampling.kind': 'inverse',
+    'sampling.time_constant': 0.0,
     'optimizer.learning_rate': 0.0,
     'optimizer.b1': 1.0,
     'optimizer.schedule': 'step',
@@ -76,6 +81,10 @@ def test_all_problems_are_named_at_once(tmp_path):
         ({'model.patch_size': 3}, r'model\.patch_size=3 does not divide dataset\.canvas=\(8, 8\)'),
         ({'dataset.digit_size': 9}, r'dataset\.digit_size=9: allowed is at most'),
         ({'loss.l1_weight': 0.0, 'loss.l2_weight': 0.0}, 'at least one must be above 0'),
+        (
+            {'sampling.last_step': 9},
+            r'first_step=25000: allowed is less than sampling\.last_step=9',
+        ),
         ({'optimizer.warmup_steps': 4}, r'warmup_steps=4: allowed is less than train\.steps=4'),
         ({'dataset.digits': 'array'}, r'needs dataset\.path: the \.npy or \.npz file'),
         ({'dataset.digits': 'mnist_idx'}, r'needs dataset\.path: the folder'),
@@ -93,6 +102,41 @@ def test_values_that_do_not_go_together(tmp_path, overrides, message):
 ])  # fmt: skip
 def test_values_that_go_together(tmp_path, overrides):
     check_config(changed(tmp_path, **overrides))
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_the_section_of_every_model_is_valid_and_each_of_its_keys_is_checked(tmp_path, name):
+    config = changed(tmp_path)
+    with config.unlocked():
+        config.model = model_section(name)
+    check_config(config)
+    for key in set(config.model) - {'name'}:
+        broken = config.copy_and_resolve_references()
+        with broken.ignore_type():
+            broken.model[key] = 'no such value'
+        with pytest.raises(InputError, match=f"model.{key}='no such value': allowed is"):
+            check_config(broken)
+
+
+def test_another_model_keeps_the_size_of_the_experiment(tmp_path):
+    config = changed(tmp_path, **{'model.variant': 'released'})
+    switch_model(config, 'convlstm')
+    assert config.model.name == 'convlstm' and 'variant' not in config.model
+    assert (config.model.layers, config.model.features) == (1, 2)
+    assert config.model.kernel_size == (2, 3, 3) and config.model.depth == 1
+    switch_model(config, 'e3d_lstm')
+    assert config.model.variant == 'paper' and config.model.depth == 2
+    assert config.model.history is None
+    switch_model(config, 'no_such_model')
+    assert config.model.name == 'e3d_lstm'
+
+
+def test_a_key_of_another_model_is_refused(tmp_path):
+    config = changed(tmp_path)
+    with config.unlocked():
+        config.model.peephole = True
+    with pytest.raises(InputError, match=r'model\.peephole: there is no such key'):
+        check_config(config)
 
 
 def test_unknown_and_missing_keys(tmp_path):

@@ -6,6 +6,7 @@ from e3d.training.schedules import (
     Sampling,
     draw_truth_mask,
     learning_rate_schedule,
+    observed_probability,
     truth_probability,
     warm_up,
 )
@@ -41,6 +42,25 @@ def test_what_a_layout_has_observed_always_enters():
     drawn = draw_truth_mask(Sampling(0.5, 0.0), 0, 0, 50, Layout((4, 2, 2, 3)))
     assert drawn[:, 2:4].all()
     assert all(0 < drawn[:, frame].mean() < 1 for frame in (0, 1, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ('step', 'observed', 'forecast'),
+    [
+        (0, 0.5, 0.5),
+        (25_000, 0.5, 0.5),
+        (30_000, 1 - 0.5 * np.exp(-1), 0.4),
+        (50_000, 1, 0),
+        (80_000, 1, 0),
+    ],
+)
+def test_reverse_sampling_has_the_probabilities_of_predrnn_v2(step, observed, forecast):
+    reverse = Sampling(kind='reverse')
+    np.testing.assert_allclose(observed_probability(reverse, step), observed, atol=1e-6)
+    np.testing.assert_allclose(truth_probability(reverse, step), forecast, atol=1e-6)
+    mask = draw_truth_mask(reverse, 0, step, 400, Layout((3, 2, 2, 2)))
+    expected = [observed, observed, forecast, forecast, observed, observed, forecast]
+    np.testing.assert_allclose(mask.mean(axis=0), expected, atol=0.1)
 
 
 def test_warm_up():

@@ -1,6 +1,7 @@
 import functools
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,12 +21,21 @@ MODEL = TinyForecaster()
 HALF = Sampling(0.5, 0.0)
 
 
-def make_loss(sampling):
+class Penalised(nn.Module):
+    """A model that adds 0.25 to the loss."""
+
+    @nn.compact
+    def __call__(self, *arguments):
+        self.sow('losses', 'term', jnp.float32(0.25))
+        return TinyForecaster()(*arguments)
+
+
+def make_loss(sampling, model=MODEL):
     config = get_base_config()
     config.seed = 3
     config.dataset.update({'input_frames': INPUT, 'output_frames': LENGTH - INPUT})
     config.sampling.update(sampling._asdict())
-    return build_loss(config, MODEL)
+    return build_loss(config, model)
 
 
 def make_step(**changes):
@@ -53,6 +63,31 @@ def run_on(num_devices, steps=2):
         state, metrics = step(state, batch)
         history.append(jax.device_get(metrics))
     return state, history
+
+
+def test_what_a_model_adds_is_part_of_the_loss():
+    batch = {'frames': random_frames(4)}
+    variables = Penalised().init(jax.random.key(0), batch['frames'], 1)
+    (name,) = variables['params']
+    value, parts = make_loss(HALF, Penalised())(variables['params'], batch, 0, None)
+    alone, _ = make_loss(HALF)(variables['params'][name], batch, 0, None)
+    np.testing.assert_allclose(value, alone + 0.25, rtol=1e-6)
+    assert parts['term'] == 0.25
+
+
+def test_reverse_sampling_feeds_forecasts_among_the_observed_frames():
+    frames = random_frames(64)
+    params = MODEL.init(jax.random.key(0), frames, 1)['params']
+    losses = [
+        make_loss(sampling)(params, {'frames': frames}, 0, None)[0]
+        for sampling in (Sampling(0.5, 0.0), Sampling(kind='reverse', last_step=30_000))
+    ]
+    mask = draw_truth_mask(Sampling(kind='reverse'), 3, 0, 64, PLAIN)
+    assert mask.shape == (64, LENGTH - 2)
+    predictions = MODEL.apply({'params': params}, frames[:, :-1], LENGTH - 1, mask)
+    expected, _ = forecast_loss(Objective(), predictions, frames, PLAIN, 0)
+    np.testing.assert_allclose(losses[1], expected, rtol=1e-6)
+    assert abs(losses[0] - losses[1]) > 1e-4
 
 
 def test_update_is_the_gradient_of_the_loss_under_the_mask():

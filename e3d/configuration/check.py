@@ -53,6 +53,11 @@ def _joint_problems(values: Mapping[str, Any]) -> Iterable[str]:
             f'optimizer.warmup_steps={values["optimizer.warmup_steps"]}: allowed is less than '
             f'train.steps={values["train.steps"]}'
         )
+    if values['sampling.first_step'] >= values['sampling.last_step']:
+        yield (
+            f'sampling.first_step={values["sampling.first_step"]}: allowed is less than '
+            f'sampling.last_step={values["sampling.last_step"]}'
+        )
     length = values['dataset.input_frames'] + values['dataset.output_frames']
     if sum(values['dataset.copy_test']) > length:
         yield (

@@ -30,9 +30,10 @@ from e3d.training.step import Batch, LossFunction
 
 
 def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
-    """Equation 3 under scheduled sampling, as a config has them.
+    """Equation 3 under scheduled sampling, as a config has them, and what the model adds to it.
 
-    Reports 'l2', 'l1' and 'truth_probability', how often true frames enter during the forecast.
+    Reports 'l2', 'l1', the terms of the model by name, and 'truth_probability', how often true
+    frames enter during the forecast.
     """
     objective, sampling = Objective(**config.loss), Sampling(**config.sampling)
     seed, layout = config.seed, layout_of(config.dataset)
@@ -40,11 +41,17 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     def loss(params: Any, batch: Batch, step: jax.Array, axis_name: str | None):
         frames = batch['frames']
         truth_mask = draw_shared_mask(sampling, seed, step, len(frames), layout, axis_name)
-        predictions = model.apply(
-            {'params': params}, frames[:, :-1], layout.later_frames, truth_mask
+        predictions, sown = model.apply(
+            {'params': params},
+            frames[:, :-1],
+            truth_mask.shape[1] + 1,
+            truth_mask,
+            mutable='losses',
         )
         value, parts = forecast_loss(objective, predictions, frames, layout, step)
-        return value, parts | {'truth_probability': truth_probability(sampling, step)}
+        penalties = {name: sum(terms) for name, terms in sown.get('losses', {}).items()}
+        parts |= penalties | {'truth_probability': truth_probability(sampling, step)}
+        return value + sum(penalties.values()), parts
 
     return loss
 

@@ -16,12 +16,23 @@ class Sampling(NamedTuple):
     """Scheduled sampling, as the section `sampling` of a config has it.
 
     Attributes:
-      start: probability of the true frame at step 0.
+      start: probability of the true frame at step 0, in place of the model's forecast of it.
       decrease: what each step takes from it.
+      kind: 'scheduled', where all that is observed enters; or 'reverse' (PredRNN-V2, Wang et al.,
+        2021), where forecasts enter among the observed frames as well, ever less often. Then
+        `start` and `decrease` have no part.
+      first_step: of 'reverse'; until then either kind of frame is the true one half of the time.
+      last_step: from then on all observed frames and none of the others are true ones.
+      time_constant: in between the probability of forecasts among the observed frames falls
+        exponentially, by 1/e in so many steps; that of true frames among the others linearly.
     """
 
     start: float = 1.0
     decrease: float = 2e-5
+    kind: str = 'scheduled'
+    first_step: int = 25_000
+    last_step: int = 50_000
+    time_constant: float = 5_000.0
 
 
 def warm_up(step: jax.Array, steps: int) -> jax.Array:
@@ -30,8 +41,20 @@ def warm_up(step: jax.Array, steps: int) -> jax.Array:
 
 
 def truth_probability(sampling: Sampling, step: jax.Array) -> jax.Array:
-    """Probability that the true frame enters in place of the prediction (paper, section 4.1)."""
-    return jnp.clip(sampling.start - sampling.decrease * step, 0.0, 1.0)
+    """How often a true frame enters where the model forecasts (paper, section 4.1)."""
+    if sampling.kind == 'scheduled':
+        return jnp.clip(sampling.start - sampling.decrease * step, 0.0, 1.0)
+    passed = (step - sampling.first_step) / (sampling.last_step - sampling.first_step)
+    return 0.5 * (1.0 - jnp.clip(passed, 0.0, 1.0))
+
+
+def observed_probability(sampling: Sampling, step: jax.Array) -> jax.Array:
+    """How often a true frame enters where it has been observed."""
+    if sampling.kind == 'scheduled':
+        return jnp.ones(())
+    passed = jnp.maximum(step - sampling.first_step, 0.0)
+    rising = 1.0 - 0.5 * jnp.exp(-passed / sampling.time_constant)
+    return jnp.where(step < sampling.last_step, rising, 1.0)
 
 
 def draw_truth_mask(
@@ -39,15 +62,16 @@ def draw_truth_mask(
 ) -> jax.Array:
     """Where the true frame enters in a step of training: a function of (seed, step).
 
-    Frames that the layout has observed always do; those that are to be forecast, as it is drawn.
-
     Returns:
-      Bool `[batch_size, layout.later_frames - 1]`, the `truth_mask` of a model.
+      Bool `[batch_size, N]`, the `truth_mask` of a model: for those of the later frames of a layout
+      that can enter, or, in 'reverse' sampling, for all frames but the first and the last.
     """
+    observed = layout.entering if sampling.kind == 'scheduled' else layout.observed[1:-1]
+    probability = jnp.where(
+        observed, observed_probability(sampling, step), truth_probability(sampling, step)
+    )
     key = jax.random.fold_in(random_key(seed, SAMPLING), step)
-    shape = (batch_size, layout.later_frames - 1)
-    drawn = jax.random.bernoulli(key, truth_probability(sampling, step), shape)
-    return drawn | layout.entering
+    return jax.random.bernoulli(key, probability, (batch_size, len(observed)))
 
 
 def draw_shared_mask(
@@ -64,7 +88,7 @@ def draw_shared_mask(
     many devices there are.
 
     Returns:
-      bool `[batch_size, layout.later_frames - 1]`.
+      Bool `[batch_size, N]`, see `draw_truth_mask`.
     """
     if axis_name is None:
         return draw_truth_mask(sampling, seed, step, batch_size, layout)
