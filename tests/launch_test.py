@@ -63,6 +63,35 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
     assert np.load('next.npy').shape == (3, 8, 8, 1)
 
 
+@pytest.mark.parametrize(
+    'model',
+    [
+        ['convlstm', '--config.model.peephole=True'],
+        pytest.param(
+            ['predrnn', '--config.model.decoupling=0.1', '--config.sampling.kind=reverse'],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(['predrnn_plus_plus'], marks=pytest.mark.slow),
+    ],
+)
+def test_other_models_train_resume_evaluate_and_predict(tmp_path, monkeypatch, capsys, model):
+    monkeypatch.chdir(tmp_path)
+    train = [QUICKSTART, *TINY, f'--config.model.name={model[0]}', *model[1:], '--workdir=run']
+
+    def launch_here(*arguments):
+        assert launch.main(['launch.py', *arguments]) == 0
+        return capsys.readouterr()
+
+    launch_here(*train, '--config.train.steps=1')
+    assert 'from step 1' in launch_here(*train, '--config.train.steps=2').err
+    report = json.loads(pathlib.Path('run/evaluation.json').read_text())
+    launch_here('--mode=evaluate', '--workdir=run')
+    assert json.loads(pathlib.Path('run/evaluation.json').read_text()) == report
+    np.save('clip.npy', np.random.default_rng(0).random((3, 8, 8, 1), np.float32))
+    launch_here('--mode=predict', '--workdir=run', '--input=clip.npy', '--output=next.npy')
+    assert np.load('next.npy').shape == (2, 8, 8, 1)
+
+
 def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
     failed = start(tmp_path, QUICKSTART, '--config.train.steps=0')
     assert failed.returncode == 2 and failed.stdout == ''
@@ -148,6 +177,20 @@ def test_overrides_reach_the_work(monkeypatch):
     assert config.model.kernel_size == (2, 3, 3) and config.train.steps == 7
     assert config.model.recall is False and config.optimizer.clip_norm == 2.0
     assert config.evaluation.max_sequences is None
+
+
+@pytest.mark.parametrize(
+    'name', [['--config.model.name=convlstm'], ['--config.model.name', 'convlstm']]
+)
+def test_another_model_brings_its_own_keys(monkeypatch, capsys, name):
+    seen = {}
+    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: seen.update(config=config))
+    assert launch.main(['launch.py', QUICKSTART, '--config.model.peephole=True', *name]) == 0
+    model = seen['config'].model
+    assert model.name == 'convlstm' and model.peephole is True and model.depth == 1
+    assert (model.layers, model.features) == (2, 4)  # the quickstart's
+    assert launch.main(['launch.py', QUICKSTART, *name, '--config.model.recall=False']) == 2
+    assert 'model.recall: there is no such key' in capsys.readouterr().err
 
 
 def test_the_last_value_of_a_key_counts(monkeypatch):

@@ -2,6 +2,9 @@
 
 import functools
 import itertools
+import pathlib
+import re
+import typing
 
 import flax.linen as nn
 import jax
@@ -13,12 +16,15 @@ from e3d.errors import InputError
 from e3d.model import (
     CausalLSTMCell,
     ConvLSTMCell,
+    Forecaster,
     GradientHighwayUnit,
+    RecurrentCell,
     RecurrentStack,
     STLSTMCell,
     build_model,
 )
 from e3d.model.predrnn import memory_overlap
+from e3d.model.recurrent import convolve_gates
 
 CELLS = {
     'ConvLSTM': (ConvLSTMCell, {}),
@@ -344,3 +350,19 @@ def test_the_overlap_is_one_for_equal_and_zero_for_unrelated_updates():
 def test_fields_that_are_not_allowed_are_refused(fields, words):
     with pytest.raises(InputError, match=words):
         build_model('predrnn', **(SMALL | fields)).init(jax.random.key(0), make_frames(), 1)
+
+
+def test_the_model_that_build_md_adds_forecasts():
+    text = (pathlib.Path(__file__).parent.parent / 'BUILD.md').read_text(encoding='utf-8')
+    (example,) = re.findall(r'## Add a model.*?```python\n(.*?)```', text, re.DOTALL)
+    names = {
+        'jax': jax, 'jnp': jnp, 'nn': nn, 'NamedTuple': typing.NamedTuple, 'Forecaster': Forecaster,
+        'RecurrentCell': RecurrentCell, 'RecurrentStack': RecurrentStack,
+        'convolve_gates': convolve_gates,
+    }  # fmt: skip
+    exec(compile(example, 'BUILD.md', 'exec'), names)
+    model = names['MyModel'](**SMALL)
+    run = functools.partial(model.init_with_output, output_frames=3)
+    predictions, variables = jax.eval_shape(run, jax.random.key(0), make_frames(2, 2))
+    assert predictions.shape == (2, 4, 6, 8, 1)
+    assert len(jax.tree.leaves(variables)) == 2 * 3 + 2

@@ -76,8 +76,10 @@ class ConvLSTMCell(RecurrentCell):
     def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Declares the parameters for inputs of this shape and returns their tree."""
         weights = {
-            'input_gates': self._gates('input_gates', shape[-1], 4, bias=(0.0, 1.0, 0.0, 0.0)),
-            'hidden_gates': self._gates('hidden_gates', self.features, 4),
+            'input_gates': self.declare_gates(
+                'input_gates', shape[-1], 4, bias=(0.0, 1.0, 0.0, 0.0)
+            ),
+            'hidden_gates': self.declare_gates('hidden_gates', self.features, 4),
         }
         if self.peephole:
             size = (3, *shape[1:-1], self.features)

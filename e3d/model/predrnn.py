@@ -118,14 +118,14 @@ class STLSTMCell(RecurrentCell):
         """Declares the parameters for inputs of this shape and returns their tree."""
         size = self.features
         weights = {
-            'input_gates': self._gates('input_gates', shape[-1], 7, (0, 0, 1, 0, 0, 1, 0)),
-            'hidden_gates': self._gates('hidden_gates', size, 4),
-            'memory_gates': self._gates('memory_gates', size, 3),
-            'output_gate': self._gates('output_gate', 2 * size, 1),
-            'projection': self._product('projection', 2 * size),
+            'input_gates': self.declare_gates('input_gates', shape[-1], 7, (0, 0, 1, 0, 0, 1, 0)),
+            'hidden_gates': self.declare_gates('hidden_gates', size, 4),
+            'memory_gates': self.declare_gates('memory_gates', size, 3),
+            'output_gate': self.declare_gates('output_gate', 2 * size, 1),
+            'projection': self.declare_product('projection', 2 * size),
         }
         if self.decoupling:
-            weights['adapter'] = self._product('adapter', size)
+            weights['adapter'] = self.declare_product('adapter', size)
         return weights
 
     @nn.nowrap

@@ -82,13 +82,13 @@ class CausalLSTMCell(RecurrentCell):
         """Declares the parameters for inputs of this shape and returns their tree."""
         size = self.features
         return {
-            'input_gates': self._gates('input_gates', shape[-1], 7, (0, 0, 1, 0, 0, 1, 0)),
-            'hidden_gates': self._gates('hidden_gates', size, 4),
-            'cell_gates': self._gates('cell_gates', size, 3),
-            'new_cell_gates': self._gates('new_cell_gates', size, 4),
-            'memory_gates': self._gates('memory_gates', size, 3),
-            'memory_output': self._gates('memory_output', size, 1),
-            'projection': self._product('projection', 2 * size),
+            'input_gates': self.declare_gates('input_gates', shape[-1], 7, (0, 0, 1, 0, 0, 1, 0)),
+            'hidden_gates': self.declare_gates('hidden_gates', size, 4),
+            'cell_gates': self.declare_gates('cell_gates', size, 3),
+            'new_cell_gates': self.declare_gates('new_cell_gates', size, 4),
+            'memory_gates': self.declare_gates('memory_gates', size, 3),
+            'memory_output': self.declare_gates('memory_output', size, 1),
+            'projection': self.declare_product('projection', 2 * size),
         }
 
 
@@ -134,8 +134,8 @@ class GradientHighwayUnit(RecurrentCell):
     def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Declares the parameters for inputs of this shape and returns their tree."""
         return {
-            'input_gates': self._gates('input_gates', shape[-1], 2, (0, 0)),
-            'hidden_gates': self._gates('hidden_gates', self.features, 2),
+            'input_gates': self.declare_gates('input_gates', shape[-1], 2, (0, 0)),
+            'hidden_gates': self.declare_gates('hidden_gates', self.features, 2),
         }
 
 

@@ -73,7 +73,9 @@ class RecurrentCell(nn.RNNCellBase):
         """Declares the parameters for inputs of this shape and returns their tree."""
         raise NotImplementedError
 
-    def _gates(self, name: str, channels: int, gates: int, bias: Sequence[float] | None = None):
+    def declare_gates(
+        self, name: str, channels: int, gates: int, bias: Sequence[float] | None = None
+    ):
         """Declares a group of gates; `bias` has the first value for each gate, None for no bias."""
         check_sizes(self.features, self.kernel_size)
         return self.param(name, self._initial_gates, channels, gates, bias)
@@ -87,7 +89,7 @@ class RecurrentCell(nn.RNNCellBase):
             return {'kernel': kernel, 'norm_scale': scale, 'norm_bias': biases}
         return {'kernel': kernel} | ({'bias': biases} if bias else {})
 
-    def _product(self, name: str, channels: int) -> jax.Array:
+    def declare_product(self, name: str, channels: int) -> jax.Array:
         """Declares the kernel of a 1 x 1 x 1 convolution from `channels`, `[channels, C]`."""
         return self.param(name, self.kernel_init, (channels, self.features), self.param_dtype)
 
