@@ -45,7 +45,7 @@ def write_flows(path, dates, counts=None):
 
 def first_counts(source):
     """The count at the start of each sequence, which must rise by one from frame to frame."""
-    low, high = source.count_range
+    low, high = source.value_range
     starts = []
     for index in range(len(source)):
         counts = source[index]['frames'][:, 0, 0, 0] * (high - low) + low
@@ -64,7 +64,7 @@ def test_splits_follow_each_other_and_forecasts_stay_within_them(tmp_path):
 
 def test_scale_comes_from_the_training_alone_and_later_counts_are_not_cut(tmp_path):
     source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates_of(6))), 'test')
-    assert source.count_range == (0, 11)
+    assert source.value_range == (0, 11)
     last = source[len(source) - 1]['frames'][-1]
     np.testing.assert_allclose(last, 23 / 11, rtol=1e-6)
     assert last.dtype == np.float32
@@ -74,7 +74,7 @@ def test_channels_come_last_and_negative_counts_are_none(tmp_path):
     dates = dates_of(6)
     counts = RNG.integers(-5, 100, (len(dates), 2, 3, 2)).astype(float)
     source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates, counts)), 'train')
-    low, high = source.count_range
+    low, high = source.value_range
     frames = source[0]['frames']
     assert (frames.shape, low) == ((4, 3, 2, 2), 0)
     expected = np.maximum(counts[:4].transpose(0, 2, 3, 1), 0) / high
@@ -116,19 +116,19 @@ def test_slots_per_day_are_found(tmp_path, name, per_day):
     assert source.flows.slots_per_day == 4
 
 
-def test_the_calendar_forecasts_by_hour_day_and_week(tmp_path):
+def test_the_simple_forecasts_by_hour_day_and_week(tmp_path):
     dates = dates_of(16)
     day, slot = np.divmod(np.arange(len(dates)), 4)
     counts = (100 * slot + day).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
     keep = day != 13  # so that yesterday of day 14 is day 12
     path = write_flows(tmp_path / NAME, np.array(dates)[keep], counts[keep])
     source = open_taxibj(make_dataset(path, validation_days=0), 'test')
-    low, high = source.count_range
+    low, high = source.value_range
     rows = [2, 3]  # of the first sequence the slots that are forecast: day 14, slots 2 and 3
     assert len(source) == 5
     forecasts = {
         name: (frames[0, :, 0, 0, 0] * (high - low) + low).round(3).tolist()
-        for name, frames in source.calendar_forecasts().items()
+        for name, frames in source.simple_forecasts().items()
     }
     mean = np.mean(range(13))
     assert forecasts == {
@@ -136,6 +136,12 @@ def test_the_calendar_forecasts_by_hour_day_and_week(tmp_path):
         'yesterday': [100 * slot + 12 for slot in rows],
         'last_week': [100 * slot + 7 for slot in rows],
     }
+
+
+def test_calendar_forecasts_that_would_reach_too_far_back_are_left_out(tmp_path):
+    path = write_flows(tmp_path / NAME, dates_of(6))
+    forecasts = open_taxibj(make_dataset(path), 'test').simple_forecasts()
+    assert list(forecasts) == ['hour_average', 'yesterday']
 
 
 def test_sources_can_be_pickled_in_a_few_bytes(tmp_path):
@@ -164,7 +170,7 @@ def test_ready_sequences_are_read_from_an_archive(tmp_path):
     expected = (stored.transpose(0, 2, 3, 1) + 1) / 2
     np.testing.assert_allclose(test[2]['frames'], expected, rtol=1e-6)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(test))[2]['frames'], test[2]['frames'])
-    assert test.count_range is None
+    assert test.value_range is None
     whole = open_taxibj(dataset | {'validation_days': 0}, 'train')
     assert len(whole) == 120
 

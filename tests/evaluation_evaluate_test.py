@@ -78,6 +78,30 @@ def test_report_has_the_promised_keys(report):
     assert len(report['ssim_per_frame']) == OUTPUT_FRAMES
 
 
+def test_simple_forecasts_of_the_data_are_measured_as_well():
+    truth = FRAMES[:, INPUT_FRAMES:]
+    offered = {'noise': np.random.default_rng(1).random(truth.shape, np.float32), 'oracle': truth}
+    reports = [
+        evaluate(
+            mean_of_seen, batches(size), INPUT_FRAMES, MEAN, 'noise', 0, None, offered, (5, 25)
+        )
+        for size in (7, 3)
+    ]
+    squares = (offered['noise'] - truth).astype(np.float64) ** 2
+    for report in reports:  # the last batch of the second is filled up
+        assert report['oracle']['mse'] == 0
+        np.testing.assert_allclose(report['noise']['rmse'], 20 * np.sqrt(squares.mean()), rtol=1e-5)
+        np.testing.assert_allclose(
+            report['noise']['rmse_per_frame'],
+            20 * np.sqrt(squares.mean(axis=(0, 2, 3, 4))),
+            rtol=1e-5,
+        )
+    text = format_table(reports[0])
+    assert 'RMSE ↓' in text and f'{reports[0]["noise"]["rmse"]:.2f}' in text
+    assert 'oracle' in text and 'in the unit of the data' in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_a_forecast_that_is_not_finite_ends_the_run():
     with pytest.raises(RunError, match='not finite'):
         report_of(4, lambda seen: mean_of_seen(seen) * np.nan)

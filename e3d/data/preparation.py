@@ -10,7 +10,7 @@ from e3d.data.batches import frame_shape
 from e3d.data.clip_records import describe_skipped
 from e3d.data.digits import SPLITS
 from e3d.data.kth import count_sequences
-from e3d.data.sources import ENDLESS, Source, open_source
+from e3d.data.sources import ENDLESS, Source, open_source, value_range
 from e3d.errors import RunError
 
 ACCOUNT_FILE = 'preparation.txt'
@@ -47,8 +47,8 @@ def prepare(dataset: Mapping[str, Any], seed: int) -> str:
             f'  {rule} rule: ' + ', '.join(f'{split} {count:,}' for split, count in counts.items())
             for rule, counts in count_sequences(dataset).items()
         ]
-    if dataset['name'] == 'taxibj' and sources['train'].count_range:
-        low, high = sources['train'].count_range
+    if value_range(sources['train']):
+        low, high = value_range(sources['train'])
         lines.append(f'  0 and 1 stand for the counts {low:g} and {high:g}')
     folder = _folder_of(sources['test'])
     if folder is None:

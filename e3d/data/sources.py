@@ -20,11 +20,28 @@ ENDLESS = 2**31
 
 
 class Source(Protocol):
-    """Sequences by random access; can be pickled, so that worker processes can read it."""
+    """Sequences by random access; can be pickled, so that worker processes can read it.
+
+    It may have a `value_range` and `simple_forecasts()`, see the functions of these names.
+    """
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+
+def value_range(source: Source) -> tuple[float, float] | None:
+    """What 0 and 1 stand for in the unit of the data; None for what has no other unit."""
+    return getattr(source, 'value_range', None)
+
+
+def simple_forecasts(source: Source) -> dict[str, np.ndarray]:
+    """What the data themselves forecast without learning, as flows do by the calendar.
+
+    Returns:
+      By name, float32 `[len(source), T_out, H, W, C]`; none for most data.
+    """
+    return source.simple_forecasts() if hasattr(source, 'simple_forecasts') else {}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ class FlowSequences:
       flows: Counts and times of the frames.
       starts: First frame of each sequence, int.
       training: Which frames are of the training days, bool [N].
-      count_range: The counts (low, high) that stand at 0 and 1.
+      value_range: The counts (low, high) that stand at 0 and 1.
     """
 
     dataset: Mapping[str, Any]
@@ -41,7 +41,7 @@ class FlowSequences:
     flows: Flows
     starts: np.ndarray
     training: np.ndarray
-    count_range: tuple[float, float]
+    value_range: tuple[float, float]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -53,15 +53,12 @@ class FlowSequences:
     def __reduce__(self):
         return open_taxibj, (dict(self.dataset), self.split)
 
-    def calendar_forecasts(self) -> dict[str, np.ndarray]:
+    def simple_forecasts(self) -> dict[str, np.ndarray]:
         """What the calendar alone forecasts, scaled, float32 [len(self), T_out, H, W, C].
 
         'hour_average': the mean of this slot of the day over the training days; 'yesterday' and
         'last_week': the latest frame of the same slot that lies one, or seven, days back, or so
-        many more days (weeks) as are missing.
-
-        Raises:
-          InputError: for 'last_week' the flows begin too late.
+        many more days (weeks) as are missing; left out where the flows begin too late for it.
         """
         ahead = np.arange(self.dataset['input_frames'], _length(self.dataset))
         rows = self.starts[:, None] + ahead  # [N, T_out]
@@ -70,14 +67,15 @@ class FlowSequences:
         means = np.stack(
             [self.frames[self.training & (slots == s)].mean(0) for s in range(per_day)]
         )
-        return {
-            'hour_average': means[slots[rows]],
-            'yesterday': self.frames[self._rows_before(rows, 1)],
-            'last_week': self.frames[self._rows_before(rows, DAYS_PER_WEEK)],
-        }
+        forecasts = {'hour_average': means[slots[rows]]}
+        for name, days in (('yesterday', 1), ('last_week', DAYS_PER_WEEK)):
+            before = self._rows_before(rows, days)
+            if before is not None:
+                forecasts[name] = self.frames[before]
+        return forecasts
 
-    def _rows_before(self, rows: np.ndarray, days: int) -> np.ndarray:
-        """The rows of the same slot `days` before, or the next multiple of it that is there."""
+    def _rows_before(self, rows: np.ndarray, days: int) -> np.ndarray | None:
+        """The rows of the same slot `days` before, or the next multiple of it; None if too early."""
         slots, back = self.flows.slots, days * self.flows.slots_per_day
         wanted = slots[rows] - back
         while True:
@@ -87,10 +85,7 @@ class FlowSequences:
                 return found
             wanted = np.where(missing, wanted - back, wanted)
             if wanted.min() < slots[0]:
-                raise InputError(
-                    f'The flows in {self.dataset["path"]} do not reach {days} days further back '
-                    'than the sequences.'
-                )
+                return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +96,13 @@ class ArchiveSequences:
       dataset: As given to `open_taxibj`.
       split: 'train', 'validation' or 'test'.
       frames: float32 [N, T, H, W, C].
-      count_range: None, for the file does not tell.
+      value_range: None, for the file does not tell.
     """
 
     dataset: Mapping[str, Any]
     split: str
     frames: np.ndarray
-    count_range: None = None
+    value_range: None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -177,7 +172,7 @@ def _open_flows(dataset: Mapping[str, Any], split: str, flows: Flows) -> FlowSeq
         flows=flows,
         starts=starts[chosen],
         training=training,
-        count_range=(float(low), float(high)),
+        value_range=(float(low), float(high)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Metrics of a forecaster over a whole split, beside the two trivial forecasts."""
+"""Metrics of a forecaster over a whole split, beside forecasts that need no learning."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from e3d.evaluation.metrics import frame_metrics
 TRIVIAL_FORECASTS = {'last_frame': 'repeat the last frame', 'mean_image': 'mean training image'}
 
 METRICS = ('mse', 'mae', 'psnr', 'ssim', 'mse_mean', 'mae_mean', 'ssim_data_range_2')
-HEADINGS = {'mse': 'MSE ↓', 'mae': 'MAE ↓', 'psnr': 'PSNR ↑', 'ssim': 'SSIM ↑'}
+HEADINGS = {'mse': 'MSE ↓', 'mae': 'MAE ↓', 'rmse': 'RMSE ↓', 'psnr': 'PSNR ↑', 'ssim': 'SSIM ↑'}
 
 _frame_metrics = jax.jit(frame_metrics)
 
@@ -33,13 +33,15 @@ def evaluate(
     protocol: str,
     step: int,
     num_sequences: int | None = None,
+    simple_forecasts: Mapping[str, np.ndarray] | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Compares forecasts with what really followed, over all sequences of a split.
 
     The same numbers are computed for the forecasts that need no learning, so that anyone sees
-    what the model has learnt: repeating the last seen frame, and the mean image of the training
-    set. How the sequences are cut into batches does not matter: metrics are those of single
-    frames, and summed in float64.
+    what the model has learnt: repeating the last seen frame, the mean image of the training set,
+    and what else the data offer. How the sequences are cut into batches does not matter: metrics
+    are those of single frames, and summed in float64.
 
     Args:
       forecast: from the seen frames `[B, input_frames, H, W, C]` to those that follow,
@@ -51,17 +53,23 @@ def evaluate(
       protocol: what is measured, in words, for the report.
       step: of the weights, for the report.
       num_sequences: how many there will be, if known; only for the time left in the progress bar.
+      simple_forecasts: by name, `[N, T - input_frames, H, W, C]` for the N sequences in their
+        order, or for more.
+      value_range: what 0 and 1 stand for in the unit of the data, if they have one.
 
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
       '<metric>', its mean over frames and sequences, and '<metric>_per_frame', a list of
-      T - input_frames means; and under 'last_frame' and 'mean_image' the metrics of these.
+      T - input_frames means; with a `value_range` 'rmse' too, the root of the mean squared error
+      over all pixels, frames and sequences, in the unit of the data; and under 'last_frame',
+      'mean_image' and the names of `simple_forecasts` the metrics of these.
 
     Raises:
       InputError: if there are no sequences.
       RunError: if the forecast is not finite.
     """
-    sums = {name: {} for name in ('model', *TRIVIAL_FORECASTS)}
+    simple_forecasts = simple_forecasts or {}
+    sums = {name: {} for name in ('model', *TRIVIAL_FORECASTS, *simple_forecasts)}
     count = 0
     with tqdm(
         total=num_sequences, desc='evaluating', unit=' sequences', leave=False, mininterval=0.5
@@ -74,6 +82,10 @@ def evaluate(
                 'last_frame': np.broadcast_to(seen[:, -1:], truth.shape),
                 'mean_image': np.broadcast_to(mean_image, truth.shape),
             }
+            for name, frames_of_all in simple_forecasts.items():
+                # A row for each that only fills up the batch as well.
+                rows = np.minimum(count + np.arange(len(mask)), len(frames_of_all) - 1)
+                forecasts[name] = frames_of_all[rows]
             for name, prediction in forecasts.items():
                 for metric, values in _frame_metrics(prediction, truth).items():
                     total = np.asarray(values, np.float64)[mask].sum(axis=0)
@@ -85,7 +97,7 @@ def evaluate(
             'There are no sequences to evaluate on: the split is empty, or '
             'evaluation.max_sequences is 0.'
         )
-    means = {name: _means(metrics, count) for name, metrics in sums.items()}
+    means = {name: _means(metrics, count, value_range) for name, metrics in sums.items()}
     head = {'step': int(step), 'protocol': protocol, 'num_sequences': count}
     return head | means.pop('model') | means
 
@@ -101,12 +113,19 @@ def _finite(prediction: Any, step: int) -> np.ndarray:
     return prediction
 
 
-def _means(sums: Mapping[str, np.ndarray], count: int) -> dict[str, Any]:
+def _means(
+    sums: Mapping[str, np.ndarray], count: int, value_range: tuple[float, float] | None
+) -> dict[str, Any]:
     means = {}
     for metric in (metric for metric in METRICS if metric in sums):
         per_frame = sums[metric] / count
         means[metric] = float(per_frame.mean())
         means[f'{metric}_per_frame'] = per_frame.tolist()
+    if value_range is not None:
+        low, high = value_range
+        per_frame = np.asarray(means['mse_mean_per_frame'])
+        means['rmse'] = float(np.sqrt(per_frame.mean()) * (high - low))
+        means['rmse_per_frame'] = (np.sqrt(per_frame) * (high - low)).tolist()
     return means
 
 
@@ -139,30 +158,41 @@ def write_report(report: Mapping[str, Any], path: str | os.PathLike) -> None:
 
 
 def format_table(report: Mapping[str, Any]) -> str:
-    """The report as text: means beside the trivial forecasts, then frame by frame."""
+    """The report as text: means beside the forecasts that need no learning, then frame by frame."""
+    others = describe_others(report)
     headings = {metric: heading for metric, heading in HEADINGS.items() if metric in report}
     style = {'box': box.SIMPLE_HEAD, 'title_style': '', 'title_justify': 'left'}
     title = f'{report["protocol"]}, {report["num_sequences"]:,} sequences, step {report["step"]:,}'
     summary = Table('forecast', title=title, **style)
-    frames = Table('frame', title='frame by frame', **style)
+    # Many columns, with as little between them as can be.
+    frames = Table('frame', title='frame by frame', collapse_padding=True, pad_edge=False, **style)
     for heading in headings.values():
         summary.add_column(heading, justify='right')
         frames.add_column(heading, justify='right')
-    for name in TRIVIAL_FORECASTS:
+    for name in others:
         frames.add_column(f'MSE of {name.replace("_", " ")}', justify='right')
 
-    rows = {'model': report} | {label: report[k] for k, label in TRIVIAL_FORECASTS.items()}
+    rows = {'model': report} | {label: report[name] for name, label in others.items()}
     for label, metrics in rows.items():
         summary.add_row(label, *(_number(metric, metrics[metric]) for metric in headings))
     for index in range(len(report['mse_per_frame'])):
         own = (_number(metric, report[f'{metric}_per_frame'][index]) for metric in headings)
-        trivial = (_number('mse', report[k]['mse_per_frame'][index]) for k in TRIVIAL_FORECASTS)
-        frames.add_row(str(index + 1), *own, *trivial)
+        simple = (_number('mse', report[name]['mse_per_frame'][index]) for name in others)
+        frames.add_row(str(index + 1), *own, *simple)
 
     console = Console(file=io.StringIO(), width=100, color_system=None)
     console.print(summary, f'{_verdict(report)}\n', frames, sep='')
-    console.print('MSE and MAE: summed over the pixels of a frame. PSNR: dB. SSIM: data range 1.')
+    unit = ' RMSE: in the unit of the data.' if 'rmse' in report else ''
+    console.print(
+        f'MSE and MAE: summed over the pixels of a frame.{unit} PSNR: dB. SSIM: data range 1.'
+    )
     return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
+    """What to call the forecasts of a report that need no learning, by name."""
+    names = [name for name, value in report.items() if isinstance(value, Mapping)]
+    return {name: TRIVIAL_FORECASTS.get(name, name.replace('_', ' ')) for name in names}
 
 
 def _number(metric: str, value: float) -> str:
@@ -171,8 +201,9 @@ def _number(metric: str, value: float) -> str:
 
 
 def _verdict(report: Mapping[str, Any]) -> str:
-    best = min(TRIVIAL_FORECASTS, key=lambda name: report[name]['mse'])
+    others = describe_others(report)
+    best = min(others, key=lambda name: report[name]['mse'])
     if not report[best]['mse']:
-        return f'"{TRIVIAL_FORECASTS[best]}" makes no error here: nothing moves.'
+        return f'"{others[best]}" makes no error here: nothing moves.'
     ratio = report['mse'] / report[best]['mse']
-    return f'The MSE of the model is {ratio:.2f} of that of "{TRIVIAL_FORECASTS[best]}".'
+    return f'The MSE of the model is {ratio:.2f} of that of "{others[best]}".'

@@ -1,5 +1,6 @@
 """Forecasts as pictures: strips of frames, animations, and curves over the horizon."""
 
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from e3d.evaluation.evaluate import describe_others
 from e3d.evaluation.files import written_whole
 
 STRIP_SIDES, ANIMATION_SIDES = (96, 160), (192, 320)  # longer side of a frame, least and most
 MOST_COLUMNS = 20  # of a strip; of longer sequences evenly spread frames are shown
 GAP, LINE, MARGIN = 4, 24, 96  # between frames, for a line of text, for the labels; pixels
 MILLISECONDS = 150  # that a frame of an animation stands
+DASHES = ('--', ':', '-.', (0, (1, 4)), (0, (8, 3)))  # of the curves that need no learning
 FONT, SMALL_FONT = ImageFont.load_default(size=14), ImageFont.load_default(size=10)
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 # Borders of the animation, by what the model makes of a frame.
@@ -156,7 +159,7 @@ def write_samples(
 
 
 def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
-    """Draws MSE, PSNR and SSIM over the forecast frames, model beside trivial forecasts.
+    """Draws MSE, PSNR and SSIM over the forecast frames, model beside forecasts without learning.
 
     Args:
       report: of `e3d.evaluation.evaluate.evaluate`.
@@ -164,11 +167,11 @@ def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
     """
     panels = {'mse': 'MSE per frame', 'psnr': 'PSNR (dB)', 'ssim': 'SSIM'}
     panels = {metric: label for metric, label in panels.items() if metric in report}
-    lines = (
-        ('model', report, {'color': '#2c7bb6', 'marker': 'o', 'markersize': 3.5, 'zorder': 3}),
-        ('last frame', report['last_frame'], {'color': '#777777', 'linestyle': '--'}),
-        ('mean image', report['mean_image'], {'color': '#777777', 'linestyle': ':'}),
-    )
+    marked = {'color': '#2c7bb6', 'marker': 'o', 'markersize': 3.5, 'zorder': 3}
+    lines = [('model', report, marked)]
+    for name, dashes in zip(describe_others(report), itertools.cycle(DASHES)):
+        style = {'color': '#777777', 'linestyle': dashes}
+        lines.append((name.replace('_', ' '), report[name], style))
     figure = Figure(figsize=(3.2 * len(panels), 2.9), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     for axes, (metric, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
@@ -179,7 +182,7 @@ def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[['top', 'right']].set_visible(False)
         axes.grid(alpha=0.25)
-    figure.legend(*axes.get_legend_handles_labels(), loc='outside upper center', ncols=3)
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside upper center', ncols=len(lines))
     with written_whole(path) as temporary:
         figure.savefig(temporary)
 

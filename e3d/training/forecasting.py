@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from e3d.data.batches import evaluation_batches
 from e3d.data.layouts import Layout, layout_of
+from e3d.data.sources import simple_forecasts, value_range
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.training import devices
@@ -124,8 +125,17 @@ class ForecastEvaluator:
         batches = evaluation_batches(source, self._config.evaluation.batch_size, count)
         kind = f'copy test {dataset.copy_test}, ' if dataset.copy_test else ''
         protocol = f'{dataset.name} {split} {kind}{dataset.input_frames} -> {dataset.output_frames}'
-        seen = self._layout.input_frames
-        report = evaluate(forecast, batches, seen, self._mean_image, protocol, step, count)
+        report = evaluate(
+            forecast,
+            batches,
+            self._layout.input_frames,
+            self._mean_image,
+            protocol,
+            step,
+            count,
+            simple_forecasts(source),
+            value_range(source),
+        )
         self._draw_samples(forecast, source, step)
         return report
 
