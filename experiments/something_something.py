@@ -5,8 +5,9 @@
 
 FOLDER holds the .webm files and the .json lists, which are given out on request by Qualcomm. The 41
 classes of the paper, 24 frames a second, 224 x 224 in RGB. Here the network is that for prediction,
-on patches of 8. --config.dataset.fraction=0.5 observes the front half. This is for a GPU with much
-memory. `:small` takes 32 x 32 and 2 layers of 16 channels, for minutes on two CPU cores.
+on patches of 8. --config.dataset.fraction=0.5 observes the front half. This is for a GPU: 16.0
+million parameters, at least 1.2 GiB. `:small` takes 32 x 32 and 2 layers of 16 channels, for
+minutes on two CPU cores.
 """
 
 from ml_collections import ConfigDict

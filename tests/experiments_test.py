@@ -1,6 +1,7 @@
 import functools
 import importlib
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import experiments
 from e3d.configuration import check_config
 from e3d.data.layouts import layout_of
 from e3d.model import build_model
+from e3d.training.footprint import measure_footprint
 from e3d.training.state import build_optimizer, create_state
 from e3d.training.step import train_step
 from e3d.training.tasks import TASKS
@@ -24,13 +26,13 @@ def load(name, arg):
     return importlib.import_module(f'experiments.{name}').get_config(arg)
 
 
-def frame_shape(dataset):
+def frame_shape(dataset, bikenyc=False):
     """(H, W, C) of the frames that a data set gives."""
     match dataset.name:
         case 'moving_mnist':
             return (*dataset.canvas, 1)
-        case 'taxibj':  # as the files have it; TaxiBJ here
-            return (32, 32, 2)
+        case 'taxibj':  # as the files have it
+            return (16, 8, 2) if bikenyc else (32, 32, 2)
         case 'something_something':
             return (*dataset.frame_size, 3)
         case name:
@@ -50,7 +52,7 @@ def test_update_fits_together_at_full_size(name, arg):
     model = build_model(**config.model)
     optimizer, rate = build_optimizer(config.optimizer, config.train.steps)
     dataset = config.dataset
-    shape = frame_shape(dataset)
+    shape = frame_shape(dataset, name.startswith('bikenyc'))
     create = functools.partial(create_state, model, optimizer, shape, config.seed)
     step = functools.partial(
         train_step,
@@ -58,14 +60,25 @@ def test_update_fits_together_at_full_size(name, arg):
         optimizer=optimizer,
         learning_rate=rate,
     )
-    length = layout_of(dataset).length
-    frames = jax.ShapeDtypeStruct((config.train.batch_size, length, *shape), np.float32)
+    example = {'frames': np.zeros((layout_of(dataset).length, *shape), np.uint8)}
+    shape = (config.train.batch_size, *example['frames'].shape)
     state = jax.eval_shape(create)
-    new, metrics = jax.eval_shape(step, state, {'frames': frames})
+    new, metrics = jax.eval_shape(step, state, {'frames': jax.ShapeDtypeStruct(shape, np.float32)})
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), new) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), state
     )
     assert all(value.shape == () for value in metrics.values())
+    check_footprint(name, arg, measure_footprint(step.keywords['loss'], state, example, shape[0]))
+
+
+def check_footprint(name, arg, footprint):
+    """What the docstring says of the full size is true on one device; `:small` is for a laptop."""
+    assert footprint.gibibytes < (1 if arg else 40)
+    text = ' '.join(importlib.import_module(f'experiments.{name}').__doc__.split())
+    stated = re.search(r'([\d.]+) million parameters, at least ([\d.]+) GiB', text)
+    if arg is None and stated:
+        assert stated[1] == f'{footprint.parameters / 1e6:.1f}'
+        assert float(stated[2]) == pytest.approx(footprint.gibibytes, rel=0.1)
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -4,6 +4,7 @@
     schedules    learning rate, weight of L1, scheduled sampling, as functions of the step
     state        what training changes: step, parameters, their moving average, optimiser
     step         one update, a pure function of state and batch
+    footprint    parameters and bytes that a training takes, told from shapes
     devices      the only file that knows how many devices there are
     checksums    damage to a checkpoint is found by them
     retention    which checkpoints stay

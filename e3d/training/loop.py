@@ -26,6 +26,7 @@ from e3d.model import build_model
 from e3d.training import devices
 from e3d.training.checkpoints import Checkpoints, load_run
 from e3d.training.evaluator import Evaluator, check_channels
+from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.interruption import Interrupted, Interruption
 from e3d.training.reporting import Reporter, StepMetrics, scalars, tell
 from e3d.training.state import TrainState, build_optimizer, create_state
@@ -71,6 +72,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
         elif step:
             tell(f'Going on with the run in {parts.workdir}, from step {step}.')
+        else:
+            tell(f'{config.model.name}: {parts.footprint}.')
         write_config(parts.workdir, config)
         with Reporter(parts.workdir, step, max(step, steps)) as reporter:
             if step < steps or (step == steps and (step, 'validation') not in reporter.kept):
@@ -127,6 +130,7 @@ class Parts(NamedTuple):
       frame_shape: (H, W, C).
       create: makes the first state.
       step_function: the update, for all devices.
+      footprint: what it takes.
       evaluator: measures parameters.
     """
 
@@ -136,6 +140,7 @@ class Parts(NamedTuple):
     frame_shape: tuple[int, int, int]
     create: Callable[[], TrainState]
     step_function: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    footprint: Footprint
     evaluator: Evaluator
 
 
@@ -157,9 +162,10 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     check_channels(evaluator.sources, shape[2])
     optimizer, learning_rate = build_optimizer(config.optimizer, config.train.steps)
     ema_decay = config.optimizer.ema_decay
+    loss = task.build_loss(config, model)
     step_function = functools.partial(
         train_step,
-        loss=task.build_loss(config, model),
+        loss=loss,
         optimizer=optimizer,
         learning_rate=learning_rate,
         ema_decay=ema_decay,
@@ -168,8 +174,11 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     create = functools.partial(
         create_state, model, optimizer, shape, config.seed, keep_ema=ema_decay is not None
     )
+    example = evaluator.sources['train'][0]
+    share = config.train.batch_size // mesh.size
+    footprint = measure_footprint(loss, jax.eval_shape(create), example, share)
     parallel = devices.parallel_step(step_function, mesh)
-    return Parts(config, workdir, mesh, shape, create, parallel, evaluator)
+    return Parts(config, workdir, mesh, shape, create, parallel, footprint, evaluator)
 
 
 def create_or_restore(parts: Parts, checkpoints: Checkpoints) -> tuple[TrainState, int]:

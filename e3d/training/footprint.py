@@ -1,0 +1,67 @@
+"""What a training takes, told from shapes alone, before anything runs."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from e3d.training.state import TrainState
+from e3d.training.step import LossFunction
+
+
+class Footprint(NamedTuple):
+    """Sizes of a training.
+
+    Attributes:
+      parameters: how many numbers are learnt.
+      state_bytes: parameters, their moving average and what the optimiser keeps.
+      kept_bytes: what the forward pass of an update keeps for the backward pass, on each device.
+    """
+
+    parameters: int
+    state_bytes: int
+    kept_bytes: int
+
+    @property
+    def gibibytes(self) -> float:
+        """What each device must hold at once; XLA's work space comes on top."""
+        return (self.state_bytes + self.kept_bytes) / 2**30
+
+    def __str__(self) -> str:
+        return (
+            f'{self.parameters:,} parameters; training needs at least {self.gibibytes:.2g} GiB on '
+            'each device'
+        )
+
+
+def measure_footprint(
+    loss: LossFunction, state: TrainState, example: Mapping[str, Any], batch_size: int
+) -> Footprint:
+    """Traces an update without computing it.
+
+    Args:
+      loss: of the task.
+      state: or the shapes and types of one.
+      example: one of the source, frames in any type; they come as float32.
+      batch_size: sequences on a device.
+    """
+
+    def forward(params, batch, step):
+        return jax.vjp(lambda params: loss(params, batch, step, None)[0], params)[1]
+
+    batch = {
+        key: jax.ShapeDtypeStruct(
+            (batch_size, *np.shape(value)),
+            np.float32 if key == 'frames' else np.asarray(value).dtype,
+        )
+        for key, value in example.items()
+    }
+    step = jax.ShapeDtypeStruct((), np.int32)
+    kept = jax.eval_shape(forward, state.params, batch, step)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    return Footprint(parameters, _bytes(state), _bytes(kept))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,45 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from e3d.model import build_model
+from e3d.training.footprint import measure_footprint
+from e3d.training.state import create_state
+
+
+def loss_of(model):
+    def loss(params, batch, step, axis_name):
+        predictions = model.apply({'params': params}, batch['frames'][:, :-1], 1)
+        return jnp.mean(jnp.square(predictions - batch['frames'][:, 1:])), {}
+
+    return loss
+
+
+def footprint_of(length=6, batch_size=2, **options):
+    fields = {'layers': 1, 'features': 8, 'kernel_size': (2, 3, 3), **options}
+    model = build_model(name='e3d_lstm', **fields)
+    state = jax.eval_shape(lambda: create_state(model, optax.adam(1e-3), (16, 16, 1), 0, True))
+    example = {'frames': np.zeros((length, 16, 16, 1), np.uint8)}
+    return state, measure_footprint(loss_of(model), state, example, batch_size)
+
+
+def test_state_is_counted_whole():
+    state, footprint = footprint_of()
+    assert footprint.parameters == sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    # Parameters, their moving average and the two moments of Adam, and two counters.
+    assert footprint.state_bytes == 4 * (4 * footprint.parameters + 2)
+
+
+def test_what_is_kept_grows_with_frames_and_batch_and_shrinks_with_recomputation():
+    base, longer, longest = (footprint_of(length=n)[1].kept_bytes for n in (6, 12, 18))
+    assert longest - longer == longer - base > 0  # linear in the number of frames
+    assert footprint_of(batch_size=4)[1].kept_bytes > 1.5 * base
+    assert footprint_of(memory='recompute')[1].kept_bytes < 0.8 * base
+
+
+def test_is_said_in_words():
+    _, footprint = footprint_of()
+    assert str(footprint).startswith(
+        f'{footprint.parameters:,} parameters; training needs at least'
+    )
