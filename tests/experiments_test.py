@@ -11,6 +11,7 @@ import experiments
 from e3d.configuration import check_config
 from e3d.data.layouts import layout_of
 from e3d.model import build_model
+from e3d.sweep.entries import make_entries
 from e3d.training.footprint import measure_footprint
 from e3d.training.state import build_optimizer, create_state
 from e3d.training.step import train_step
@@ -125,3 +126,20 @@ def test_parse_arg(arg, expected):
 def test_parse_arg_refuses(arg, message):
     with pytest.raises(ValueError, match=message):
         base.parse_arg(arg, small=False, layers=4)
+
+
+@pytest.mark.parametrize('arg', ['', 'copy'])
+def test_the_models_of_the_study_have_numbers_of_parameters_that_are_alike(arg):
+    """Within 10 % of E3D-LSTM's, as the paper's tables ask for."""
+    flag = f'experiments/study.py:{arg}'
+    counts = {}
+    for entry in make_entries('get_sweep', flag, ['launch.py', f'--config={flag}']):
+        if entry.config.seed == 0:
+            model = build_model(**entry.config.model)
+            create = functools.partial(model.init, output_frames=1)
+            frames = jax.ShapeDtypeStruct((1, 1, 32, 32, 1), np.float32)
+            params = jax.eval_shape(create, jax.random.key(0), frames)
+            counts[entry.name] = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert len(counts) == (4 if arg else 9)
+    for name, count in counts.items():
+        assert abs(count / counts['e3d_lstm,seed=0'] - 1) < 0.1, (name, count)

@@ -286,6 +286,15 @@ def test_shapes(size, channels, batch):
         assert predictions.shape == (batch, 4, *size, channels)
 
 
+@pytest.mark.parametrize('case', MODELS)
+def test_bfloat16_states_give_float32_predictions(case):
+    name, options = MODELS[case]
+    model = build_model(name, **SMALL, **options, dtype='bfloat16')
+    run = functools.partial(model.init_with_output, output_frames=3)
+    predictions, variables = jax.eval_shape(run, jax.random.key(0), make_frames())
+    assert all(leaf.dtype == jnp.float32 for leaf in [predictions, *jax.tree.leaves(variables)])
+
+
 # In the counts that OpenSTL publishes for four layers of 128 channels: two convolutions that the cells
 # of its ConvLSTM declare and do not use (5 x 5 and 1 x 1, from 2C to C), and one in its PredRNN++.
 UNUSED = {'convlstm': 4 * (25 + 1) * 256 * 128, 'predrnn_plus_plus': 4 * 25 * 256 * 128}
