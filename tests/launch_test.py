@@ -82,7 +82,8 @@ def test_other_models_train_resume_evaluate_and_predict(tmp_path, monkeypatch, c
         assert launch.main(['launch.py', *arguments]) == 0
         return capsys.readouterr()
 
-    launch_here(*train, '--config.train.steps=1')
+    begun = launch_here(*train, '--config.train.steps=1').err
+    assert re.search(rf'The model {model[0]} has [\d,]+ parameters', begun)
     assert 'from step 1' in launch_here(*train, '--config.train.steps=2').err
     report = json.loads(pathlib.Path('run/evaluation.json').read_text())
     launch_here('--mode=evaluate', '--workdir=run')

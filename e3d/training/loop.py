@@ -68,6 +68,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
         Checkpoints(parts.workdir, keep, keep_best) as checkpoints,
     ):
         state, step = create_or_restore(parts, checkpoints)
+        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+        tell(f'The model {config.model.name} has {count:,} parameters.')
         if step >= steps:
             tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
         elif step:
