@@ -67,9 +67,12 @@ def update_stack(
 
 
 def _step(options: CellOptions, weights, state, cells, inputs, operations: Operations):
-    """`update_stack`, with the states that RECALL remembers apart from the others."""
-    stack = update_stack(weights, options, StackState(cells, *state), inputs, operations)
-    return (stack.hiddens, stack.memory), stack.cells, stack.hiddens[-1]
+    """`update_stack`, with the states that RECALL remembers, if there is one, apart from the others."""
+    state = state._replace(cells=cells) if options.recall else state
+    state = update_stack(weights, options, state, inputs, operations)
+    if not options.recall:
+        return state, (), state.hiddens[-1]
+    return state._replace(cells=()), state.cells, state.hiddens[-1]
 
 
 class E3DLSTMStackCarry(NamedTuple):
@@ -156,7 +159,9 @@ class E3DLSTMStack(nn.RNNCellBase):
         """What `step` begins with, for inputs of this shape: zeros."""
         zeros = jnp.zeros((*shape[:-1], self.features), self.dtype or jnp.float32)
         states = (zeros,) * self.layers
-        return (states, zeros), states
+        if not self.recall:
+            return StackState(states, states, zeros), ()
+        return StackState((), states, zeros), states
 
     def __call__(self, carry: E3DLSTMStackCarry, inputs: jax.Array):
         """One step.
