@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from e3d.command_line import ROOT, load_config
 from e3d.configuration import flatten
-from e3d.errors import RunError
+from e3d.configuration.keys import CHANGEABLE
 from e3d.evaluation.files import written_whole
 from e3d.model import build_model
 from e3d.sweep.entries import Entry, make_entries
@@ -96,7 +96,8 @@ def read_numbers() -> dict[str, Any]:
     stored = json.loads(NUMBERS.read_text('utf-8')) if NUMBERS.exists() else {}
     numbers = {}
     for study, (flag, *_) in STUDIES.items():
-        setting = json.loads(json.dumps(flatten(load_config(flag))))
+        setting = {k: v for k, v in flatten(load_config(flag)).items() if k not in CHANGEABLE}
+        setting = json.loads(json.dumps(setting))  # tuples as they are stored
         old = stored.get(study, {'setting': setting, 'entries': {}})
         # Keys that came later do not count: their defaults leave everything as it was.
         same = all(setting.get(key) == value for key, value in old['setting'].items())
@@ -116,7 +117,7 @@ def train(study: str, entry: Entry, workdir: pathlib.Path) -> None:
     command = [sys.executable, str(ROOT / 'launch.py'), f'--config={flag}', *entry.arguments]
     code = run_process([*command, f'--workdir={workdir}'])
     if code:
-        raise RunError(f'{entry.name} ended with exit code {code}; see {workdir}')
+        raise SystemExit(f'{entry.name} ended with exit code {code}; the same command goes on.')
 
 
 def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
@@ -166,6 +167,8 @@ def write(numbers: Mapping[str, Any]) -> None:
 def section(study: str, known: Mapping[str, Any]) -> str:
     """The table of a study in Markdown; draws its curves."""
     _, heading, paper = STUDIES[study]
+    if not known['entries']:
+        return f'### {heading}\n\nNot run yet.\n'
     runs = {}
     for name, numbers in known['entries'].items():
         runs.setdefault(name.partition(',')[0], []).append(numbers)
@@ -180,13 +183,12 @@ def section(study: str, known: Mapping[str, Any]) -> str:
         cells.append(f'{min(seed["seconds_per_step"] for seed in seeds):.2f}')
         lines.append('| ' + ' | '.join([*cells, str(paper.get(name, ''))]) + ' |')
     everything = list(itertools.chain(*runs.values()))
-    for name, words in SIMPLE.items() if everything else ():
+    for name, words in SIMPLE.items():
         cells = [shown(everything, name, *column) for column in COLUMNS]
         lines.append('| ' + ' | '.join([words, '', '', *cells, '', '']) + ' |')
-    if everything:
-        picture = NUMBERS.with_name(f'study_{study}.png')
-        draw(runs, picture)
-        lines.append(f'\n![MSE by step and by frame]({picture.relative_to(ROOT)})')
+    picture = NUMBERS.with_name(f'study_{study}.png')
+    draw(runs, picture)
+    lines.append(f'\n![MSE by step and by frame]({picture.relative_to(ROOT)})')
     return '\n'.join(lines) + '\n'
 
 
