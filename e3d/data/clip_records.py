@@ -147,7 +147,8 @@ def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
     """
     state = 0
     for path in files:
-        for file in filter(pathlib.Path.is_file, sorted(path.glob('*')) or [path]):
+        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        for file in filter(pathlib.Path.is_file, inside):
             status, name = file.stat(), file.relative_to(folder.expanduser())
             line = f'{name} {status.st_size} {status.st_mtime_ns}\n'
             state = zlib.crc32(line.encode(errors='surrogateescape'), state)
