@@ -68,14 +68,11 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
         Checkpoints(parts.workdir, keep, keep_best) as checkpoints,
     ):
         state, step = create_or_restore(parts, checkpoints)
-        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-        tell(f'The model {config.model.name} has {count:,} parameters.')
+        tell(f'The model {config.model.name} has {parts.footprint}.')
         if step >= steps:
             tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
         elif step:
             tell(f'Going on with the run in {parts.workdir}, from step {step}.')
-        else:
-            tell(f'{config.model.name}: {parts.footprint}.')
         write_config(parts.workdir, config)
         with Reporter(parts.workdir, step, max(step, steps)) as reporter:
             if step < steps or (step == steps and (step, 'validation') not in reporter.kept):
