@@ -361,6 +361,13 @@ def test_fields_that_are_not_allowed_are_refused(fields, words):
         build_model('predrnn', **(SMALL | fields)).init(jax.random.key(0), make_frames(), 1)
 
 
+def test_peepholes_are_for_one_size():
+    model = build_model('convlstm', **SMALL, peephole=True)
+    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), make_frames(), 1)
+    with pytest.raises(InputError, match=r'8 x 4.*for 3 x 4'):
+        model.apply(variables, make_frames(size=(16, 8)), 1)
+
+
 def test_the_model_that_build_md_adds_forecasts():
     text = (pathlib.Path(__file__).parent.parent / 'BUILD.md').read_text(encoding='utf-8')
     (example,) = re.findall(r'## Add a model.*?```python\n(.*?)```', text, re.DOTALL)

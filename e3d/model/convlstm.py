@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from e3d.errors import InputError
 from e3d.model.forecaster import Forecaster
 from e3d.model.operations import Operations
 from e3d.model.recurrent import RecurrentCell, RecurrentStack, convolve_gates
@@ -74,7 +75,11 @@ class ConvLSTMCell(RecurrentCell):
 
     @nn.compact
     def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Declares the parameters for inputs of this shape and returns their tree."""
+        """Declares the parameters for inputs of this shape and returns their tree.
+
+        Raises:
+          InputError: there are peepholes already, for inputs of another size.
+        """
         weights = {
             'input_gates': self.declare_gates(
                 'input_gates', shape[-1], 4, bias=(0.0, 1.0, 0.0, 0.0)
@@ -83,6 +88,12 @@ class ConvLSTMCell(RecurrentCell):
         }
         if self.peephole:
             size = (3, *shape[1:-1], self.features)
+            known = self.get_variable('params', 'peepholes')
+            if known is not None and known.shape != size:
+                raise InputError(
+                    f'states of {shape[2]} x {shape[3]}: the peepholes of this ConvLSTM are for '
+                    f'{known.shape[2]} x {known.shape[3]}; peephole=False is for frames of any size'
+                )
             zeros = nn.initializers.zeros_init()
             weights['peepholes'] = self.param('peepholes', zeros, size, self.param_dtype)
         return weights
