@@ -76,9 +76,8 @@ def get_base_config() -> ConfigDict:
     config.evaluation = ConfigDict(
         {
             'batch_size': 16,
-            'max_sequences': placeholder(
-                int
-            ),  # during training; the last one takes the whole split
+            # During training; the last evaluation takes the whole split.
+            'max_sequences': placeholder(int),
             'num_samples': 4,  # sequences drawn as pictures
         }
     )

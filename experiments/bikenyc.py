@@ -6,7 +6,8 @@
 FILE is NYC14_M16x8_T60_NewEnd.h5 (or the like), as distributed with ST-ResNet: in- and outflow on a
 grid of 16 x 8, a frame each hour. The last 10 days are for testing, the 4 before for validation.
 The frames are so small that the model of the paper (12.4 million parameters, at least 0.3 GiB)
-takes hours on a CPU. `:small` takes 2 layers of 16 channels, for minutes on two CPU cores.
+takes hours on a CPU. `:small` takes 2 layers of 32 channels, less than ten minutes on two CPU cores,
+and forecasts with an RMSE of 6.4 bikes, the average of the hour with 8.5 (RESULTS.md).
 """
 
 from ml_collections import ConfigDict

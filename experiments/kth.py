@@ -6,7 +6,10 @@
 
 Grey frames of 128 x 128 in patches of 8; persons 1-16 for training, 17-25 for testing. The six
 archives are fetched (about 1 GB), or taken from FOLDER, which may as well hold the .avi files or
-folders of pictures, and 00sequences.txt. The paper measures the same weights over longer horizons:
+folders of pictures, and 00sequences.txt. Where that is only a few clips,
+--config.dataset.split=ranges tests on the last stretch of each.
+
+The paper measures the same weights over longer horizons:
 
     python launch.py --config=experiments/kth.py --mode=evaluate --config.dataset.output_frames=20
 
