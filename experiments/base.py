@@ -71,6 +71,9 @@ def get_base_config() -> ConfigDict:
             'steps': 80_000,
             'log_every': 10,
             'evaluate_every': 2_000,  # on the validation split
+            # An update whose loss or gradient is not finite is never applied. It stops the run, or
+            # with True is counted: 'skipped_updates'.
+            'skip_nonfinite': False,
         }
     )
     config.evaluation = ConfigDict(

@@ -62,6 +62,13 @@ def test_order_depends_on_the_seed_alone():
     assert draw_numbers(5, source, 4, seed=1) != draw_numbers(5, source, 4, seed=2)
 
 
+def test_the_order_names_the_sequences_of_each_batch():
+    order = batches.training_order(10, 4, seed=5)
+    drawn = draw_numbers(6, NumberedSequences(10), 4, seed=5)
+    assert [order[step].tolist() for step in range(6)] == drawn
+    assert order[10**9].shape == (4,)
+
+
 @pytest.mark.parametrize('start_step', [1, 3, 17])
 def test_a_later_start_continues_the_same_batches(start_step):
     source = NumberedSequences(10)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from training_helpers import TinyForecaster, tiny_config
 
+from e3d.data.batches import training_order
 from e3d.errors import InputError, RunError
 from e3d.training import checkpoints as checkpoints_module
 from e3d.training import devices, loop, reporting
@@ -202,26 +203,47 @@ def test_metrics_are_fetched_only_at_logging(tmp_path, monkeypatch):
     assert [line['step'] for line in read_lines(tmp_path / 'run', 'train')] == [3, 6, 8]
 
 
-@pytest.mark.parametrize('log_every', [1, 100])
-def test_diverging_stops_and_saves_nothing_bad(tmp_path, monkeypatch, log_every):
+def poison_batches(monkeypatch, indices):
+    """Makes the frames of some batches NaN."""
     original = loop.training_batches
 
     def poisoned(*args, **kwargs):
         batches = original(*args, **kwargs)
         for index in itertools.count():
             batch = next(batches)
-            yield {'frames': batch['frames'] * (np.nan if index == 2 else 1.0)}
+            yield {'frames': batch['frames'] * (np.nan if index in indices else 1.0)}
 
     monkeypatch.setattr(loop, 'training_batches', poisoned)
+
+
+@pytest.mark.parametrize('log_every', [1, 100])
+def test_diverging_stops_and_saves_nothing_bad(tmp_path, monkeypatch, log_every):
+    poison_batches(monkeypatch, [2])
     config = tiny_config(tmp_path, **{'train.log_every': log_every, 'checkpoint.every': 2})
     with pytest.raises(RunError) as caught:
         train(config, tmp_path / 'run')
     message = str(caught.value)
     assert 'step 3' in message and 'last good one is step 2' in message
-    assert 'optimizer.learning_rate' in message
+    assert 'optimizer.learning_rate' in message and 'train.skip_nonfinite=True' in message
+    assert '(first nan, second nan)' in message
+    source = prepare(config, tmp_path / 'run').evaluator.sources['train']
+    sequences = training_order(len(source), config.train.batch_size, config.seed)[2]
+    assert f'sequences {sequences.tolist()}' in message
     state = read_state(config, tmp_path / 'run')
     assert int(state.step) == 2
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_a_run_may_skip_what_is_not_finite(tmp_path, monkeypatch, capsys):
+    poison_batches(monkeypatch, [1, 3])
+    config = tiny_config(tmp_path, **{'train.skip_nonfinite': True, 'train.log_every': 3})
+    train(config, tmp_path / 'run')
+    assert int(read_state(config, tmp_path / 'run').step) == 4
+    told = capsys.readouterr().err
+    assert 'Skipped the update of step 2' in told and 'Skipped the update of step 4' in told
+    lines = read_lines(tmp_path / 'run', 'train')
+    assert sum(line['skipped_updates'] for line in lines) == 2
+    assert all(np.isfinite(line['loss']) for line in lines if 'loss' in line)
 
 
 def same_numbers(workdir):

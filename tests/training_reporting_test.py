@@ -12,7 +12,15 @@ def read_lines(workdir):
 
 
 def numbers(loss, norm=1.0):
-    return {'loss': jnp.asarray(loss), 'gradient_norm': jnp.asarray(norm)}
+    return {
+        'loss': jnp.asarray(loss),
+        'gradient_norm': jnp.asarray(norm),
+        'module_norms': {'stack/cells_0': jnp.asarray(norm), 'decoder': jnp.asarray(0.25)},
+    }
+
+
+def make_metrics(reporter, **options):
+    return StepMetrics(reporter, 10, 100, sequences_of=lambda step: [step, 10 * step], **options)
 
 
 def test_every_line_is_an_object_and_there_at_once(tmp_path):
@@ -52,7 +60,7 @@ def test_step_metrics_are_means_and_leave_the_newest(tmp_path, monkeypatch):
     clock = iter([0.0, 4.0, 4.0, 10.0, 10.0])
     monkeypatch.setattr(reporting.time, 'perf_counter', lambda: next(clock))
     with Reporter(tmp_path, 0, 10) as reporter:
-        metrics = StepMetrics(reporter, 10, frames_per_step=100)
+        metrics = make_metrics(reporter)
         for step, loss in [(1, 1.0), (2, 3.0), (3, 9.0)]:
             metrics.add(step, numbers(loss), waited=0.1 * step)
         metrics.write(but=1)
@@ -69,13 +77,43 @@ def test_step_metrics_are_means_and_leave_the_newest(tmp_path, monkeypatch):
 @pytest.mark.parametrize('bad', [numbers(float('nan')), numbers(1.0, float('inf'))])
 def test_every_step_is_looked_at(tmp_path, bad):
     with Reporter(tmp_path, 0, 10) as reporter:
-        metrics = StepMetrics(reporter, 10, frames_per_step=100)
+        metrics = make_metrics(reporter)
         metrics.add(1, numbers(1.0), 0.0)
         metrics.add(2, bad, 0.0)
         metrics.add(3, numbers(1.0), 0.0)
-        with pytest.raises(FloatingPointError, match='step 2'):
+        with pytest.raises(FloatingPointError, match='step 2') as caught:
             metrics.write()
+    message = str(caught.value)
+    norm = f'{float(bad["gradient_norm"]):.3g}'
+    assert f'(decoder 0.25, stack/cells_0 {norm})' in message
+    assert 'on the training sequences [2, 20]' in message
     assert read_lines(tmp_path) == []
+
+
+def test_skipped_updates_are_counted_and_enter_no_mean(tmp_path, capsys):
+    with Reporter(tmp_path, 0, 10) as reporter:
+        metrics = make_metrics(reporter, skip_nonfinite=True)
+        for step, loss in [(1, 1.0), (2, float('nan')), (3, 3.0), (4, float('inf')), (5, 5.0)]:
+            metrics.add(step, numbers(loss), 0.0)
+            if step != 2:
+                metrics.write()
+    lines = read_lines(tmp_path)
+    assert [line['step'] for line in lines] == [1, 3, 4, 5]
+    assert [line['skipped_updates'] for line in lines] == [0, 1, 1, 0]
+    assert [line.get('loss') for line in lines] == [1.0, 3.0, None, 5.0]
+    told = capsys.readouterr().err
+    assert 'Skipped the update of step 2: loss nan' in told and '[4, 40]' in told
+
+
+def test_skipping_ends_where_nothing_is_learnt_any_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(reporting, 'MAX_SKIPPED_IN_A_ROW', 2)
+    bad = numbers(float('nan'))
+    with Reporter(tmp_path, 0, 10) as reporter:
+        metrics = make_metrics(reporter, skip_nonfinite=True)
+        for step, entry in enumerate([bad, bad, numbers(1.0), bad, bad, bad], start=1):
+            metrics.add(step, entry, 0.0)
+        with pytest.raises(FloatingPointError, match=r'step 6, after 2 updates .* in a row'):
+            metrics.write()
 
 
 def test_scalars_of_a_report():

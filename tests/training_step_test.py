@@ -14,7 +14,7 @@ from e3d.training.forecasting import build_loss
 from e3d.training.losses import Objective, forecast_loss
 from e3d.training.schedules import Sampling, draw_truth_mask
 from e3d.training.state import build_optimizer, create_state
-from e3d.training.step import train_step
+from e3d.training.step import module_norms, train_step
 from experiments.base import get_base_config
 
 MODEL = TinyForecaster()
@@ -105,6 +105,8 @@ def test_update_is_the_gradient_of_the_loss_under_the_mask():
     new, metrics = step(state, {'frames': frames})
     np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-6)
     np.testing.assert_allclose(metrics['gradient_norm'], optax.tree.norm(gradients), rtol=1e-5)
+    by_module = {name: optax.tree.norm(part) for name, part in gradients.items()}
+    chex.assert_trees_all_close(metrics['module_norms'], by_module, rtol=1e-5)
     expected = jax.tree.map(lambda p, g: p - rate * g, state.params, gradients)
     chex.assert_trees_all_close(new.params, expected, rtol=1e-5, atol=1e-7)
     assert int(new.step) == 1
@@ -112,11 +114,12 @@ def test_update_is_the_gradient_of_the_loss_under_the_mask():
     assert float(metrics['learning_rate']) == pytest.approx(rate)
 
 
-def test_one_device_and_four_give_the_same_numbers():
-    (state_1, history_1), (state_4, history_4) = run_on(1), run_on(4)
-    chex.assert_trees_all_close(history_1, history_4, rtol=1e-5)
+@pytest.mark.parametrize('num_devices', [2, 4])
+def test_any_number_of_devices_gives_the_same_numbers(num_devices):
+    (state_1, history_1), (state_n, history_n) = run_on(1), run_on(num_devices)
+    chex.assert_trees_all_close(history_1, history_n, rtol=1e-5)
     chex.assert_trees_all_close(
-        jax.device_get(state_1), jax.device_get(state_4), rtol=1e-4, atol=1e-6
+        jax.device_get(state_1), jax.device_get(state_n), rtol=1e-4, atol=1e-6
     )
 
 
@@ -156,6 +159,12 @@ def test_a_bad_update_is_not_applied_and_shows():
     assert not np.isfinite(metrics['loss'])
     assert int(new.step) == 1
     chex.assert_trees_all_equal(new.replace(step=state.step), state)
+
+
+def test_norms_are_those_of_modules():
+    deep = {'stack': {'cells_0': {'gates': {'kernel': 3.0, 'bias': 4.0}, 'projection': 12.0}}}
+    norms = module_norms(deep | {'decoder_bias': -2.0, 'head': {'kernel': 6.0, 'bias': 8.0}})
+    assert norms == {'stack/cells_0': 13.0, 'decoder_bias': 2.0, 'head': 10.0}
 
 
 def test_moving_average_begins_low_and_ends_at_its_decay():

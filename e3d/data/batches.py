@@ -5,7 +5,7 @@ resumes anywhere without an iterator's state and without reading what came befor
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
@@ -50,6 +50,16 @@ def training_batches(
             flags.FLAGS.mark_as_parsed()  # grain reads its flags, which only absl.app.run parses
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
     return iter(batches.map(_scale))  # here, as bytes pass between processes faster than floats
+
+
+def training_order(num_sequences: int, batch_size: int, seed: int) -> Sequence[np.ndarray]:
+    """The indices of the sequences in the batches of training, `[B]` for each batch from step 0."""
+    return (
+        grain.MapDataset.range(num_sequences)
+        .shuffle(seed=seed)
+        .repeat()
+        .batch(batch_size, drop_remainder=True)
+    )
 
 
 def evaluation_batches(

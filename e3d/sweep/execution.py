@@ -52,9 +52,11 @@ def run_sweep(
             continue
         tell(f'Sweep, {number + 1} of {len(entries)}: {entry.name}')
         code = run_process([*command, *entry.arguments, f'--workdir={workdir}'])
-        for number in SIGNALS:
-            if code in (128 + number, -number):
-                raise Interrupted(number, 'Interrupted. The same command goes on with the sweep.')
+        for signal_number in SIGNALS:
+            if code in (128 + signal_number, -signal_number):
+                raise Interrupted(
+                    signal_number, 'Interrupted. The same command goes on with the sweep.'
+                )
         if code:
             failed[entry.name] = f'failed with exit code {code}'
         write_results(entries, folder, failed)

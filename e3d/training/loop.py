@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, find_differences
-from e3d.data.batches import frame_shape, training_batches
+from e3d.data.batches import frame_shape, training_batches, training_order
 from e3d.data.layouts import layout_of
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
@@ -205,9 +205,17 @@ def run_updates(
     """
     config, evaluator = parts.config, parts.evaluator
     frames = config.train.batch_size * layout_of(config.dataset).length
-    metrics = StepMetrics(reporter, config.train.steps, frames)
+    source = evaluator.sources['train']
+    order = training_order(len(source), config.train.batch_size, config.seed)
+    metrics = StepMetrics(
+        reporter,
+        config.train.steps,
+        frames,
+        lambda step: order[step - 1],
+        config.train.skip_nonfinite,
+    )
     batches = training_batches(
-        evaluator.sources['train'],
+        source,
         config.train.batch_size,
         config.seed,
         start_step=first_step,
@@ -273,7 +281,8 @@ def _explained(checkpoints: Checkpoints):
         raise RunError(
             f'{error} {good} (in {checkpoints.folder}). Try a lower optimizer.learning_rate, '
             'optimizer.clip_norm=1.0, optimizer.warmup_steps or model.dtype=float32, with another '
-            '--workdir.'
+            '--workdir; look at those sequences; or go on past such steps with '
+            'train.skip_nonfinite=True.'
         ) from None
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):

@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,8 @@ from e3d.evaluation.files import written_whole
 
 METRICS_FILE = 'metrics.jsonl'
 EVENTS_FOLDER = 'tensorboard'
+# With train.skip_nonfinite: more than so many updates without effect are no accident.
+MAX_SKIPPED_IN_A_ROW = 100
 
 
 class Reporter:
@@ -142,11 +144,29 @@ class StepMetrics:
     Every step is looked at before its numbers are written and before its state is saved.
     """
 
-    def __init__(self, reporter: Reporter, steps: int, frames_per_step: int):
-        """For a run of so many steps, each of which goes through so many frames."""
+    def __init__(
+        self,
+        reporter: Reporter,
+        steps: int,
+        frames_per_step: int,
+        sequences_of: Callable[[int], Sequence[int]],
+        skip_nonfinite: bool = False,
+    ):
+        """Begins without any.
+
+        Args:
+          reporter: writes them.
+          steps: of the run.
+          frames_per_step: so many frames go through a step.
+          sequences_of: from a step, counted from 1, to the indices of the sequences in its batch.
+          skip_nonfinite: a step that is not finite is counted, and does not stop the run.
+        """
         self._reporter = reporter
         self._steps = steps
         self._frames_per_step = frames_per_step
+        self._sequences_of = sequences_of
+        self._skip_nonfinite = skip_nonfinite
+        self._skipped_in_a_row = 0
         self._entries = []
         self._started = time.perf_counter()
 
@@ -161,37 +181,62 @@ class StepMetrics:
     def write(self, but: int = 0) -> None:
         """Writes the means over all steps since the last time, but for the newest `but`.
 
+        Steps that were skipped do not enter the means; 'skipped_updates' counts them.
+
         Raises:
-          FloatingPointError: the loss or the gradient of a step was not finite.
+          FloatingPointError: the loss or the gradient of a step was not finite, or of too many in a
+            row where such steps are skipped.
         """
         count = len(self._entries) - but
         if count < 1:
             return
         done, self._entries = self._entries[:count], self._entries[count:]
         fetched = jax.device_get([metrics for _, metrics, _ in done])
-        for (step, _, _), metrics in zip(done, fetched, strict=True):
-            check_finite(step, metrics)
+        good = [
+            metrics
+            for (step, _, _), metrics in zip(done, fetched, strict=True)
+            if self._is_finite(step, metrics)
+        ]
         seconds = (time.perf_counter() - self._started) / count
-        numbers = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+        names = [name for name in fetched[0] if name != 'module_norms']
+        numbers = {name: float(np.mean([m[name] for m in good])) for name in names if good}
+        if self._skip_nonfinite:
+            numbers['skipped_updates'] = count - len(good)
         numbers['seconds_per_step'] = seconds
         numbers['data_wait_seconds'] = sum(waited for _, _, waited in done) / count
         numbers['frames_per_second'] = self._frames_per_step / seconds
         step = done[-1][0]
         self._reporter.write(step, 'train', numbers)
         self._reporter.show(
-            step, numbers['loss'], numbers['frames_per_second'], seconds * (self._steps - step)
+            step,
+            numbers.get('loss', math.nan),
+            numbers['frames_per_second'],
+            seconds * (self._steps - step),
         )
         self.restart_clock()
 
-
-def check_finite(step: int, metrics: Mapping[str, np.ndarray]) -> None:
-    """Raises FloatingPointError where the loss or the gradient of a step is not finite."""
-    loss, norm = float(metrics['loss']), float(metrics['gradient_norm'])
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise FloatingPointError(
-            f'The training diverged in step {step}: loss {loss}, norm of the gradient {norm}. '
-            'The step was not applied and nothing of it was saved.'
+    def _is_finite(self, step: int, metrics: Mapping[str, Any]) -> bool:
+        """Whether a step was applied; tells or raises where it was not."""
+        loss, norm = float(metrics['loss']), float(metrics['gradient_norm'])
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._skipped_in_a_row = 0
+            return True
+        sequences = [int(index) for index in self._sequences_of(step)]
+        modules = ', '.join(f'{name} {n:.3g}' for name, n in metrics['module_norms'].items())
+        account = (
+            f'loss {loss:.4g}, norm of the gradient {norm:.3g} ({modules}), on the training '
+            f'sequences {sequences}'
         )
+        self._skipped_in_a_row += 1
+        if not self._skip_nonfinite or self._skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
+            before = self._skipped_in_a_row - 1
+            in_a_row = f', after {before} updates that were skipped in a row' if before else ''
+            raise FloatingPointError(
+                f'The training diverged in step {step}{in_a_row}: {account}. The step was not '
+                'applied and nothing of it was saved.'
+            )
+        tell(f'\nSkipped the update of step {step}: {account}.')
+        return False
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:

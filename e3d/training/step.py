@@ -55,7 +55,8 @@ def train_step(
 
     Returns:
       The state after it, and metrics, all scalars and means over the whole batch: 'loss', those
-      of the task, 'gradient_norm' (before clipping), 'learning_rate'.
+      of the task, 'gradient_norm' (before clipping), 'learning_rate'; and 'module_norms', see
+      the function of that name.
     """
 
     def loss_of(params):
@@ -64,7 +65,8 @@ def train_step(
     (value, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     if axis_name is not None:
         value, parts, gradients = jax.lax.pmean((value, parts, gradients), axis_name)
-    gradient_norm = optax.tree.norm(gradients)
+    norms = module_norms(gradients)
+    gradient_norm = optax.tree.norm(norms)
     new_state = update(state, optimizer, gradients, ema_decay)
     new_state = choose(jnp.isfinite(value) & jnp.isfinite(gradient_norm), new_state, state)
     metrics = {
@@ -72,8 +74,22 @@ def train_step(
         **parts,
         'gradient_norm': gradient_norm,
         'learning_rate': learning_rate(state.step),
+        'module_norms': norms,
     }
     return new_state.replace(step=state.step + 1), metrics
+
+
+def module_norms(gradients: optax.Updates) -> dict[str, jax.Array]:
+    """The norm of the gradient of each module, by its path: what tells where numbers went bad.
+
+    Modules are told apart to the second level, as 'stack/cells_0'; a parameter that belongs to the
+    model itself goes by its own name.
+    """
+    modules = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+        modules.setdefault('/'.join(names[:-1][:2] or names), []).append(leaf)
+    return {name: optax.tree.norm(leaves) for name, leaves in modules.items()}
 
 
 def update(
