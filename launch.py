@@ -16,6 +16,9 @@ python launch.py --mode=predict --workdir=runs/quickstart --input=clip.mp4 --out
     folder of PNG where the name has no suffix)
 python launch.py --mode=prepare --config=experiments/kth.py
     makes a data set ready ahead of training, which would do it by itself, and says what is in it
+python launch.py --config=FILE --coordinator=HOST:PORT --num_processes=2 --process_id=0
+    trains together with a second process, which has --process_id=1, on this machine or another;
+    SLURM, Kubernetes and TPU pods need no such flags
 """
 
 import os
@@ -38,8 +41,11 @@ from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import predict_file
 from e3d.sweep.entries import make_entries
 from e3d.sweep.execution import run_sweep
-from e3d.training import loop
+from e3d.training import loop, processes
 from e3d.training.interruption import Interrupted
+
+# What several processes can do together.
+TOGETHER = ('train', 'evaluate')
 
 
 def main(arguments: list[str]) -> int:
@@ -67,14 +73,16 @@ def main(arguments: list[str]) -> int:
             '\nInterrupted. Training goes on from its last checkpoint when it is started again.',
             file=sys.stderr,
         )
-        return 130
+        code = 130
     except Exception as error:
         if '--debug' in arguments:
             traceback.print_exc()
         known = isinstance(error, InputError | RunError)
         message = str(error) if known else f'{type(error).__name__}: {error}\n(--debug shows where)'
         print(f'launch.py: {message}', file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+        code = 2 if isinstance(error, InputError) else 1
+    processes.leave(code)
+    return code
 
 
 def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
@@ -93,12 +101,17 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         )
     if values.mode == 'predict' and not (values.input and values.output):
         raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
+    joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
+    if joined and values.mode not in TOGETHER:
+        raise InputError(f'--mode={values.mode} takes one process: no --coordinator.')
     if values.mode == 'prepare':
         check_config(config)
         print(prepare(config.dataset, config.seed))
         return
     workdir = values.workdir or pathlib.Path('runs') / config.name
     keep_compilations()
+    if values.mode in TOGETHER:
+        processes.connect(values.coordinator, values.num_processes, values.process_id)
     if values.mode == 'train':
         loop.train(config, workdir)
     elif values.mode == 'evaluate':

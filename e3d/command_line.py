@@ -80,6 +80,16 @@ def define_flags() -> flags.FlagValues:
         lower_bound=0,
         **define,
     )
+    flags.DEFINE_string(
+        'coordinator',
+        None,
+        'several processes train together: HOST:PORT of the first, or auto, where JAX finds it',
+        **define,
+    )
+    flags.DEFINE_integer('num_processes', None, 'how many they are', lower_bound=1, **define)
+    flags.DEFINE_integer(
+        'process_id', None, 'which of them this is, from 0', lower_bound=0, **define
+    )
     flags.DEFINE_boolean('debug', False, 'show tracebacks', **define)
     flags.DEFINE_boolean('help', False, 'show this', short_name='h', **define)
     return values

@@ -76,6 +76,28 @@ def test_a_later_start_continues_the_same_batches(start_step):
     assert draw_numbers(4, source, 4, seed=5, start_step=start_step) == whole[start_step:]
 
 
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_the_shares_of_processes_are_the_batches(count):
+    source = NumberedSequences(10)
+    whole = draw_numbers(6, source, 4, seed=5, start_step=2)
+    shares = [
+        draw_numbers(6, source, 4, seed=5, start_step=2, share=(index, count))
+        for index in range(count)
+    ]
+    assert [sum(parts, []) for parts in zip(*shares, strict=True)] == whole
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 7])
+def test_the_shares_of_an_evaluation_are_all_sequences(count):
+    source, seen = NumberedSequences(10), []
+    for index in range(count):
+        for batch in batches.evaluation_batches(source, 4, None, share=(index, count)):
+            numbers = np.rint(batch['frames'][:, 0, 0, 0, 0] * 100).astype(int)
+            np.testing.assert_array_equal(numbers, batch['index'])
+            seen += numbers[batch['mask']].tolist()
+    assert sorted(seen) == list(range(10))
+
+
 def test_a_later_start_reads_nothing_that_came_before():
     class Counted(NumberedSequences):
         reads = 0

@@ -25,7 +25,8 @@ def batches(batch_size):
         frames = FRAMES[start : start + batch_size]
         filling = np.full((batch_size - len(frames), *FRAMES.shape[1:]), 0.7, np.float32)
         mask = np.arange(batch_size) < len(frames)
-        yield {'frames': np.concatenate([frames, filling]), 'mask': mask}
+        index = np.minimum(start + np.arange(batch_size), len(FRAMES) - 1)
+        yield {'frames': np.concatenate([frames, filling]), 'mask': mask, 'index': index}
 
 
 def report_of(batch_size, forecast=mean_of_seen):
@@ -51,6 +52,27 @@ def test_does_not_depend_on_the_batch_size(report, batch_size):
     assert other['num_sequences'] == 7
     for name, value in numbers(report):
         np.testing.assert_allclose(other[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize('count', [2, 5])  # the last of five has nothing to do
+def test_parts_of_several_processes_make_the_same_report(report, count):
+    gathered = []
+
+    def run(index, gather):
+        share = list(batches(2))[index::count]
+        arguments = (mean_of_seen, share, INPUT_FRAMES, MEAN, 'noise 2 -> 3', 5)
+        return evaluate(*arguments, gather=gather)
+
+    def keep(value):
+        gathered.append(json.loads(json.dumps(value)))
+        return gathered[:1]
+
+    for index in range(count):
+        run(index, keep)
+    whole = run(0, lambda value: gathered)
+    assert whole['num_sequences'] == 7
+    for name, value in numbers(report):
+        np.testing.assert_allclose(dict(numbers(whole))[name], value, rtol=1e-6, atol=1e-7)
 
 
 def test_means_are_those_of_numpy(report):

@@ -17,7 +17,12 @@ Batch = dict[str, np.ndarray]
 
 
 def training_batches(
-    source: Source, batch_size: int, seed: int, start_step: int = 0, workers: int = 0
+    source: Source,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    workers: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Returns an endless iterator of batches, read ahead of their use.
 
@@ -33,16 +38,20 @@ def training_batches(
       workers: Processes that make batches. With 0 a thread of this process does. Processes
         import the main script again, so this must do its work under
         `if __name__ == '__main__'`.
+      share: (index, count): only that of `count` equal parts of each batch, in their order, which
+        must divide B. Nothing of the others is read.
 
     Returns:
-      Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1]}; `close()` ends its workers.
+      Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1]}, or so many rows as the share has;
+      `close()` ends its workers.
     """
+    index, count = share
     batches = (
         grain.MapDataset.source(source)
         .shuffle(seed=seed)
         .repeat()
-        .batch(batch_size, drop_remainder=True)
-        .slice(slice(start_step, None))
+        .batch(batch_size // count, drop_remainder=True)
+        .slice(slice(start_step * count + index, None, count))
         .to_iter_dataset(_read_ahead())
     )
     if workers:
@@ -63,7 +72,10 @@ def training_order(num_sequences: int, batch_size: int, seed: int) -> Sequence[n
 
 
 def evaluation_batches(
-    source: Source, batch_size: int, max_sequences: int | None = None
+    source: Source,
+    batch_size: int,
+    max_sequences: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Returns an iterator over all sequences once, in order, read ahead of their use.
 
@@ -71,15 +83,19 @@ def evaluation_batches(
       source: Sequences by random access.
       batch_size: Number of sequences in a batch, B.
       max_sequences: If given, only the first so many.
+      share: (index, count): of the batches only those whose number leaves the remainder `index`
+        when it is divided by `count`.
 
     Returns:
-      Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1], 'mask': bool [B]}. The last batch
-      is filled up with repeats of the last sequence, whose mask is False.
+      Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1], 'mask': bool [B], 'index': int [B],
+      the places of the sequences in the source}. The last batch is filled up with repeats of the
+      last sequence, whose mask is False.
     """
     count = len(source) if max_sequences is None else min(max_sequences, len(source))
     num_batches = -(-count // batch_size)
     read = functools.partial(_read_masked, source, count, batch_size)
-    return iter(grain.MapDataset.range(num_batches).map(read).to_iter_dataset(_read_ahead()))
+    batches = grain.MapDataset.range(num_batches).slice(slice(share[0], None, share[1]))
+    return iter(batches.map(read).to_iter_dataset(_read_ahead()))
 
 
 def frame_shape(source: Source) -> tuple[int, int, int]:
@@ -93,9 +109,10 @@ def _read_ahead() -> grain.ReadOptions:
 
 
 def _read_masked(source: Source, count: int, batch_size: int, batch: int) -> Batch:
-    indices = np.arange(batch * batch_size, (batch + 1) * batch_size)
-    frames = np.stack([source[min(index, count - 1)]['frames'] for index in indices.tolist()])
-    return _scale({'frames': frames}) | {'mask': indices < count}
+    numbers = np.arange(batch * batch_size, (batch + 1) * batch_size)
+    indices = np.minimum(numbers, count - 1)
+    frames = np.stack([source[index]['frames'] for index in indices.tolist()])
+    return _scale({'frames': frames}) | {'mask': numbers < count, 'index': indices}
 
 
 def _scale(batch: Batch) -> Batch:

@@ -35,6 +35,8 @@ def evaluate(
     num_sequences: int | None = None,
     simple_forecasts: Mapping[str, np.ndarray] | None = None,
     value_range: tuple[float, float] | None = None,
+    gather: Callable[[Any], list[Any]] = lambda value: [value],
+    show_progress: bool = True,
 ) -> dict[str, Any]:
     """Compares forecasts with what really followed, over all sequences of a split.
 
@@ -46,16 +48,19 @@ def evaluate(
     Args:
       forecast: from the seen frames `[B, input_frames, H, W, C]` to those that follow,
         `[B, T - input_frames, H, W, C]`.
-      batches: 'frames' float32 `[B, T, H, W, C]` in [0, 1] and 'mask' bool `[B]`, False for
-        sequences that only fill up a batch.
+      batches: 'frames' float32 `[B, T, H, W, C]` in [0, 1], 'mask' bool `[B]`, False for sequences
+        that only fill up a batch, and, where there are `simple_forecasts`, 'index' int `[B]`.
       input_frames: how many frames of a sequence are seen.
       mean_image: `[H, W, C]`, see the function of that name.
       protocol: what is measured, in words, for the report.
       step: of the weights, for the report.
       num_sequences: how many there will be, if known; only for the time left in the progress bar.
-      simple_forecasts: by name, `[N, T - input_frames, H, W, C]` for the N sequences in their
-        order, or for more.
+      simple_forecasts: by name, `[N, T - input_frames, H, W, C]`; 'index' of a batch says which
+        of the N are those of its sequences.
       value_range: what 0 and 1 stand for in the unit of the data, if they have one.
+      gather: from a value that JSON can hold to those of all processes, where several go through
+        parts of the split; each returns the report on the whole.
+      show_progress: on stderr.
 
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
@@ -72,7 +77,12 @@ def evaluate(
     sums = {name: {} for name in ('model', *TRIVIAL_FORECASTS, *simple_forecasts)}
     count = 0
     with tqdm(
-        total=num_sequences, desc='evaluating', unit=' sequences', leave=False, mininterval=0.5
+        total=num_sequences,
+        desc='evaluating',
+        unit=' sequences',
+        leave=False,
+        mininterval=0.5,
+        disable=not show_progress,
     ) as progress:
         for batch in batches:
             frames, mask = np.asarray(batch['frames']), np.asarray(batch['mask'])
@@ -83,23 +93,31 @@ def evaluate(
                 'mean_image': np.broadcast_to(mean_image, truth.shape),
             }
             for name, frames_of_all in simple_forecasts.items():
-                # A row for each that only fills up the batch as well.
-                rows = np.minimum(count + np.arange(len(mask)), len(frames_of_all) - 1)
-                forecasts[name] = frames_of_all[rows]
+                forecasts[name] = frames_of_all[batch['index']]
             for name, prediction in forecasts.items():
                 for metric, values in _frame_metrics(prediction, truth).items():
                     total = np.asarray(values, np.float64)[mask].sum(axis=0)
                     sums[name][metric] = sums[name].get(metric, 0.0) + total
             count += int(mask.sum())
             progress.update(int(mask.sum()))
+    parts = gather([count, jax.tree.map(np.ndarray.tolist, sums)])
+    count = sum(part[0] for part in parts)
     if not count:
         raise InputError(
             'There are no sequences to evaluate on: the split is empty, or '
             'evaluation.max_sequences is 0.'
         )
+    sums = _add([part[1] for part in parts if part[0]])
     means = {name: _means(metrics, count, value_range) for name, metrics in sums.items()}
     head = {'step': int(step), 'protocol': protocol, 'num_sequences': count}
     return head | means.pop('model') | means
+
+
+def _add(parts: Sequence[Mapping[str, Mapping[str, list[float]]]]) -> dict[str, Any]:
+    return {
+        name: {metric: np.sum([part[name][metric] for part in parts], axis=0) for metric in metrics}
+        for name, metrics in parts[0].items()
+    }
 
 
 def _finite(prediction: Any, step: int) -> np.ndarray:

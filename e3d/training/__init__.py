@@ -5,6 +5,7 @@
     state        what training changes: step, parameters, their moving average, optimiser
     step         one update, a pure function of state and batch
     footprint    parameters and bytes that a training takes, told from shapes
+    processes    those that train together, on one machine or many
     devices      the only file that knows how many devices there are
     checksums    damage to a checkpoint is found by them
     retention    which checkpoints stay
@@ -15,6 +16,7 @@
     forecasting  the loss and the evaluator of the task 'prediction'
     tasks        both of every task, by its name
     reporting    metrics.jsonl, TensorBoard events, the progress line
+    followers    what the processes have that do not write
     loop         `train` and `evaluate`: everything put together
 
 Everything random is a function of (seed, step), so that a checkpoint needs to hold no more than the

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from flax import linen as nn
 from ml_collections import ConfigDict
@@ -20,7 +21,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import restore_config
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
-from e3d.training import devices
+from e3d.training import devices, processes
 from e3d.training.checksums import (
     CheckedJson,
     CheckedState,
@@ -78,8 +79,19 @@ class Checkpoints:
         self.folder = pathlib.Path(workdir).expanduser().absolute() / FOLDER
         self._write = write
         self._retention = Retention(self.folder / ERRORS_FILE, keep, keep_best)
+        if write:
+            with _write_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._retention, create=write, read_only=not write
+            preservation_policy=self._retention,
+            create=False,
+            read_only=not write,
+            # Without the other processes, of which only the first one writes.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=processes.index(),
+                active_processes={processes.index()},
+                barrier_sync_key_prefix=f'process{processes.index()}',
+            ),
         )
         handlers = {'state': CheckedState(), 'run': CheckedJson()}
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
@@ -157,7 +169,9 @@ class Checkpoints:
           RunError: the disk is full or cannot be written, now or in the save before.
         """
         run = {'config': config.to_dict(), 'frame_shape': list(frame_shape)}
-        items = ocp.args.Composite(state=SaveState(state), run=SaveJson(run))
+        # Arrays of the host: orbax refuses those that lie on the devices of one process of several.
+        numbers = jax.tree.map(np.array, state)
+        items = ocp.args.Composite(state=SaveState(numbers), run=SaveJson(run))
         with _write_errors(self.folder):
             self._manager.save(int(state.step), args=items, force=True)
 
@@ -177,7 +191,8 @@ class Checkpoints:
           InputError: the checkpoint cannot be read, or belongs to another model or optimiser.
         """
         check_fit(self._stored(step), template, self.folder / str(step))
-        return self._read(step, state=RestoreState(template))['state']
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, template)
+        return jax.device_put(self._read_state(step, template), shardings)
 
     def read_run(self, step: int) -> tuple[ConfigDict, tuple[int, int, int]]:
         """The config and the frame shape that were stored with a state.
@@ -194,9 +209,9 @@ class Checkpoints:
         Raises:
           InputError: they cannot be read.
         """
-        stored = devices.abstract_state(self._stored(step), devices.local_mesh(1))
-        state = self._read(step, state=RestoreState(stored))['state']
-        return state['params'] if state['ema_params'] is None else state['ema_params']
+        state = self._read_state(step, self._stored(step))
+        params = state['params'] if state['ema_params'] is None else state['ema_params']
+        return devices.place_state(params, devices.local_mesh(1))
 
     def _find_damage(self, step: int) -> str | None:
         folder = self.folder / str(step)
@@ -216,6 +231,11 @@ class Checkpoints:
         """Shapes and types of the stored state, as nested dictionaries and lists."""
         with _read_errors(self.folder / str(step)):
             return self._manager.item_metadata(step)['state'].tree
+
+    def _read_state(self, step: int, shapes: Any) -> Any:
+        """A state in the host's memory, in the structure of `shapes`."""
+        empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+        return self._read(step, state=RestoreState(empty))['state']
 
     def _read(self, step: int, **items) -> Any:
         with _read_errors(self.folder / str(step)):

@@ -1,17 +1,19 @@
 """The only file that knows about devices.
 
-The batch is split over the local devices by `jax.pmap`; the state is the same on all of them. pmap
+The batch is split by `jax.pmap` over the devices of all processes, those of the first process first;
+the state is the same on all of them. A process sees, and places, what lies on its own devices. pmap
 takes the state without a leading axis (`in_axes=None`) from a mesh whose axis has the name of its
 own, and returns it the same way: so a state that was placed here is never copied, and a step
 compiles once. Of a result that is not averaged over the devices, `out_axes=None` would silently
 return the first device's: `train_step` averages gradients and metrics.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from e3d.errors import InputError
@@ -20,20 +22,41 @@ AXIS = 'batch'
 
 
 def local_mesh(max_devices: int | None = None) -> Mesh:
-    """The devices of this machine in a row, at most `max_devices` of them."""
+    """The devices of this process in a row, at most `max_devices` of them."""
     # Not jax.make_mesh, whose axes are of another kind than pmap's: each step would compile twice.
-    return Mesh(np.array(jax.local_devices()[:max_devices]), (AXIS,))
+    return Mesh(np.array(_in_order(jax.local_devices())[:max_devices]), (AXIS,))
+
+
+def _in_order(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    return sorted(devices, key=lambda device: (device.process_index, device.id))
+
+
+def _together(mesh: Mesh) -> list[jax.Device]:
+    """The devices of a mesh and those that the other processes have beside them."""
+    return mesh.devices.tolist() if jax.process_count() == 1 else _in_order(jax.devices())
+
+
+def num_devices(mesh: Mesh) -> int:
+    """Over how many devices a batch is split: those of all processes."""
+    return len(_together(mesh))
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raises InputError where the devices do not divide a training batch."""
-    if batch_size % mesh.size:
-        below = batch_size // mesh.size * mesh.size
-        allowed = ' or '.join(str(size) for size in (below, below + mesh.size) if size)
+    size, processes = num_devices(mesh), jax.process_count()
+    if size != mesh.size * processes:
         raise InputError(
-            f'train.batch_size={batch_size} cannot be split over the {mesh.size} devices of this '
-            f'machine: take a multiple of {mesh.size}, such as {allowed}, or let JAX see fewer '
-            'devices (for example with CUDA_VISIBLE_DEVICES).'
+            f'This process has {mesh.size} devices, and all {processes} together have {size}: '
+            'start each of them with equally many.'
+        )
+    if batch_size % size:
+        below = batch_size // size * size
+        allowed = ' or '.join(str(value) for value in (below, below + size) if value)
+        where = 'this machine' if processes == 1 else f'{processes} processes'
+        raise InputError(
+            f'train.batch_size={batch_size} cannot be split over the {size} devices of {where}: '
+            f'take a multiple of {size}, such as {allowed}, or let JAX see fewer devices (for '
+            'example with CUDA_VISIBLE_DEVICES).'
         )
 
 
@@ -46,6 +69,18 @@ def place_state(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def share_state(tree: Any, mesh: Mesh) -> Any:
+    """As `place_state`; where there are other processes, all get the tree of the first one."""
+    if jax.process_count() > 1:
+        # As bytes, which come through without any change: others are summed with zeros.
+        sent = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1).view(np.uint8), tree)
+        received = multihost_utils.broadcast_one_to_all(sent)
+        tree = jax.tree.map(
+            lambda data, leaf: data.view(leaf.dtype).reshape(leaf.shape), received, tree
+        )
+    return place_state(tree, mesh)
+
+
 def abstract_state(tree: Any, mesh: Mesh) -> Any:
     """Shapes, types and places of a tree that `place_state` has placed or would place."""
     sharding = NamedSharding(mesh, PartitionSpec())
@@ -55,17 +90,20 @@ def abstract_state(tree: Any, mesh: Mesh) -> Any:
 
 
 def place_batch(batch: Any, mesh: Mesh) -> Any:
-    """Arrays `[B, ...]` as `[devices, B / devices, ...]`, each device's share on it."""
+    """Arrays `[B, ...]` as `[devices, B / devices, ...]`, each device's share on it.
+
+    Where there are other processes, B counts the rows of this one.
+    """
     shares = jax.tree.map(lambda x: x.reshape(mesh.size, -1, *x.shape[1:]), batch)
     return jax.device_put(shares, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
 def parallel_step(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable:
-    """Compiles `step(state, batch) -> (state, metrics)` for all devices of the mesh.
+    """Compiles `step(state, batch) -> (state, metrics)` for the devices of all processes.
 
     Args:
       step: takes the device's share of the batch; averages over the axis named `AXIS`.
-      mesh: see `local_mesh`.
+      mesh: see `local_mesh`; where there are other processes it must be whole.
 
     Returns:
       The step for a placed state, whose memory it takes over, and a placed batch.
@@ -75,7 +113,7 @@ def parallel_step(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable:
         axis_name=AXIS,
         in_axes=(None, 0),
         out_axes=(None, None),
-        devices=mesh.devices.tolist(),
+        devices=_together(mesh),
         donate_argnums=(0,),
     )
 
@@ -87,10 +125,36 @@ def parallel_step(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable:
     return run
 
 
+class Agreement:
+    """The largest of the numbers that the processes name in a step; all know it one step later.
+
+    Later, as the devices would have to wait for an answer at once.
+    """
+
+    def __init__(self, mesh: Mesh):
+        """For the processes whose own devices are in `mesh`."""
+        self._mesh = mesh
+        self._answer = None
+        self._largest = jax.pmap(
+            lambda number: jax.lax.pmax(number, AXIS),
+            axis_name=AXIS,
+            out_axes=None,
+            devices=_together(mesh),
+        )
+
+    def ask(self, number: int) -> int:
+        """The answer to what was asked the time before, or 0; where there is one process, `number`."""
+        if jax.process_count() == 1:
+            return number
+        asked = place_batch(np.full(self._mesh.size, number, np.int32), self._mesh)
+        before, self._answer = self._answer, self._largest(asked)
+        return 0 if before is None else np.asarray(before).item()
+
+
 def parallel_apply(
     apply: Callable[[Any, jax.Array], Any], mesh: Mesh, batch_size: int
 ) -> Callable[[Any, np.ndarray], Any]:
-    """Compiles a model's use once, for batches of any size.
+    """Compiles a model's use on the devices of this process once, for batches of any size.
 
     Args:
       apply: `apply(params, frames)`, from frames `[B, T, H, W, C]` to a tree of arrays `[B, ...]`,

@@ -17,7 +17,7 @@ from e3d.data.layouts import Layout, layout_of
 from e3d.data.sources import simple_forecasts, value_range
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
 from e3d.evaluation.pictures import write_curves, write_samples
-from e3d.training import devices
+from e3d.training import devices, processes
 from e3d.training.evaluator import (
     CURVES_FILE,
     REPORT_FILE,
@@ -122,7 +122,8 @@ class ForecastEvaluator:
         dataset, source = self._config.dataset, self.sources[split]
         forecast = functools.partial(self._forecast, params)
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
-        batches = evaluation_batches(source, self._config.evaluation.batch_size, count)
+        share = (processes.index(), processes.count())
+        batches = evaluation_batches(source, self._config.evaluation.batch_size, count, share)
         kind = f'copy test {dataset.copy_test}, ' if dataset.copy_test else ''
         protocol = f'{dataset.name} {split} {kind}{dataset.input_frames} -> {dataset.output_frames}'
         report = evaluate(
@@ -135,13 +136,15 @@ class ForecastEvaluator:
             count,
             simple_forecasts(source),
             value_range(source),
+            processes.gather,
+            processes.is_first(),
         )
         self._draw_samples(forecast, source, step)
         return report
 
     def _draw_samples(self, forecast, source, step: int) -> None:
         count = min(self._config.evaluation.num_samples, len(source))
-        if not count:
+        if not count or not processes.is_first():
             return
         frames = next(evaluation_batches(source, count, count))['frames']
         observed = self._layout.observed[: self._layout.input_frames]

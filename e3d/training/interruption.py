@@ -31,8 +31,10 @@ class Interruption:
       number: of the signal, or None.
     """
 
-    def __init__(self):
+    def __init__(self, alone: bool = True):
+        """Without `alone`, where others wait for this process, nothing is left at once."""
         self.number = None
+        self._alone = alone
         self._at_once = False
         self._handled = contextlib.ExitStack()
 
@@ -50,24 +52,24 @@ class Interruption:
         Raises:
           Interrupted: there was a signal.
         """
-        self._at_once = True
+        self._at_once = self._alone
         try:
-            if self.number is not None:
-                self.stop()
+            if self.number is not None and self._alone:
+                self.stop(self.number)
             yield
         finally:
             self._at_once = False
 
-    def stop(self) -> None:
-        """Raises Interrupted, for the signal that there was."""
-        raise Interrupted(self.number, 'Interrupted. The same command goes on with the run.')
+    def stop(self, number: int) -> None:
+        """Raises Interrupted, for a signal."""
+        raise Interrupted(number, 'Interrupted. The same command goes on with the run.')
 
     def _handle(self, number: int) -> None:
         if self.number is not None:
             raise KeyboardInterrupt
         self.number = number
         if self._at_once:
-            self.stop()
+            self.stop(number)
         tell('\nStopping after this step, when it is saved. A second signal stops at once.')
 
 

@@ -5,13 +5,16 @@ the metrics of the steps before. So what is saved is what was evaluated, a check
 followed by batch s wherever the run goes on, and the devices wait for the host only where it
 writes, evaluates or saves. A signal to stop is looked at once in a step, before it saves; an
 evaluation that it cuts off is made up for when the run goes on.
+
+Where several processes train together, all of them come this way with their shares of the data, and
+only the first one has the workdir and its files. A signal to one of them stops all at the same step.
 """
 
 import contextlib
 import functools
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -23,9 +26,10 @@ from e3d.data.batches import frame_shape, training_batches, training_order
 from e3d.data.layouts import layout_of
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
-from e3d.training import devices
+from e3d.training import devices, processes
 from e3d.training.checkpoints import Checkpoints, load_run
 from e3d.training.evaluator import Evaluator, check_channels
+from e3d.training.followers import FollowingCheckpoints, FollowingReporter
 from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.interruption import Interrupted, Interruption
 from e3d.training.reporting import Reporter, StepMetrics, scalars, tell
@@ -61,20 +65,16 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     """
     parts = prepare(config, workdir)
     steps = config.train.steps
-    keep, keep_best = config.checkpoint.keep, config.checkpoint.keep_best
-    with (
-        held(parts.workdir),
-        Interruption() as interruption,
-        Checkpoints(parts.workdir, keep, keep_best) as checkpoints,
-    ):
+    with Interruption(processes.count() == 1) as interruption, open_run(parts) as checkpoints:
         state, step = create_or_restore(parts, checkpoints)
-        tell(f'The model {config.model.name} has {parts.footprint}.')
-        if step >= steps:
-            tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
-        elif step:
-            tell(f'Going on with the run in {parts.workdir}, from step {step}.')
-        write_config(parts.workdir, config)
-        with Reporter(parts.workdir, step, max(step, steps)) as reporter:
+        if processes.is_first():
+            tell(f'The model {config.model.name} has {parts.footprint}.')
+            if step >= steps:
+                tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
+            elif step:
+                tell(f'Going on with the run in {parts.workdir}, from step {step}.')
+            write_config(parts.workdir, config)
+        with open_reporter(parts, step) as reporter:
             if step < steps or (step == steps and (step, 'validation') not in reporter.kept):
                 state = run_updates(parts, state, step, checkpoints, reporter, interruption)
                 step = steps
@@ -82,7 +82,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
                 report = parts.evaluator.evaluate(state.forecast_params, step, 'test')
             if (step, 'test') not in reporter.kept:
                 reporter.write(step, 'test', scalars(report))
-    parts.evaluator.present(report)
+    if processes.is_first():
+        parts.evaluator.present(report)
     return report
 
 
@@ -110,12 +111,15 @@ def evaluate(config: ConfigDict | None, workdir: str | pathlib.Path) -> dict[str
     ]
     if differences:
         raise InputError(other_config_message(workdir, differences))
-    workdir = prepare_workdir(workdir)
+    if processes.is_first():
+        workdir = prepare_workdir(workdir)
     mesh = devices.local_mesh()
-    evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, ('test',))
+    with processes.first_alone():  # which makes the data ready
+        evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, ('test',))
     check_channels(evaluator.sources, run.frame_shape[2])
     report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
-    evaluator.present(report)
+    if processes.is_first():
+        evaluator.present(report)
     return report
 
 
@@ -124,8 +128,8 @@ class Parts(NamedTuple):
 
     Attributes:
       config: of the experiment.
-      workdir: of the run.
-      mesh: the devices.
+      workdir: of the run; only the first process has it.
+      mesh: the devices of this process.
       frame_shape: (H, W, C).
       create: makes the first state.
       step_function: the update, for all devices.
@@ -152,11 +156,14 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     check_config(config)
     mesh = devices.local_mesh()
     devices.check_batch_size(config.train.batch_size, mesh)
-    workdir = prepare_workdir(workdir)
-    check_same_experiment(workdir, config)
+    workdir = pathlib.Path(workdir)
+    if processes.is_first():
+        workdir = prepare_workdir(workdir)
+        check_same_experiment(workdir, config)
     model = build_model(**config.model)
     task = TASKS[config.task]
-    evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
+    with processes.first_alone():  # which makes the data ready
+        evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
     shape = frame_shape(evaluator.sources['train'])
     check_channels(evaluator.sources, shape[2])
     optimizer, learning_rate = build_optimizer(config.optimizer, config.train.steps)
@@ -174,27 +181,54 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         create_state, model, optimizer, shape, config.seed, keep_ema=ema_decay is not None
     )
     example = evaluator.sources['train'][0]
-    share = config.train.batch_size // mesh.size
+    share = config.train.batch_size // devices.num_devices(mesh)
     footprint = measure_footprint(loss, jax.eval_shape(create), example, share)
     parallel = devices.parallel_step(step_function, mesh)
     return Parts(config, workdir, mesh, shape, create, parallel, footprint, evaluator)
 
 
-def create_or_restore(parts: Parts, checkpoints: Checkpoints) -> tuple[TrainState, int]:
+@contextlib.contextmanager
+def open_run(parts: Parts) -> Iterator[Checkpoints | FollowingCheckpoints]:
+    """The checkpoints of a run, which no other training may use meanwhile."""
+    if not processes.is_first():
+        yield FollowingCheckpoints()
+        return
+    options = parts.config.checkpoint
+    with (
+        held(parts.workdir),
+        Checkpoints(parts.workdir, options.keep, options.keep_best) as checkpoints,
+    ):
+        yield checkpoints
+
+
+def open_reporter(parts: Parts, step: int) -> Reporter | FollowingReporter:
+    """The reporter of a run that goes on from a step."""
+    reporter = None
+    if processes.is_first():
+        reporter = Reporter(parts.workdir, step, max(step, parts.config.train.steps))
+    kept = processes.from_first(reporter and list(reporter.kept))
+    return reporter or FollowingReporter(map(tuple, kept))
+
+
+def create_or_restore(
+    parts: Parts, checkpoints: Checkpoints | FollowingCheckpoints
+) -> tuple[TrainState, int]:
     """The state of the newest checkpoint, or a new one; placed on all devices, and its step."""
-    step = checkpoints.newest()
-    if step is None:
-        return devices.place_state(parts.create(), parts.mesh), 0
-    template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
-    return checkpoints.restore(template, step), step
+    step = processes.from_first(checkpoints.newest())
+    if step is None or not processes.is_first():
+        state = parts.create()  # all processes but the first give only its shapes
+    else:
+        template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
+        state = checkpoints.restore(template, step)
+    return devices.share_state(state, parts.mesh), step or 0
 
 
 def run_updates(
     parts: Parts,
     state: TrainState,
     first_step: int,
-    checkpoints: Checkpoints,
-    reporter: Reporter,
+    checkpoints: Checkpoints | FollowingCheckpoints,
+    reporter: Reporter | FollowingReporter,
     interruption: Interruption,
 ) -> TrainState:
     """The updates from `first_step` to the last, as the head of this file orders them.
@@ -220,7 +254,9 @@ def run_updates(
         config.seed,
         start_step=first_step,
         workers=config.dataset.workers,
+        share=(processes.index(), processes.count()),
     )
+    agreement = devices.Agreement(parts.mesh)
     reporter.announce('compiling the update, once')
     with _explained(checkpoints), contextlib.closing(batches):
         for step in range(first_step, config.train.steps + 1):
@@ -231,7 +267,7 @@ def run_updates(
                 with contextlib.suppress(Interrupted):  # what is saved is evaluated later
                     validate(parts, state, step, checkpoints, reporter, interruption)
                 metrics.restart_clock()
-            stopping = interruption.number is not None
+            stopping = agreement.ask(interruption.number or 0)
             if step > first_step and (due or stopping or step % config.checkpoint.every == 0):
                 metrics.write()
                 checkpoints.save(state, config, parts.frame_shape)
@@ -248,8 +284,8 @@ def run_updates(
             if step % config.train.log_every == 0:
                 metrics.write(but=1)
         checkpoints.wait()
-    if interruption.number is not None:
-        interruption.stop()
+    if stopping:
+        interruption.stop(stopping)
     return state
 
 
@@ -257,8 +293,8 @@ def validate(
     parts: Parts,
     state: TrainState,
     step: int,
-    checkpoints: Checkpoints,
-    reporter: Reporter,
+    checkpoints: Checkpoints | FollowingCheckpoints,
+    reporter: Reporter | FollowingReporter,
     interruption: Interruption,
 ) -> None:
     """Evaluates a state on the validation split and notes the result, or raises Interrupted."""
@@ -271,11 +307,13 @@ def validate(
 
 
 @contextlib.contextmanager
-def _explained(checkpoints: Checkpoints):
+def _explained(checkpoints: Checkpoints | FollowingCheckpoints):
     """Says of what can stop an update what is safe and what to try."""
     try:
         yield
     except FloatingPointError as error:
+        if not processes.is_first():
+            raise RunError(f'{error} The first process says what to try.') from None
         step = checkpoints.newest()
         good = 'There is no checkpoint yet' if step is None else f'The last good one is step {step}'
         raise RunError(
@@ -286,7 +324,12 @@ def _explained(checkpoints: Checkpoints):
         ) from None
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
+            if processes.count() == 1:
+                raise
+            raise RunError(
+                'Another process of this training has ended or cannot be reached. The same '
+                f'commands go on from the last checkpoint. ({str(error)[:300]})'
+            ) from error
         raise RunError(
             'The update does not fit into the memory of the device. Try a smaller '
             'train.batch_size, model.memory=recompute or model.dtype=bfloat16.'

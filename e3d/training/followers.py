@@ -1,0 +1,34 @@
+"""What all processes but the first have in place of a run's files: they write and know nothing."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class _Follower:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception) -> None:
+        pass
+
+    def _ignore(self, *arguments: Any) -> None:
+        pass
+
+
+class FollowingReporter(_Follower):
+    """In place of a `Reporter`.
+
+    Attributes:
+      kept: as the first process has it.
+    """
+
+    def __init__(self, kept: Iterable[tuple[int, str]]):
+        self.kept = set(kept)
+
+    write = show = announce = _Follower._ignore
+
+
+class FollowingCheckpoints(_Follower):
+    """In place of `Checkpoints`; the state comes from the first process."""
+
+    newest = save = wait = record_error = _Follower._ignore

@@ -1,0 +1,221 @@
+"""The processes of one training, on one machine or many: who they are, and what they tell each other.
+
+Each of them computes its share of every batch, see `devices`. Only the first one has a workdir and
+writes. They talk through the store that JAX's coordinator keeps in the first process, and each says
+there every second that it is alive: so that none waits forever for one that has ended.
+"""
+
+import atexit
+import contextlib
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax._src import distributed  # the store has no public name
+
+from e3d.errors import InputError, RunError
+
+# Of --coordinator: found as JAX finds it on SLURM, Kubernetes, TPU pods and under Open MPI.
+FOUND = 'auto'
+# A process that says nothing for so long has ended; compiling may keep it from speaking.
+SILENCE_SECONDS = 60
+BEAT_SECONDS = 1
+_ALIVE, _GATHERED = 'e3d/alive/', 'e3d/gathered/'
+_DONE, _FAILED = 'done', 'failed'
+
+_gatherings = itertools.count()
+_left = threading.Event()
+
+
+def count() -> int:
+    """How many processes train together."""
+    return jax.process_count()
+
+
+def index() -> int:
+    """Which of them this one is, from 0."""
+    return jax.process_index()
+
+
+def is_first() -> bool:
+    """Whether this is the one that writes."""
+    return index() == 0
+
+
+def connect(
+    coordinator: str | None, num_processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Joins the processes of a training; to be called before anything else uses JAX.
+
+    Without arguments nothing is joined, unless a scheduler has started several processes.
+
+    Args:
+      coordinator: HOST:PORT of the first process, or 'auto', where JAX finds out by itself.
+      num_processes: how many there are.
+      process_id: which of them this is, from 0.
+
+    Raises:
+      InputError: the arguments do not fit together.
+      RunError: the others cannot be found.
+    """
+    given = (coordinator, num_processes, process_id)
+    if coordinator == FOUND or (given == (None, None, None) and is_scheduled(os.environ)):
+        given = (None, None, None)
+    elif given == (None, None, None):
+        return
+    else:
+        _check(*given)
+        print(
+            f'Process {process_id} of {num_processes}: waiting for the others at {coordinator}.',
+            file=sys.stderr,
+        )
+    # Its handler would take SIGTERM, which stops a training.
+    jax.config.update('jax_enable_preemption_service', False)
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    try:
+        jax.distributed.initialize(*given)
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        raise RunError(
+            f'The processes of this training cannot be joined: {error}. Give each of them '
+            '--coordinator=HOST:PORT of the first, --num_processes and --process_id.'
+        ) from error
+    if distributed.global_state.num_processes > 1:
+        thread = threading.Thread(target=_watch, daemon=True)
+        thread.start()
+        atexit.register(_say_goodbye, thread)
+
+
+def is_scheduled(environment: dict[str, str]) -> bool:
+    """Whether a scheduler says that it has started this process as one of several."""
+    tasks = [
+        environment.get('SLURM_NTASKS', '') if 'SLURM_STEP_NODELIST' in environment else '',
+        environment.get('OMPI_COMM_WORLD_SIZE', ''),
+    ]
+    hosts = environment.get('TPU_WORKER_HOSTNAMES', '').split(',')
+    return (
+        any(number.isdigit() and int(number) > 1 for number in tasks)
+        or len(hosts) > 1
+        or 'JOB_COMPLETION_INDEX' in environment  # an indexed job of Kubernetes
+    )
+
+
+def _check(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    host, _, port = (coordinator or '').rpartition(':')
+    if not (host and port.isdigit() and int(port) < 2**16):
+        raise InputError(
+            f"--coordinator='{coordinator or ''}': allowed is HOST:PORT of the first process, as "
+            f"10.0.0.1:1234, or '{FOUND}'."
+        )
+    if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
+        raise InputError(
+            f'--coordinator needs --num_processes, from 1, and --process_id, from 0 to one less; '
+            f'given are {num_processes} and {process_id}.'
+        )
+
+
+def gather(value: Any) -> list[Any]:
+    """What each process gives, in their order; it waits for the last one.
+
+    Args:
+      value: that JSON can hold. All processes must come here, as often and in the same order.
+    """
+    if count() == 1:
+        return [value]
+    store, number = distributed.global_state.client, next(_gatherings)
+    store.key_value_set(f'{_GATHERED}{number}/{index()}', json.dumps(value))
+    while len(found := store.key_value_dir_get(f'{_GATHERED}{number}/')) < count():
+        time.sleep(0.01)
+    # Whoever has come here has read what was gathered before.
+    if number:
+        store.key_value_delete(f'{_GATHERED}{number - 1}/{index()}')
+    values = {int(key.rpartition('/')[2]): json.loads(text) for key, text in found}
+    return [values[process] for process in range(count())]
+
+
+def from_first(value: Any) -> Any:
+    """What the first process gives; see `gather`."""
+    return gather(value if is_first() else None)[0]
+
+
+@contextlib.contextmanager
+def first_alone() -> Iterator[None]:
+    """A block that the first process goes through before the others begin it."""
+    if not is_first():
+        gather(None)
+    yield
+    if is_first():
+        gather(None)
+
+
+def leave(code: int) -> None:
+    """Ends a process that has failed, and by that the others; it does nothing where it is alone."""
+    if distributed.global_state.client is None or distributed.global_state.num_processes == 1:
+        return
+    _left.set()
+    with contextlib.suppress(Exception):
+        _say(_FAILED)
+        if distributed.global_state.process_id == 0:  # the others must read it before it goes
+            time.sleep(3 * BEAT_SECONDS)
+    _end(code)
+
+
+def _say(word: str) -> None:
+    store = distributed.global_state.client
+    me = distributed.global_state.process_id
+    store.key_value_set(f'{_ALIVE}{me}', word, allow_overwrite=True)
+
+
+def _watch() -> None:
+    """Says that this process is alive, and ends it when another one is not."""
+    others, last = {}, {}
+    for beat in itertools.count():
+        try:
+            _say(str(beat))
+            words = distributed.global_state.client.key_value_dir_get(_ALIVE)
+        except Exception as error:  # of any type: the library names none
+            if not _left.is_set():
+                _stop(f'Process 0 cannot be reached any more ({str(error)[:200]})')
+            return
+        now = time.monotonic()
+        for key, word in words:
+            if others.get(key) != word:
+                others[key], last[key] = word, now
+            name = f'Process {key.removeprefix(_ALIVE)}'
+            if word == _FAILED:
+                _stop(f'{name} has ended with an error, see there')
+            elif word != _DONE and now - last[key] > SILENCE_SECONDS:
+                _stop(f'{name} has said nothing for {SILENCE_SECONDS} seconds: it has ended')
+        if _left.wait(BEAT_SECONDS):
+            return
+
+
+def _stop(reason: str) -> None:
+    if _left.is_set():
+        return
+    state = distributed.global_state
+    print(
+        f'\n{reason}. Process {state.process_id} of {state.num_processes} ends as well. The same '
+        'commands go on from the last checkpoint.',
+        file=sys.stderr,
+    )
+    _end(1)
+
+
+def _end(code: int) -> None:
+    """Ends the process at once: leaving in the usual way would wait for the others."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _say_goodbye(thread: threading.Thread) -> None:
+    _left.set()
+    thread.join()
+    with contextlib.suppress(Exception):
+        _say(_DONE)

@@ -1,0 +1,204 @@
+"""Several processes that train together: real ones, each with two fake devices."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from killed_runs_test import steps_in, training_losses, wait_until
+from launch_test import QUICKSTART, ROOT, TINY
+
+import launch
+from e3d.errors import InputError
+from e3d.training import devices, processes
+
+COMMON = [
+    QUICKSTART, *TINY, '--config.train.log_every=1', '--config.train.evaluate_every=3',
+    '--config.checkpoint.every=2', '--config.optimizer.ema_decay=0.9',
+    '--config.evaluation.batch_size=2',
+]  # fmt: skip
+SILENCE = processes.SILENCE_SECONDS
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
+
+
+def begin(workdir, *arguments, scheduled=False):
+    """Starts two processes with two devices each."""
+    port, started = free_port(), []
+    for process in range(2):
+        flags = [f'--coordinator=127.0.0.1:{port}', '--num_processes=2', f'--process_id={process}']
+        environment = {'XLA_FLAGS': '--xla_force_host_platform_device_count=2'}
+        if scheduled:  # JAX makes a port of the job's number
+            flags = []
+            environment |= {
+                'SLURM_JOB_ID': str(port), 'SLURM_STEP_NODELIST': '127.0.0.1',
+                'SLURM_NTASKS': '2', 'SLURM_PROCID': str(process), 'SLURM_LOCALID': str(process),
+            }  # fmt: skip
+        command = [sys.executable, str(ROOT / 'launch.py'), f'--workdir={workdir}', *COMMON]
+        started.append(
+            subprocess.Popen(
+                [*command, *arguments, *flags],
+                cwd=workdir.parent,
+                env=os.environ | environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return started
+
+
+def finish(started):
+    """Exit code, stdout and stderr of each."""
+    texts = [process.communicate(timeout=300) for process in started]
+    return [(process.returncode, *text) for process, text in zip(started, texts, strict=True)]
+
+
+def run_alone(workdir, *arguments):
+    """This process, with four devices."""
+    assert launch.main(['launch.py', *COMMON, f'--workdir={workdir}', *arguments]) == 0
+
+
+def read_report(workdir):
+    return json.loads((workdir / 'evaluation.json').read_text())
+
+
+@pytest.mark.parametrize('scheduled', [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_processes_train_as_one_does(tmp_path, monkeypatch, scheduled):
+    monkeypatch.chdir(tmp_path)
+    together, alone = tmp_path / 'together', tmp_path / 'alone'
+    results = finish(begin(together, '--config.train.steps=4', scheduled=scheduled))
+    assert [code for code, *_ in results] == [0, 0], results
+    run_alone(alone, '--config.train.steps=4')
+    losses = training_losses(alone)
+    assert list(losses) == [1, 2, 3, 4] == list(training_losses(together))
+    for step, loss in training_losses(together).items():
+        np.testing.assert_allclose(loss, losses[step], rtol=1e-5)
+    reports = read_report(together), read_report(alone)
+    assert reports[0].keys() == reports[1].keys() and reports[0]['num_sequences'] == 5
+    for key in ('mse', 'mae', 'psnr', 'ssim', 'mse_per_frame'):
+        np.testing.assert_allclose(reports[0][key], reports[1][key], rtol=1e-4)
+        for other in ('last_frame', 'mean_image'):
+            left, right = reports[0][other][key], reports[1][other][key]
+            np.testing.assert_allclose(left, right, rtol=1e-6)
+    # What both leave is the same, and only the first process shows anything.
+    names = [{path.name for path in workdir.iterdir()} for workdir in (together, alone)]
+    assert names[0] == names[1]
+    assert 'repeat the last frame' in results[0][1] and 'frames/s' in results[0][2]
+    assert 'frame' not in results[1][1] and 'training' not in results[1][2]
+    # Another number of processes goes on with the run, and evaluates it.
+    run_alone(together, '--config.train.steps=5')
+    run_alone(alone, '--config.train.steps=5')
+    np.testing.assert_allclose(training_losses(together)[5], training_losses(alone)[5], rtol=1e-5)
+
+
+def test_a_signal_to_one_stops_both_at_the_same_step(tmp_path):
+    workdir = tmp_path / 'run'
+    started = begin(workdir, '--config.train.steps=100000', '--config.train.evaluate_every=99999')
+    wait_until(lambda: steps_in(workdir), started[0])
+    started[1].send_signal(signal.SIGTERM)
+    results = finish(started)
+    assert [code for code, *_ in results] == [143, 143], results
+    assert max(training_losses(workdir)) == max(steps_in(workdir))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('victim', [0, 1])
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGSTOP])
+def test_when_one_is_killed_the_other_ends_and_both_go_on(tmp_path, victim, how):
+    workdir = tmp_path / 'run'
+    started = begin(workdir, '--config.train.steps=100000', '--config.train.evaluate_every=99999')
+    wait_until(lambda: steps_in(workdir), started[0])
+    started[victim].send_signal(how)
+    killed = time.monotonic()
+    (survivor,) = finish([started[1 - victim]])
+    seconds = time.monotonic() - killed
+    started[victim].kill()
+    finish([started[victim]])
+    print(f'{how.name} to process {victim}: the other one ended after {seconds:.1f} s')
+    assert seconds < SILENCE + 15
+    assert survivor[0] not in (0, 130, 143)
+    assert any(
+        text in survivor[2]
+        for text in (
+            f'Process {victim} has said nothing for {SILENCE} seconds: it has ended',
+            'Process 0 cannot be reached any more',
+            'Another process of this training has ended',
+            'This most likely indicates that another task died',
+        )
+    ), survivor[2]
+    last = max(steps_in(workdir))
+    results = finish(begin(workdir, f'--config.train.steps={last + 2}'))
+    assert [code for code, *_ in results] == [0, 0], results
+    assert f'from step {last}' in results[0][2]
+    assert max(training_losses(workdir)) == last + 2
+
+
+def test_an_error_in_one_ends_the_other(tmp_path):
+    workdir = tmp_path / 'run'
+    workdir.mkdir()
+    (workdir / 'config.json').write_text('{')
+    first, second = finish(begin(workdir, '--config.train.steps=4'))
+    assert first[0] == 2 and 'cannot be read as a config' in first[2]
+    assert second[0] == 1 and 'Process 0 has ended with an error' in second[2]
+    assert 'Traceback' not in first[2] + second[2]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['nowhere', 2, 0], r"--coordinator='nowhere': allowed is HOST:PORT"),
+        (['a:b', 2, 0], r'allowed is HOST:PORT'),
+        (['host:99999', 2, 0], r'allowed is HOST:PORT'),
+        ([None, 2, 0], r"--coordinator='': allowed is HOST:PORT"),
+        (['host:1', None, 0], r'given are None and 0'),
+        (['host:1', 2, 2], r'given are 2 and 2'),
+        (['host:1', 2, None], r'given are 2 and None'),
+    ],
+)
+def test_flags_that_do_not_fit_together(arguments, message):
+    with pytest.raises(InputError, match=message):
+        processes.connect(*arguments)
+
+
+@pytest.mark.parametrize(
+    ('environment', 'scheduled'),
+    [
+        ({}, False),
+        ({'SLURM_JOB_ID': '1', 'SLURM_NTASKS': '8'}, False),  # in the batch script itself
+        ({'SLURM_STEP_NODELIST': 'a[1-2]', 'SLURM_NTASKS': '8'}, True),
+        ({'SLURM_STEP_NODELIST': 'a', 'SLURM_NTASKS': '1'}, False),
+        ({'OMPI_COMM_WORLD_SIZE': '2'}, True),
+        ({'TPU_WORKER_HOSTNAMES': 'localhost'}, False),
+        ({'TPU_WORKER_HOSTNAMES': 'a,b'}, True),
+        ({'KUBERNETES_SERVICE_HOST': '10.0.0.1'}, False),
+        ({'KUBERNETES_SERVICE_HOST': '10.0.0.1', 'JOB_COMPLETION_INDEX': '0'}, True),
+    ],
+)
+def test_what_schedulers_say(environment, scheduled):
+    assert processes.is_scheduled(environment) is scheduled
+
+
+def test_alone_nothing_is_waited_for():
+    assert processes.gather({'a': 1.5}) == [{'a': 1.5}]
+    assert processes.from_first(3) == 3 and processes.is_first()
+    with processes.first_alone():
+        pass
+    processes.connect(None)
+    processes.leave(1)  # ends nothing
+    assert devices.Agreement(devices.local_mesh()).ask(15) == 15
+
+
+def test_other_modes_take_one_process(capsys):
+    arguments = ['--mode=predict', '--workdir=x', '--input=a', '--output=b']
+    assert launch.main(['launch.py', *arguments, '--coordinator=h:1']) == 2
+    assert '--mode=predict takes one process' in capsys.readouterr().err
