@@ -84,7 +84,7 @@ def test_the_shares_of_processes_are_the_batches(count):
         draw_numbers(6, source, 4, seed=5, start_step=2, share=(index, count))
         for index in range(count)
     ]
-    assert [sum(parts, []) for parts in zip(*shares, strict=True)] == whole
+    assert [list(itertools.chain(*parts)) for parts in zip(*shares, strict=True)] == whole
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 7])
