@@ -44,7 +44,8 @@ def find_differences(stored: ConfigDict, config: ConfigDict) -> list[str]:
         {key: repr(_as_tuple(value)) for key, value in flatten(c).items()} for c in (stored, config)
     )
     free = set(CHANGEABLE)
-    if stored.optimizer.schedule == config.optimizer.schedule == 'constant':
+    schedules = {side.get('optimizer.schedule') for side in (left, right)}
+    if schedules == {repr('constant')}:
         free.add('train.steps')
     return [
         f'{key}: stored {left.get(key, "nothing")}, given {right.get(key, "nothing")}'

@@ -45,7 +45,7 @@ RULES = {
     'optimizer.clip_norm': optional(number(0, above=True)),
     'optimizer.ema_decay': optional(number(0, 0.999999, above=True)),
     'train.batch_size': whole(1),
-    'train.steps': whole(1),
+    'train.steps': whole(1, 2**31 - 1),
     'train.log_every': whole(1, 1000),
     'train.evaluate_every': whole(1),
     'train.skip_nonfinite': SWITCH,

@@ -1,7 +1,6 @@
 """Frames from NumPy arrays and files: what is accepted, and why the rest is not."""
 
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ def read_array(path: str | os.PathLike, last: int | None = None) -> np.ndarray:
         array = _from_archive(path) if path.suffix.lower() == '.npz' else _mapped(path)
     except InputError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of any type: numpy and zipfile expect no damage
         raise InputError(
             f'{path} is not a whole NumPy file of plain numbers ({error}). Write it with '
             'np.save(file, frames), frames being uint8 or float32 [T, H, W, C].'
@@ -81,7 +80,10 @@ def checked_values(array: np.ndarray, name: str) -> np.ndarray:
     Raises:
       InputError: if it is empty, of another dtype, not finite or out of range.
     """
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f'{name} cannot be made an array of numbers: {error}.') from error
     if not array.size:
         raise InputError(f'{name} holds no frames: its shape is {array.shape}.')
     if array.dtype == np.uint8:

@@ -57,10 +57,16 @@ def clip_frames(path: str | os.PathLike) -> Iterator[np.ndarray]:
         frames = _gif_frames(path)
     else:
         frames = video_frames(path)
-    count = 0
+    count, shape = 0, None
     for count, frame in enumerate(frames, start=1):
         if count > MAX_FRAMES:
             raise _too_long(path)
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            raise InputError(
+                f'{path} is damaged: frame {count} has {frame.shape[0]} x {frame.shape[1]} pixels, '
+                f'those before it {shape[0]} x {shape[1]}. {REMEDY}'
+            )
         yield frame
     if not count:
         raise InputError(f'{path} holds no frames. {REMEDY}')
@@ -94,8 +100,7 @@ def _opened_picture(path: Path) -> Iterator[Image.Image]:
             yield image
     except InputError:
         raise
-    # Pillow raises SyntaxError for some damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of any type: the decoders of Pillow expect no damage
         raise InputError(f'{path} is not a whole picture: {error}. {REMEDY}') from error
 
 

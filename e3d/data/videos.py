@@ -93,9 +93,10 @@ def _opened(
             yield container, stream
     except InputError:
         raise
-    except (av.FFmpegError, OSError) as error:
+    except Exception as error:  # of any type: PyAV expects no damage
+        reason = getattr(error, 'strerror', None) or error
         state = f'is damaged after frame {count()}' if count() else 'is not a whole video file'
-        raise InputError(f'{path} {state}: {error.strerror}. {REMEDY}') from error
+        raise InputError(f'{path} {state}: {reason}. {REMEDY}') from error
 
 
 def check_size(path: Path, height: int, width: int) -> None:
@@ -146,6 +147,6 @@ def video_rate(path: Path) -> float | None:
     try:
         with av.open(str(path.resolve()), options={'protocol_whitelist': 'file'}) as container:
             rate = container.streams.video[0].average_rate
-    except (av.FFmpegError, OSError, IndexError):
+    except Exception:  # of any type: PyAV expects no damage
         return None
     return float(rate) if rate else None

@@ -79,7 +79,7 @@ def connect(
     jax.config.update('jax_enable_preemption_service', False)
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')
     try:
-        jax.distributed.initialize(*given)
+        jax.distributed.initialize(*given, heartbeat_timeout_seconds=SILENCE_SECONDS)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise RunError(
             f'The processes of this training cannot be joined: {error}. Give each of them '

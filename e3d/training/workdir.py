@@ -79,7 +79,10 @@ def read_config(path: pathlib.Path) -> ConfigDict:
       InputError: it cannot be read.
     """
     try:
-        return restore_config(json.loads(path.read_text(encoding='utf-8')))
+        values = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(values, dict):
+            raise TypeError('it holds no JSON object')
+        return restore_config(values)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f'{path} cannot be read as a config: {error}. Move it away, or give another --workdir.'
