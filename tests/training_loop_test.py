@@ -354,6 +354,55 @@ def test_config_that_is_not_one(tmp_path):
         train(tiny_config(tmp_path), workdir)
 
 
+@pytest.mark.parametrize('num_devices', [1, 2])
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path, finished, monkeypatch, num_devices):
+    config = tiny_config(tmp_path)
+    with monkeypatch.context() as patch, config.unlocked():
+        patch.setattr(devices.local_mesh, '__defaults__', (num_devices,))
+        config.train.steps = 2
+        train(config, tmp_path / 'run')
+        config.train.steps = 4
+    train(config, tmp_path / 'run')
+    states = [read_state(config, workdir) for workdir in (tmp_path / 'run', finished)]
+    chex.assert_trees_all_close(*states, rtol=1e-4, atol=1e-6)
+    assert int(states[0].step) == 4
+    losses = [
+        [line['loss'] for line in read_lines(workdir, 'train')]
+        for workdir in (tmp_path / 'run', finished)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize('num_devices', [1, 2, 4])
+def test_an_evaluation_does_not_depend_on_the_devices(tmp_path, finished, monkeypatch, num_devices):
+    report = json.loads((finished / 'evaluation.json').read_text())
+    monkeypatch.setattr(devices.local_mesh, '__defaults__', (num_devices,))
+    again = evaluate(None, finished)
+    assert again['num_sequences'] == report['num_sequences'] == 5  # no multiple of the devices
+    for key in ('mse', 'mae', 'psnr', 'ssim', 'mse_per_frame'):
+        np.testing.assert_allclose(again[key], report[key], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('name', 'folder'),
+    [
+        ('config.json', True), ('metrics.jsonl', True), ('.lock', True), ('evaluation.json', True),
+        ('evaluation.png', True), ('tensorboard', False), ('checkpoints', False),
+        ('samples', False), ('checkpoints/errors.json', True),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_written_is_said(tmp_path, name, folder):
+    place = tmp_path / 'run' / name
+    place.parent.mkdir(parents=True)
+    if folder:
+        (place / 'mine').mkdir(parents=True)
+    else:
+        place.write_text('mine')
+    with pytest.raises((InputError, RunError), match=place.stem):
+        train(tiny_config(tmp_path, **{'train.steps': 2}), tmp_path / 'run')
+    assert (place / 'mine').is_dir() if folder else place.read_text() == 'mine'
+
+
 @pytest.mark.parametrize('inside', [False, True])
 def test_workdir_that_cannot_be_written(tmp_path, inside):
     (tmp_path / 'file').write_text('mine')

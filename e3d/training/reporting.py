@@ -87,7 +87,8 @@ class Reporter:
             yield
         except OSError as error:
             raise RunError(
-                f'The numbers of the run cannot be written into {self._workdir}: {error.strerror}. '
+                f'The numbers of the run cannot be written into {error.filename or self._workdir}: '
+                f'{error.strerror}. '
                 'The checkpoints are whole. Make room or give write permission, then start the '
                 'same command again.'
             ) from error

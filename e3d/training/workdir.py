@@ -46,9 +46,16 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
     The system gives it free when the process ends, however it ends.
 
     Raises:
-      InputError: another process trains in it.
+      InputError: another process trains in it, or it cannot be written to.
     """
-    with (workdir / LOCK_FILE).open('a+', encoding='utf-8') as file:
+    try:
+        opened = (workdir / LOCK_FILE).open('a+', encoding='utf-8')
+    except OSError as error:
+        raise InputError(
+            f'{workdir / LOCK_FILE} cannot be written: {error.strerror}. Move it away, or give '
+            'another --workdir.'
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
