@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from killed_runs_test import steps_in, training_losses, wait_until
 from launch_test import QUICKSTART, ROOT, TINY
 
 import launch
-from e3d.errors import InputError
-from e3d.training import devices, processes
+from e3d.errors import InputError, RunError
+from e3d.training import devices, loop, processes
 
 COMMON = [
     QUICKSTART, *TINY, '--config.train.log_every=1', '--config.train.evaluate_every=3',
@@ -196,6 +197,20 @@ def test_alone_nothing_is_waited_for():
     processes.connect(None)
     processes.leave(1)  # ends nothing
     assert devices.Agreement(devices.local_mesh()).ask(15) == 15
+
+
+def test_states_that_differ_are_not_saved(monkeypatch):
+    mesh = devices.local_mesh()
+    same, other = (
+        devices.place_state({'a': np.full(3, value), 'b': np.arange(2)}, mesh) for value in (0, 1)
+    )
+    state = jax.tree.map(np.copy, same)
+    assert devices.digest(same) == devices.digest(devices.place_state(state, mesh))
+    monkeypatch.setattr(processes, 'count', lambda: 2)
+    monkeypatch.setattr(processes, 'gather', lambda value: [value, devices.digest(same)])
+    loop.check_replicas(same, 5)
+    with pytest.raises(RunError, match=r'In step 5 .* processes \[1\] differs'):
+        loop.check_replicas(other, 5)
 
 
 def test_other_modes_take_one_process(capsys):

@@ -18,6 +18,9 @@ SAMPLES_FOLDER = 'samples'
 class Evaluator(Protocol):
     """Measures parameters on splits.
 
+    Where several processes train together, all of them measure, each the whole split or its share
+    (see `e3d.training.processes.gather`), come to the same report, and only the first one draws.
+
     Attributes:
       sources: by split, 'train' among them.
     """

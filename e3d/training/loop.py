@@ -270,6 +270,7 @@ def run_updates(
             stopping = agreement.ask(interruption.number or 0)
             if step > first_step and (due or stopping or step % config.checkpoint.every == 0):
                 metrics.write()
+                check_replicas(state, step)
                 checkpoints.save(state, config, parts.frame_shape)
                 metrics.restart_clock()
             if last or stopping:
@@ -287,6 +288,19 @@ def run_updates(
     if stopping:
         interruption.stop(stopping)
     return state
+
+
+def check_replicas(state: TrainState, step: int) -> None:
+    """Raises RunError where the state is not the same in all processes."""
+    if processes.count() > 1:
+        digests = processes.gather(devices.digest(state))
+        others = [index for index, value in enumerate(digests) if value != digests[0]]
+        if others:
+            raise RunError(
+                f'In step {step} the state of the processes {others} differs from that of process '
+                '0: a device or a link is faulty, or their versions of JAX differ. The earlier '
+                'checkpoints are whole; the same commands go on from the last one.'
+            )
 
 
 def validate(
