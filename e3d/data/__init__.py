@@ -8,6 +8,7 @@
 Data sets:
 
     moving_mnist         bouncing digits: digits, moving_digits; stored by others: arrays
+    moving_actions       digits and what one of them does, for early recognition
     kth                  human actions; its archives and clips: kth_files
     taxibj               flows over the grid of a city; its files: flow_files
     something_something  people and things; its lists: something_something_files
@@ -23,5 +24,6 @@ What they share:
     downloads     files from the network, whole and checked
 
 A source is anything with `len(source)` and `source[index] -> {'frames': [T, H, W, C]}`, uint8 in
-0 .. 255 or float32 in [0, 1]. A batch holds `frames`, float32 [B, T, H, W, C] in [0, 1].
+0 .. 255 or float32 in [0, 1], and for recognition a 'label'. A batch holds `frames`, float32
+[B, T, H, W, C] in [0, 1].
 """

@@ -88,8 +88,8 @@ def evaluation_batches(
 
     Returns:
       Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1], 'mask': bool [B], 'index': int [B],
-      the places of the sequences in the source}. The last batch is filled up with repeats of the
-      last sequence, whose mask is False.
+      the places of the sequences in the source}, and what else a sequence has. The last
+      batch is filled up with repeats of the last sequence, whose mask is False.
     """
     count = len(source) if max_sequences is None else min(max_sequences, len(source))
     num_batches = -(-count // batch_size)
@@ -111,12 +111,13 @@ def _read_ahead() -> grain.ReadOptions:
 def _read_masked(source: Source, count: int, batch_size: int, batch: int) -> Batch:
     numbers = np.arange(batch * batch_size, (batch + 1) * batch_size)
     indices = np.minimum(numbers, count - 1)
-    frames = np.stack([source[index]['frames'] for index in indices.tolist()])
-    return _scale({'frames': frames}) | {'mask': numbers < count, 'index': indices}
+    sequences = [source[index] for index in indices.tolist()]
+    batch = {key: np.stack([one[key] for one in sequences]) for key in sequences[0]}
+    return _scale(batch) | {'mask': numbers < count, 'index': indices}
 
 
 def _scale(batch: Batch) -> Batch:
     frames = batch['frames']
     if frames.dtype == np.uint8:
         frames = np.divide(frames, 255, dtype=np.float32)
-    return {'frames': frames}
+    return {**batch, 'frames': frames}

@@ -19,7 +19,13 @@ import tqdm
 from e3d.data.adaptation import adapt_frames, crop_to_aspect
 from e3d.data.clip_records import account_for, name_of_folder, resample
 from e3d.data.records import open_records, read_split
-from e3d.data.something_something_files import Video, find_list, list_videos, read_file
+from e3d.data.something_something_files import (
+    Video,
+    find_list,
+    list_videos,
+    read_classes,
+    read_file,
+)
 from e3d.data.videos import measure_video, video_frames
 from e3d.errors import InputError
 
@@ -70,27 +76,31 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
 
 @dataclasses.dataclass(frozen=True)
 class ActionSequences:
-    """A sequence of each clip: `source[index] -> {'frames': uint8 [T, H, W, 3], 'label': int}`.
+    """A sequence of each clip: `source[index] -> {'frames': uint8 [T, H, W, 3], 'label': int32}`.
+
+    With it comes 'repeated', int32: how many frames at the front only repeat the first one.
 
     Attributes:
       records: The videos.
-      clips: (record, label, and of each frame of the sequence its number in the video).
+      clips: (record, label, repeated, and of each frame of the sequence its number in the video).
       frame_size: (H, W).
       fit: 'crop' or 'stretch'.
       folder: Where the records lie.
+      class_names: Of the labels.
     """
 
     records: Sequence[Mapping[str, bytes]]
-    clips: Sequence[tuple[int, int, tuple[int, ...]]]
+    clips: Sequence[tuple[int, int, int, tuple[int, ...]]]
     frame_size: tuple[int, int]
     fit: str
     folder: str
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        record, label, numbers = self.clips[index]
+        record, label, repeated, numbers = self.clips[index]
         video = video_frames(
             pathlib.Path(f'record {record}.webm'), io.BytesIO(self.records[record]['webm'])
         )
@@ -105,7 +115,8 @@ class ActionSequences:
             stacked = crop_to_aspect(stacked, *self.frame_size)
         fitting = np.rint(adapt_frames(stacked, (*self.frame_size, 3)) * 255).astype(np.uint8)
         place = np.searchsorted(list(frames), numbers).clip(max=len(frames) - 1)
-        return {'frames': fitting[place], 'label': label}
+        numbers = {'label': np.int32(label), 'repeated': np.int32(repeated)}
+        return {'frames': fitting[place], **numbers}
 
 
 def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSequences:
@@ -143,7 +154,8 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     for record, (id, part, label, num_frames, rate) in enumerate(builder.info.metadata['clips']):
         numbers = frame_numbers(num_frames, rate, dataset)
         if numbers and split in _splits_of(id, part, dataset['validation_fraction']):
-            clips.append((record, label, numbers))
+            repeated = dataset['input_frames'] - _cut(num_frames, rate, dataset)[1]
+            clips.append((record, label, max(0, repeated), numbers))
     if not clips:
         raise InputError(
             f"The split '{split}' of {dataset['path']} has no clips of more than "
@@ -151,17 +163,26 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
         )
     size = tuple(dataset['frame_size'])
     records = read_split(builder, 'clips')
-    return ActionSequences(records, tuple(clips), size, dataset['fit'], str(builder.data_path))
+    names = tuple(read_classes(folder, dataset['num_classes']))
+    return ActionSequences(
+        records, tuple(clips), size, dataset['fit'], str(builder.data_path), names
+    )
 
 
 def frame_numbers(num_frames: int, rate: float, dataset: Mapping[str, Any]) -> tuple[int, ...]:
     """The frames of a video that make its sequence; none if it is too short."""
-    shown = list(resample(range(num_frames), rate, dataset['frame_rate']))
-    ahead = dataset['output_frames']
-    cut = min(math.ceil(dataset['fraction'] * len(shown)), len(shown) - ahead)
+    shown, cut = _cut(num_frames, rate, dataset)
     if cut < 1:
         return ()
-    return tuple(shown[max(0, i)] for i in range(cut - dataset['input_frames'], cut + ahead))
+    last = cut + dataset['output_frames']
+    return tuple(shown[max(0, i)] for i in range(cut - dataset['input_frames'], last))
+
+
+def _cut(num_frames: int, rate: float, dataset: Mapping[str, Any]) -> tuple[list[int], int]:
+    """The frames of a video at the wanted rate, and how many of them may be observed."""
+    shown = list(resample(range(num_frames), rate, dataset['frame_rate']))
+    ahead = len(shown) - dataset['output_frames']
+    return shown, min(math.ceil(dataset['fraction'] * len(shown)), ahead)
 
 
 def _splits_of(id: str, part: str, validation_fraction: float) -> tuple[str, ...]:

@@ -85,10 +85,7 @@ def list_videos(folder: pathlib.Path, num_classes: int) -> list[Video]:
             f'{LIST_NAMES["test"][0]}. They are given out on request by Qualcomm. '
             'experiments/quickstart.py needs no download.'
         )
-    if num_classes == len(FORTY_ONE):
-        labels = {name: label for label, name in enumerate(FORTY_ONE)}
-    else:
-        labels = _read_labels(find_list(folder, 'labels'), num_classes)
+    labels = {name: label for label, name in enumerate(read_classes(folder, num_classes))}
     first = next(folder.rglob('*.webm'), None)
     if first is None:
         raise InputError(
@@ -105,6 +102,14 @@ def list_videos(folder: pathlib.Path, num_classes: int) -> list[Video]:
     if not videos:
         raise InputError(f'The lists in {folder} name no video of the {num_classes} classes.')
     return videos
+
+
+def read_classes(folder: pathlib.Path, num_classes: int) -> list[str]:
+    """The names of the classes by label; raises InputError where their list cannot be read."""
+    if num_classes == len(FORTY_ONE):
+        return list(FORTY_ONE)
+    labels = _read_labels(find_list(folder, 'labels'), num_classes)
+    return sorted(labels, key=labels.get)
 
 
 def find_list(folder: pathlib.Path, kind: str) -> pathlib.Path:

@@ -9,6 +9,7 @@ import numpy as np
 from e3d.data import arrays, digits, moving_mnist
 from e3d.data.copy_test import CopySequences
 from e3d.data.kth import open_kth
+from e3d.data.moving_actions import ActionClips, MovingActions
 from e3d.data.moving_digits import MovingDigits
 from e3d.data.something_something import open_something_something
 from e3d.data.taxibj import open_taxibj
@@ -22,12 +23,18 @@ ENDLESS = 2**31
 class Source(Protocol):
     """Sequences by random access; can be pickled, so that worker processes can read it.
 
-    It may have a `value_range` and `simple_forecasts()`, see the functions of these names.
+    It may have `class_names`, a `value_range` and `simple_forecasts()`, see the
+    functions of these names.
     """
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+
+def class_names(source: Source) -> tuple[str, ...]:
+    """What the labels of a source stand for; () for one that has no labels."""
+    return tuple(getattr(source, 'class_names', ()))
 
 
 def value_range(source: Source) -> tuple[float, float] | None:
@@ -70,6 +77,8 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
     Returns:
       `len(source)` sequences, `source[index] -> {'frames': [T, H, W, C]}` with T as
       `e3d.data.layouts.layout_of` has it: input_frames + output_frames, in the copy test more.
+      Where there are classes, with 'label', and 'repeated', how many of the first frames are there
+      twice because the clip has fewer; both int32.
       Uint8 or float32 in [0, 1] (flows after those of the training may exceed 1).
 
     Raises:
@@ -122,12 +131,30 @@ def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Sou
     return moving_mnist.open_split(moving_digits, sizes, dataset['data_dir'], split)
 
 
+def _open_moving_actions(dataset: Mapping[str, Any], split: str, seed: int) -> ActionClips:
+    """Clips of `input_frames`, and as many frames after them as are predicted in training."""
+    actions = MovingActions(
+        digits=dataset['digits'],
+        path=dataset['path'],
+        canvas=tuple(dataset['canvas']),
+        digit_size=dataset['digit_size'],
+        travel=dataset['travel'],
+        clip_frames=dataset['input_frames'],
+        length=dataset['input_frames'] + dataset['output_frames'],
+    )
+    if split == 'train':
+        # Another stream than that of the fixed splits: these do not depend on the run's seed.
+        return ActionClips(actions, seed, split, ENDLESS)
+    return ActionClips(actions, 0, split, dataset[f'{split}_size'])
+
+
 def _without_seed(opener: Callable) -> Callable:
     return lambda dataset, split, seed: opener(dataset, split)
 
 
 _OPENERS = {
     'kth': open_kth,
+    'moving_actions': _open_moving_actions,
     'moving_mnist': _open_moving_mnist,
     'something_something': _without_seed(open_something_something),
     'taxibj': _without_seed(open_taxibj),

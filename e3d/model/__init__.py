@@ -10,6 +10,9 @@
     patching.py       frames to space-to-depth patches and back
     forecaster.py     window, patches, encoder, decoder, feedback: what all models share
     e3d_lstm.py       the forecaster of the paper: `E3DLSTM`
+    recognizer.py     strided encoder and decoder, feedback: what all recognisers share, and these
+    classifier.py     from the states of the newest steps to the scores of the classes
+    streaming.py      `start`, `observe`: recognition frame by frame
     reference.py      the same network read plainly, slow and large; what tests compare with
     recurrent.py      what the cells of the other models share, and their stack
     convlstm.py, predrnn.py, predrnn_plus_plus.py
@@ -29,8 +32,10 @@ from e3d.model.e3d_lstm import E3DLSTM
 from e3d.model.forecaster import Forecaster
 from e3d.model.predrnn import PredRNN, STLSTMCell
 from e3d.model.predrnn_plus_plus import CausalLSTMCell, GradientHighwayUnit, PredRNNPlusPlus
+from e3d.model.recognizer import CNNRecognizer, E3DRecognizer, Recognizer, STLSTMRecognizer
 from e3d.model.recurrent import RecurrentCell, RecurrentStack
 from e3d.model.stack import E3DLSTMStack, E3DLSTMStackCarry
+from e3d.model.streaming import observe, start
 
 # The models that forecast, by the name that a config gives them.
 FORECASTERS = {
@@ -39,7 +44,13 @@ FORECASTERS = {
     'predrnn': PredRNN,
     'predrnn_plus_plus': PredRNNPlusPlus,
 }
-MODELS = FORECASTERS
+# Those that recognise what happens.
+RECOGNIZERS = {
+    'e3d_recognizer': E3DRecognizer,
+    'st_lstm_recognizer': STLSTMRecognizer,
+    'cnn_recognizer': CNNRecognizer,
+}
+MODELS = FORECASTERS | RECOGNIZERS
 
 
 def fields_of(name: str) -> list[dataclasses.Field]:
@@ -49,7 +60,7 @@ def fields_of(name: str) -> list[dataclasses.Field]:
 
 
 def build_model(name: str, **fields):
-    """The forecaster called `name` with the given fields, as the `model` section of a config has them.
+    """The model called `name` with the given fields, as the `model` section of a config has them.
 
     Raises:
       InputError: there is no model of that name, or it has no such field.
@@ -69,6 +80,8 @@ __all__ = [
     'E3DLSTM',
     'FORECASTERS',
     'MODELS',
+    'RECOGNIZERS',
+    'CNNRecognizer',
     'CausalLSTMCell',
     'ConvLSTM',
     'ConvLSTMCell',
@@ -76,13 +89,18 @@ __all__ = [
     'E3DLSTMCell',
     'E3DLSTMStack',
     'E3DLSTMStackCarry',
+    'E3DRecognizer',
     'Forecaster',
     'GradientHighwayUnit',
     'PredRNN',
     'PredRNNPlusPlus',
+    'Recognizer',
     'RecurrentCell',
     'RecurrentStack',
     'STLSTMCell',
+    'STLSTMRecognizer',
     'build_model',
     'fields_of',
+    'observe',
+    'start',
 ]

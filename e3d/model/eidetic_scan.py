@@ -63,7 +63,7 @@ def _read(histories, cells, slot):
     )
 
 
-def _remembered(histories, step: jax.Array, history: int) -> Remembered:
+def remembered(histories, step: jax.Array, history: int) -> Remembered:
     """What step t may recall: the newest `history` of C_0 .. C_{t-1}.
 
     Slot s was last written at the newest step u <= t with u = s modulo the number of slots, and holds
@@ -104,7 +104,7 @@ def eidetic_scan(step: Step, history: int, memory: str, weights, carry, cells, i
     def body(state, x):
         carry, cells, histories, t = state
         histories = _write(histories, cells, t % slots)
-        operations = Operations(_remembered(histories, t, history))
+        operations = Operations(remembered(histories, t, history))
         carry, cells, y = step(weights, carry, cells, x, operations)
         return (carry, cells, histories, t + 1), y
 
@@ -119,7 +119,7 @@ def _forward(step, history, memory, weights, carry, cells, inputs):
     def body(state, x):
         carry, cells, histories, t = state
         histories = _write(histories, cells, t)
-        operations = Recording(_remembered(histories, t, history))
+        operations = Recording(remembered(histories, t, history))
         new_carry, cells, y = step(weights, carry, cells, x, operations)
         kept = operations.kept if memory == 'save' else []
         return (new_carry, cells, histories, t + 1), (y, carry, kept)
@@ -140,8 +140,8 @@ def _reverse(step, history, memory, residuals, cotangents):
         t, x, carry, kept, of_output = at_step
 
         def run(weights, carry, cells, x, histories):
-            remembered = _remembered(histories, t, history)
-            operations = Replaying(remembered, kept) if memory == 'save' else Operations(remembered)
+            past = remembered(histories, t, history)
+            operations = Replaying(past, kept) if memory == 'save' else Operations(past)
             return step(weights, carry, cells, x, operations)
 
         _, pull_back = jax.vjp(run, weights, carry, _read(histories, cells, t), x, histories)

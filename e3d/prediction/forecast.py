@@ -13,6 +13,7 @@ from e3d.data.adaptation import adapt_frames
 from e3d.data.clip_arrays import checked_values
 from e3d.data.clips import frame_rate, read_clip
 from e3d.errors import InputError, RunError
+from e3d.model import Recognizer
 from e3d.prediction.media import check_output, write_clip
 from e3d.training.checkpoints import Run, load_run
 
@@ -43,6 +44,7 @@ def forecast(
       RunError: if the forecast is not finite, or memory does not suffice.
     """
     run = run_or_model if isinstance(run_or_model, Run) else load_run(run_or_model)
+    _check_forecaster(run)
     horizon = _checked_horizon(horizon, run)
     frames = checked_values(frames, 'The array of frames')
     if frames.ndim not in (3, 4, 5):
@@ -95,6 +97,7 @@ def predict_file(
         raise InputError(f'{output} is the input itself. Give the continuation another name.')
     if not isinstance(run, Run):
         run = load_run(run)
+    _check_forecaster(run)
     horizon = _checked_horizon(horizon, run)
     frames = read_clip(input, last=run.config.dataset.input_frames)
     prediction = forecast(run, frames, horizon)
@@ -113,6 +116,14 @@ def predict_file(
 @functools.partial(jax.jit, static_argnames=('model', 'horizon'))
 def _continue(model: nn.Module, params, frames: jax.Array, horizon: int) -> jax.Array:
     return model.apply({'params': params}, frames, horizon)[:, -horizon:]
+
+
+def _check_forecaster(run: Run) -> None:
+    if isinstance(run.model, Recognizer):
+        raise InputError(
+            f'The model of the run, {run.config.model.name}, recognises clips and continues none; '
+            'e3d.observe gives what it recognises.'
+        )
 
 
 def _checked_horizon(horizon: int | None, run: Run) -> int:

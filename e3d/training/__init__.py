@@ -14,6 +14,8 @@
     workdir      the folder of a run and the config stored in it
     evaluator    what measures parameters on the splits of a data set
     forecasting  the loss and the evaluator of the task 'prediction'
+    recognition  the same of the task 'recognition'
+    transfer     parameters of another run to begin with
     tasks        both of every task, by its name
     reporting    metrics.jsonl, TensorBoard events, the progress line
     followers    what the processes have that do not write

@@ -162,31 +162,34 @@ class Agreement:
 
 
 def parallel_apply(
-    apply: Callable[[Any, jax.Array], Any], mesh: Mesh, batch_size: int
-) -> Callable[[Any, np.ndarray], Any]:
+    apply: Callable[[Any, Any], Any], mesh: Mesh, batch_size: int
+) -> Callable[[Any, Any], Any]:
     """Compiles a model's use on the devices of this process once, for batches of any size.
 
     Args:
-      apply: `apply(params, frames)`, from frames `[B, T, H, W, C]` to a tree of arrays `[B, ...]`,
-        sequence by sequence.
+      apply: `apply(params, batch)`, from a tree of arrays `[B, ...]`, as frames `[B, T, H, W, C]`,
+        to another, sequence by sequence.
       mesh: see `local_mesh`.
       batch_size: so many sequences go at once, rounded up to a multiple of the devices.
 
     Returns:
-      The same for placed parameters and frames in the host's memory, `[B, T, H, W, C]` with any B;
+      The same for placed parameters and arrays in the host's memory, `[B, ...]` with any B;
       what it gives is in the host's memory as well.
     """
     size = -(-batch_size // mesh.size) * mesh.size
     compiled = jax.pmap(apply, axis_name=AXIS, in_axes=(None, 0), devices=mesh.devices.tolist())
 
-    def run(params, frames):
-        parts = []
-        for start in range(0, len(frames), size):
-            part = frames[start : start + size]
-            padding = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
-            placed = place_batch(np.pad(part, padding, mode='edge'), mesh)
+    def share(array, start):
+        part = array[start : start + size]
+        padding = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
+        return np.pad(part, padding, mode='edge')
+
+    def run(params, batch):
+        parts, total = [], len(jax.tree.leaves(batch)[0])
+        for start in range(0, total, size):
+            placed = place_batch(jax.tree.map(lambda x, start=start: share(x, start), batch), mesh)
             results = jax.device_get(compiled(params, placed))
-            count = len(part)
+            count = min(size, total - start)
             parts.append(
                 jax.tree.map(lambda x, count=count: x.reshape(size, *x.shape[2:])[:count], results)
             )

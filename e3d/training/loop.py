@@ -36,6 +36,7 @@ from e3d.training.reporting import Reporter, StepMetrics, scalars, tell
 from e3d.training.state import TrainState, build_optimizer, create_state
 from e3d.training.step import train_step
 from e3d.training.tasks import TASKS
+from e3d.training.transfer import begin_from
 from e3d.training.workdir import (
     check_same_experiment,
     held,
@@ -217,6 +218,8 @@ def create_or_restore(
     step = processes.from_first(checkpoints.newest())
     if step is None or not processes.is_first():
         state = parts.create()  # all processes but the first give only its shapes
+        if step is None and parts.config.init_from and processes.is_first():
+            state = begin_from(state, parts.config.init_from)
     else:
         template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
         state = checkpoints.restore(template, step)

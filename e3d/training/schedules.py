@@ -9,7 +9,7 @@ import optax
 from e3d.data.layouts import Layout
 
 # Streams of random numbers, kept apart by folding their number into the key.
-INITIALIZATION, SAMPLING = 0, 1
+INITIALIZATION, SAMPLING, OBSERVING = 0, 1, 2
 
 
 class Sampling(NamedTuple):

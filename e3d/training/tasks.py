@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from e3d.training import forecasting
+from e3d.training import forecasting, recognition
 from e3d.training.evaluator import Evaluator
 from e3d.training.step import LossFunction
 
@@ -27,4 +27,7 @@ class Task(NamedTuple):
     evaluator: Callable[..., Evaluator]
 
 
-TASKS = {'prediction': Task(forecasting.build_loss, forecasting.ForecastEvaluator)}
+TASKS = {
+    'prediction': Task(forecasting.build_loss, forecasting.ForecastEvaluator),
+    'recognition': Task(recognition.build_loss, recognition.RecognitionEvaluator),
+}

@@ -1,0 +1,160 @@
+"""Early recognition in numbers and pictures: accuracy by the fraction of the clip that was seen."""
+
+import io
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from e3d.evaluation.files import written_whole
+from e3d.evaluation.pictures import as_colours
+
+# Of a clip, from its front.
+FRACTIONS = tuple(eighth / 8 for eighth in range(1, 9))
+PARTS = (25, 50, 100)  # per cent, those that are reported by name
+_Z = 1.959964  # of a 95 % interval
+_TOP = 5
+_SHOWN = 3  # classes with bars
+
+
+def wilson_interval(right: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a share, after Wilson: right even near 0 and 1."""
+    share, scale = right / total, 1 + _Z**2 / total
+    middle = (share + _Z**2 / (2 * total)) / scale
+    half = _Z / scale * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def recognition_report(
+    log_probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
+    """Accuracy of recognised classes.
+
+    Args:
+      log_probabilities: `[N, fractions, classes]`, by the `FRACTIONS` that were seen.
+      labels: of the clips, `[N]`.
+      names: of the classes.
+
+    Returns:
+      For 25, 50 and 100 % 'accuracy_25', 'top5_25' and so on; 'cross_entropy', its mean over the
+      fractions; 'intervals' of 95 % by the names of the accuracies; 'per_class' (accuracy by part
+      and class, None for a class without clips); 'confusion' (by part, true classes in the rows);
+      'fractions' and 'curve', the accuracy at each; 'classes'.
+    """
+    rank = (log_probabilities > _of_label(log_probabilities, labels)[..., None]).sum(axis=-1)
+    report, intervals, per_class, confusion = {}, {}, {}, {}
+    for part in PARTS:
+        place = FRACTIONS.index(part / 100)
+        for name, most in (('accuracy', 1), ('top5', _TOP)):
+            right = int((rank[:, place] < most).sum())
+            report[f'{name}_{part}'] = right / len(labels)
+            intervals[f'{name}_{part}'] = wilson_interval(right, len(labels))
+        table = np.zeros((len(names), len(names)), int)
+        np.add.at(table, (labels, log_probabilities[:, place].argmax(axis=-1)), 1)
+        confusion[str(part)] = table.tolist()
+        per_class[str(part)] = [
+            row[label] / sum(row) if sum(row) else None for label, row in enumerate(table.tolist())
+        ]
+    return report | {
+        'cross_entropy': -float(_of_label(log_probabilities, labels).mean(dtype=np.float64)),
+        'intervals': intervals,
+        'per_class': per_class,
+        'confusion': confusion,
+        'fractions': list(FRACTIONS),
+        'curve': (rank == 0).mean(axis=0).tolist(),
+        'classes': list(names),
+    }
+
+
+def _of_label(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(log_probabilities, labels[:, None, None], axis=-1)[..., 0]
+
+
+def format_recognition(report: Mapping[str, Any]) -> str:
+    """The table of a report: overall with intervals, and by class."""
+    table = Table(
+        'observed', *(f'{part} %' for part in PARTS), box=box.SIMPLE_HEAD, title=report['protocol']
+    )
+    for name, label in (('accuracy', 'top-1'), ('top5', 'top-5')):
+        cells = []
+        for part in PARTS:
+            low, high = report['intervals'][f'{name}_{part}']
+            value = report[f'{name}_{part}']
+            cells.append(f'{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})')
+        table.add_row(f'{label}, 95 % interval', *cells)
+    for label, name in enumerate(report['classes']):
+        shares = [report['per_class'][str(part)][label] for part in PARTS]
+        table.add_row(name, *('' if share is None else f'{100 * share:.1f}' for share in shares))
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    console.print(table)
+    lines = (line.rstrip() for line in console.file.getvalue().splitlines())
+    return '\n'.join([*lines, f'{report["num_sequences"]} clips, step {report["step"]}'])
+
+
+def write_recognition(report: Mapping[str, Any], path: pathlib.Path) -> None:
+    """Draws the accuracy by the fraction observed, and the confusion at 25, 50 and 100 %."""
+    figure = Figure(figsize=(15, 4.2), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    curve, *tables = figure.subplots(1, 1 + len(PARTS))
+    curve.plot(100 * np.array(report['fractions']), 100 * np.array(report['curve']), marker='o')
+    curve.axhline(100 / len(report['classes']), color='#777777', linestyle=':')
+    curve.set(xlabel='observed (%)', ylabel='top-1 accuracy (%)', ylim=(0, 100))
+    curve.grid(alpha=0.25)
+    names = report['classes'] if len(report['classes']) <= 12 else None
+    for axes, part in zip(tables, PARTS, strict=True):
+        counts = np.array(report['confusion'][str(part)], float)
+        axes.imshow(
+            counts / counts.sum(axis=1, keepdims=True).clip(1), cmap='Blues', vmin=0, vmax=1
+        )
+        axes.set(title=f'{part} % observed', xlabel='recognised', ylabel='true')
+        if names:
+            places = range(len(names))
+            axes.set_xticks(places, names, rotation=90, fontsize=7)
+            axes.set_yticks(places, names if part == PARTS[0] else [''] * len(names), fontsize=7)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format='png')
+
+
+def draw_confidences(
+    path: pathlib.Path,
+    frames: np.ndarray,
+    probabilities: np.ndarray,
+    lengths: np.ndarray,
+    label: int,
+    names: Sequence[str],
+) -> None:
+    """Draws a clip with what the model takes it for, as in figure 6.
+
+    Args:
+      path: of the picture.
+      frames: `[T, H, W, C]` in [0, 1].
+      probabilities: `[fractions, classes]`, by the `FRACTIONS` that were seen.
+      lengths: frames that were seen at each.
+      label: the true class; its bars are blue, those of others red.
+      names: of the classes.
+    """
+    figure = Figure(figsize=(10, 3.6), dpi=100, layout='constrained')
+    FigureCanvasAgg(figure)
+    strip, bars = figure.subplots(2, len(PARTS))
+    figure.suptitle(names[label])
+    for column, part in enumerate(PARTS):
+        place = FRACTIONS.index(part / 100)
+        seen = lengths[place]
+        shown = np.unique(np.linspace(0, seen - 1, 4).round().astype(int))
+        strip[column].imshow(np.concatenate(as_colours(frames[shown]), axis=1))
+        strip[column].set_title(f'{part} %: frames {", ".join(str(1 + i) for i in shown)}', size=8)
+        strip[column].axis('off')
+        order = np.argsort(-probabilities[place])[:_SHOWN][::-1]
+        colours = ['#2c7bb6' if index == label else '#d7191c' for index in order]
+        bars[column].barh([names[i] for i in order], probabilities[place][order], color=colours)
+        bars[column].set_xlim(0, 1)
+        bars[column].tick_params(labelsize=7)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format='png')

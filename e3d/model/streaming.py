@@ -1,0 +1,124 @@
+"""Recognition of a clip that is still going on, frame by frame.
+
+    state = start(model, params, (H, W, C))
+    for frame in camera:                       # [H, W, C] in [0, 1]
+        state, class_probabilities = observe(model, params, state, frame)
+
+Equal to `model.apply` on all frames so far. With `history` set (online: 5) the state has a fixed size;
+without it RECALL looks at everything, and the memory of the states doubles when it is full.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from e3d.errors import InputError
+from e3d.model.eidetic_scan import remembered
+from e3d.model.forecaster import StepInputs
+from e3d.model.operations import Operations
+from e3d.model.recognizer import RecognitionCarry, Recognizer
+
+_FIRST_SLOTS = 8  # of a memory that grows
+
+
+class StreamState(NamedTuple):
+    """What has been seen of the clips.
+
+    Attributes:
+      carry: of the last step.
+      cells: states of the last step.
+      histories: for each layer the remembered cell states, `[B, K, P, C]`.
+      outputs: of the stack at the last `window` steps, `[window, B, D, h, w, features]`.
+      steps: how many frames were observed, int32.
+    """
+
+    carry: RecognitionCarry
+    cells: Any
+    histories: Any
+    outputs: jax.Array
+    steps: jax.Array
+
+
+def start(
+    model: Recognizer, params: Any, frame_shape: tuple[int, int, int], batch_size: int | None = None
+) -> StreamState:
+    """The state before the first frame.
+
+    Args:
+      model: a recogniser.
+      params: of it.
+      frame_shape: (H, W, C).
+      batch_size: for several clips at once; None for one, whose frames are `[H, W, C]`.
+    """
+    shape = (batch_size or 1, *frame_shape)
+    dtype = jax.tree.leaves(params)[0].dtype
+    carry, cells = model.initial_state(shape, dtype)
+    slots = model.history + 1 if getattr(model, 'history', None) else _FIRST_SLOTS
+    histories = tuple(
+        jnp.zeros(
+            (cell.shape[0], slots, cell.size // cell.shape[0] // cell.shape[-1], cell.shape[-1]),
+            cell.dtype,
+        )
+        for cell in cells
+    )
+    size = model.sizes(frame_shape[:2])[-1]
+    outputs = jnp.zeros((model.window, shape[0], model.depth, *size, model.features), model.dtype)
+    return StreamState(carry, cells, histories, outputs, jnp.int32(0))
+
+
+def observe(
+    model: Recognizer, params: Any, state: StreamState, frame: jax.Array
+) -> tuple[StreamState, jax.Array]:
+    """Takes in the next frame.
+
+    Args:
+      model: a recogniser.
+      params: of it.
+      state: from `start` or the frame before.
+      frame: `[H, W, C]` in [0, 1], or `[B, H, W, C]`.
+
+    Returns:
+      The new state, and the probabilities of the classes, `[classes]` or `[B, classes]`.
+
+    Raises:
+      InputError: a frame of another shape.
+    """
+    frame = jnp.asarray(frame)
+    single = frame.ndim == 3
+    frames = frame[None] if single else frame
+    if frames.shape != state.carry.prediction.shape:
+        raise InputError(
+            f'frame of shape {frame.shape}: {state.carry.prediction.shape[1:]} is needed, '
+            f'{len(state.carry.prediction)} at once'
+        )
+    grows = state.histories and not model.history
+    if grows and int(state.steps) >= state.histories[0].shape[1]:
+        state = state._replace(
+            histories=tuple(jnp.concatenate([h, jnp.zeros_like(h)], 1) for h in state.histories)
+        )
+    state, probabilities = _observe(model, params, state, frames)
+    return state, probabilities[0] if single else probabilities
+
+
+@functools.partial(jax.jit, static_argnames='model')
+def _observe(model: Recognizer, params: Any, state: StreamState, frames: jax.Array):
+    slots = state.histories[0].shape[1] if state.histories else 1
+    histories = tuple(
+        jax.lax.dynamic_update_index_in_dim(
+            history, cell.reshape(*history.shape[:1], *history.shape[2:]), state.steps % slots, 1
+        )
+        for history, cell in zip(state.histories, state.cells, strict=True)
+    )
+    history = getattr(model, 'history', None) or slots
+    operations = Operations(remembered(histories, state.steps, history))
+    weights = model.apply({'params': params}, frames.shape, method='weights')
+    inputs = StepInputs(frames.astype(state.carry.window.dtype), jnp.ones(len(frames), bool))
+    step = model.step_function(frames.shape[1:3])
+    carry, cells, (_, output) = step(weights, state.carry, state.cells, inputs, operations)
+    outputs = jnp.concatenate([state.outputs[1:], output[None].astype(state.outputs.dtype)])
+    slots = jnp.moveaxis(outputs, 0, 1).reshape(len(frames), -1, *outputs.shape[3:])
+    scores = model.apply({'params': params}, slots, method='classify')
+    state = StreamState(carry, cells, histories, outputs, state.steps + 1)
+    return state, jax.nn.softmax(scores)
