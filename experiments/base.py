@@ -130,8 +130,8 @@ def moving_actions() -> ConfigDict:
             'canvas': (32, 32),
             'digit_size': 9,
             'travel': 12.0,  # pixels of the actor until it meets the other digit
-            'validation_size': 280,
-            'test_size': 1_400,
+            'validation_size': 140,
+            'test_size': 700,
         }
     )
 
