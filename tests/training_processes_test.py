@@ -144,6 +144,15 @@ def test_when_one_is_killed_the_other_ends_and_both_go_on(tmp_path, victim, how)
     assert max(training_losses(workdir)) == last + 2
 
 
+@pytest.mark.slow
+def test_all_diverge_and_the_first_says_what_to_try(tmp_path):
+    workdir = tmp_path / 'run'
+    results = finish(begin(workdir, '--config.train.steps=90', '--config.loss.l2_weight=1e38'))
+    assert [code for code, *_ in results] == [1, 1], results
+    assert 'optimizer.learning_rate' in results[0][2] and 'sequences [' in results[0][2]
+    assert 'Traceback' not in results[0][2] + results[1][2]
+
+
 def test_an_error_in_one_ends_the_other(tmp_path):
     workdir = tmp_path / 'run'
     workdir.mkdir()

@@ -26,6 +26,7 @@ FOUND = 'auto'
 # A process that says nothing for so long has ended; compiling may keep it from speaking.
 SILENCE_SECONDS = 60
 BEAT_SECONDS = 1
+GRACE_SECONDS = 10
 _ALIVE, _GATHERED = 'e3d/alive/', 'e3d/gathered/'
 _DONE, _FAILED = 'done', 'failed'
 
@@ -188,6 +189,9 @@ def _watch() -> None:
                 others[key], last[key] = word, now
             name = f'Process {key.removeprefix(_ALIVE)}'
             if word == _FAILED:
+                # The first one may be about to say what went wrong in all, and has files open.
+                if is_first():
+                    _left.wait(GRACE_SECONDS)
                 _stop(f'{name} has ended with an error, see there')
             elif word != _DONE and now - last[key] > SILENCE_SECONDS:
                 _stop(f'{name} has said nothing for {SILENCE_SECONDS} seconds: it has ended')
