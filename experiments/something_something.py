@@ -9,9 +9,9 @@ FOLDER holds the .webm files and the .json lists, which are given out on request
 classes of the paper, 24 frames a second, 224 x 224 in RGB; --config.dataset.fraction=0.5 observes the
 front half. Of what is observed the last 24 frames enter, and the next 10 are predicted beside.
 `:online` classifies by the last 5 states; `:prediction` only forecasts, with the network for that
-on patches of 8. `:small` takes 32 x 32 and 2 layers of 16 channels, for minutes on two CPU cores. The rest is for a GPU: 17.9 million
-parameters, at least 5.4 GiB; with one clip an update needs 2.4 GiB of temporary memory
-(`python -m benchmarks.recognition_memory`).
+on patches of 8. `:small` takes 32 x 32 and 2 layers of 16 channels, for minutes on two CPU cores.
+The rest is for a GPU: 17.9 million parameters, at least 5.4 GiB; with one clip an update needs 2.4
+GiB of temporary memory (`python -m benchmarks.recognition_memory`).
 """
 
 from ml_collections import ConfigDict
