@@ -120,26 +120,22 @@ class MovingActions:
         ahead = np.array([np.sin(heading), np.cos(heading)])
         actor = place - self.travel * ahead
         other = place + _TOUCH * self.digit_size * ahead
-        paths = []
-        for frame in range(self.length):
-            if frame:
-                passed = max(0, frame - onset + 1)
-                turned, pace = 0.0, 1.0
-                if name in ('turns left', 'turns right'):
-                    turned = _TURN * passed / self.clip_frames
-                    turned = -turned if name == 'turns right' else turned
-                elif name == 'speeds up':
-                    pace = min(_FASTEST, 1 + _CHANGE * passed / self.clip_frames)
-                elif name in ('stops', 'reverses'):
-                    least = 0.0 if name == 'stops' else -1.0
-                    pace = max(least, 1 - _CHANGE * passed / self.clip_frames)
-                elif name == 'bounces' and frame > contact:
-                    pace = -1.0
-                    other = other + speed * ahead
-                angle = heading + turned
-                actor = actor + pace * speed * np.array([np.sin(angle), np.cos(angle)])
-            paths.append([actor, other])
-        return np.array(paths)
+        frames = np.arange(1, self.length)
+        passed = np.maximum(0, frames - onset + 1) / self.clip_frames
+        touched = (name == 'bounces') & (frames > contact)
+        turned, pace = np.zeros(len(frames)), np.where(touched, -1.0, 1.0)
+        if name in ('turns left', 'turns right'):
+            turned = _TURN * passed * (1 if name == 'turns left' else -1)
+        elif name == 'speeds up':
+            pace = np.minimum(_FASTEST, 1 + _CHANGE * passed)
+        elif name in ('stops', 'reverses'):
+            pace = np.maximum(0.0 if name == 'stops' else -1.0, 1 - _CHANGE * passed)
+        angles = heading + turned
+        moved = (speed * pace)[:, None] * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+        pushed = speed * touched[:, None] * ahead
+        starts = np.stack([actor, other])
+        motions = np.stack([moved, pushed], axis=1)
+        return starts + np.concatenate([np.zeros((1, 2, 2)), motions.cumsum(axis=0)])
 
     def oracle_accuracy(self, observed: int, samples: int = 20) -> float:
         """The accuracy of one who knows the rules and sees exact positions in the first frames.
@@ -180,21 +176,18 @@ def draw(images: np.ndarray, paths: np.ndarray, canvas: tuple[int, int]) -> np.n
     margin = max(height, width) + 2
     frames = np.zeros((len(paths), canvas[0] + 2 * margin, canvas[1] + 2 * margin), np.float32)
     limits = np.array(canvas) + margin - 2 - np.array([height, width]) / 2
-    for frame, places in zip(frames, paths, strict=True):
-        for image, place in zip(images.astype(np.float32), places, strict=True):
-            corner = np.clip(place, -margin / 2, limits) - np.array([height, width]) / 2 + margin
-            whole = np.floor(corner).astype(int)
-            down, right = corner - whole
-            moved = np.zeros((height + 1, width + 1), np.float32)
-            for row, column, weight in (
-                (0, 0, (1 - down) * (1 - right)),
-                (0, 1, (1 - down) * right),
-                (1, 0, down * (1 - right)),
-                (1, 1, down * right),
-            ):
-                moved[row : row + height, column : column + width] += weight * image
-            window = frame[whole[0] : whole[0] + height + 1, whole[1] : whole[1] + width + 1]
-            np.maximum(window, moved, out=window)
+    size = np.array([height, width]) / 2
+    corners = np.clip(paths, -margin / 2, limits) - size + margin
+    whole = np.floor(corners).astype(int)
+    parts = (corners - whole).astype(np.float32)[..., None, None]
+    for number, image in enumerate(images.astype(np.float32)):
+        down, right = parts[:, number, 0], parts[:, number, 1]
+        wide = np.pad(image, 1)
+        rows = (1 - down) * wide[1:] + down * wide[:-1]  # [T, h + 1, w + 2]
+        moved = (1 - right) * rows[..., 1:] + right * rows[..., :-1]
+        for frame, shown, (top, left) in zip(frames, moved, whole[:, number].tolist(), strict=True):
+            window = frame[top : top + height + 1, left : left + width + 1]
+            np.maximum(window, shown, out=window)
     return np.rint(frames[:, margin:-margin, margin:-margin]).astype(np.uint8)
 
 
