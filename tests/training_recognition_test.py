@@ -1,0 +1,207 @@
+import functools
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from e3d import InputError, forecast, train
+from e3d.configuration import check_config
+from e3d.evaluation.recognition import FRACTIONS, recognition_report, wilson_interval
+from e3d.model import build_model
+from e3d.training import devices, transfer
+from e3d.training.recognition import (
+    RecognitionObjective,
+    align,
+    build_loss,
+    front,
+    prediction_weight,
+)
+from e3d.training.state import build_optimizer, create_state
+from e3d.training.step import train_step
+from experiments import moving_actions
+
+
+def tiny_config(**overrides):
+    """Clips of 8 frames of 8 x 8."""
+    config = moving_actions.get_config('small')
+    config.model.update({'layers': 1, 'features': 2, 'kernel_size': (2, 3, 3), 'window': 2})
+    config.dataset.update({'canvas': (8, 8), 'digit_size': 4, 'travel': 3.0})
+    config.dataset.update({'input_frames': 8, 'output_frames': 2})
+    config.dataset.update({'validation_size': 3, 'test_size': 5})
+    config.train.update({'batch_size': 4, 'steps': 2, 'log_every': 1, 'evaluate_every': 2})
+    config.evaluation.update({'batch_size': 4, 'num_samples': 1})
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+def weight(strategy, step):
+    objective = RecognitionObjective(strategy, 10.0, 2e-5, 0.1, 3.0, (1.0,))
+    return float(prediction_weight(objective, jnp.int32(step)))
+
+
+def test_the_weight_of_the_prediction_falls_linearly_to_its_least():
+    assert weight('scheduled', 0) == 10.0
+    assert weight('scheduled', 100_000) == pytest.approx(8.0)
+    # In float32, of 10 less 9.9.
+    assert weight('scheduled', 495_000) == pytest.approx(0.1, abs=1e-6)
+    assert weight('scheduled', 10**6) == pytest.approx(0.1)
+    assert [weight(s, 7) for s in ('fixed', 'classification', 'prediction')] == [3.0, 0.0, 1.0]
+
+
+def test_repeated_first_frames_go_and_the_last_one_comes_in_their_place():
+    frames = np.arange(5)[None, :, None, None, None].repeat(2, axis=0)
+    aligned, repeated = align({'frames': frames, 'repeated': np.array([2, 0])})
+    np.testing.assert_array_equal(aligned[..., 0, 0, 0], [[2, 3, 4, 4, 4], [0, 1, 2, 3, 4]])
+    np.testing.assert_array_equal(repeated, [2, 0])
+
+
+def test_front_parts_are_rounded_up():
+    np.testing.assert_array_equal(front(jnp.array([0.25, 0.7, 0.01]), 10), [3, 7, 1])
+    assert int(front(0.25, 16)) == 4
+
+
+def random_batch(config, size=4):
+    generator = np.random.default_rng(0)
+    length = config.dataset.input_frames + config.dataset.output_frames
+    return {
+        'frames': generator.random((size, length, 8, 8, 1), np.float32),
+        'label': np.arange(size, dtype=np.int32) % 7,
+        'repeated': np.array([0, 3, 1, 6], np.int32),
+    }
+
+
+@pytest.fixture(scope='module')
+def prepared():
+    config = tiny_config()
+    model = build_model(**config.model)
+    optimizer, rate = build_optimizer(config.optimizer, config.train.steps)
+    create = functools.partial(create_state, model, optimizer, (8, 8, 1), 0)
+    return config, model, optimizer, rate, create
+
+
+def test_the_update_does_not_depend_on_the_number_of_devices(prepared):
+    config, model, optimizer, rate, create = prepared
+    results = []
+    for count in (1, 2, 4):
+        mesh = devices.local_mesh(count)
+        step = functools.partial(
+            train_step,
+            loss=build_loss(config, model),
+            optimizer=optimizer,
+            learning_rate=rate,
+            axis_name=devices.AXIS,
+        )
+        state = devices.place_state(create(), mesh)
+        batch = devices.place_batch(random_batch(config), mesh)
+        state, metrics = devices.parallel_step(step, mesh)(state, batch)
+        results.append(jax.device_get((state.params, metrics)))
+    for other in results[1:]:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), results[0], other
+        )
+
+
+def test_the_loss_is_that_of_a_plain_reading(prepared):
+    config, model, _, _, create = prepared
+    config = tiny_config(**{'loss.observed': (0.5,), 'sampling.start': 0.0})
+    params, batch = create().params, random_batch(config)
+    value, parts = jax.jit(build_loss(config, model), static_argnums=3)(
+        params, batch, jnp.int32(5), None
+    )
+    cross_entropy, l2 = [], []
+    for frames, label, repeated in zip(*batch.values(), strict=True):
+        clip = frames[repeated:]
+        observed = max(1, -(-(8 - repeated) // 2))
+        padded = np.concatenate([clip, np.zeros((8, 8, 8, 1), np.float32)])[None, : observed + 1]
+        predictions, _ = model.apply(
+            {'params': params}, padded, 1, jnp.arange(observed + 1)[None] < observed
+        )
+        _, scores = model.apply({'params': params}, clip[None, :observed])
+        cross_entropy.append(-jax.nn.log_softmax(scores)[0, label])
+        l2.append(np.mean((predictions[0] - clip[1 : observed + 2]) ** 2))
+    assert float(parts['cross_entropy']) == pytest.approx(np.mean(cross_entropy), rel=1e-4)
+    assert float(parts['l2']) == pytest.approx(np.mean(l2), rel=1e-4)
+    expected = np.mean(cross_entropy) + (10.0 - 0.04 * 5) * np.mean(l2)
+    assert float(value) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_report_counts_what_is_right():
+    generator = np.random.default_rng(0)
+    logs = generator.normal(size=(40, len(FRACTIONS), 7))
+    labels = generator.integers(0, 6, 40)  # no clip of the last class
+    report = recognition_report(logs, labels, [f'class {i}' for i in range(7)])
+    for part in (25, 50, 100):
+        scores = logs[:, FRACTIONS.index(part / 100)]
+        order = np.argsort(-scores, axis=1)
+        assert report[f'accuracy_{part}'] == pytest.approx(np.mean(order[:, 0] == labels))
+        among = [label in row[:5] for label, row in zip(labels, order, strict=True)]
+        assert report[f'top5_{part}'] == pytest.approx(np.mean(among))
+        table = np.array(report['confusion'][str(part)])
+        assert table.sum() == 40 and np.trace(table) == round(40 * report[f'accuracy_{part}'])
+        assert report['per_class'][str(part)][6] is None
+    assert report['curve'][1] == report['accuracy_25']
+    json.dumps(report, allow_nan=False)
+
+
+def test_wilson_interval():
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+def test_parameters_that_fit_are_taken_from_another_run(prepared, monkeypatch, capsys):
+    state = prepared[4]()
+    stored = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0, np.float32), state.params)
+    stored['classifier']['scores']['bias'] = np.zeros(3, np.float32)
+    monkeypatch.setattr(transfer, 'load_run', lambda _: types.SimpleNamespace(params=stored))
+    begun = transfer.begin_from(state, 'runs/other')
+    classifier = begun.params['classifier']
+    np.testing.assert_array_equal(classifier['scores']['kernel'], 7.0)
+    np.testing.assert_array_equal(
+        classifier['scores']['bias'], state.params['classifier']['scores']['bias']
+    )
+    said = capsys.readouterr()
+    assert 'new are classifier/scores/bias' in said.out + said.err
+    assert int(begun.step) == 0
+
+    stranger = types.SimpleNamespace(params={'other': np.zeros(2)})
+    monkeypatch.setattr(transfer, 'load_run', lambda _: stranger)
+    with pytest.raises(InputError, match="init_from='runs/other'"):
+        transfer.begin_from(state, 'runs/other')
+
+
+def test_a_run_from_start_to_end_and_one_that_begins_with_it(tmp_path):
+    first = tmp_path / 'first'
+    report = train(tiny_config(**{'loss.strategy': 'prediction'}), first)
+    assert report['num_sequences'] == 5 and len(report['curve']) == 8
+    for name in ('evaluation.json', 'evaluation.png', 'samples/step_00000002_sample_0.png'):
+        assert (first / name).stat().st_size > 100
+    lines = [json.loads(line) for line in (first / 'metrics.jsonl').read_text().splitlines()]
+    assert {'cross_entropy', 'l2', 'prediction_weight'} <= lines[0].keys()
+    assert any('accuracy_25' in line for line in lines if line['split'] == 'test')
+    with pytest.raises(InputError, match='recognises clips and continues none'):
+        forecast(first, np.zeros((3, 8, 8, 1), np.float32))
+    with pytest.raises(InputError, match='There is no trained run'):
+        train(tiny_config(init_from=str(tmp_path / 'nothing')), tmp_path / 'second')
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('loss.strategy', 'both', "loss.strategy='both': allowed is 'scheduled'"),
+        ('loss.observed', (0.0, 0.5), r'loss.observed=\(0.0, 0.5\): allowed is numbers above 0'),
+        ('sampling.kind', 'reverse', "sampling.kind='reverse' is for task='prediction'"),
+        ('dataset.copy_test', (2, 2), "copy_test is for task='prediction'"),
+    ],
+)
+def test_impossible_configs_are_refused(key, value, message):
+    with pytest.raises(InputError, match=message):
+        check_config(tiny_config(**{key: value}))
+
+
+def test_another_number_of_classes_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r'model\.classes=6: moving_actions has 7 classes'):
+        train(tiny_config(**{'model.classes': 6}), tmp_path)
