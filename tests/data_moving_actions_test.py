@@ -40,7 +40,7 @@ def test_what_the_classes_do():
         return right * later_down - down * later_right
 
     # Down is positive: a turn to the left, as one sees it, is negative here.
-    assert cross('turns left') * cross('turns right') < 0
+    assert cross('turns left') < 0 < cross('turns right')
     np.testing.assert_allclose(actor['stops'][-2:], actor['stops'][-1:].repeat(2, axis=0))
     fast = np.linalg.norm(np.diff(actor['speeds up'], axis=0)[-1])
     assert fast == pytest.approx(2.2 * speed)

@@ -6,7 +6,7 @@ class says, or goes on and passes the other digit, or bounces off it:
 
     straight     goes on, through the other digit
     turns left, turns right
-                 on a circle, from the onset
+                 as the viewer sees it, on a circle, from the onset
     stops        slows down, from the onset, and rests
     speeds up    from the onset
     reverses     slows down, as one that stops, and comes back
@@ -125,7 +125,7 @@ class MovingActions:
         touched = (name == 'bounces') & (frames > contact)
         turned, pace = np.zeros(len(frames)), np.where(touched, -1.0, 1.0)
         if name in ('turns left', 'turns right'):
-            turned = _TURN * passed * (1 if name == 'turns left' else -1)
+            turned = _TURN * passed * (-1 if name == 'turns left' else 1)  # down is positive
         elif name == 'speeds up':
             pace = np.minimum(_FASTEST, 1 + _CHANGE * passed)
         elif name in ('stops', 'reverses'):
