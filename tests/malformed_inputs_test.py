@@ -124,11 +124,10 @@ NUMBER = st.one_of(
     st.integers(), st.integers(-3, 20), st.floats(), st.sampled_from([2**31, 10**30, 1e308])
 )
 SCALAR = st.one_of(st.none(), st.booleans(), NUMBER, st.text(max_size=8))
+NAME = st.text(max_size=4).filter(lambda name: '.' not in name)  # as ConfigDict has them
 VALUE = st.recursive(
     SCALAR,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=4), inner, max_size=3)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAME, inner, max_size=3)),
     max_leaves=6,
 )
 FLAT = flatten(quickstart.get_config('small'))
