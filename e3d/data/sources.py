@@ -138,6 +138,7 @@ def _open_moving_actions(dataset: Mapping[str, Any], split: str, seed: int) -> A
         path=dataset['path'],
         canvas=tuple(dataset['canvas']),
         digit_size=dataset['digit_size'],
+        directions=dataset['directions'],
         travel=dataset['travel'],
         clip_frames=dataset['input_frames'],
         length=dataset['input_frames'] + dataset['output_frames'],
