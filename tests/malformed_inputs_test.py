@@ -20,6 +20,8 @@ import jax
 import numpy as np
 import pytest
 from clip_fixtures import moving_square, write_video
+from data_taxibj_test import NAME as FLOWS
+from data_taxibj_test import dates_of, make_dataset, write_flows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -33,6 +35,7 @@ from e3d.command_line import parse
 from e3d.configuration import check_config, flatten, restore_config
 from e3d.data.arrays import open_array
 from e3d.data.clips import frame_rate, read_clip
+from e3d.data.taxibj import open_taxibj
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import forecast
 from e3d.sweep.entries import make_entries
@@ -44,7 +47,7 @@ from experiments import quickstart
 
 NUMBERS = {
     'configs': 300, 'command lines': 150, 'stored configs': 100, 'sweeps': 100, 'arrays': 150,
-    'array files': 250, 'videos': 200, 'checkpoints': 60, 'metrics': 100,
+    'array files': 250, 'flow files': 200, 'videos': 200, 'checkpoints': 60, 'metrics': 100,
 }  # fmt: skip
 SECONDS = 20  # for one input, on a slow machine
 MORE_MEMORY = 2 * 2**20  # KiB that all inputs together may take
@@ -288,6 +291,28 @@ def test_array_files(folder, file):
     with documented_errors():
         source = open_array(str(path), 'test', 2, (0, 0, 1))
         assert source[len(source) - 1]['frames'].shape[0] == 2
+
+
+@pytest.fixture(scope='module')
+def flows(folder):
+    file = write_flows(folder / FLOWS, dates_of(8))
+    values = np.linspace(-1, 1, 96, dtype=np.float32).reshape(4, 2, 2, 3, 2)
+    archive = {key: values for key in ('X_train', 'Y_train', 'X_test', 'Y_test')}
+    return {
+        file.name: file.read_bytes(),
+        'dataset.npz': as_bytes(lambda file: np.savez_compressed(file, **archive)),
+    }
+
+
+@inputs('flow files', data=st.data())
+def test_flow_files(folder, flows, data):
+    name, content = data.draw(damaged(flows))
+    path = folder / name
+    path.write_bytes(content)
+    with documented_errors():
+        source = open_taxibj(make_dataset(path), 'train')
+        frames = source[len(source) - 1]['frames']
+        assert frames.shape[0] == 4 and np.isfinite(frames).all()
 
 
 def make_videos(folder):
