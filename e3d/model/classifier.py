@@ -56,26 +56,26 @@ class Classifier(nn.Module):
     def __call__(self, slots: jax.Array) -> jax.Array:
         """Scores (logits) `[B, classes]` for slots `[B, S, h, w, C]`."""
         depth, *space = self.top_kernel
+        # What ReLUs halve; without it a stack of them ends near zero.
+        common = {'dtype': self.dtype, 'kernel_init': nn.initializers.he_normal()}
         for layer in range(self.top_layers):
             width = slots.shape[-1]
             lower = layer < self.top_layers // 2
             if self.separable == ('bottom' if lower else 'top'):
-                slots = nn.Conv(width, (1, *space), dtype=self.dtype, name=f'top_{layer}')(slots)
+                slots = nn.Conv(width, (1, *space), name=f'top_{layer}', **common)(slots)
                 slots = nn.relu(slots)
                 name = f'top_{layer}_depth'
-                slots = nn.Conv(width, (depth, 1, 1), dtype=self.dtype, name=name)(slots)
+                slots = nn.Conv(width, (depth, 1, 1), name=name, **common)(slots)
             else:
                 name = f'top_{layer}'
-                slots = nn.Conv(width, tuple(self.top_kernel), dtype=self.dtype, name=name)(slots)
+                slots = nn.Conv(width, tuple(self.top_kernel), name=name, **common)(slots)
             slots = nn.relu(slots)
         for layer in range(2):
             convolution = nn.Conv(
-                self.features, (2, 3, 3), STRIDES, dtype=self.dtype, name=f'strided_{layer}'
+                self.features, (2, 3, 3), STRIDES, name=f'strided_{layer}', **common
             )
             slots = nn.relu(convolution(slots))
         slots = nn.max_pool(slots, POOL, POOL, 'SAME').mean(axis=1)
-        hidden = nn.Dense(self.hidden, dtype=self.dtype, name='hidden')(
-            slots.reshape(len(slots), -1)
-        )
+        hidden = nn.Dense(self.hidden, name='hidden', **common)(slots.reshape(len(slots), -1))
         scores = nn.Dense(self.classes, dtype=self.dtype, name='scores')(nn.relu(hidden))
         return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))

@@ -237,13 +237,14 @@ class Recognizer(nn.Module):
     @nn.compact
     def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Declares the parameters of the loop for frames `[B, H, W, C]`."""
-        glorot, zeros = nn.initializers.glorot_uniform(), nn.initializers.zeros_init()
+        # For ReLUs: by the width of what comes in alone, as frames have few channels.
+        normal, zeros = nn.initializers.he_normal(), nn.initializers.zeros_init()
         batch, *size, channels = shape
         spatial = tuple(self.kernel_size[1:])
 
         def declare(name: str, *sizes: int):
             return {
-                'kernel': self.param(f'{name}_kernel', glorot, sizes),
+                'kernel': self.param(f'{name}_kernel', normal, sizes),
                 'bias': self.param(f'{name}_bias', zeros, (sizes[-1],)),
             }
 
