@@ -66,9 +66,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.sampling.decrease = 1 / 150
     config.optimizer.update({'learning_rate': 5e-4, 'schedule': 'cosine'})
     config.optimizer.update({'warmup_steps': 20, 'clip_norm': 1.0})
-    config.train.update({'batch_size': 16, 'steps': 300, 'evaluate_every': 150})
+    config.train.update({'batch_size': 16, 'steps': 600, 'evaluate_every': 200})
     config.evaluation.batch_size = 70
-    config.checkpoint.update({'every': 150, 'keep': 1, 'keep_best': False})
+    config.checkpoint.update({'every': 200, 'keep': 1, 'keep_best': False})
     if options.online:
         config.model.update({'history': 5, 'window': 5})
     if options.small:
