@@ -13,6 +13,7 @@ from e3d.evaluation.recognition import FRACTIONS, recognition_report, wilson_int
 from e3d.model import build_model
 from e3d.training import devices, transfer
 from e3d.training.recognition import (
+    RecognitionEvaluator,
     RecognitionObjective,
     align,
     build_loss,
@@ -102,6 +103,20 @@ def test_the_update_does_not_depend_on_the_number_of_devices(prepared):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), results[0], other
         )
+
+
+def test_the_evaluation_does_not_depend_on_the_number_of_devices(prepared, tmp_path):
+    """Five clips in batches of four: the last batch is not full, and no device count divides five."""
+    config, model, _, _, create = prepared
+    reports = []
+    for count in (1, 2, 4):
+        mesh = devices.local_mesh(count)
+        evaluator = RecognitionEvaluator(config, model, tmp_path, mesh, ('test',))
+        params = devices.place_state(create().params, mesh)
+        reports.append(evaluator.evaluate(params, 0, 'test'))
+    for other in reports[1:]:
+        assert other.pop('cross_entropy') == pytest.approx(reports[0]['cross_entropy'], rel=1e-5)
+        assert other == {k: v for k, v in reports[0].items() if k != 'cross_entropy'}
 
 
 def test_the_loss_is_that_of_a_plain_reading(prepared):
