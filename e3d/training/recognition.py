@@ -11,6 +11,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from e3d.data.batches import evaluation_batches
 from e3d.data.sources import class_names
@@ -187,11 +188,20 @@ class RecognitionEvaluator:
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
         # Every process goes through all of it: the numbers are few and need no exchange.
         logs, labels = [], []
-        for batch in evaluation_batches(source, config.evaluation.batch_size, count):
-            kept = batch['mask']
-            inputs = {key: batch[key][kept] for key in ('frames', 'repeated') if key in batch}
-            logs.append(self._recognise(params, inputs)[0])
-            labels.append(batch['label'][kept])
+        with tqdm(
+            total=count,
+            desc='evaluating',
+            unit=' sequences',
+            leave=False,
+            mininterval=0.5,
+            disable=not processes.is_first(),
+        ) as progress:
+            for batch in evaluation_batches(source, config.evaluation.batch_size, count):
+                kept = batch['mask']
+                inputs = {key: batch[key][kept] for key in ('frames', 'repeated') if key in batch}
+                logs.append(self._recognise(params, inputs)[0])
+                labels.append(batch['label'][kept])
+                progress.update(int(kept.sum()))
         log_probabilities = np.concatenate(logs)
         if not np.isfinite(log_probabilities).all():
             raise RunError(f'The scores of the classes are not finite at step {step}.')
