@@ -8,8 +8,10 @@
 Seven classes of motion that begin to show after the first quarter of 16 frames of 32 x 32
 (e3d/data/moving_actions.py). One who knows the rules and sees exact positions has 14.3 % right
 after one frame, 28.6 % after a quarter, 71.4 % after a half, and 100 % at the end. Each clip of the
-training is observed up to a quarter, a half, or its end, where the class is beyond doubt. `:online` is Table 8: the classifier on the
-last 5 states, RECALL over the last 5 (`history=5`). The sweep holds the models of Tables 5 and 6, the
+training is observed up to a quarter, a half, or its end, where the class is beyond doubt.
+
+`:online` is Table 8: the classifier on the last 5 states, RECALL over the last 5 (`history=5`).
+The sweep holds the models of Tables 5 and 6, the
 strategies of Table 7 and the online ones of Table 8, each with about as many parameters as E3D-LSTM
 with 8 channels; the last command writes their tables. The sweep has not been run yet: see RESULTS.md
 for what is known.
