@@ -9,32 +9,23 @@ run again on another machine either. After each run the section of RESULTS.md be
 marks and the pictures results/study*.png are written anew.
 """
 
-import argparse
 import itertools
 import json
 import pathlib
 import statistics
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from matplotlib.figure import Figure
 
-from e3d.command_line import ROOT, load_config
-from e3d.configuration import flatten
-from e3d.configuration.keys import CHANGEABLE
+from benchmarks import finished_runs
+from benchmarks.finished_runs import shown
+from e3d.command_line import ROOT
 from e3d.evaluation.files import written_whole
-from e3d.model import build_model
-from e3d.sweep.entries import Entry, make_entries
-from e3d.sweep.execution import run_process
-from e3d.sweep.results import FINISHED, read_result
-from e3d.training.reporting import METRICS_FILE, read_lines
+from e3d.sweep.entries import Entry
+from e3d.sweep.results import read_result
 
 NUMBERS = ROOT / 'results' / 'study.json'
-TABLES = ROOT / 'RESULTS.md'
-MARKS = ('<!-- study: begin -->\n', '<!-- study: end -->\n')
 
 # What is run, with a heading and the MSE of the paper's tables 1 and 2.
 STUDIES = {
@@ -59,79 +50,21 @@ STUDIES = {
     ),
 }
 
+SIMPLE = {'last_frame': 'repeat the last frame', 'mean_image': 'mean image'}
+
 
 def main():
     """Runs and writes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--runs', type=pathlib.Path, default=pathlib.Path('runs/study'))
-    parser.add_argument('--write_only', action='store_true', help='run nothing')
-    arguments = parser.parse_args()
-    numbers = read_numbers()
-    for study, entry in planned():
-        workdir = arguments.runs / study / entry.name
-        if is_known(numbers[study], entry):
-            continue
-        if read_result(entry, workdir).status != FINISHED and not arguments.write_only:
-            train(study, entry, workdir)
-        if read_result(entry, workdir).status == FINISHED:
-            numbers[study]['entries'][entry.name] = measure(entry, workdir)
-            write(numbers)
-    write(numbers)
-
-
-def planned() -> list[tuple[str, Entry]]:
-    """All runs, the first seed of everything first."""
-    entries = [
-        (study, entry)
-        for study, (flag, *_) in STUDIES.items()
-        for entry in make_entries('get_sweep', flag, ['launch.py', f'--config={flag}'])
-    ]
-    return sorted(entries, key=lambda pair: pair[1].config.seed)
-
-
-def read_numbers() -> dict[str, Any]:
-    """What is known so far; a study whose setting has changed since begins anew."""
-    stored = json.loads(NUMBERS.read_text('utf-8')) if NUMBERS.exists() else {}
-    numbers = {}
-    for study, (flag, *_) in STUDIES.items():
-        setting = {k: v for k, v in flatten(load_config(flag)).items() if k not in CHANGEABLE}
-        setting = json.loads(json.dumps(setting))  # tuples as they are stored
-        old = stored.get(study, {'setting': setting, 'entries': {}})
-        # Keys that came later do not count: their defaults leave everything as it was.
-        same = all(setting.get(key) == value for key, value in old['setting'].items())
-        numbers[study] = old if same else {'setting': setting, 'entries': {}}
-    return numbers
-
-
-def is_known(known: Mapping[str, Any], entry: Entry) -> bool:
-    """Whether the numbers of this very run are there."""
-    found = known['entries'].get(entry.name)
-    return found is not None and found['arguments'] == list(entry.arguments)
-
-
-def train(study: str, entry: Entry, workdir: pathlib.Path) -> None:
-    """Runs an entry in a process of its own, from where it stopped."""
-    flag = STUDIES[study][0]
-    command = [sys.executable, str(ROOT / 'launch.py'), f'--config={flag}', *entry.arguments]
-    code = run_process([*command, f'--workdir={workdir}'])
-    if code:
-        raise SystemExit(f'{entry.name} ended with exit code {code}; the same command goes on.')
+    flags = {study: flag for study, (flag, *_) in STUDIES.items()}
+    finished_runs.complete(__doc__, NUMBERS, flags, pathlib.Path('runs/study'), measure, write)
 
 
 def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     """The numbers of a finished run."""
     report = json.loads((workdir / 'evaluation.json').read_text('utf-8'))
-    lines = read_lines(workdir / METRICS_FILE)
     metrics = ('mse', 'ssim', 'psnr')
     return {
-        'arguments': list(entry.arguments),
-        'parameters': count_parameters(entry),
-        # Other work on the machine can only lengthen a step.
-        'seconds_per_step': min(
-            line['seconds_per_step'] for line in lines if 'seconds_per_step' in line
-        ),
+        'parameters': finished_runs.count_parameters(entry, output_frames=1),
         'test': {key: report[key] for key in metrics},
         'mse_per_frame': report['mse_per_frame'],
         'curve': read_result(entry, workdir).validation['mse'],
@@ -139,29 +72,9 @@ def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     }
 
 
-SIMPLE = {'last_frame': 'repeat the last frame', 'mean_image': 'mean image'}
-
-
-def count_parameters(entry: Entry) -> int:
-    """How many parameters the model of an entry has."""
-    model = build_model(**entry.config.model)
-    frames = jax.ShapeDtypeStruct((1, 1, *entry.config.dataset.canvas, 1), jnp.float32)
-    initialize = lambda key, frames: model.init(key, frames, 1)  # noqa: E731
-    variables = jax.eval_shape(initialize, jax.random.key(0), frames)
-    return sum(leaf.size for leaf in jax.tree.leaves(variables))
-
-
-def write(numbers: Mapping[str, Any]) -> None:
-    """Writes the numbers, the tables and the pictures."""
-    NUMBERS.parent.mkdir(exist_ok=True)
-    with written_whole(NUMBERS) as temporary:
-        temporary.write_text(json.dumps(numbers, indent=1) + '\n', 'utf-8')
-    text = TABLES.read_text('utf-8') if TABLES.exists() else '# Results\n\n' + ''.join(MARKS)
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    sections = [section(study, numbers[study]) for study in STUDIES]
-    with written_whole(TABLES) as temporary:
-        temporary.write_text(before + MARKS[0] + '\n'.join(sections) + MARKS[1] + after, 'utf-8')
+def write(numbers: finished_runs.Numbers) -> None:
+    """Writes the tables and the pictures."""
+    finished_runs.write_section('study', [section(study, numbers[study]) for study in STUDIES])
 
 
 def section(study: str, known: Mapping[str, Any]) -> str:
@@ -169,22 +82,20 @@ def section(study: str, known: Mapping[str, Any]) -> str:
     _, heading, paper = STUDIES[study]
     if not known['entries']:
         return f'### {heading}\n\nNot run yet.\n'
-    runs = {}
-    for name, numbers in known['entries'].items():
-        runs.setdefault(name.partition(',')[0], []).append(numbers)
+    runs = finished_runs.by_name(known)
     lines = [
         f'### {heading}\n',
         '| model | parameters | seeds | MSE | SSIM | PSNR | seconds a step | MSE in the paper |',
         '|---|---|---|---|---|---|---|---|',
     ]
-    for name, seeds in sorted(runs.items(), key=lambda item: spread(item[1], 'test', 'mse')[0]):
+    for name, seeds in sorted(runs.items(), key=lambda item: mean_error(item[1])):
         cells = [name, f'{seeds[0]["parameters"]:,}', str(len(seeds))]
-        cells += [shown(seeds, 'test', *column) for column in COLUMNS]
+        cells += quality(seeds, 'test')
         cells.append(f'{min(seed["seconds_per_step"] for seed in seeds):.2f}')
         lines.append('| ' + ' | '.join([*cells, str(paper.get(name, ''))]) + ' |')
     everything = list(itertools.chain(*runs.values()))
     for name, words in SIMPLE.items():
-        cells = [shown(everything, name, *column) for column in COLUMNS]
+        cells = quality(everything, name)
         lines.append('| ' + ' | '.join([words, '', '', *cells, '', '']) + ' |')
     picture = NUMBERS.with_name(f'study_{study}.png')
     draw(runs, picture)
@@ -192,20 +103,15 @@ def section(study: str, known: Mapping[str, Any]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-COLUMNS = (('mse', 2), ('ssim', 3), ('psnr', 2))
+def mean_error(seeds: list[Mapping[str, Any]]) -> float:
+    """MSE on the test split."""
+    return statistics.mean(seed['test']['mse'] for seed in seeds)
 
 
-def spread(runs: list[Mapping[str, Any]], part: str, metric: str) -> tuple[float, float | None]:
-    """Mean over runs and, of two or more, their standard deviation."""
-    values = [run[part][metric] for run in runs]
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
-def shown(runs: list[Mapping[str, Any]], part: str, metric: str, digits: int) -> str:
-    """Mean and deviation as text."""
-    mean, deviation = spread(runs, part, metric)
-    text = f'{mean:.{digits}f}'
-    return text if deviation is None else f'{text} ± {deviation:.{digits}f}'
+def quality(seeds: list[Mapping[str, Any]], forecast: str) -> list[str]:
+    """MSE, SSIM and PSNR of the model ('test') or of a simple forecast."""
+    columns = ('mse', 2), ('ssim', 3), ('psnr', 2)
+    return [shown((seed[forecast][key] for seed in seeds), digits) for key, digits in columns]
 
 
 def draw(runs: Mapping[str, list[Mapping[str, Any]]], path: pathlib.Path) -> None:

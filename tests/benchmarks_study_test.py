@@ -2,8 +2,10 @@ import json
 
 import pytest
 
-from benchmarks import study
+from benchmarks import finished_runs, recognition_study, study
 from e3d.configuration import flatten
+
+EXPERIMENTS = {name: flag for name, (flag, *_) in study.STUDIES.items()}
 
 
 def numbers_of(mse, ssim=0.5):
@@ -24,43 +26,73 @@ def numbers_of(mse, ssim=0.5):
 def places(tmp_path, monkeypatch):
     monkeypatch.setattr(study, 'ROOT', tmp_path)
     monkeypatch.setattr(study, 'NUMBERS', tmp_path / 'results' / 'study.json')
-    monkeypatch.setattr(study, 'TABLES', tmp_path / 'RESULTS.md')
+    monkeypatch.setattr(recognition_study, 'ROOT', tmp_path)
+    monkeypatch.setattr(recognition_study, 'NUMBERS', tmp_path / 'results' / 'recognition.json')
+    monkeypatch.setattr(finished_runs, 'TABLES', tmp_path / 'RESULTS.md')
     return tmp_path
 
 
+def read_numbers():
+    return finished_runs.read_numbers(study.NUMBERS, EXPERIMENTS)
+
+
+def write(numbers):
+    finished_runs.keep(study.NUMBERS, numbers)
+    study.write(numbers)
+
+
 def test_the_tables_have_mean_and_deviation_and_leave_the_other_text(places):
-    (places / 'RESULTS.md').write_text('before\n' + ''.join(study.MARKS) + 'after\n')
-    numbers = study.read_numbers()
+    (places / 'RESULTS.md').write_text(
+        'before\n<!-- study: begin -->\n<!-- study: end -->\nafter\n'
+    )
+    numbers = read_numbers()
     entries = numbers['forecast']['entries']
     entries['predrnn,seed=0'], entries['predrnn,seed=1'] = numbers_of(10.0), numbers_of(12.0)
     entries['e3d_lstm,seed=0'] = numbers_of(9.0)
     for _ in range(2):
-        study.write(numbers)
+        write(numbers)
     text = (places / 'RESULTS.md').read_text()
     assert text.startswith('before\n') and text.endswith('after\n')
     assert '| predrnn | 1,234 | 2 | 11.00 ± 1.41 | 0.500 ± 0.000 |' in text
     assert text.index('| e3d_lstm | 1,234 | 1 | 9.00 |') < text.index('| predrnn |')
     assert text.count('Not run yet.') == 1
     assert (places / 'results' / 'study_forecast.png').exists()
-    assert study.read_numbers() == json.loads(json.dumps(numbers))
+    assert read_numbers() == json.loads(json.dumps(numbers))
 
 
 def test_what_is_known_is_not_run_again_unless_its_setting_changed(places, monkeypatch):
-    numbers = study.read_numbers()
-    (_, entry), *_ = study.planned()
+    numbers = read_numbers()
+    (_, entry), *_ = finished_runs.plan(EXPERIMENTS)
     known = numbers['forecast']['entries']
     known[entry.name] = numbers_of(9.0)
-    assert not study.is_known(numbers['forecast'], entry)
+    assert not finished_runs.is_known(numbers['forecast'], entry)
     known[entry.name]['arguments'] = list(entry.arguments)
-    study.write(numbers)
-    assert study.is_known(study.read_numbers()['forecast'], entry)
-    setting = flatten(study.load_config(study.STUDIES['forecast'][0]))
-    monkeypatch.setattr(study, 'flatten', lambda config: setting | {'model.new_key': 1})
-    assert study.is_known(study.read_numbers()['forecast'], entry)
-    monkeypatch.setattr(study, 'flatten', lambda config: setting | {'train.steps': 1})
-    assert not study.is_known(study.read_numbers()['forecast'], entry)
+    write(numbers)
+    assert finished_runs.is_known(read_numbers()['forecast'], entry)
+    setting = flatten(finished_runs.load_config(study.STUDIES['forecast'][0]))
+    monkeypatch.setattr(finished_runs, 'flatten', lambda config: setting | {'model.new_key': 1})
+    assert finished_runs.is_known(read_numbers()['forecast'], entry)
+    monkeypatch.setattr(finished_runs, 'flatten', lambda config: setting | {'train.steps': 1})
+    assert not finished_runs.is_known(read_numbers()['forecast'], entry)
 
 
 def test_the_first_seed_of_everything_comes_first():
-    seeds = [entry.config.seed for _, entry in study.planned()]
+    seeds = [entry.config.seed for _, entry in finished_runs.plan(EXPERIMENTS)]
     assert seeds == sorted(seeds) and seeds.count(0) == 13
+
+
+def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(places):
+    run = {'parameters': 1234, 'seconds_per_step': 0.5, 'clips': 700}
+    entries = {
+        'cnn_3d,seed=0': {**run, 'curve': [0.5] * 8},
+        'cnn_3d,seed=1': {**run, 'curve': [0.6] * 8},
+        'online,seed=0': {**run, 'curve': [0.0] * 7 + [1.0]},
+    }
+    recognition_study.write({recognition_study.STUDY: {'setting': {}, 'entries': entries}})
+    text = (places / 'RESULTS.md').read_text()
+    cell = '55.0 ± 7.1 (51.3 to 58.6)'
+    assert f'| cnn_3d | 1,234 | 2 | 0.50 | {cell} | {cell} | {cell} | 55.0 ± 7.1 |' in text
+    assert '| 0.0 (0.0 to 0.5) | 0.0 (0.0 to 0.5) | 100.0 (99.5 to 100.0) | 12.5 |' in text
+    assert '| e3d_lstm |  |  |  | not run yet |' in text
+    assert '| best possible |  |  |  | 28.6 | 71.4 | 100.0 |' in text
+    assert (places / 'results' / 'recognition.png').stat().st_size > 1000

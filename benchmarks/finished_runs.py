@@ -1,0 +1,167 @@
+"""Runs what is missing of a sweep and keeps the numbers of what is finished, for the studies here.
+
+A study is a folder of runs, the sweep of one experiment. Its runs may be stopped at any time: they go
+on from their checkpoints. The numbers of a finished one are kept in a file of results/, so that it
+is not run again, on another machine either.
+"""
+
+import argparse
+import collections
+import functools
+import json
+import pathlib
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from e3d.command_line import ROOT, load_config
+from e3d.configuration import flatten
+from e3d.configuration.keys import CHANGEABLE
+from e3d.evaluation.files import written_whole
+from e3d.model import build_model
+from e3d.sweep.entries import Entry, make_entries
+from e3d.sweep.execution import run_process
+from e3d.sweep.results import FINISHED, read_result
+from e3d.training.reporting import METRICS_FILE, read_lines
+
+TABLES = ROOT / 'RESULTS.md'
+
+# {study: {'setting': its config, 'entries': {name: numbers of the finished run}}}
+Numbers = Mapping[str, Any]
+
+
+def complete(
+    documentation: str,
+    path: pathlib.Path,
+    experiments: Mapping[str, str],
+    runs: pathlib.Path,
+    measure: Callable[[Entry, pathlib.Path], dict[str, Any]],
+    write: Callable[[Numbers], None],
+) -> None:
+    """The command of a study: runs its entries, and writes anew after each.
+
+    Args:
+      documentation: of the command.
+      path: where the numbers are kept.
+      experiments: {study: value of --config}.
+      runs: folder of the studies' folders, unless the command line names another.
+      measure: the numbers of a finished run, from its entry and folder; its arguments and the
+        seconds of a step are added.
+      write: writes tables and pictures.
+    """
+    parser = argparse.ArgumentParser(
+        description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--runs', type=pathlib.Path, default=runs)
+    parser.add_argument('--write_only', action='store_true', help='run nothing')
+    arguments = parser.parse_args()
+    numbers = read_numbers(path, experiments)
+    for study, entry in plan(experiments):
+        workdir = arguments.runs / study / entry.name
+        if is_known(numbers[study], entry):
+            continue
+        if read_result(entry, workdir).status != FINISHED and not arguments.write_only:
+            _train(experiments[study], entry, workdir)
+        if read_result(entry, workdir).status == FINISHED:
+            numbers[study]['entries'][entry.name] = _common(entry, workdir) | measure(
+                entry, workdir
+            )
+            keep(path, numbers)
+            write(numbers)
+    write(numbers)
+
+
+def plan(experiments: Mapping[str, str]) -> list[tuple[str, Entry]]:
+    """All runs, the first seed of everything first."""
+    entries = [
+        (study, entry)
+        for study, flag in experiments.items()
+        for entry in make_entries('get_sweep', flag, ['launch.py', f'--config={flag}'])
+    ]
+    return sorted(entries, key=lambda pair: pair[1].config.seed)
+
+
+def read_numbers(path: pathlib.Path, experiments: Mapping[str, str]) -> dict[str, Any]:
+    """What is known so far; a study whose setting has changed since begins anew."""
+    stored = json.loads(path.read_text('utf-8')) if path.exists() else {}
+    numbers = {}
+    for study, flag in experiments.items():
+        setting = {k: v for k, v in flatten(load_config(flag)).items() if k not in CHANGEABLE}
+        setting = json.loads(json.dumps(setting))  # tuples as they are stored
+        old = stored.get(study, {'setting': setting, 'entries': {}})
+        # Keys that came later do not count: their defaults leave everything as it was.
+        same = all(setting.get(key) == value for key, value in old['setting'].items())
+        numbers[study] = old if same else {'setting': setting, 'entries': {}}
+    return numbers
+
+
+def keep(path: pathlib.Path, numbers: Numbers) -> None:
+    """Stores the numbers."""
+    path.parent.mkdir(exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(numbers, indent=1) + '\n', 'utf-8')
+
+
+def is_known(known: Mapping[str, Any], entry: Entry) -> bool:
+    """Whether the numbers of this very run are there."""
+    found = known['entries'].get(entry.name)
+    return found is not None and found['arguments'] == list(entry.arguments)
+
+
+def _train(flag: str, entry: Entry, workdir: pathlib.Path) -> None:
+    """Runs an entry in a process of its own, from where it stopped."""
+    command = [sys.executable, str(ROOT / 'launch.py'), f'--config={flag}', *entry.arguments]
+    code = run_process([*command, f'--workdir={workdir}'])
+    if code:
+        raise SystemExit(f'{entry.name} ended with exit code {code}; the same command goes on.')
+
+
+def _common(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
+    lines = read_lines(workdir / METRICS_FILE)
+    return {
+        'arguments': list(entry.arguments),
+        # Other work on the machine can only lengthen a step.
+        'seconds_per_step': min(
+            line['seconds_per_step'] for line in lines if 'seconds_per_step' in line
+        ),
+    }
+
+
+def count_parameters(entry: Entry, **arguments: Any) -> int:
+    """How many parameters the model of an entry has, called with frames and these arguments."""
+    model = build_model(**entry.config.model)
+    frames = jax.ShapeDtypeStruct((1, 1, *entry.config.dataset.canvas, 1), jnp.float32)
+    initialize = functools.partial(model.init, **arguments)
+    variables = jax.eval_shape(initialize, jax.random.key(0), frames)
+    return sum(leaf.size for leaf in jax.tree.leaves(variables))
+
+
+def by_name(known: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """The numbers of a study's runs by the name before 'seed=', a list of seeds each."""
+    runs = collections.defaultdict(list)
+    for name, numbers in known['entries'].items():
+        runs[name.partition(',')[0]].append(numbers)
+    return dict(runs)
+
+
+def shown(values: Iterable[float], digits: int) -> str:
+    """Mean and, of two or more values, their standard deviation, as text."""
+    values = list(values)
+    text = f'{statistics.mean(values):.{digits}f}'
+    return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
+
+
+def write_section(name: str, parts: Sequence[str]) -> None:
+    """Puts text into RESULTS.md, between the marks with this name, or at the end."""
+    marks = f'<!-- {name}: begin -->\n', f'<!-- {name}: end -->\n'
+    text = TABLES.read_text('utf-8') if TABLES.exists() else '# Results\n'
+    if marks[0] not in text:
+        text += '\n' + ''.join(marks)
+    before, _, rest = text.partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    with written_whole(TABLES) as temporary:
+        temporary.write_text(before + marks[0] + '\n'.join(parts) + marks[1] + after, 'utf-8')

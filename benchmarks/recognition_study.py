@@ -1,0 +1,173 @@
+"""Runs what is missing of the sweep of experiments/moving_actions.py and writes Tables 5 to 8.
+
+    python -m benchmarks.recognition_study
+    python -m benchmarks.recognition_study --write_only
+
+Every run takes about ten minutes on two CPU cores. It may be stopped and started again: a run goes
+on from its checkpoint, and the numbers of a finished one are kept in results/recognition.json, so
+that it is not run again on another machine either. After each run the section of RESULTS.md between
+the two marks and the picture results/recognition.png are written anew.
+"""
+
+import json
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks import finished_runs
+from e3d.command_line import ROOT
+from e3d.data.moving_actions import CLASSES, MovingActions
+from e3d.evaluation.files import written_whole
+from e3d.evaluation.recognition import FRACTIONS, PARTS, wilson_interval
+from e3d.sweep.entries import Entry
+from experiments.moving_actions import RUNS
+
+NUMBERS = ROOT / 'results' / 'recognition.json'
+STUDY = pathlib.Path(RUNS).name
+
+# The rows of each table of the paper, with its accuracies for the front 25 % and 50 % of 41 classes.
+_E3D_LSTM = {'e3d_lstm': (14.59, 22.73)}
+TABLES = {
+    'Table 5: feed-forward and separable convolutions': {
+        'cnn_3d': (9.11, 10.30),
+        'separable_cnn': (8.94, 9.62),
+        'cnn_2_1d': (9.08, 10.17),
+        'e2_1d_lstm': (12.45, 19.86),
+        **_E3D_LSTM,
+    },
+    'Table 6: ablations': {
+        'cnn_at_bottom': (10.28, 16.05),
+        'cnn_on_top': (9.63, 14.82),
+        'without_3d_convolutions': (9.58, 13.92),
+        'without_attention': (11.39, 18.84),
+        **_E3D_LSTM,
+    },
+    'Table 7: strategies': {
+        'classification_only': (13.78, 20.91),
+        'pre_trained': (14.00, 22.15),
+        'fixed_ratio': (13.57, 20.46),
+        **_E3D_LSTM,
+    },
+    'Table 8: online': {
+        'online_classification_only': (13.49, 18.94),
+        'online': (14.30, 20.85),
+    },
+}
+
+
+def main():
+    """Runs and writes."""
+    flags = {STUDY: 'experiments/moving_actions.py'}
+    runs = pathlib.Path(RUNS).parent
+    finished_runs.complete(__doc__, NUMBERS, flags, runs, measure, write)
+
+
+def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
+    """The numbers of a finished run."""
+    report = json.loads((workdir / 'evaluation.json').read_text('utf-8'))
+    return {
+        'parameters': finished_runs.count_parameters(entry),
+        'clips': report['num_sequences'],
+        'curve': report['curve'],
+        'top5': [report[f'top5_{part}'] for part in PARTS],
+        'per_class': report['per_class'],
+    }
+
+
+def write(numbers: finished_runs.Numbers) -> None:
+    """Writes the tables and the picture."""
+    runs = finished_runs.by_name(numbers[STUDY])
+    best = best_accuracies()
+    picture = NUMBERS.with_suffix('.png')
+    draw(runs, best, picture)
+    parts = [table(heading, rows, runs, best) for heading, rows in TABLES.items()]
+    parts.append(f'![Accuracy by the part observed]({picture.relative_to(ROOT)})\n')
+    finished_runs.write_section('recognition', parts)
+
+
+def best_accuracies() -> list[float]:
+    """Share of right answers, by `FRACTIONS`, who knows the rules and sees exact positions."""
+    actions = MovingActions()
+    return [
+        actions.oracle_accuracy(round(actions.clip_frames * fraction)) for fraction in FRACTIONS
+    ]
+
+
+def table(
+    heading: str,
+    rows: Mapping[str, tuple[float, float]],
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    best: Sequence[float],
+) -> str:
+    """A table of the paper in Markdown."""
+    observed = ' | '.join(f'front {part} %' for part in PARTS)
+    lines = [
+        f'### {heading}\n',
+        f'| entry | parameters | seeds | seconds a step | {observed} | mean | paper, 25 and 50 % |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
+    for name, paper in rows.items():
+        if name in runs:
+            seeds = runs[name]
+            cells = [f'{seeds[0]["parameters"]:,}', str(len(seeds))]
+            cells.append(f'{min(seed["seconds_per_step"] for seed in seeds):.2f}')
+            cells += [accuracy(seeds, FRACTIONS.index(part / 100)) for part in PARTS]
+            cells.append(finished_runs.shown((100 * statistics.mean(s['curve']) for s in seeds), 1))
+        else:
+            cells = ['', '', '', *['not run yet'] * len(PARTS), '']
+        lines.append('| ' + ' | '.join([name, *cells, '{:.2f}, {:.2f}'.format(*paper)]) + ' |')
+    for name, values in (('best possible', best), ('guessing', [1 / len(CLASSES)] * len(best))):
+        cells = [f'{100 * values[FRACTIONS.index(part / 100)]:.1f}' for part in PARTS]
+        cells.append(f'{100 * statistics.mean(values):.1f}')
+        lines.append('| ' + ' | '.join([name, '', '', '', *cells, '']) + ' |')
+    return '\n'.join(lines) + '\n'
+
+
+def accuracy(seeds: Sequence[Mapping[str, Any]], place: int) -> str:
+    """Accuracy in per cent, with the 95 % interval that the number of test clips leaves."""
+    values = [seed['curve'][place] for seed in seeds]
+    clips = seeds[0]['clips']  # of every seed the same ones: more seeds do not narrow the interval
+    low, high = wilson_interval(statistics.mean(values) * clips, clips)
+    shown = finished_runs.shown((100 * value for value in values), 1)
+    return f'{shown} ({100 * low:.1f} to {100 * high:.1f})'
+
+
+def draw(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]], best: Sequence[float], path: pathlib.Path
+) -> None:
+    """Draws the accuracy by the part observed: the models, and the strategies of E3D-LSTM."""
+    figure = Figure(figsize=(12, 4.5), dpi=120, layout='constrained')
+    tables = list(TABLES.values())
+    panels = {
+        'models (Tables 5 and 6)': tables[0] | tables[1],
+        'strategies, offline and online (Tables 7 and 8)': tables[2] | tables[3],
+    }
+    for axes, (title, rows) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        _draw_curves(axes, {name: runs[name] for name in rows if name in runs}, best)
+        axes.set(title=title, xlabel='observed (%)', ylabel='top-1 accuracy (%)', ylim=(0, 102))
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format='png')
+
+
+def _draw_curves(
+    axes: Axes, runs: Mapping[str, Sequence[Mapping[str, Any]]], best: Sequence[float]
+) -> None:
+    observed = [100 * fraction for fraction in FRACTIONS]
+    axes.plot(observed, [100 * value for value in best], 'k--', label='best possible')
+    axes.axhline(100 / len(CLASSES), color='#777777', linestyle=':', label='guessing')
+    for name, seeds in runs.items():
+        curves = zip(*(seed['curve'] for seed in seeds), strict=True)
+        axes.plot(
+            observed, [100 * statistics.mean(c) for c in curves], marker='o', ms=3, label=name
+        )
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize='small', loc='lower right')
+
+
+if __name__ == '__main__':
+    main()
