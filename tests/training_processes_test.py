@@ -22,6 +22,8 @@ COMMON = [
     QUICKSTART, *TINY, '--config.train.log_every=1', '--config.train.evaluate_every=3',
     '--config.checkpoint.every=2', '--config.optimizer.ema_decay=0.9',
     '--config.evaluation.batch_size=2',
+    # With the default, Adam makes a whole step of rounding where a gradient is almost 0.
+    '--config.optimizer.eps=1e-4',
 ]  # fmt: skip
 SILENCE = processes.SILENCE_SECONDS
 

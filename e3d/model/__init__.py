@@ -1,6 +1,7 @@
 """The models: E3D-LSTM as the paper tells it, and the recurrent models it is compared with.
 
-    convolution.py    one 3D convolution with a gradient that is fast in a loop
+    winograd.py       a 3D convolution in few products, and its gradients: for CPUs
+    convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
     operators.py      the operator `*` of the equations, three forms of it
     recall.py         RECALL(R, history), block by block
     operations.py     how a step carries out convolutions and RECALL: compute, record, replay

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from e3d.errors import InputError
 from e3d.model.cell import check_sizes
-from e3d.model.convolution import same_padding
+from e3d.model.convolution import prepare_kernels, same_padding
 from e3d.model.eidetic_scan import MEMORY, eidetic_scan
 from e3d.model.operations import Operations
 from e3d.model.patching import from_patches, pad_to_patches, to_patches
@@ -239,7 +239,7 @@ class Forecaster(nn.Module):
             functools.partial(advance, self.stack.step),
             self.recalled_steps(steps),
             self.memory,
-            weights,
+            prepare_kernels(weights),
             carry,
             cells,
             StepInputs(patches, inputs.observed),

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import jax
 
-from e3d.model.convolution import Padding, convolve, convolve_again
+from e3d.model.convolution import Kernel, convolve, convolve_again
 from e3d.model.recall import recall, recall_again, recall_forward
+from e3d.model.winograd import Padding
 
 
 class Remembered(NamedTuple):
@@ -37,7 +38,9 @@ class Operations:
     def __init__(self, remembered: Remembered):
         self.remembered = remembered
 
-    def convolve(self, inputs: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    def convolve(
+        self, inputs: jax.Array, kernel: Kernel | jax.Array, padding: Padding
+    ) -> jax.Array:
         """See `e3d.model.convolution.convolve`."""
         return convolve(inputs, kernel, padding)
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from e3d.model.convolution import VALID, Padding, full_padding, same_padding
+from e3d.model.convolution import VALID, Kernel, full_padding, same_padding
+from e3d.model.winograd import Padding
 
 OPERATORS = ('same', 'transposed', 'separable')
 
-Convolve = Callable[[jax.Array, jax.Array, Padding], jax.Array]
+Convolve = Callable[[jax.Array, Kernel | jax.Array, Padding], jax.Array]
 
 
 def kernel_shapes(
@@ -41,7 +42,7 @@ def kernel_shapes(
 
 
 def apply_operator(
-    kernels: Mapping[str, jax.Array], inputs: jax.Array, convolve: Convolve
+    kernels: Mapping[str, Kernel | jax.Array], inputs: jax.Array, convolve: Convolve
 ) -> jax.Array:
     """`W * inputs` for all gates of a group: `[B, D, H, W, C]` to `[B, D, H, W, gates*features]`.
 
@@ -57,31 +58,28 @@ def apply_operator(
     return middle
 
 
-def apply_joint_operator(
-    groups: Sequence[Mapping[str, jax.Array]], operands: jax.Array, convolve: Convolve
-) -> jax.Array:
-    """`W1 * A + W2 * B` for operands given as `[A, B]` along the channels.
+def join_operators(groups: Sequence[Mapping[str, jax.Array]]) -> list[Mapping[str, jax.Array]]:
+    """The groups of `W1 * A + W2 * B + b`, to be applied to `[A, B]` along the channels.
 
-    With the SAME operator that is one convolution over all channels, which is faster than two.
+    With the SAME operator they become one, for one convolution is faster than two; others stay apart,
+    and each is applied to its part of the channels.
     """
-    kernels = [group['kernel'] for group in groups]
-    if all(len(group.keys() - {'bias'}) == 1 for group in groups):
-        kernel = jnp.concatenate(kernels, axis=-2)
-        return convolve(operands, kernel, same_padding(kernel.shape[:3]))
-    parts = jnp.split(operands, len(groups), axis=-1)
-    return sum(
-        apply_operator(group, part, convolve) for group, part in zip(groups, parts, strict=True)
-    )
+    if any(group.keys() - {'kernel', 'bias'} for group in groups):
+        return list(groups)
+    joined = {'kernel': jnp.concatenate([group['kernel'] for group in groups], axis=-2)}
+    biases = [group['bias'] for group in groups if 'bias' in group]
+    return [joined | ({'bias': sum(biases)} if biases else {})]
 
 
 def _for_each_gate(kernel, inputs, padding_of, convolve: Convolve) -> jax.Array:
     """A second stage whose gates do not mix: gate g sees only its own channels."""
     features, outputs = kernel.shape[-2:]
     padding = padding_of(kernel.shape[:3])
-    gates = [
-        convolve(
-            inputs[..., first : first + features], kernel[..., first : first + features], padding
-        )
-        for first in range(0, outputs, features)
-    ]
-    return jnp.concatenate(gates, axis=-1)
+
+    def gate(first: int) -> jax.Array:
+        def of_gate(array: jax.Array) -> jax.Array:
+            return array[..., first : first + features]
+
+        return convolve(of_gate(inputs), jax.tree.map(of_gate, kernel), padding)
+
+    return jnp.concatenate([gate(first) for first in range(0, outputs, features)], axis=-1)

@@ -90,20 +90,18 @@ def recall_backward(
 ) -> tuple[jax.Array, jax.Array]:
     """Gradients of RECALL with respect to the gate `[B, Q, C]` and the history `[B, K, P, C]`."""
     dtype = _statistics_dtype(gate.dtype)
-    queries = gate.shape[1]
     mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)[:, None]
-    both = jnp.concatenate([gate, cotangent], axis=1)
 
     # All with the memory's positions before the queries: so no product needs a large transpose.
     def visit(slot, gradients):
         gate_gradient, history_gradient = gradients
         memory, remembered = _block(history, valid, slot)
-        products = _product('bpc,bqc->bpq', memory, both, dtype)
-        logits, alignment = products[..., :queries], products[..., queries:]
+        logits = _product('bpc,bqc->bpq', memory, gate, dtype)
+        alignment = _product('bpc,bqc->bpq', memory, cotangent, dtype)
         weights = jnp.where(remembered, jnp.exp(logits - log_sum[:, None]), 0)
         of_logits = (weights * (alignment - mean)).astype(gate.dtype)
-        of_products = jnp.concatenate([of_logits, weights.astype(gate.dtype)], axis=-1)
-        of_memory = _product('bpq,bqc->bpc', of_products, both, dtype)
+        of_memory = _product('bpq,bqc->bpc', of_logits, gate, dtype)
+        of_memory += _product('bpq,bqc->bpc', weights.astype(gate.dtype), cotangent, dtype)
         history_gradient = lax.dynamic_update_index_in_dim(
             history_gradient, of_memory.astype(history.dtype), slot, axis=1
         )

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.model.cell import check_sizes
 from e3d.model.classifier import Classifier, newest
-from e3d.model.convolution import VALID, same_padding
+from e3d.model.convolution import VALID, Kernel, prepare_kernels, same_padding
 from e3d.model.eidetic_scan import MEMORY, eidetic_scan
 from e3d.model.forecaster import DTYPES, StepInputs
 from e3d.model.operations import Operations
@@ -70,26 +70,35 @@ def double(slots: jax.Array, size: tuple[int, int]) -> jax.Array:
     return slots.reshape(batch, depth, 2 * rows, 2 * columns, -1)[:, :, : size[0], : size[1]]
 
 
-def convolve_strided(slots: jax.Array, kernel: jax.Array, operations: Operations) -> jax.Array:
-    """3D convolution of stride (1, 2, 2), VALID in depth and padded by (k - 1) // 2 in space.
+def halve_kernel(kernel: jax.Array) -> jax.Array:
+    """The kernel for `halve`d slots that does what `kernel` does with a stride of 2.
 
-    `[B, D, H, W, C]` to `[B, D - kd + 1, ceil(H / 2), ceil(W / 2), features]`.
+    `[kd, kh, kw, C, F]` to `[kd, ceil, ceil, 4 C, F]`, padded by (k - 1) // 2 before.
     """
     depth, *space, channels, features = kernel.shape
     before = [((size - 1) // 2) % 2 for size in space]
     after = [(low + size) % 2 for low, size in zip(before, space, strict=True)]
-    pads = [(0, 0), *zip(before, after, strict=True), (0, 0), (0, 0)]
-    kernel = jnp.pad(kernel, pads)
+    kernel = jnp.pad(kernel, [(0, 0), *zip(before, after, strict=True), (0, 0), (0, 0)])
     rows, columns = kernel.shape[1] // 2, kernel.shape[2] // 2
     kernel = kernel.reshape(depth, rows, 2, columns, 2, channels, features)
-    kernel = kernel.transpose(0, 1, 3, 2, 4, 5, 6).reshape(depth, rows, columns, -1, features)
-    lows = [((size - 1) // 2 + low) // 2 for size, low in zip(space, before, strict=True)]
-    padding = (
-        VALID[0],
-        (lows[0], rows - 1 - lows[0]),
-        (lows[1], columns - 1 - lows[1]),
-    )
-    return operations.convolve(halve(slots), kernel, padding)
+    return kernel.transpose(0, 1, 3, 2, 4, 5, 6).reshape(depth, rows, columns, -1, features)
+
+
+def convolve_strided(
+    slots: jax.Array, halved: Kernel | jax.Array, operations: Operations
+) -> jax.Array:
+    """3D convolution of stride (1, 2, 2), VALID in depth and padded by (k - 1) // 2 in space.
+
+    Args:
+      slots: `[B, D, H, W, C]`.
+      halved: the kernel, from `halve_kernel`.
+      operations: carries out the convolution.
+
+    Returns:
+      `[B, D - kd + 1, ceil(H / 2), ceil(W / 2), F]`.
+    """
+    space = [(size // 2, size - 1 - size // 2) for size in halved.shape[1:3]]
+    return operations.convolve(halve(slots), halved, (VALID[0], *space))
 
 
 def encode(groups, window: jax.Array, operations: Operations) -> jax.Array:
@@ -258,6 +267,7 @@ class Recognizer(nn.Module):
             )
             for layer in range(self.encoder_layers)
         ]
+        encoder = [group | {'kernel': halve_kernel(group['kernel'])} for group in encoder]
         last = self.encoder_layers - 1
         decoder = [
             declare(
@@ -339,7 +349,7 @@ class Recognizer(nn.Module):
             self.step_function(frames.shape[2:4]),
             self.recalled_steps(steps),
             self.memory,
-            weights,
+            prepare_kernels(weights),
             carry,
             cells,
             StepInputs(inputs, truth_mask.T),
