@@ -117,8 +117,6 @@ def measure(arguments: argparse.Namespace) -> dict:
     if arguments.compile_only:
         return figures
 
-    forward = jax.jit(forward)
-    forward_seconds = timed(lambda: forward(params, frames), arguments.repeats)
     rate = matrix_product_rate()
 
     def step():
@@ -127,6 +125,9 @@ def measure(arguments: argparse.Namespace) -> dict:
         return value
 
     seconds = timed(step, arguments.repeats)
+    peak_resident_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    forward = jax.jit(forward)
+    forward_seconds = timed(lambda: forward(params, frames), arguments.repeats)
     rate = max(rate, matrix_product_rate())
     if arguments.profile:
         with jax.profiler.trace(arguments.profile):
@@ -140,7 +141,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         'step_seconds_all': seconds,
         'forward_seconds': statistics.median(forward_seconds),
         'frames_per_second': arguments.batch * arguments.frames / step_seconds,
-        'peak_resident_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        'peak_resident_bytes': peak_resident_bytes,
         'model_operations': operations * (1 + BACKWARD_PER_FORWARD),
         'matrix_product_rate': rate,
         'model_utilisation': operations * (1 + BACKWARD_PER_FORWARD) / step_seconds / rate,
