@@ -13,7 +13,7 @@ The paper measures the same weights over longer horizons:
 
     python launch.py --config=experiments/kth.py --mode=evaluate --config.dataset.output_frames=20
 
-and 40. This is for a GPU: 13.2 million parameters, at least 0.9 GiB. `:small` takes 32 x 32 and 2
+and 40. This is for a GPU: 13.2 million parameters, at least 1.0 GiB. `:small` takes 32 x 32 and 2
 layers of 32 channels, about a quarter of an hour on two CPU cores.
 """
 

@@ -6,9 +6,9 @@
 Two digits of 28 pixels on 64 x 64; 4 layers of 64 channels, patches of 4; 80,000 updates of 8
 sequences with Adam at 1e-3; the probability of true frames falls by 2e-5 an update. Training
 sequences are ever new, as in the papers that report on this data set; validation and test are fixed
-sets of 3,000 and 5,000 sequences. This is for a GPU: 12.1 million parameters, at least 1.5 GiB.
-`:small` takes one digit on 32 x 32 and 2 layers of 16 channels, for minutes on two CPU cores (0.65
-s a step on two of an AMD EPYC).
+sets of 3,000 and 5,000 sequences. This is for a GPU: 12.1 million parameters, at least 1.6 GiB.
+`:small` takes one digit on 32 x 32 and 2 layers of 16 channels, for minutes on two CPU cores (0.37
+s a step on two of an Intel Xeon).
 """
 
 from ml_collections import ConfigDict

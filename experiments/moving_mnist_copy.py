@@ -10,7 +10,7 @@ measured. Other lengths: --config.dataset.copy_test="(5, 15)" for sequence 1, an
 dataset.input_frames and dataset.output_frames for sequence 2 and its context.
 
 The paper is silent on what enters while sequence 1 is forecast; here it is the forecast, in
-training as scheduled sampling has it. This is for a GPU: 12.1 million parameters, at least 4.4 GiB.
+training as scheduled sampling has it. This is for a GPU: 12.1 million parameters, at least 4.5 GiB.
 `:small` takes one digit on 32 x 32, 5 frames to 5, and 2 layers of 16 channels, for minutes on two
 CPU cores.
 """

@@ -10,8 +10,8 @@ classes of the paper, 24 frames a second, 224 x 224 in RGB; --config.dataset.fra
 front half. Of what is observed the last 24 frames enter, and the next 10 are predicted beside.
 `:online` classifies by the last 5 states; `:prediction` only forecasts, with the network for that
 on patches of 8. `:small` takes 32 x 32 and 2 layers of 16 channels, for minutes on two CPU cores.
-The rest is for a GPU: 17.9 million parameters, at least 5.4 GiB. With one clip an update needs 2.35
-GiB of temporary memory, 5.94 GiB with model.memory=save, as XLA compiles it for CPU (`python -m
+The rest is for a GPU: 17.9 million parameters, at least 5.5 GiB. With one clip an update needs 2.17
+GiB of temporary memory, 5.74 GiB with model.memory=save, as XLA compiles it for CPU (`python -m
 benchmarks.recognition_memory --memory recompute save`).
 """
 

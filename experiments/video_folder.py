@@ -8,7 +8,7 @@ FOLDER holds, at any depth, video files, GIFs, .npy or .npz arrays [T, H, W, C],
 pictures. With folders `train` and `test` in it these are the splits; otherwise whole files are
 divided by dataset.split_fractions. Size, colour, frame rate and strides are keys of the data set:
 --config.dataset.frame_size="(96, 128)" --config.dataset.channels=3. This is for a GPU: 12.1 million
-parameters, at least 1.5 GiB. `:small` takes 32 x 32 and 2 layers of 16 channels, for minutes on two
+parameters, at least 1.6 GiB. `:small` takes 32 x 32 and 2 layers of 16 channels, for minutes on two
 CPU cores.
 """
 
