@@ -4,6 +4,7 @@
     convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
     operators.py      the operator `*` of the equations, three forms of it
     recall.py         RECALL(R, history), block by block
+    layer_norm.py     LayerNorm over a state
     operations.py     how a step carries out convolutions and RECALL: compute, record, replay
     cell.py           equations 1 and 2: `update_cell`, `E3DLSTMCell`
     stack.py          layers and the zig-zag route of M: `update_stack`, `E3DLSTMStack`

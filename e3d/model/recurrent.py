@@ -15,8 +15,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e3d.model.cell import check_sizes, layer_norm
+from e3d.model.cell import check_sizes
 from e3d.model.convolution import same_padding
+from e3d.model.layer_norm import layer_norm
 from e3d.model.operations import Operations, Remembered
 
 
