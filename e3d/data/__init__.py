@@ -19,7 +19,7 @@ What they share:
     records       TFDS builders run without TensorFlow, whole or not there
     clip_records  clips in pieces, sequences anywhere in them
     copy_test     any of these with a sequence seen before
-    clips         a clip from a file of any form: videos, clip_arrays
+    clips         a clip from a file of any form: videos, pictures, clip_arrays
     adaptation    frames of another size or colour made to fit
     downloads     files from the network, whole and checked
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from e3d.data.clip_records import RawClip
-from e3d.data.clips import list_pictures, picture_frames
 from e3d.data.downloads import fetch
+from e3d.data.pictures import list_pictures, picture_frames
 from e3d.data.videos import video_frames
 from e3d.errors import InputError
 

@@ -21,8 +21,9 @@ from e3d.data.clip_records import (
     open_clip_set,
     resample,
 )
-from e3d.data.clips import PICTURE_SUFFIXES, clip_frames, frame_rate
+from e3d.data.clips import clip_frames, frame_rate
 from e3d.data.digits import SPLITS
+from e3d.data.pictures import PICTURE_SUFFIXES
 from e3d.errors import InputError
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ts', '.webm', '.wmv')
