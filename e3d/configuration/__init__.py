@@ -3,6 +3,7 @@
 values        rules of values: a whole number, one of a few, ...
 keys          the rule of every key; which keys there are depends on task, model and data set
 comparison    configs as flat keys, their differences, keys that look like another
+older         what the config of an older run means where it lacks a key
 sections      the section of each model, with its defaults
 check         `check_config`: every key by its rule, then rules that join several keys
 """

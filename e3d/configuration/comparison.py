@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from e3d.configuration.keys import CHANGEABLE
+from e3d.configuration.older import missing_keys
 
 
 def flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -55,14 +56,23 @@ def find_differences(stored: ConfigDict, config: ConfigDict) -> list[str]:
 
 
 def restore_config(values: Mapping[str, Any]) -> ConfigDict:
-    """The config that was stored as JSON: lists become tuples again."""
+    """The config that was stored as JSON.
+
+    Lists become tuples again, and a key that the config of an older run lacks has its old meaning.
+    """
 
     def restore(value):
         if isinstance(value, Mapping):
             return {key: restore(item) for key, item in value.items()}
         return _as_tuple(value)
 
-    return ConfigDict(restore(values)).lock()
+    config = ConfigDict(restore(values))
+    for key, value in missing_keys(flatten(config)).items():
+        section, _, name = key.rpartition('.')
+        if section and section not in config:
+            config[section] = ConfigDict()
+        (config[section] if section else config)[name] = value
+    return config.lock()
 
 
 def _as_tuple(value: Any) -> Any:
