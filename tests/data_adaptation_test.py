@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from e3d.data.adaptation import adapt_frames
+from e3d.data.adaptation import Preparation, adapt_frames, as_floats, preparation_of
 from e3d.errors import InputError
 
 RGB = np.random.default_rng(0).random((2, 3, 12, 8, 3), np.float32)
@@ -44,3 +44,67 @@ def test_constant_frames_stay_constant(shape):
 def test_other_channels_are_refused(given, trained):
     with pytest.raises(InputError, match=f'{given} channels.*moveaxis'):
         adapt_frames(np.zeros((1, 4, 4, given), np.float32), (4, 4, trained))
+
+
+def test_values_beyond_one_are_kept_where_the_data_have_them():
+    frames = np.array([0.0, 1.4], np.float32).reshape(1, 2, 1)
+    np.testing.assert_allclose(adapt_frames(frames, (1, 1, 1)).ravel(), [0.7])
+    np.testing.assert_allclose(adapt_frames(frames, (1, 4, 1)).ravel()[-1], 1.4)
+
+
+def test_bytes_stay_bytes_and_floats_floats():
+    levels = np.random.default_rng(1).integers(0, 256, (5, 6, 8, 3), np.uint8)
+    same = Preparation((6, 8, 3)).prepare(levels)
+    np.testing.assert_array_equal(same, levels)
+    small = Preparation((3, 4, 3)).prepare(levels)
+    means = levels.reshape(5, 3, 2, 4, 2, 3).mean(axis=(2, 4))
+    assert small.dtype == np.uint8
+    np.testing.assert_allclose(small, means, atol=0.5 + 1e-4)
+    deep = Preparation((3, 4, 3)).prepare(as_floats(levels))
+    assert deep.dtype == np.float32
+    np.testing.assert_allclose(deep * 255, means, rtol=1e-5)
+
+
+def test_a_crop_takes_the_middle_and_a_stretch_everything():
+    wide = np.zeros((1, 2, 6, 1), np.uint8)
+    wide[:, :, 2:4] = 90
+    assert Preparation((1, 1, 1), 'crop').prepare(wide).item() == 90
+    assert Preparation((1, 1, 1), 'stretch').prepare(wide).item() == 30
+
+
+@pytest.mark.parametrize('shape', [(4, 4, 2), (3, 4, 1)])
+def test_a_grid_of_another_shape_is_not_resized(shape):
+    preparation = preparation_of({'name': 'taxibj'}, (3, 4, 2))
+    with pytest.raises(InputError, match='has 3 x 4 with 2 channels, which is not resized'):
+        preparation.prepare(np.zeros((5, *shape), np.float32))
+
+
+def test_the_preparation_of_a_data_set_is_that_of_its_keys():
+    keys = {'name': 'video_folder', 'fit': 'crop', 'frame_rate': 2.0}
+    assert preparation_of(keys, (4, 4, 1)) == Preparation((4, 4, 1), 'crop', 2.0)
+    assert preparation_of({'name': 'kth'}, (4, 4, 1)) == Preparation((4, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ('preparation', 'shape', 'rate', 'account'),
+    [
+        (Preparation((4, 6, 1)), (4, 6, 1), 10.0, ''),
+        (Preparation((4, 6, 1)), (8, 12, 3), None, 'RGB made gray; 8 x 12 pixels resized to 4 x 6'),
+        (
+            Preparation((4, 6, 3), 'stretch', 2.0),
+            (4, 8, 1),
+            12.5,
+            '12.5 frames/s brought to 2; gray made RGB; '
+            '4 x 8 pixels resized to 4 x 6, aspect ratio changed',
+        ),
+        (Preparation((4, 4, 1), 'crop'), (4, 8, 1), None, 'the middle 4 x 4 of 4 x 8 cut'),
+        (
+            Preparation((2, 2, 1), 'crop'),
+            (4, 8, 1),
+            None,
+            'the middle 4 x 4 of 4 x 8 cut; 4 x 4 pixels resized to 2 x 2',
+        ),
+    ],
+)
+def test_what_is_done_to_a_clip_is_said(preparation, shape, rate, account):
+    assert preparation.describe(shape, rate) == account

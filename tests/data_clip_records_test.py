@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from e3d.data import clip_records
+from e3d.data.adaptation import Preparation
+from e3d.data.batches import evaluation_batches
 from e3d.data.clip_records import CHUNK, RawClip, Sequences, open_clip_set, resample
 from e3d.errors import InputError
 
@@ -30,13 +32,18 @@ def broken():
 def opened(tmp_path, raw_clips=None, **changes):
     if raw_clips is None:
         raw_clips = [RawClip(name, lambda f=f: iter(f), [name]) for name, f in CLIPS.items()]
-    settings = {'name': 'some', 'frame_shape': (4, 6, 1), 'list_clips': lambda: raw_clips}
+    settings = {
+        'name': 'some',
+        'preparation': Preparation((4, 6, 1)),
+        'list_clips': lambda: raw_clips,
+    }
     config = clip_records.ClipSetConfig(**(settings | changes))
     return open_clip_set(SomeClips, config, str(tmp_path))
 
 
 def whole(clip_set, clip):
-    return clip_records.read_frames(clip_set.records, clip.first_record, 0, clip.num_frames)
+    start = clip.first_record, 0, clip.num_frames
+    return clip_records.read_frames(clip_set.records, *start, clip_set.deep)
 
 
 def test_clips_come_back_as_they_were(tmp_path):
@@ -118,19 +125,53 @@ def test_frames_are_resized_or_cropped_first(tmp_path):
     wide[:, :, 4:8] = 200
     raw_clips = [RawClip('wide', lambda: iter(wide))]
     sets = {
-        fit: opened(tmp_path, raw_clips, name=fit, fit=fit, frame_shape=(2, 2, 1))
+        fit: opened(tmp_path, raw_clips, name=fit, preparation=Preparation((2, 2, 1), fit))
         for fit in ('stretch', 'crop')
     }
     middle = {fit: whole(s, s.clips[0])[0, 0, :, 0].tolist() for fit, s in sets.items()}
     assert middle == {'stretch': [67, 67], 'crop': [200, 200]}  # a third of a half; all of it
 
 
-def test_floats_and_colours_become_what_the_records_hold(tmp_path):
+def test_floats_keep_their_depth_and_bytes_beside_them_their_values(tmp_path):
+    low_contrast = (0.5 + 0.001 * RNG.random((CHUNK + 3, 4, 6, 1))).astype(np.float32)
+    bytes_ = CLIPS['long']
+    clips = {'deep': low_contrast, 'shallow': bytes_}
+    clip_set = opened(tmp_path, [RawClip(name, lambda f=f: iter(f)) for name, f in clips.items()])
+    assert clip_set.deep
+    deep, shallow = (whole(clip_set, clip) for clip in clip_set.clips)
+    np.testing.assert_array_equal(deep, low_contrast)
+    np.testing.assert_array_equal(shallow, np.float32(bytes_) / np.float32(255))
+    assert deep.dtype == shallow.dtype == np.float32
+    starts = np.array([[clip.first_record, 0] for clip in clip_set.clips])
+    source = Sequences(clip_set.records, starts, 2, deep=clip_set.deep)
+    (batch,) = evaluation_batches(source, 2)
+    np.testing.assert_array_equal(batch['frames'], [low_contrast[:2], shallow[:2]])
+
+
+def test_bytes_alone_stay_bytes(tmp_path):
+    clip_set = opened(tmp_path)
+    assert not clip_set.deep
+    records = [clip_set.records[index] for index in range(len(clip_set.records))]
+    assert {record['frames'].dtype for record in records} == {np.dtype(np.uint8)}
+    assert not any(record['deep_frames'].size for record in records)
+
+
+def test_a_clip_that_could_not_be_read_makes_no_set_deep(tmp_path):
+    def broken_floats():
+        yield from np.zeros((CHUNK + 1, 4, 6, 1), np.float32)
+        raise InputError('truncated')
+
+    raw_clips = [RawClip('broken', broken_floats), RawClip('even', lambda: iter(CLIPS['even']))]
+    clip_set = opened(tmp_path, raw_clips)
+    assert not clip_set.deep and whole(clip_set, clip_set.clips[0]).dtype == np.uint8
+
+
+def test_colors_of_floats_become_gray(tmp_path):
     floats = RNG.random((3, 4, 6, 3), np.float32)
     raw_clips = [RawClip('floats', lambda: iter(floats))]
     clip_set = opened(tmp_path, raw_clips)
-    grey = floats @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(whole(clip_set, clip_set.clips[0])[..., 0] / 255, grey, atol=0.003)
+    gray = floats @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(whole(clip_set, clip_set.clips[0])[..., 0], gray, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from e3d.data.adaptation import as_floats
 from e3d.data.sources import Source
 
 Batch = dict[str, np.ndarray]
@@ -117,7 +118,4 @@ def _read_masked(source: Source, count: int, batch_size: int, batch: int) -> Bat
 
 
 def _scale(batch: Batch) -> Batch:
-    frames = batch['frames']
-    if frames.dtype == np.uint8:
-        frames = np.divide(frames, 255, dtype=np.float32)
-    return {**batch, 'frames': frames}
+    return {**batch, 'frames': as_floats(batch['frames'])}

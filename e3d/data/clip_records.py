@@ -7,6 +7,7 @@ and splits need no other records.
 
 import dataclasses
 import itertools
+import os
 import pathlib
 import re
 import sys
@@ -18,11 +19,14 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from e3d.data.adaptation import adapt_frames, crop_to_aspect
+from e3d.data.adaptation import Preparation, as_floats, stack_frames
+from e3d.data.clips import clip_frames, frame_rate
 from e3d.data.records import open_records, read_split
 from e3d.errors import InputError
 
 CHUNK = 16
+# The features of a record, by the depth of the values.
+DEPTHS = {'frames': np.uint8, 'deep_frames': np.float32}
 NAMED = 10  # of the clips that were left out, so many are named on the screen
 
 
@@ -46,34 +50,37 @@ class ClipSetConfig(tfds.core.BuilderConfig):
 
     Attributes:
       name: Of the folder; must differ where anything below differs.
-      frame_shape: (H, W, C) of the records.
-      fit: 'stretch' takes the whole frame, whatever its aspect; 'crop' cuts out its middle.
+      preparation: what is done to the frames.
       list_clips: The clips; called only if they have to be prepared.
     """
 
     name: str
-    frame_shape: tuple[int, int, int]
-    fit: str = 'stretch'
+    preparation: Preparation
     list_clips: Callable[[], Sequence[RawClip]]
 
 
 class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
     """Clips in records of `CHUNK` frames; the metadata tell which clip begins where.
 
+    Frames of 8 bits are kept as bytes, others as float32: each record has one of the two.
+
     A clip that cannot be read is left out and named there. The name of a subclass names the
     folder.
     """
 
-    VERSION = tfds.core.Version('1.0.0')
+    VERSION = tfds.core.Version('2.0.0')
     BUILDER_CONFIG_CLASS = ClipSetConfig
 
     def _info(self) -> tfds.core.DatasetInfo:
-        shape = (None, *self.builder_config.frame_shape)
-        frames = tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding='bytes')
+        shape = (None, *self.builder_config.preparation.frame_shape)
+        frames = {
+            name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding='bytes')
+            for name, dtype in DEPTHS.items()
+        }
         return tfds.core.DatasetInfo(
             builder=self,
             description='Clips in pieces.',
-            features=tfds.features.FeaturesDict({'frames': frames}),
+            features=tfds.features.FeaturesDict(frames),
             metadata=tfds.core.MetadataDict(),
             disable_shuffling=True,
         )
@@ -83,18 +90,21 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
         return {'clips': self._generate_examples(self.builder_config.list_clips())}
 
     def _generate_examples(self, raw_clips: Sequence[RawClip]):
-        config, clips, skipped, record = self.builder_config, [], [], 0
+        preparation = self.builder_config.preparation
+        clips, skipped, record, deep = [], [], 0, False
         progress = tqdm.tqdm(raw_clips, 'Preparing', leave=False, unit='clip', disable=None)
         for raw in progress:
-            first, count = record, 0
+            first, count, depths = record, 0, set()
             try:
-                for chunk in _chunks(raw.frames(), config.frame_shape, config.fit):
-                    yield record, {'frames': chunk}
+                for chunk in _chunks(raw.frames(), preparation):
+                    yield record, _by_depth(chunk)
                     record, count = record + 1, count + len(chunk)
+                    depths.add(chunk.dtype)
                 clips.append([raw.name, first, count, raw.about])
+                deep |= depths != {np.dtype(np.uint8)}
             except InputError as error:  # what was written of it is left without a reference
                 skipped.append([raw.name, str(error)])
-        self.info.metadata.update(account_for(clips, skipped))
+        self.info.metadata.update(account_for(clips, skipped) | {'deep': deep})
 
 
 class Clip(NamedTuple):
@@ -110,16 +120,19 @@ class ClipSet(NamedTuple):
     """A prepared set of clips.
 
     Attributes:
-      records: By random access, each {'frames': uint8 [at most CHUNK, H, W, C]}.
+      records: By random access, each with at most CHUNK frames [., H, W, C] as 'frames', uint8,
+        or as 'deep_frames', float32; the other one is empty.
       clips: Which there are.
       skipped: (name, reason) of those that could not be read.
       folder: Where the records lie.
+      deep: Whether some clips have more than 8 bits; all frames are float32 then.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
     clips: list[Clip]
     skipped: list[tuple[str, str]]
     folder: str
+    deep: bool = False
 
 
 def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> ClipSet:
@@ -135,7 +148,8 @@ def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> 
     metadata = builder.info.metadata
     skipped = [(name, reason) for name, reason in metadata['skipped']]
     clips = [Clip(*clip) for clip in metadata['clips']]
-    return ClipSet(read_split(builder, 'clips'), clips, skipped, str(builder.data_path))
+    records = read_split(builder, 'clips')
+    return ClipSet(records, clips, skipped, str(builder.data_path), metadata['deep'])
 
 
 def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
@@ -186,32 +200,44 @@ def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Sequences:
-    """Sequences of frames out of clips: `source[index] -> {'frames': uint8 [T, H, W, C]}`.
+    """Sequences of frames out of clips: `source[index] -> {'frames': [T, H, W, C]}`.
 
     Attributes:
       records: Of the clips.
       starts: int [N, 2], first record of the clip and first frame in it.
       length: Number of frames, T.
       folder: Where the records lie.
+      deep: Whether frames are float32 in [0, 1] instead of uint8.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
     starts: np.ndarray
     length: int
     folder: str = ''
+    deep: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {'frames': read_frames(self.records, *self.starts[index].tolist(), self.length)}
+        start = self.starts[index].tolist()
+        return {'frames': read_frames(self.records, *start, self.length, self.deep)}
 
 
-def read_frames(records: Sequence, first_record: int, start: int, length: int) -> np.ndarray:
-    """Frames `start .. start + length - 1` of the clip that begins at `first_record`."""
+def read_frames(
+    records: Sequence, first_record: int, start: int, length: int, deep: bool = False
+) -> np.ndarray:
+    """Frames `start .. start + length - 1` of the clip that begins at `first_record`.
+
+    Returns:
+      `[length, H, W, C]`, uint8; `deep`, float32 in [0, 1], whatever the records hold.
+    """
     chunks = range(first_record + start // CHUNK, first_record + (start + length - 1) // CHUNK + 1)
-    frames = np.concatenate([records[chunk]['frames'] for chunk in chunks])
-    return frames[start % CHUNK :][:length]
+    read = [records[chunk] for chunk in chunks]
+    pieces = [r['frames'] if len(r['frames']) else r['deep_frames'] for r in read]
+    if deep:
+        pieces = [as_floats(piece) for piece in pieces]
+    return np.concatenate(pieces)[start % CHUNK :][:length]
 
 
 def resample(frames: Iterable[Any], rate: float | None, wanted: float | None) -> Iterator[Any]:
@@ -232,15 +258,27 @@ def resample(frames: Iterable[Any], rate: float | None, wanted: float | None) ->
             shown += 1
 
 
-def _chunks(
-    frames: Iterable[np.ndarray], frame_shape: tuple[int, int, int], fit: str
-) -> Iterator[np.ndarray]:
+def frames_at_rate(path: str | os.PathLike, wanted: float | None) -> Iterator[np.ndarray]:
+    """The decoded frames `[H, W, C]` of a clip of anyone's, at the wanted frames per second.
+
+    Clips that state no rate (arrays, pictures) keep theirs.
+
+    Args:
+      path: as for `e3d.data.clips.read_clip`.
+      wanted: frames per second to come; None leaves the frames as they are.
+    """
+    return resample(clip_frames(path), frame_rate(path) if wanted else None, wanted)
+
+
+def _chunks(frames: Iterable[np.ndarray], preparation: Preparation) -> Iterator[np.ndarray]:
     frames = iter(frames)
     while piece := list(itertools.islice(frames, CHUNK)):
-        stacked = np.stack(piece)
-        if fit == 'crop':
-            stacked = crop_to_aspect(stacked, *frame_shape[:2])
-        if stacked.dtype == np.uint8 and stacked.shape[1:] == frame_shape:
-            yield stacked
-        else:
-            yield np.rint(adapt_frames(stacked, frame_shape) * 255).astype(np.uint8)
+        yield preparation.prepare(stack_frames(piece))
+
+
+def _by_depth(chunk: np.ndarray) -> dict[str, np.ndarray]:
+    """A record: the frames under the name of their depth, none under the other one."""
+    return {
+        name: chunk if chunk.dtype == dtype else np.zeros((0, *chunk.shape[1:]), dtype)
+        for name, dtype in DEPTHS.items()
+    }

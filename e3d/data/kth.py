@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from e3d.data import kth_files
+from e3d.data.adaptation import preparation_of
 from e3d.data.clip_records import (
     Clip,
     ClipSet,
@@ -94,10 +95,12 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
     lengths = dataset['input_frames'], dataset['output_frames']
     if dataset['windows'] == 'mcnet' and split == 'train':
         stretches = tuple(s for s in stretches_of(clips, joined=False) if s.length >= sum(lengths))
-        source = RandomSequences(clip_set.records, stretches, sum(lengths), seed, clip_set.folder)
+        source = RandomSequences(
+            clip_set.records, stretches, sum(lengths), seed, clip_set.folder, clip_set.deep
+        )
     else:
         starts = sequence_starts(clips, dataset['windows'], *lengths)
-        source = Sequences(clip_set.records, starts, sum(lengths), clip_set.folder)
+        source = Sequences(clip_set.records, starts, sum(lengths), clip_set.folder, clip_set.deep)
     if not len(source):
         raise InputError(
             f"The split '{split}' of KTH has no sequences of {sum(lengths)} frames: of the "
@@ -169,7 +172,7 @@ def stretches_of(clips: Iterable[Clip], joined: bool) -> list[Stretch]:
 
 @dataclasses.dataclass(frozen=True)
 class RandomSequences:
-    """A random sequence at every index, half of them mirrored: {'frames': uint8 [T, H, W, 1]}.
+    """A random sequence at every index, half of them mirrored: {'frames': [T, H, W, 1]}.
 
     Attributes:
       records: Of the clips.
@@ -177,6 +180,7 @@ class RandomSequences:
       length: Number of frames, T.
       seed: Index and seed determine what is drawn.
       folder: Where the records lie.
+      deep: Whether frames are float32 in [0, 1] instead of uint8.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -184,6 +188,7 @@ class RandomSequences:
     length: int
     seed: int
     folder: str
+    deep: bool = False
 
     def __len__(self) -> int:
         return RANDOM_SEQUENCES if self.stretches else 0
@@ -192,7 +197,7 @@ class RandomSequences:
         random = np.random.Generator(np.random.PCG64([self.seed, index]))
         clip, first, length = self.stretches[random.integers(len(self.stretches))]
         first += int(random.integers(length - self.length + 1))
-        frames = read_frames(self.records, clip.first_record, first, self.length)
+        frames = read_frames(self.records, clip.first_record, first, self.length, self.deep)
         mirrored = random.random() < 0.5
         return {'frames': np.ascontiguousarray(frames[:, :, ::-1]) if mirrored else frames}
 
@@ -250,6 +255,8 @@ def _prepare(dataset: Mapping[str, Any]) -> ClipSet:
         return kth_files.list_clips(folder)
 
     config = ClipSetConfig(
-        name=f'{name}-{height}x{width}', frame_shape=(height, width, 1), list_clips=list_clips
+        name=f'{name}-{height}x{width}',
+        preparation=preparation_of(dataset, (height, width, 1)),
+        list_clips=list_clips,
     )
     return open_clip_set(Kth, config, dataset['data_dir'])

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from e3d.data.adaptation import adapt_frames, crop_to_aspect
+from e3d.data.adaptation import Preparation, preparation_of, stack_frames
 from e3d.data.clip_records import account_for, name_of_folder, resample
 from e3d.data.records import open_records, read_split
 from e3d.data.something_something_files import (
@@ -83,16 +83,14 @@ class ActionSequences:
     Attributes:
       records: The videos.
       clips: (record, label, repeated, and of each frame of the sequence its number in the video).
-      frame_size: (H, W).
-      fit: 'crop' or 'stretch'.
+      preparation: what is done to the frames.
       folder: Where the records lie.
       class_names: Of the labels.
     """
 
     records: Sequence[Mapping[str, bytes]]
     clips: Sequence[tuple[int, int, int, tuple[int, ...]]]
-    frame_size: tuple[int, int]
-    fit: str
+    preparation: Preparation
     folder: str
     class_names: tuple[str, ...] = ()
 
@@ -110,10 +108,7 @@ class ActionSequences:
             for number, frame in enumerate(itertools.islice(video, max(numbers) + 1))
             if number in wanted
         }
-        stacked = np.stack(list(frames.values()))
-        if self.fit == 'crop':
-            stacked = crop_to_aspect(stacked, *self.frame_size)
-        fitting = np.rint(adapt_frames(stacked, (*self.frame_size, 3)) * 255).astype(np.uint8)
+        fitting = self.preparation.prepare(stack_frames(frames.values()))
         place = np.searchsorted(list(frames), numbers).clip(max=len(frames) - 1)
         numbers = {'label': np.int32(label), 'repeated': np.int32(repeated)}
         return {'frames': fitting[place], **numbers}
@@ -161,12 +156,10 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
             f"The split '{split}' of {dataset['path']} has no clips of more than "
             f'dataset.output_frames={dataset["output_frames"]} frames.'
         )
-    size = tuple(dataset['frame_size'])
+    preparation = preparation_of(dataset, (*dataset['frame_size'], 3))
     records = read_split(builder, 'clips')
     names = tuple(read_classes(folder, dataset['num_classes']))
-    return ActionSequences(
-        records, tuple(clips), size, dataset['fit'], str(builder.data_path), names
-    )
+    return ActionSequences(records, tuple(clips), preparation, str(builder.data_path), names)
 
 
 def frame_numbers(num_frames: int, rate: float, dataset: Mapping[str, Any]) -> tuple[int, ...]:

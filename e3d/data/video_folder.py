@@ -4,11 +4,12 @@ import functools
 import os
 import pathlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from e3d.data.adaptation import preparation_of
 from e3d.data.clip_arrays import ARRAY_SUFFIXES
 from e3d.data.clip_records import (
     Clip,
@@ -17,11 +18,10 @@ from e3d.data.clip_records import (
     ClipSetConfig,
     RawClip,
     Sequences,
+    frames_at_rate,
     name_of_folder,
     open_clip_set,
-    resample,
 )
-from e3d.data.clips import clip_frames, frame_rate
 from e3d.data.digits import SPLITS
 from e3d.data.pictures import PICTURE_SUFFIXES
 from e3d.errors import InputError
@@ -46,7 +46,8 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
     `split_fractions` divides the files, in an order that depends on nothing but their names.
     Where nothing is for validation, the test sequences serve for it.
 
-    Values are kept in 8 bits. Clips that state no frame rate (arrays, pictures) keep theirs.
+    Values of 8 bits are kept as they are; if a clip has more (floats, 16 bits), all frames come as
+    float32. Clips that state no frame rate (arrays, pictures) keep theirs.
 
     Args:
       dataset: `path`, `data_dir`, `input_frames`, `output_frames`, `frame_size` (H, W),
@@ -75,7 +76,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
             f'{len(clips)} clips has {longest} frames, but dataset.input_frames + '
             f'dataset.output_frames is {length}. Lower these, or add longer clips.'
         )
-    return Sequences(clip_set.records, starts, length, clip_set.folder)
+    return Sequences(clip_set.records, starts, length, clip_set.folder, clip_set.deep)
 
 
 def sequence_starts(clips: Iterable[Clip], length: int, stride: int) -> np.ndarray:
@@ -175,7 +176,7 @@ def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> C
     height, width = dataset['frame_size']
     channels, rate = dataset['channels'], dataset['frame_rate']
     raw_clips = [
-        RawClip(name, functools.partial(_read, file, rate)) for name, file in files.items()
+        RawClip(name, functools.partial(frames_at_rate, file, rate)) for name, file in files.items()
     ]
     parts = [
         name_of_folder(pathlib.Path(dataset['path']), files.values()),
@@ -185,13 +186,7 @@ def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> C
     ]
     config = ClipSetConfig(
         name='-'.join(parts),
-        frame_shape=(height, width, channels),
-        fit=dataset['fit'],
+        preparation=preparation_of(dataset, (height, width, channels)),
         list_clips=lambda: raw_clips,
     )
     return open_clip_set(VideoFolder, config, dataset['data_dir'])
-
-
-def _read(file: pathlib.Path, wanted: float | None) -> Iterator[np.ndarray]:
-    rate = frame_rate(file) if wanted else None
-    return resample(clip_frames(file), rate, wanted)
