@@ -10,7 +10,8 @@ python launch.py --config=FILE --sweep='optimizer.learning_rate=1e-3,3e-4;model.
     and ends with a table and a picture; --sweep=get_sweep takes what get_sweep() in FILE returns,
     --sweep_index=N only one entry; the same command again goes on
 python launch.py --mode=evaluate --workdir=runs/quickstart
-    measures a trained run on the whole test split; writes evaluation.json and pictures
+    measures a trained run on the whole test split; writes evaluation.json and pictures;
+    --checkpoint=best takes the best on validation, --checkpoint=STEP that of a step
 python launch.py --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
     continues a clip (video, animated GIF, .npy, .npz) and writes it (.mp4, .gif, .npy, or a
     folder of PNG where the name has no suffix)
@@ -42,6 +43,7 @@ from e3d.prediction.forecast import predict_file
 from e3d.sweep.entries import make_entries
 from e3d.sweep.execution import run_sweep
 from e3d.training import loop, processes
+from e3d.training.checkpoints import load_run
 from e3d.training.interruption import Interrupted
 
 # What several processes can do together.
@@ -101,6 +103,8 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         )
     if values.mode == 'predict' and not (values.input and values.output):
         raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
+    if values.checkpoint and values.mode not in ('evaluate', 'predict'):
+        raise InputError(f'--mode={values.mode} takes no --checkpoint; evaluate and predict do.')
     joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
     if joined and values.mode not in TOGETHER:
         raise InputError(f'--mode={values.mode} takes one process: no --coordinator.')
@@ -115,9 +119,10 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
     if values.mode == 'train':
         loop.train(config, workdir)
     elif values.mode == 'evaluate':
-        loop.evaluate(config, workdir)
+        loop.evaluate(config, workdir, values.checkpoint or 'newest')
     else:
-        print(predict_file(workdir, values.input, values.output, values.horizon))
+        chosen = load_run(workdir, checkpoint=values.checkpoint or 'newest')
+        print(predict_file(chosen, values.input, values.output, values.horizon))
 
 
 def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | None) -> None:

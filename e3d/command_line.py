@@ -56,7 +56,10 @@ def define_flags() -> flags.FlagValues:
         **define,
     )
     flags.DEFINE_string('workdir', None, 'folder of the run; runs/NAME if not given', **define)
-    flags.DEFINE_enum('mode', 'train', modes, ', '.join(modes[:-1]) + ' or predict', **define)
+    flags.DEFINE_enum('mode', 'train', modes, f'{", ".join(modes[:-1])} or {modes[-1]}', **define)
+    flags.DEFINE_string(
+        'checkpoint', None, 'evaluate, predict: newest (if not given), best, or a step', **define
+    )
     flags.DEFINE_string('input', None, 'predict: the clip to continue', **define)
     flags.DEFINE_string('output', None, 'predict: where the continuation goes', **define)
     flags.DEFINE_integer(

@@ -56,6 +56,8 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
     (workdir / 'evaluation.json').unlink()
     launch_here('--mode=evaluate', '--workdir=runs/quickstart_small')
     assert json.loads((workdir / 'evaluation.json').read_text()) == report
+    launch_here('--mode=evaluate', '--workdir=runs/quickstart_small', '--checkpoint=2')
+    assert json.loads((workdir / 'evaluation.json').read_text())['step'] == 2
 
     np.save('clip.npy', np.random.default_rng(0).random((3, 8, 8, 1), np.float32))
     arguments = [f'--workdir={workdir}', '--input=clip.npy', '--output=next.npy', '--horizon=3']
@@ -107,6 +109,7 @@ def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
         (['--config=nothing.py'], r"--config='nothing.py': there is no such file"),
         (['--config=launch.py'], r'launch.py\' cannot be loaded: .*get_config'),
         (['--config=experiments/quickstart.py:big'], r"there is no 'big'; allowed are small"),
+        ([QUICKSTART, '--checkpoint=best'], r'--mode=train takes no --checkpoint'),
         ([QUICKSTART, '--config.train.stepz=3'], r'train.stepz: .*did you mean train.steps'),
         ([QUICKSTART, '--config.train.stepz=None'], r'train.stepz: .*did you mean train.steps'),
         ([QUICKSTART, '--config.train={}'], r'train: there is no such key'),

@@ -241,6 +241,35 @@ def test_load_run(tmp_path, config, tiny, best, step):
     assert run.model == TinyForecaster()
 
 
+@pytest.mark.parametrize(
+    ('checkpoint', 'step'), [('newest', 3), ('best', 2), (1, 1), ('1', 1), (np.int32(2), 2)]
+)
+def test_any_checkpoint_can_be_chosen(tmp_path, config, tiny, checkpoint, step):
+    save_all(tmp_path, config, {1: 5.0, 2: 1.0, 3: 4.0}, keep=3)
+    run = load_run(tmp_path, checkpoint=checkpoint)
+    assert run.step == step
+    chex.assert_trees_all_equal(run.params, jax.device_get(make_state(seed=step).ema_params))
+
+
+@pytest.mark.parametrize('checkpoint', [7, '7', '', 'last', '-1', True, 1.0, '1' * 5000])
+def test_a_checkpoint_that_is_not_there(tmp_path, config, tiny, checkpoint):
+    save_all(tmp_path, config, {1: 5.0, 2: 1.0, 3: 4.0}, keep=3)
+    with pytest.raises(InputError, match=r"'newest', 'best' or a step .*steps 1, 2, 3\)"):
+        load_run(tmp_path, checkpoint=checkpoint)
+
+
+def test_a_chosen_checkpoint_that_is_damaged_is_not_replaced_by_another(tmp_path, config, tiny):
+    save_all(tmp_path, config, {1: None, 2: None})
+    next((tmp_path / 'checkpoints' / '1' / 'state').glob('d/*')).write_bytes(b'')
+    with pytest.raises(InputError, match=r'checkpoints/1 is damaged: .*Choose another'):
+        load_run(tmp_path, checkpoint=1)
+
+
+def test_two_choices_of_a_checkpoint(tmp_path):
+    with pytest.raises(InputError, match='give one of them'):
+        load_run(tmp_path, best=True, checkpoint=3)
+
+
 def test_load_run_where_there_is_none(tmp_path, config, tiny):
     with pytest.raises(InputError, match='no trained run'):
         load_run(tmp_path / 'missing')

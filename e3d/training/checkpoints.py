@@ -144,6 +144,48 @@ class Checkpoints:
             steps.remove(step)
         return None
 
+    def choose(self, choice: str | int) -> int:
+        """The step of the checkpoint that a user asks for.
+
+        Args:
+          choice: 'newest', 'best', or a step.
+
+        Raises:
+          InputError: there is none such, or it is damaged.
+        """
+        if choice == 'newest':
+            step, kind = self.newest(), 'checkpoint'
+        elif choice == 'best':
+            step, kind = self.best(), 'evaluated checkpoint'
+        else:
+            return self._checked_step(choice)
+        if step is None:
+            raise InputError(
+                f"'{self.folder}' holds no {kind} yet{self._list_steps()}. Let the training come "
+                'to its first one (see checkpoint.every and train.evaluate_every).'
+            )
+        return step
+
+    def _checked_step(self, choice: str | int) -> int:
+        text = str(choice)
+        known = {str(step): step for step in self._manager.all_steps()}
+        if isinstance(choice, bool) or text not in known:
+            raise InputError(
+                f"checkpoint='{choice}': there is no such checkpoint in '{self.folder}'; allowed "
+                f"is 'newest', 'best' or a step{self._list_steps()}."
+            )
+        problem = self._find_damage(known[text])
+        if problem is not None:
+            raise InputError(
+                f'The checkpoint {self.folder / text} is damaged: {problem}. Choose another'
+                f'{self._list_steps()}.'
+            )
+        return known[text]
+
+    def _list_steps(self) -> str:
+        steps = sorted(self._manager.all_steps())
+        return f' (there are the steps {", ".join(map(str, steps))})' if steps else ''
+
     def record_error(self, step: int, error: float) -> None:
         """Notes the error on the validation split of a state that is or will be saved.
 
@@ -242,30 +284,30 @@ class Checkpoints:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
 
 
-def load_run(workdir: str | os.PathLike, best: bool = False) -> Run:
+def load_run(
+    workdir: str | os.PathLike, best: bool = False, checkpoint: str | int = 'newest'
+) -> Run:
     """Opens a trained run for use.
 
     Args:
       workdir: of the run, as it was given to `launch.py --workdir`.
-      best: the checkpoint with the least error on the validation split instead of the newest.
+      best: the same as `checkpoint='best'`.
+      checkpoint: 'newest'; 'best', the one with the least error on the validation split; or the
+        step of one that was kept.
 
     Raises:
-      InputError: there is no run, it has no checkpoint yet, or the checkpoint cannot be read or
+      InputError: there is no run, it has no such checkpoint, or the checkpoint cannot be read or
         does not fit its config.
     """
+    if best and checkpoint not in ('newest', 'best'):
+        raise InputError(f"best=True and checkpoint='{checkpoint}': give one of them.")
     if not (pathlib.Path(workdir).expanduser() / FOLDER).is_dir():
         raise InputError(
             f"There is no trained run in '{workdir}': it has no folder '{FOLDER}'. Train one "
             'first, or name the folder of one with --workdir.'
         )
     with Checkpoints(workdir, write=False) as checkpoints:
-        step = checkpoints.best() if best else checkpoints.newest()
-        if step is None:
-            kind = 'evaluated checkpoint' if best else 'checkpoint'
-            raise InputError(
-                f"'{checkpoints.folder}' holds no {kind} yet. Let the training come "
-                'to its first one (see checkpoint.every and train.evaluate_every).'
-            )
+        step = checkpoints.choose('best' if best else checkpoint)
         config, frame_shape = checkpoints.read_run(step)
         params = checkpoints.read_params(step)
         model = build_model(**config.model)

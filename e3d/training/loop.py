@@ -88,13 +88,16 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     return report
 
 
-def evaluate(config: ConfigDict | None, workdir: str | pathlib.Path) -> dict[str, Any]:
-    """Evaluates the newest checkpoint of a run on the whole test split.
+def evaluate(
+    config: ConfigDict | None, workdir: str | pathlib.Path, checkpoint: str | int = 'newest'
+) -> dict[str, Any]:
+    """Evaluates a checkpoint of a run on the whole test split.
 
     Args:
       config: of the evaluation: the data and the lengths may be others than in training, the model
         may not. None takes the config of the run.
       workdir: of the run; gets evaluation.json, evaluation.png and samples/.
+      checkpoint: which, see `load_run`.
 
     Returns:
       The report, see `Evaluator.evaluate`.
@@ -102,7 +105,7 @@ def evaluate(config: ConfigDict | None, workdir: str | pathlib.Path) -> dict[str
     Raises:
       InputError: there is no trained run, or the config does not fit it.
     """
-    run = load_run(workdir)
+    run = load_run(workdir, checkpoint=checkpoint)
     config = run.config if config is None else config
     check_config(config)
     differences = [
