@@ -3,6 +3,7 @@
 From frames to numbers, in the order in which they depend on each other:
 
     errors          InputError and RunError, the two ways to refuse
+    files           files that others made, looked at before they are opened
     model           RECALL, cell, stack, forecaster: arrays `[B, T, H, W, C]` in, arrays out
     data            sources of sequences and batches of them, `{'frames': [B, T, H, W, C]}`
     evaluation      metrics, reports and pictures of forecasts

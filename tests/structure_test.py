@@ -9,14 +9,15 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 MAY_IMPORT = {
     'errors': set(),
+    'files': {'errors'},
     'model': {'errors'},
-    'data': {'errors'},
-    'evaluation': {'errors'},
-    'configuration': {'errors', 'model'},
-    'training': {'errors', 'model', 'data', 'evaluation', 'configuration'},
-    'prediction': {'errors', 'model', 'data', 'evaluation', 'configuration', 'training'},
-    'command_line': {'errors', 'configuration'},
-    'sweep': {'errors', 'evaluation', 'configuration', 'training', 'command_line'},
+    'data': {'errors', 'files'},
+    'evaluation': {'errors', 'files'},
+    'configuration': {'errors', 'files', 'model'},
+    'training': {'errors', 'files', 'model', 'data', 'evaluation', 'configuration'},
+    'prediction': {'errors', 'files', 'model', 'data', 'evaluation', 'configuration', 'training'},
+    'command_line': {'errors', 'files', 'configuration'},
+    'sweep': {'errors', 'files', 'evaluation', 'configuration', 'training', 'command_line'},
 }
 
 
