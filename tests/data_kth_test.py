@@ -16,6 +16,7 @@ from PIL import Image
 from e3d.data import kth, kth_files
 from e3d.data.clip_records import Clip
 from e3d.data.kth import open_kth, sequence_starts
+from e3d.data.sources import validates_on_test
 from e3d.errors import InputError
 
 LENGTH = 24
@@ -128,8 +129,10 @@ def test_splits_have_their_persons(tmp_path, changes, train, validation, test):
         write_kth(folder / f'person{person:02d}_walking_d1_uncomp.avi', frames)
     dataset = make_dataset(tmp_path, **changes)
     for split, expected in (('train', train), ('validation', validation), ('test', test)):
-        found = {persons[numbers[0]] for numbers in sequences(open_kth(dataset, split, 0))}
-        assert found == expected
+        source = open_kth(dataset, split, 0)
+        assert {persons[numbers[0]] for numbers in sequences(source)} == expected
+        shared = split == 'validation' and validation == test
+        assert (validates_on_test(source) and split != 'test') == shared
 
 
 def test_a_few_clips_are_divided_by_their_ranges(tmp_path):

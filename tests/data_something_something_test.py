@@ -11,6 +11,7 @@ from e3d.data import something_something_files
 from e3d.data.digits import SPLITS
 from e3d.data.something_something import frame_numbers, open_something_something
 from e3d.data.something_something_files import FORTY_ONE, list_videos
+from e3d.data.sources import validates_on_test
 from e3d.errors import InputError
 
 FRAMES = 12
@@ -110,6 +111,9 @@ def test_validation_is_a_share_of_the_training(tmp_path):
     assert len(test) == 1
     records = [{clip[0] for clip in source.clips} for source in (train, validation, test)]
     assert not records[0] & records[1] and not records[1] & records[2]
+    assert not validates_on_test(validation)
+    validation = open_something_something(dataset | {'validation_fraction': 0.0}, 'validation')
+    assert validates_on_test(validation) and validation.clips == test.clips
 
 
 def test_all_classes_have_the_numbers_of_the_official_labels(tmp_path):

@@ -109,3 +109,28 @@ def test_impossible_data_sets_are_refused_before_any_work(tmp_path, changes, mes
 def test_unknown_splits_are_refused(tmp_path):
     with pytest.raises(InputError, match='train, validation, test'):
         sources.open_source(make_dataset(tmp_path), 'valid')
+
+
+def test_the_test_serves_for_validation_where_there_is_none(tmp_path):
+    """Whoever chooses the best checkpoint by it must know."""
+    for n in range(4):
+        folder = tmp_path / 'clips' / ('test' if n == 3 else 'train')
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f'{n}.npy', np.full((5, 4, 4, 1), n, np.uint8))
+    common = {
+        'name': 'video_folder',
+        'path': str(tmp_path / 'clips'),
+        'frame_size': (4, 4),
+        'channels': 1,
+        'fit': 'stretch',
+        'frame_rate': None,
+        'train_stride': 1,
+        'test_stride': 1,
+    }
+    for fractions, shared in (((0.8, 0.0, 0.2), True), ((0.6, 0.2, 0.2), False)):
+        dataset = make_dataset(tmp_path, **common, split_fractions=fractions)
+        validation, test = (sources.open_source(dataset, split) for split in ('validation', 'test'))
+        assert sources.validates_on_test(validation) is shared
+        assert (validation[0]['frames'] == test[0]['frames']).all() == shared
+        copies = sources.open_source({**dataset, 'copy_test': (1, 1)}, 'validation')
+        assert sources.validates_on_test(copies) is shared

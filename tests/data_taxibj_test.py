@@ -9,6 +9,7 @@ import pytest
 
 from e3d.data import flow_files
 from e3d.data.digits import SPLITS
+from e3d.data.sources import validates_on_test
 from e3d.data.taxibj import open_taxibj
 from e3d.errors import InputError
 
@@ -86,6 +87,8 @@ def test_no_validation_days_make_the_test_serve(tmp_path):
     assert first_counts(open_taxibj(dataset, 'train')) == list(range(13))
     test, validation = (open_taxibj(dataset, split) for split in ('test', 'validation'))
     assert first_counts(validation) == first_counts(test) == list(range(14, 21))
+    assert validates_on_test(validation)
+    assert not validates_on_test(open_taxibj(dataset | {'validation_days': 1}, 'validation'))
 
 
 def test_days_with_holes_are_left_out_and_not_crossed(tmp_path):

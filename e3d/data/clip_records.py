@@ -208,6 +208,8 @@ class Sequences:
       length: Number of frames, T.
       folder: Where the records lie.
       deep: Whether frames are float32 in [0, 1] instead of uint8.
+      split: Whose sequences they are.
+      account: What was understood of the files, in lines.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -215,6 +217,8 @@ class Sequences:
     length: int
     folder: str = ''
     deep: bool = False
+    split: str = ''
+    account: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -90,8 +90,9 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
       RunError: writing failed, as on a full disk.
     """
     clip_set = _prepare(dataset)
-    groups = divide_clips(clip_set.clips, dataset)
-    clips = groups[split] if split != 'validation' or _has_validation(dataset) else groups['test']
+    if split == 'validation' and not _has_validation(dataset):
+        split = 'test'
+    clips = divide_clips(clip_set.clips, dataset)[split]
     lengths = dataset['input_frames'], dataset['output_frames']
     if dataset['windows'] == 'mcnet' and split == 'train':
         stretches = tuple(s for s in stretches_of(clips, joined=False) if s.length >= sum(lengths))
@@ -100,7 +101,9 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
         )
     else:
         starts = sequence_starts(clips, dataset['windows'], *lengths)
-        source = Sequences(clip_set.records, starts, sum(lengths), clip_set.folder, clip_set.deep)
+        source = Sequences(
+            clip_set.records, starts, sum(lengths), clip_set.folder, clip_set.deep, split
+        )
     if not len(source):
         raise InputError(
             f"The split '{split}' of KTH has no sequences of {sum(lengths)} frames: of the "

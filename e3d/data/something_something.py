@@ -86,6 +86,7 @@ class ActionSequences:
       preparation: what is done to the frames.
       folder: Where the records lie.
       class_names: Of the labels.
+      split: Whose sequences they are.
     """
 
     records: Sequence[Mapping[str, bytes]]
@@ -93,6 +94,7 @@ class ActionSequences:
     preparation: Preparation
     folder: str
     class_names: tuple[str, ...] = ()
+    split: str = ''
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -145,10 +147,12 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     name = f'{name_of_folder(folder, lists)}-{dataset["num_classes"]}_classes-{present}'
     config = SomethingSomethingConfig(name=name, videos=videos)
     builder = open_records(SomethingSomething, config, dataset['data_dir'])
+    if split == 'validation' and not dataset['validation_fraction']:
+        split = 'test'
     clips = []
     for record, (id, part, label, num_frames, rate) in enumerate(builder.info.metadata['clips']):
         numbers = frame_numbers(num_frames, rate, dataset)
-        if numbers and split in _splits_of(id, part, dataset['validation_fraction']):
+        if numbers and split == _split_of(id, part, dataset['validation_fraction']):
             repeated = dataset['input_frames'] - _cut(num_frames, rate, dataset)[1]
             clips.append((record, label, max(0, repeated), numbers))
     if not clips:
@@ -159,7 +163,7 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     preparation = preparation_of(dataset, (*dataset['frame_size'], 3))
     records = read_split(builder, 'clips')
     names = tuple(read_classes(folder, dataset['num_classes']))
-    return ActionSequences(records, tuple(clips), preparation, str(builder.data_path), names)
+    return ActionSequences(records, tuple(clips), preparation, str(builder.data_path), names, split)
 
 
 def frame_numbers(num_frames: int, rate: float, dataset: Mapping[str, Any]) -> tuple[int, ...]:
@@ -178,9 +182,9 @@ def _cut(num_frames: int, rate: float, dataset: Mapping[str, Any]) -> tuple[list
     return shown, min(math.ceil(dataset['fraction'] * len(shown)), ahead)
 
 
-def _splits_of(id: str, part: str, validation_fraction: float) -> tuple[str, ...]:
-    """The splits that a video is in: 'train', 'validation' or 'test', or the last two."""
+def _split_of(id: str, part: str, validation_fraction: float) -> str:
+    """The split that a video is in: 'train', 'validation' or 'test'."""
     if part == 'test':
-        return ('test',) if validation_fraction else ('test', 'validation')
+        return 'test'
     held_out = zlib.crc32(id.encode()) < validation_fraction * 2**32
-    return ('validation',) if held_out else ('train',)
+    return 'validation' if held_out else 'train'

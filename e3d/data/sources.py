@@ -23,8 +23,8 @@ ENDLESS = 2**31
 class Source(Protocol):
     """Sequences by random access; can be pickled, so that worker processes can read it.
 
-    It may have `class_names`, a `value_range` and `simple_forecasts()`, see the
-    functions of these names.
+    It may have `class_names`, a `value_range`, `simple_forecasts()` and an `account`, see the
+    functions of these names, and say by `split` that it has the sequences of another split.
     """
 
     def __len__(self) -> int: ...
@@ -34,12 +34,26 @@ class Source(Protocol):
 
 def class_names(source: Source) -> tuple[str, ...]:
     """What the labels of a source stand for; () for one that has no labels."""
-    return tuple(getattr(source, 'class_names', ()))
+    return tuple(_stated(source, 'class_names', ()))
 
 
 def value_range(source: Source) -> tuple[float, float] | None:
     """What 0 and 1 stand for in the unit of the data; None for what has no other unit."""
-    return getattr(source, 'value_range', None)
+    return _stated(source, 'value_range', None)
+
+
+def validates_on_test(source: Source) -> bool:
+    """Whether a source that was opened for validation has the sequences of the test split.
+
+    So it is where a data set has nothing for validation, as in the published codes. What is chosen
+    by such a validation is chosen on the test.
+    """
+    return _stated(source, 'split', None) == 'test'
+
+
+def account(source: Source) -> tuple[str, ...]:
+    """What was understood of the user's files, in lines: layout, rate, rule of division and so on."""
+    return tuple(_stated(source, 'account', ()))
 
 
 def simple_forecasts(source: Source) -> dict[str, np.ndarray]:
@@ -48,7 +62,14 @@ def simple_forecasts(source: Source) -> dict[str, np.ndarray]:
     Returns:
       By name, float32 `[len(source), T_out, H, W, C]`; none for most data.
     """
-    return source.simple_forecasts() if hasattr(source, 'simple_forecasts') else {}
+    forecasts = _stated(source, 'simple_forecasts', None)
+    return forecasts() if forecasts else {}
+
+
+def _stated(source: Source, name: str, default: Any) -> Any:
+    """An attribute of a source, in the copy test of the one whose sequences are repeated."""
+    inner = source.source if isinstance(source, CopySequences) else source
+    return getattr(inner, name, default)
 
 
 @dataclasses.dataclass(frozen=True)

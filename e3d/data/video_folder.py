@@ -66,7 +66,9 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
     groups = divide_clips(names, tuple(dataset['split_fractions']))
     length = dataset['input_frames'] + dataset['output_frames']
     stride = dataset['train_stride' if split == 'train' else 'test_stride']
-    chosen = set(groups[split] or groups['test'])
+    if split == 'validation' and not groups[split]:
+        split = 'test'
+    chosen = set(groups[split])
     clips = [clip for clip in clip_set.clips if clip.name in chosen]
     starts = sequence_starts(clips, length, stride)
     if not len(starts):
@@ -76,7 +78,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
             f'{len(clips)} clips has {longest} frames, but dataset.input_frames + '
             f'dataset.output_frames is {length}. Lower these, or add longer clips.'
         )
-    return Sequences(clip_set.records, starts, length, clip_set.folder, clip_set.deep)
+    return Sequences(clip_set.records, starts, length, clip_set.folder, clip_set.deep, split)
 
 
 def sequence_starts(clips: Iterable[Clip], length: int, stride: int) -> np.ndarray:
