@@ -1,8 +1,11 @@
 import contextlib
+import itertools
 import json
 import re
 import resource
 import shutil
+import threading
+import time
 
 import chex
 import jax
@@ -16,6 +19,7 @@ from e3d.errors import InputError, RunError
 from e3d.training import checkpoints as checkpoints_module
 from e3d.training import devices
 from e3d.training.checkpoints import Checkpoints, load_run
+from e3d.training.checksums import CheckedState
 from e3d.training.state import create_state
 
 OPTIMIZER = optax.adam(1e-3)
@@ -301,3 +305,77 @@ def test_config_is_stored_as_json(tmp_path, config):
     stored = json.loads((tmp_path / 'checkpoints' / '1' / 'run' / 'metadata').read_text())
     assert stored['frame_shape'] == list(SHAPE)
     assert stored['config']['model']['kernel_size'] == [2, 3, 3]
+
+
+def test_what_cannot_be_read_back_does_not_count_as_saved(tmp_path, config, monkeypatch):
+    save_all(tmp_path, config, {1: None}, keep=1)
+
+    def lose_a_bit(handler, directory, args):
+        restored = read(handler, directory, args=args)
+        restored.params['first']['kernel'][0, 0] += 1
+        return restored
+
+    read = CheckedState.restore
+    monkeypatch.setattr(CheckedState, 'restore', lose_a_bit)
+    with pytest.raises(RunError, match='reads back otherwise'), Checkpoints(tmp_path) as left:
+        left.save(make_state(2), config, SHAPE)
+        left.wait()
+    monkeypatch.undo()
+    with Checkpoints(tmp_path) as checkpoints:  # the older one has not gone
+        assert checkpoints.newest() == 1
+        chex.assert_trees_all_equal(checkpoints.restore(template(), 1), make_state(1, seed=1))
+
+
+def test_not_a_number_reads_back_as_it_was(tmp_path, config):
+    state = make_state(1)
+    state.params['first']['bias'] = state.params['first']['bias'] * float('nan')
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, config, SHAPE)
+        checkpoints.wait()
+        assert checkpoints.newest() == 1
+
+
+@pytest.mark.parametrize('seconds', [400 * 86400, -400 * 86400, 60 * 365 * 86400])
+def test_a_clock_that_is_set_while_a_checkpoint_is_written(tmp_path, config, monkeypatch, seconds):
+    began, clock, serialize = threading.Event(), time.time, CheckedState.finalize
+    # Every other look at the clock finds it set anew.
+    looks = itertools.count()
+    monkeypatch.setattr(time, 'time', lambda: clock() + seconds * (next(looks) % 2))
+
+    def finalize(handler, directory):
+        began.set()
+        serialize(handler, directory)
+
+    monkeypatch.setattr(CheckedState, 'finalize', finalize)
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in range(1, 4):
+            checkpoints.save(make_state(step), config, SHAPE)
+        checkpoints.wait()
+        assert began.is_set() and checkpoints.newest() == 3
+
+
+@pytest.mark.parametrize('name', ['lr[1e-3]', '[a', 'a*', 'a?', 'a\\b', 'caf\udce9'])
+@pytest.mark.parametrize('inside', ['', 'run'])
+def test_paths_that_the_storage_cannot_find_again(tmp_path, config, name, inside):
+    workdir = tmp_path / name / inside
+    for use in (lambda: Checkpoints(workdir), lambda: load_run(workdir)):
+        with pytest.raises(InputError, match=r'in its path, .*symbolic link'):
+            use()
+    assert not list(tmp_path.iterdir())
+    # What the message advises.
+    workdir.mkdir(parents=True)
+    (tmp_path / 'link').symlink_to(workdir)
+    save_all(tmp_path / 'link', config, {1: None})
+    with Checkpoints(tmp_path / 'link') as checkpoints:
+        restored = checkpoints.restore(template(), checkpoints.newest())
+        chex.assert_trees_all_equal(restored, make_state(1, seed=1))
+
+
+@pytest.mark.parametrize(
+    'name', ['a]', 'a{b}', 'a b', 'a%20b', 'a#b', '日本', 'a:b', '$X', "'", '\n']
+)
+def test_other_paths_are_as_good_as_any(tmp_path, config, name):
+    save_all(tmp_path / name, config, {1: None})
+    with Checkpoints(tmp_path / name) as checkpoints:
+        restored = checkpoints.restore(template(), checkpoints.newest())
+        chex.assert_trees_all_equal(restored, make_state(1, seed=1))

@@ -34,10 +34,12 @@ from e3d.training.checksums import (
 from e3d.training.reporting import tell
 from e3d.training.retention import Retention
 from e3d.training.state import TrainState, check_fit
+from e3d.training.workdir import resolve_workdir
 
 FOLDER = 'checkpoints'
 # By step the error on the validation split, by which the best checkpoint is chosen.
 ERRORS_FILE = 'errors.json'
+NEVER_SECONDS = 9 * 10**9  # beyond any date to which a clock is set
 
 
 class Run(NamedTuple):
@@ -76,7 +78,7 @@ class Checkpoints:
           keep_best: whether to keep the best one as well.
           write: False only reads, and changes nothing.
         """
-        self.folder = pathlib.Path(workdir).expanduser().absolute() / FOLDER
+        self.folder = resolve_workdir(workdir).absolute() / FOLDER
         self._write = write
         self._retention = Retention(self.folder / ERRORS_FILE, keep, keep_best)
         if write:
@@ -86,6 +88,10 @@ class Checkpoints:
             preservation_policy=self._retention,
             create=False,
             read_only=not write,
+            # Orbax goes by the clock of the day, which may be set while a checkpoint is written.
+            async_options=ocp.AsyncOptions(
+                timeout_secs=NEVER_SECONDS, create_directories_asynchronously=False
+            ),
             # Without the other processes, of which only the first one writes.
             multiprocessing_options=ocp.options.MultiprocessingOptions(
                 primary_host=processes.index(),
@@ -301,7 +307,7 @@ def load_run(
     """
     if best and checkpoint not in ('newest', 'best'):
         raise InputError(f"best=True and checkpoint='{checkpoint}': give one of them.")
-    if not (pathlib.Path(workdir).expanduser() / FOLDER).is_dir():
+    if not os.path.isdir(resolve_workdir(workdir) / FOLDER):
         raise InputError(
             f"There is no trained run in '{workdir}': it has no folder '{FOLDER}'. Train one "
             'first, or name the folder of one with --workdir.'

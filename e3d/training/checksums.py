@@ -1,14 +1,18 @@
-"""Checksums within a checkpoint, by which damage to it is found before it is used.
+"""Checkpoints that are known to be readable, and checksums by which later damage is found.
 
-What was written lies there with its SHA-256 in `checksums.json`, one in the folder of each item. The
-file is written before the checkpoint counts as whole, so that none is without. The storage format
-has checksums of its own, but not for the numbers of large arrays.
+Before a checkpoint counts as whole, and before an older one goes, what was written is read back as a
+restore reads it and compared with what was to be written. What was written lies there with its
+SHA-256 in `checksums.json`, one in the folder of each item. The storage format has checksums of its
+own, but not for the numbers of large arrays.
 """
 
 import hashlib
 import json
 import pathlib
+from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 CHECKSUMS_FILE = 'checksums.json'
@@ -18,10 +22,16 @@ UNCOUNTED = {CHECKSUMS_FILE, 'commit_success.txt'}
 
 
 class _Checked:
-    """Adds the checksums when all of an item is written."""
+    """Reads back what was written, and adds the checksums when all of an item is there."""
+
+    async def async_save(self, directory, *arguments, args, **options):
+        self._written = args.item
+        return await super().async_save(directory, *arguments, args=args, **options)
 
     def finalize(self, directory) -> None:
         super().finalize(directory)
+        written, self._written = self._written, None
+        self._check_readable(directory, written)
         folder = pathlib.Path(directory)
         text = json.dumps({name: _digest(folder / name) for name in sorted(_files(folder))})
         (folder / CHECKSUMS_FILE).write_text(text, encoding='utf-8')
@@ -30,9 +40,21 @@ class _Checked:
 class CheckedState(_Checked, ocp.StandardCheckpointHandler):
     """Writes and reads the tree of a state."""
 
+    def _check_readable(self, directory, written: Any) -> None:
+        empty = jax.tree.map(np.empty_like, written)
+        found = self.restore(directory, args=RestoreState(empty))
+        # As bytes, of which not-a-number is equal to itself.
+        same = jax.tree.map(lambda left, right: left.tobytes() == right.tobytes(), found, written)
+        if not all(jax.tree.leaves(same)):
+            raise OSError('what was written reads back otherwise')
+
 
 class CheckedJson(_Checked, ocp.JsonCheckpointHandler):
     """Writes and reads what can be said in JSON."""
+
+    def _check_readable(self, directory, written: Any) -> None:
+        if self.restore(directory, args=RestoreJson()) != json.loads(json.dumps(written)):
+            raise OSError('what was written reads back otherwise')
 
 
 # Orbax finds a handler by the type of its arguments.

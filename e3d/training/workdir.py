@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -18,15 +19,51 @@ from e3d.training.reporting import tell
 
 CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
+# Orbax takes the path of a checkpoint for a pattern, and TensorStore a backslash for a slash: what
+# was written would not be found again.
+UNUSABLE = '[*?\\'
 
 
-def prepare_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
+def resolve_workdir(workdir: str | os.PathLike) -> pathlib.Path:
+    """The path of a workdir, with `~` replaced; it need not exist.
+
+    Raises:
+      InputError: no run can have its files there.
+    """
+    text = os.fspath(workdir)
+    if not text or '\0' in text:
+        raise InputError(f'The workdir {text!r} is not the path of a folder: name one.')
+    if scheme := re.match(r'[A-Za-z][A-Za-z0-9+.-]+:/', text):
+        raise InputError(
+            f"The workdir '{text}' is a URL ({scheme[0]}): only folders of this machine can be "
+            'used. Mount the storage and give the folder.'
+        )
+    try:
+        path = pathlib.Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"The workdir '{text}' has a home directory that is not known: write out the path."
+        ) from error
+    full = str(path.absolute())
+    wrong = {f"'{character}'" for character in UNUSABLE if character in full}
+    if any('\ud800' <= character <= '\udfff' for character in full):
+        wrong.add('characters that are not UTF-8')
+    if wrong:
+        raise InputError(
+            f'The workdir {full!r} has {" and ".join(sorted(wrong))} in its path, with which the '
+            'storage of checkpoints cannot work. Choose another folder, rename that one, or give a '
+            'symbolic link to it whose own path has no such character.'
+        )
+    return path
+
+
+def prepare_workdir(workdir: str | os.PathLike) -> pathlib.Path:
     """Makes a workdir, if need be, and returns its path.
 
     Raises:
       InputError: it cannot be made or written to.
     """
-    path = pathlib.Path(workdir).expanduser()
+    path = resolve_workdir(workdir)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
