@@ -15,7 +15,7 @@ import optax
 
 from benchmarks.operation_counts import BACKWARD_PER_FORWARD, forward_operations
 from e3d.model import E3DLSTM
-from e3d.model.reference import reference_forecast
+from tests.plain_network import reference_forecast
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@ From frames to numbers, in the order in which they depend on each other:
 
     errors          InputError and RunError, the two ways to refuse
     files           files that others made, looked at before they are opened
-    model           RECALL, cell, stack, forecaster: arrays `[B, T, H, W, C]` in, arrays out
+    kernels         convolution, attention, LayerNorm, the time loop: fast gradients on any backend
+    model           cell, stack, forecaster, recognizer: arrays `[B, T, H, W, C]` in, arrays out
     data            sources of sequences and batches of them, `{'frames': [B, T, H, W, C]}`
     evaluation      metrics, reports and pictures of forecasts
     configuration   the check of a config before any work

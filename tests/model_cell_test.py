@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain_network import cell_step
 
 from e3d.errors import InputError
 from e3d.model import E3DLSTM, E3DLSTMCell, E3DLSTMStack
-from e3d.model.reference import cell_step
 
 OPTIONS = {
     'paper': {},

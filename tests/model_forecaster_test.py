@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain_network import reference_forecast
 
 from e3d.errors import InputError
 from e3d.model import E3DLSTM, build_model
 from e3d.model.patching import from_patches, pad_to_patches, to_patches
-from e3d.model.reference import reference_forecast
 
 SMALL = {'layers': 2, 'features': 3, 'kernel_size': (2, 3, 3), 'patch_size': 2}
 

@@ -8,9 +8,9 @@ import pytest
 from jax import lax
 
 from e3d import InputError, observe, start
+from e3d.kernels.convolution import VALID
 from e3d.model import CNNRecognizer, E3DRecognizer, STLSTMRecognizer
 from e3d.model.classifier import newest
-from e3d.model.convolution import VALID
 from e3d.model.recognizer import convolve_strided, double, halve, halve_kernel
 from e3d.model.recurrent import compute
 

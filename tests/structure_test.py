@@ -10,7 +10,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 MAY_IMPORT = {
     'errors': set(),
     'files': {'errors'},
-    'model': {'errors'},
+    'kernels': {'errors'},
+    'model': {'errors', 'kernels'},
     'data': {'errors', 'files'},
     'evaluation': {'errors', 'files'},
     'configuration': {'errors', 'files', 'model'},

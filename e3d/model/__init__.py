@@ -1,21 +1,14 @@
 """The models: E3D-LSTM as the paper tells it, and the recurrent models it is compared with.
 
-    winograd.py       a 3D convolution in few products, and its gradients: for CPUs
-    convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
-    operators.py      the operator `*` of the equations, three forms of it
-    recall.py         RECALL(R, history), block by block
-    layer_norm.py     LayerNorm over a state
-    operations.py     how a step carries out convolutions and RECALL: compute, record, replay
+    gates.py          the operator `*` of the equations, three forms of it
     cell.py           equations 1 and 2: `update_cell`, `E3DLSTMCell`
     stack.py          layers and the zig-zag route of M: `update_stack`, `E3DLSTMStack`
-    eidetic_scan.py   the time loop that owns the eidetic memory
     patching.py       frames to space-to-depth patches and back
     forecaster.py     window, patches, encoder, decoder, feedback: what all models share
     e3d_lstm.py       the forecaster of the paper: `E3DLSTM`
     recognizer.py     strided encoder and decoder, feedback: what all recognisers share, and these
     classifier.py     from the states of the newest steps to the scores of the classes
     streaming.py      `start`, `observe`: recognition frame by frame
-    reference.py      the same network read plainly, slow and large; what tests compare with
     recurrent.py      what the cells of the other models share, and their stack
     convlstm.py, predrnn.py, predrnn_plus_plus.py
                       one of these models each: its cells and its forecaster

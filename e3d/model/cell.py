@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
-from e3d.model.layer_norm import layer_norm
-from e3d.model.operations import Operations, Remembered
-from e3d.model.operators import OPERATORS, apply_operator, join_operators, kernel_shapes
+from e3d.kernels.layer_norm import layer_norm
+from e3d.kernels.modes import Operations, Remembered
+from e3d.model.gates import OPERATORS, apply_operator, join_operators, kernel_shapes
 
 VARIANTS = ('paper', 'released')
 
@@ -26,7 +26,7 @@ class CellOptions:
       features: channels C of every state and gate.
       kernel_size: depth, height and width of the gate convolutions.
       variant: 'paper' for equations 1 and 2 as printed, 'released' for the published code's form.
-      convolution: the operator `*`: 'same', 'transposed' or 'separable' (see `operators.py`).
+      convolution: the operator `*`: 'same', 'transposed' or 'separable' (see `gates.py`).
       recall: False leaves the memory attention out (baseline 4 of Table 2): C = I.G + LN(C').
     """
 
@@ -192,7 +192,7 @@ class E3DLSTMCell(nn.RNNCellBase):
         "without 3D convolutions" ablation.
       history: how many earlier cell states RECALL looks at (tau). Needed for `initialize_carry`.
       variant: 'paper' or 'released', see `update_cell`.
-      convolution: 'same', 'transposed' or 'separable', see `operators.py`.
+      convolution: 'same', 'transposed' or 'separable', see `gates.py`.
       recall: False leaves the memory attention out.
       dtype: type of the computation, float32 if None. Softmax and LayerNorm sums are float32 always.
       param_dtype: type of the parameters.

@@ -14,7 +14,7 @@ class E3DLSTM(Forecaster):
       features, kernel_size, depth: as in `Forecaster`, with the paper's values; depth 1 with
         kernel_size (1, 5, 5) is the "without 3D convolutions" ablation.
       variant: 'paper' (equations 1 and 2) or 'released' (the published code's form).
-      convolution: 'same', 'transposed' or 'separable', see `operators.py`.
+      convolution: 'same', 'transposed' or 'separable', see `gates.py`.
       recall: False leaves the memory attention out.
       history: how many earlier cell states RECALL looks at; None is all of them.
       layers, patch_size, pad_frames, encoder_layers, decoder_layers, dtype, memory: as in

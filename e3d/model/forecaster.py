@@ -9,7 +9,7 @@ subclass that builds its stack: an object with
     step                    pure function (weights, state, cells, inputs, operations) ->
                             (state, cells, outputs `[B, D, h, w, features]`)
 
-The step asks its `operations` for every convolution and RECALL (`operations.py`), and so gets their
+The step asks its `operations` for every convolution and RECALL (`e3d.kernels.modes`), and so gets their
 fast gradients and the choice of what training keeps.
 """
 
@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.kernels.convolution import prepare_kernels, same_padding
+from e3d.kernels.modes import Operations
+from e3d.kernels.scan import MEMORY, eidetic_scan
 from e3d.model.cell import check_sizes
-from e3d.model.convolution import prepare_kernels, same_padding
-from e3d.model.eidetic_scan import MEMORY, eidetic_scan
-from e3d.model.operations import Operations
 from e3d.model.patching import from_patches, pad_to_patches, to_patches
 
 DTYPES = ('float32', 'bfloat16', 'float64')
@@ -133,7 +133,7 @@ class Forecaster(nn.Module):
       dtype: 'float32', 'bfloat16' or 'float64' (needs `jax_enable_x64`), type of the states and
         convolutions. Parameters, predictions and the sums of LayerNorm and softmax stay float32
         under bfloat16.
-      memory: 'save' or 'recompute', what training keeps of each step (see `eidetic_scan.py`).
+      memory: 'save' or 'recompute', what training keeps of each step (see `e3d.kernels.scan`).
     """
 
     layers: int = 4

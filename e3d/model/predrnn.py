@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from e3d.kernels.modes import Operations
 from e3d.model.forecaster import Forecaster
-from e3d.model.operations import Operations
 from e3d.model.recurrent import RecurrentCell, RecurrentStack, convolve_gates
 
 # Keeps the gradient of a norm finite where all is zero.

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.kernels.convolution import VALID, Kernel, prepare_kernels, same_padding
+from e3d.kernels.modes import Operations
+from e3d.kernels.scan import MEMORY, eidetic_scan
 from e3d.model.cell import check_sizes
 from e3d.model.classifier import Classifier, newest
-from e3d.model.convolution import VALID, Kernel, prepare_kernels, same_padding
-from e3d.model.eidetic_scan import MEMORY, eidetic_scan
 from e3d.model.forecaster import DTYPES, StepInputs
-from e3d.model.operations import Operations
 from e3d.model.predrnn import STLSTMCell
 from e3d.model.recurrent import RecurrentStack
 from e3d.model.stack import E3DLSTMStack

@@ -15,10 +15,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from e3d.kernels.convolution import same_padding
+from e3d.kernels.layer_norm import layer_norm
+from e3d.kernels.modes import Operations, Remembered
 from e3d.model.cell import check_sizes
-from e3d.model.convolution import same_padding
-from e3d.model.layer_norm import layer_norm
-from e3d.model.operations import Operations, Remembered
 
 
 def convolve_gates(

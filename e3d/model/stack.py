@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.kernels.modes import Operations
 from e3d.model.cell import (
     CellOptions,
     CellState,
@@ -19,7 +20,6 @@ from e3d.model.cell import (
     required_history,
     update_cell,
 )
-from e3d.model.operations import Operations
 
 
 class StackState(NamedTuple):

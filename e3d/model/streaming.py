@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
-from e3d.model.eidetic_scan import remembered
+from e3d.kernels.modes import Operations
+from e3d.kernels.scan import remembered
 from e3d.model.forecaster import StepInputs
-from e3d.model.operations import Operations
 from e3d.model.recognizer import RecognitionCarry, Recognizer
 
 _FIRST_SLOTS = 8  # of a memory that grows

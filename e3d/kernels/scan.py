@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from e3d.model.operations import Operations, Recording, Remembered, Replaying
+from e3d.kernels.modes import Operations, Recording, Remembered, Replaying
 
 MEMORY = ('save', 'recompute')
 

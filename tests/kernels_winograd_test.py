@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from e3d.model.convolution import convolve, same_padding
-from e3d.model.winograd import minimal_filtering
+from e3d.kernels.convolution import convolve, same_padding
+from e3d.kernels.winograd import minimal_filtering
 
 
 @pytest.mark.parametrize('taps', range(1, 10))

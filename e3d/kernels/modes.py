@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import jax
 
-from e3d.model.convolution import Kernel, convolve, convolve_again
-from e3d.model.recall import recall, recall_again, recall_forward
-from e3d.model.winograd import Padding
+from e3d.kernels.convolution import Kernel, convolve, convolve_again
+from e3d.kernels.recall import recall, recall_again, recall_forward
+from e3d.kernels.winograd import Padding
 
 
 class Remembered(NamedTuple):
@@ -41,7 +41,7 @@ class Operations:
     def convolve(
         self, inputs: jax.Array, kernel: Kernel | jax.Array, padding: Padding
     ) -> jax.Array:
-        """See `e3d.model.convolution.convolve`."""
+        """See `e3d.kernels.convolution.convolve`."""
         return convolve(inputs, kernel, padding)
 
     def recall(self, gate: jax.Array, layer: int) -> jax.Array:

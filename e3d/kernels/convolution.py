@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from e3d.model import winograd
-from e3d.model.winograd import Padding
+from e3d.kernels import winograd
+from e3d.kernels.winograd import Padding
 
 _NATIVE_LAYOUT = ('NDHWC', 'DHWIO', 'NDHWC')
 

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from e3d.model.layer_norm import layer_norm
+from e3d.kernels.layer_norm import layer_norm
 
 
 def plain(inputs, group):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e3d.model.recall import recall, recall_forward
+from e3d.kernels.recall import recall, recall_forward
 
 
 def numpy_recall(gate, history, valid):

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from e3d.model.convolution import VALID, Kernel, full_padding, same_padding
-from e3d.model.winograd import Padding
+from e3d.kernels.convolution import VALID, Kernel, full_padding, same_padding
+from e3d.kernels.winograd import Padding
 
 OPERATORS = ('same', 'transposed', 'separable')
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from e3d.model.convolution import (
+from e3d.kernels.convolution import (
     VALID,
     convolve,
     convolve_again,
@@ -14,7 +14,7 @@ from e3d.model.convolution import (
     prepare_kernels,
     same_padding,
 )
-from e3d.model.operators import OPERATORS, apply_operator, kernel_shapes
+from e3d.model.gates import OPERATORS, apply_operator, kernel_shapes
 
 CASES = {
     'same': ((2, 5, 5), 2, same_padding((2, 5, 5)), 3, 4),

@@ -1,0 +1,11 @@
+"""What makes the models fast: arrays in, arrays out, each with a gradient rule of its own.
+
+    winograd.py       a 3D convolution in few products, and its gradients: for CPUs
+    convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
+    recall.py         RECALL: attention over the remembered states, block by block
+    layer_norm.py     LayerNorm over a state
+    modes.py          how a step carries out convolutions and RECALL: compute, record, replay
+    scan.py           the time loop that owns the remembered states, with linear memory
+
+Nothing here knows of a particular model. Axes are those of `e3d.model`.
+"""
