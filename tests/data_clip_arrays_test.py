@@ -38,7 +38,7 @@ def test_npz_with_one_array_or_one_called_frames(tmp_path):
     for name in ('one.npz', 'two.npz'):
         np.testing.assert_array_equal(read_array(tmp_path / name), BYTES)
     np.savez(tmp_path / 'unclear.npz', a=BYTES, b=BYTES)
-    with pytest.raises(InputError, match=r"\['a', 'b'\].*'frames'"):
+    with pytest.raises(InputError, match=r"a, b; .*'frames'"):
         read_array(tmp_path / 'unclear.npz')
 
 
@@ -51,13 +51,13 @@ def test_truth_values_and_rounding_are_accepted():
     ('array', 'message'),
     [
         (np.zeros((4, 6)), r'shape \(4, 6\).*\[T, H, W, C\]'),
-        (np.zeros((1, 5, 4, 6, 3)), r'\[T, H, W, C\]'),
+        (np.zeros((2, 5, 4, 6, 3)), r'\[T, H, W, C\].*files of their own'),
         (np.zeros((0, 4, 6, 1)), 'no frames'),
-        (np.full((2, 4, 6), np.nan), '48 numbers that are NaN or infinite'),
+        (np.full((2, 4, 6), np.nan), 'NaN or infinite, 48 of them'),
         (np.full((2, 4, 6), np.inf), 'NaN or infinite'),
-        (np.linspace(0, 255, 48).reshape(2, 4, 6), 'from 0 to 255.*Divide'),
+        (np.linspace(0, 255, 48).reshape(2, 4, 6), r'from 0 to 255.*frames / 255\.'),
         (np.linspace(-1, 1, 48).reshape(2, 4, 6), 'from -1 to 1'),
-        (np.zeros((2, 4, 6), np.int64), 'dtype int64.*uint8'),
+        (np.zeros((2, 4, 6), np.int64), r'int64 with values from 0 to 0.*np\.uint8'),
         (np.zeros((2, 4, 6), complex), 'dtype complex128'),
         (np.full((2, 4, 6), 'a'), 'dtype <U1'),
         (np.full((2, 4, 6), None, object), 'plain numbers'),
@@ -82,7 +82,7 @@ def test_damaged_files_are_refused(tmp_path):
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f'{re.escape(name)} is not a whole NumPy file'):
+        with pytest.raises(InputError, match=f'{re.escape(name)} cannot be read'):
             read_array(tmp_path / name)
 
 

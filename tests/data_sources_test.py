@@ -66,6 +66,7 @@ def test_stored_sequences_are_divided_by_fractions(tmp_path):
     stored = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1) * np.ones((1, 3, 4, 4), np.uint8)
     np.save(tmp_path / 'frames.npy', stored)
     dataset = make_dataset(tmp_path, digits='array', path=str(tmp_path / 'frames.npy'))
+    dataset.layout = 'NTHW'
     assert [len(sources.open_source(dataset, split)) for split in ('train', 'test')] == [8, 1]
     dataset.split_fractions = (0.5, 0.2, 0.3)
     test = sources.open_source(dataset, 'test')
@@ -73,7 +74,8 @@ def test_stored_sequences_are_divided_by_fractions(tmp_path):
 
 
 def test_a_stored_test_set_stands_beside_generated_training_sequences(tmp_path):
-    stored = np.random.default_rng(0).integers(0, 256, (20, 5, 64, 64), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 200, (1, 5, 64, 64), np.uint8)
+    stored = pictures + 2 * np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
     np.save(tmp_path / 'mnist_test_seq.npy', stored)
     dataset = make_dataset(tmp_path, test_path=str(tmp_path / 'mnist_test_seq.npy'))
     test = sources.open_source(dataset, 'test')

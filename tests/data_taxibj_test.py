@@ -199,7 +199,9 @@ def test_archives_of_another_form_are_refused(tmp_path, changes, message):
 
 
 def test_archives_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
-    np.savez_compressed(tmp_path / 'dataset.npz', X_train=np.zeros((1000, 100)))
+    np.savez_compressed(
+        tmp_path / 'dataset.npz', **dict.fromkeys(flow_files.ARCHIVE_KEYS, np.zeros(10**5))
+    )
     monkeypatch.setattr(flow_files, 'MAX_BYTES', 10**5)
     with pytest.raises(InputError, match='unpacks to'):
         open_taxibj(make_dataset(tmp_path / 'dataset.npz'), 'test')

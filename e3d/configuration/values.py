@@ -63,6 +63,11 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _names_axes(value: str) -> bool:
+    axes = set(value)
+    return len(axes) == len(value) and set('THW') <= axes <= set('NTHWC')
+
+
 def _sums_to_one(value: Any) -> bool:
     numbers = isinstance(value, tuple | list) and all(number(0).accepts(item) for item in value)
     return numbers and len(value) == 3 and math.isclose(sum(value), 1.0, abs_tol=1e-6)
@@ -82,6 +87,11 @@ PARTS = Rule(
 )
 FIT = one_of('crop', 'stretch')
 FRAME_RATE = optional(number(0, above=True))
+LAYOUT = Rule(
+    "'', where the array tells itself, or its axes in order: T, H, W, and N and C where it has them, "
+    'as "NTHWC"',
+    lambda value: value == '' or (isinstance(value, str) and _names_axes(value)),
+)
 COPY_TEST = Rule(
     '() or two whole numbers of at least 1, as "(10, 10)"',
     lambda value: value in ((), []) or sizes(2).accepts(value),

@@ -1,25 +1,86 @@
-"""Archives of arrays, looked at before they are unpacked into memory."""
+"""Zip archives of others: only what cannot unpack to more than it says, and in bounds."""
 
-import pathlib
+import collections
+import contextlib
+import os
 import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO
 
 from e3d.errors import InputError
+from e3d.files import regular_file
+
+_ENCRYPTED = 0x1  # in the flags of a member
+# The other methods unpack all that a piece of the file holds at once, however much that is.
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_PIECE = 2**20
 
 
-def check_unpacked_size(file: pathlib.Path, max_bytes: int) -> None:
-    """Refuses an `.npz` archive that would fill the memory, by what its directory says.
-
-    Reading stops at the sizes that are stated there, so an archive cannot unpack to more.
+@contextlib.contextmanager
+def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip archive; whatever is wrong with it becomes an InputError.
 
     Raises:
-      InputError: its arrays are larger than `max_bytes` together.
-      zipfile.BadZipFile, OSError: it cannot be read.
+      InputError: it is no regular file, no zip archive, damaged, or has two members of one name.
     """
-    with zipfile.ZipFile(file) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > max_bytes:
+    path = regular_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, count in collections.Counter(archive.namelist()).most_common(1):
+                if count > 1:
+                    raise InputError(f'{path} holds {name!r} {count} times; write it anew.')
+            yield archive
+    # NotImplementedError and RuntimeError: compressed or encrypted otherwise than is known.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
-            f'{file} unpacks to {size / 2**30:.1f} GiB, more than the {max_bytes / 2**30:g} GiB '
-            'that are read into memory. Divide it; or store a single array as .npy, which is read '
-            'piece by piece.'
+            f'{path} cannot be read: {error}. It must be a whole zip archive; fetch or write it '
+            'again.'
+        ) from error
+
+
+def check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int) -> None:
+    """Raises InputError for a member that is not read: see the message."""
+    name = f'{archive.filename}: {member.filename}'
+    if member.flag_bits & _ENCRYPTED:
+        raise InputError(f'{name} is encrypted; store it without a password.')
+    if member.compress_type not in _METHODS:
+        method = zipfile.compressor_names.get(member.compress_type, member.compress_type)
+        raise InputError(
+            f'{name} is compressed by the method {method}; only stored and deflated members are '
+            'read. Write the archive anew with one of these.'
         )
+    if member.file_size > max_bytes:
+        raise InputError(
+            f'{name} unpacks to {member.file_size:,} bytes, more than the {max_bytes:,} that are '
+            'read into memory.'
+        )
+
+
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    """Unpacks a member into memory.
+
+    Raises:
+      InputError: as `check_member`.
+    """
+    check_member(archive, member, max_bytes)
+    with archive.open(member) as stream:  # ends after the bytes that were just checked
+        return stream.read()
+
+
+def read_bytes(stream: IO[bytes], count: int) -> bytearray:
+    """Reads so many bytes, or less at the end of the stream; memory grows with what comes."""
+    content = bytearray()
+    while piece := stream.read(min(_PIECE, count - len(content))):
+        content += piece
+    return content

@@ -1,16 +1,16 @@
 """Sequences of frames that others stored as NumPy arrays.
 
-Read are, told apart by their form:
+Read are, told apart by what they hold:
 
-* the test set of Moving MNIST as its authors publish it, `mnist_test_seq.npy`: uint8
-  [20, N, 64, 64], time first;
 * the files that accompany the E3D-LSTM and PredRNN codes, `.npz` with `input_raw_data`
   [F, C, H, W], `dims` (C, H, W) and `clips` [2, N, 2], the (start, length) of each input and of
   its target;
-* any other array, `.npy` or alone in an `.npz`: [N, T, H, W, C], or [N, T, H, W] for one channel.
+* any other array, `.npy` or alone in an `.npz`: [N, T, H, W, C], and what tells itself or is named
+  with a layout (`e3d.data.array_layouts`). So the test set of Moving MNIST as its authors publish
+  it, `mnist_test_seq.npy`, [20, 10000, 64, 64] time first, is known by its frames.
 
-Values are uint8 in 0 .. 255 or floats in [0, 1]. An `.npy` file is mapped, not read, so it may be
-larger than the memory; an `.npz` file is held in memory by each process that reads it.
+For the values see `e3d.data.pixel_values`. An `.npy` file is mapped, not read, so it may be larger
+than the memory; an `.npz` file is held in memory by each process that reads it.
 """
 
 import pathlib
@@ -18,9 +18,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from e3d.data.archives import check_unpacked_size
+from e3d.data.array_files import load_arrays, map_array
+from e3d.data.array_layouts import read_sequences
 from e3d.data.digits import SPLITS
+from e3d.data.pixel_values import (
+    as_pixels,
+    check_dtype,
+    check_extent,
+    describe_values,
+    extent_of,
+    joint_extent,
+)
 from e3d.errors import InputError
+from e3d.files import regular_file
 
 # Names of the released files, where a folder of them is given.
 RELEASED_FILES = {
@@ -37,13 +47,17 @@ _RELEASED_KEYS = {'clips', 'dims', 'input_raw_data'}
 class ArraySequences:
     """A split of the sequences of a file: `source[index] -> {'frames': [T, H, W, C]}`.
 
-    Frames are uint8 or float32 as stored. Can be pickled: the copy reads the file again.
+    Frames are uint8, or float32 in [0, 1]. Can be pickled: the copy reads the file again.
+
+    Attributes:
+      account: How the file was understood, in lines for the user.
     """
 
-    def __init__(self, path: str, split: str, length: int, fractions: Sequence[float]):
+    def __init__(self, path: str, split: str, length: int, fractions: Sequence[float], layout: str):
         """See `open_array`, which checks the values as well."""
-        self._arguments = (path, split, length, fractions)
-        clips = read_clips(path)
+        self._arguments = (path, split, length, fractions, layout)
+        clips, account = read_clips(path, layout)
+        self.account = (account,)
         indices = _divide(len(clips), split, fractions)
         self._clips = [_cut(clips[index], length, path) for index in indices]
 
@@ -51,20 +65,24 @@ class ArraySequences:
         return len(self._clips)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        clip = self._clips[index]
-        return {'frames': np.array(clip, np.uint8 if clip.dtype == np.uint8 else np.float32)}
+        return {'frames': as_pixels(np.array(self._clips[index]))}
 
     def __reduce__(self):
         return ArraySequences, self._arguments
 
     def check_values(self) -> None:
         """Raises InputError where a value is not finite or out of range."""
-        for clip in self._clips:
-            _check_values(clip, self._arguments[0])
+        extent = joint_extent([extent_of(clip) for clip in self._clips])
+        name = f"The split '{self._arguments[1]}' of {self._arguments[0]}"
+        check_extent(self._clips[0].dtype, extent, name)
 
 
 def open_array(
-    path: str, split: str, length: int, fractions: Sequence[float] = FRACTIONS
+    path: str,
+    split: str,
+    length: int,
+    fractions: Sequence[float] = FRACTIONS,
+    layout: str = '',
 ) -> ArraySequences:
     """Opens a split of the sequences in a file or in a folder of the released files.
 
@@ -75,6 +93,7 @@ def open_array(
       length: Frames of a sequence, T. Longer stored sequences are cut to their first T frames.
       fractions: Shares of a file's sequences for training, validation and testing. The parts
         follow each other in the file in this order and have no sequence in common.
+      layout: Of the array, as 'NTCHW'; '' where it tells itself.
 
     Raises:
       InputError: a missing or unreadable file, one of another form, sequences shorter than
@@ -84,76 +103,43 @@ def open_array(
     if path and folder.is_dir():
         path = str(folder / RELEASED_FILES[split])
         fractions = tuple(float(split == other) for other in SPLITS)
-    source = ArraySequences(path, split, length, fractions)
+    source = ArraySequences(path, split, length, fractions, layout)
     source.check_values()
     return source
 
 
-def read_clips(path: str) -> list[np.ndarray]:
-    """Returns views of the sequences of a file, each [T, H, W, C], uint8 or float."""
-    file = pathlib.Path(path).expanduser()
-    if not path or not file.is_file():
-        raise InputError(f"There is no file '{path}'; the path must name the array file.")
-    if file.suffix == '.npy':
-        return _divide_array(_map_array(file), file)
-    if file.suffix != '.npz':
+def read_clips(path: str, layout: str = '') -> tuple[Sequence[np.ndarray], str]:
+    """Views of the sequences of a file, each [T, H, W, C], and how the file was understood."""
+    if not path:
+        raise InputError("There is no file ''; the path must name the array file.")
+    file = regular_file(pathlib.Path(path).expanduser())
+    if file.suffix.lower() == '.npy':
+        array = map_array(file)
+    elif file.suffix.lower() != '.npz':
         raise InputError(f'{file} is neither an .npy nor an .npz file; store the array as one.')
-    arrays = _load_archive(file)
-    if arrays.keys() >= _RELEASED_KEYS:
-        return _divide_released(**{key: arrays[key] for key in _RELEASED_KEYS}, file=file)
-    if len(arrays) == 1:
-        return _divide_array(*arrays.values(), file)
-    raise InputError(
-        f'{file} holds {", ".join(sorted(arrays)) or "nothing"}; it must hold either one array or '
-        f'{", ".join(sorted(_RELEASED_KEYS))}.'
-    )
-
-
-def _map_array(file: pathlib.Path) -> np.ndarray:
-    try:
-        return np.asarray(np.load(file, mmap_mode='r', allow_pickle=False))
-    except Exception as error:  # of any type: numpy expects no damage
-        raise _unreadable(file, error) from error
-
-
-def _load_archive(file: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        check_unpacked_size(file, MAX_ARCHIVE_BYTES)
-        with np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except InputError:
-        raise
-    except Exception as error:  # of any type: numpy and zipfile expect no damage
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: pathlib.Path, error: Exception) -> InputError:
-    return InputError(
-        f'{file} cannot be read as {file.suffix[1:]}: {error}. It must be a complete file of '
-        'numbers, as numpy.save or numpy.savez write it; arrays of Python objects are refused.'
-    )
-
-
-def _divide_array(array: np.ndarray, file: pathlib.Path) -> list[np.ndarray]:
-    _check_type(array, file)
-    if array.ndim not in (4, 5) or 0 in array.shape:
-        raise InputError(
-            f'{file} has the shape {array.shape}; it must be [N, T, H, W, C], or [N, T, H, W] for '
-            'one channel, and none of them 0.'
-        )
-    if array.ndim == 4:
-        # An array of this very form with sequences first is to be stored with a channel axis.
-        if array.dtype == np.uint8 and (array.shape[0], *array.shape[2:]) == (20, 64, 64):
-            array = array.swapaxes(0, 1)
-        array = array[..., None]
-    return list(array)
+    else:
+        arrays = load_arrays(file, MAX_ARCHIVE_BYTES, _RELEASED_KEYS)
+        if arrays.keys() >= _RELEASED_KEYS:
+            return _divide_released(**arrays, file=file)
+        if len(arrays) != 1:
+            raise InputError(
+                f'{file} holds {", ".join(sorted(arrays)) or "nothing"}; it must hold either one '
+                f'array or {", ".join(sorted(_RELEASED_KEYS))}.'
+            )
+        (array,) = arrays.values()
+    if array.size:
+        check_dtype(array, str(file))
+    return read_sequences(array, layout, str(file))
 
 
 def _divide_released(
     clips: np.ndarray, dims: np.ndarray, input_raw_data: np.ndarray, file: pathlib.Path
-) -> list[np.ndarray]:
-    _check_type(input_raw_data, file)
-    if input_raw_data.ndim != 4 or input_raw_data.shape[1:] != tuple(dims.ravel().tolist()):
+) -> tuple[list[np.ndarray], str]:
+    if (
+        not input_raw_data.size
+        or input_raw_data.ndim != 4
+        or input_raw_data.shape[1:] != tuple(dims.ravel().tolist())
+    ):
         raise InputError(
             f'In {file}, input_raw_data has the shape {input_raw_data.shape} and dims is '
             f'{dims.ravel().tolist()}; they must be [F, C, H, W] and C, H, W.'
@@ -162,6 +148,7 @@ def _divide_released(
         raise InputError(
             f'In {file}, clips is {clips.dtype} {clips.shape}; it must be integers [2, N, 2].'
         )
+    check_dtype(input_raw_data, f'input_raw_data in {file}')
     (starts, inputs), (targets, outputs) = clips.astype(np.int64).transpose(0, 2, 1)
     ends = targets + outputs
     sound = (starts >= 0) & (inputs >= 0) & (outputs >= 0) & (ends <= len(input_raw_data))
@@ -173,26 +160,12 @@ def _divide_released(
             f'input within the {len(input_raw_data)} frames.'
         )
     frames = np.moveaxis(input_raw_data, 1, -1)
-    return [frames[start:end] for start, end in zip(starts, ends, strict=True)]
-
-
-def _check_type(array: np.ndarray, file: pathlib.Path) -> None:
-    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
-        raise InputError(
-            f'{file} holds {array.dtype}; frames must be uint8 in 0 .. 255 or floats in [0, 1].'
-        )
-
-
-def _check_values(clip: np.ndarray, path: str) -> None:
-    if clip.dtype == np.uint8:
-        return
-    low, high = clip.min(), clip.max()  # nan, if there is one
-    if not (low >= 0 and high <= 1):
-        found = f'values from {low} to {high}' if low <= high else 'a value that is not a number'
-        raise InputError(
-            f'A sequence in {path} has {found}; frames of floats must lie in [0, 1]. Divide by the '
-            'largest value, or store 0 .. 255 as uint8.'
-        )
+    account = (
+        f'{file}: input_raw_data {input_raw_data.dtype} {list(input_raw_data.shape)} read as '
+        f'[frames, C, H, W], of which clips names {len(starts):,} sequences; '
+        + describe_values(input_raw_data.dtype)
+    )
+    return [frames[start:end] for start, end in zip(starts, ends, strict=True)], account
 
 
 def _cut(clip: np.ndarray, length: int, path: str) -> np.ndarray:

@@ -262,7 +262,9 @@ def resample(frames: Iterable[Any], rate: float | None, wanted: float | None) ->
             shown += 1
 
 
-def frames_at_rate(path: str | os.PathLike, wanted: float | None) -> Iterator[np.ndarray]:
+def frames_at_rate(
+    path: str | os.PathLike, wanted: float | None, layout: str = ''
+) -> Iterator[np.ndarray]:
     """The decoded frames `[H, W, C]` of a clip of anyone's, at the wanted frames per second.
 
     Clips that state no rate (arrays, pictures) keep theirs.
@@ -270,8 +272,9 @@ def frames_at_rate(path: str | os.PathLike, wanted: float | None) -> Iterator[np
     Args:
       path: as for `e3d.data.clips.read_clip`.
       wanted: frames per second to come; None leaves the frames as they are.
+      layout: as for `e3d.data.clips.read_clip`.
     """
-    return resample(clip_frames(path), frame_rate(path) if wanted else None, wanted)
+    return resample(clip_frames(path, layout), frame_rate(path) if wanted else None, wanted)
 
 
 def _chunks(frames: Iterable[np.ndarray], preparation: Preparation) -> Iterator[np.ndarray]:

@@ -15,13 +15,14 @@ from e3d.errors import InputError
 MAX_FRAMES = 100_000  # that are decoded of a file
 
 
-def read_clip(path: str | os.PathLike, last: int | None = None) -> np.ndarray:
+def read_clip(path: str | os.PathLike, last: int | None = None, layout: str = '') -> np.ndarray:
     """Reads a clip: a video, an animated GIF, an array or a folder of pictures.
 
     Args:
       path: an `.npy` or `.npz` file, a `.gif`, a folder with one picture per frame (in the order
         of the numbers in their names), or any video that FFmpeg decodes.
       last: return only so many frames, the last ones.
+      layout: of an array, see `e3d.data.array_layouts`; '' where it tells itself.
 
     Returns:
       `[T, H, W, C]`, uint8, or float32 in [0, 1]. Videos and GIFs have three channels; pictures
@@ -32,7 +33,7 @@ def read_clip(path: str | os.PathLike, last: int | None = None) -> np.ndarray:
     """
     path = Path(path)
     if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file():
-        return read_array(path, last)
+        return read_array(path, last, layout)
     kept = collections.deque(maxlen=last)
     for frame in clip_frames(path):
         kept.append(frame)
@@ -41,7 +42,7 @@ def read_clip(path: str | os.PathLike, last: int | None = None) -> np.ndarray:
     return np.stack(kept)
 
 
-def clip_frames(path: str | os.PathLike) -> Iterator[np.ndarray]:
+def clip_frames(path: str | os.PathLike, layout: str = '') -> Iterator[np.ndarray]:
     """Yields the frames `[H, W, C]` of a clip one by one; see `read_clip`."""
     path = Path(path)
     if not path.exists():
@@ -49,7 +50,7 @@ def clip_frames(path: str | os.PathLike) -> Iterator[np.ndarray]:
     if path.is_dir():
         frames = picture_frames(list_pictures(path))
     elif path.suffix.lower() in ARRAY_SUFFIXES:
-        frames = read_array(path)
+        frames = read_array(path, layout=layout)
     elif path.suffix.lower() == '.gif':
         frames = gif_frames(path)
     else:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from e3d.data.archives import check_unpacked_size
+from e3d.data.array_files import array_names, load_arrays
 from e3d.errors import InputError
 
 MAX_BYTES = 2**34
@@ -115,20 +115,13 @@ def read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]
       InputError: the file cannot be read or has another form.
     """
     keys = (f'X_{part}', f'Y_{part}')
-    try:
-        check_unpacked_size(file, MAX_BYTES)
-        with np.load(file, allow_pickle=False) as archive:
-            missing = set(ARCHIVE_KEYS) - set(archive.files)
-            if missing:
-                raise InputError(
-                    f'{file} holds no {" and no ".join(sorted(missing))}; it must hold '
-                    f'{", ".join(ARCHIVE_KEYS)}, each [N, T, C, H, W].'
-                )
-            before, after = (archive[key] for key in keys)
-    except InputError:
-        raise
-    except Exception as error:  # of any type: numpy and zipfile expect no damage
-        raise InputError(f'{file} cannot be read as npz: {error}. Fetch it again.') from error
+    missing = set(ARCHIVE_KEYS) - array_names(file)
+    if missing:
+        raise InputError(
+            f'{file} holds no {" and no ".join(sorted(missing))}; it must hold '
+            f'{", ".join(ARCHIVE_KEYS)}, each [N, T, C, H, W].'
+        )
+    before, after = load_arrays(file, MAX_BYTES, keys).values()
     shapes = [array.shape for array in (before, after)]
     if any(len(s) != 5 or 0 in s for s in shapes) or {*map(_without_time, shapes)} != {
         _without_time(shapes[0])

@@ -129,11 +129,12 @@ def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Sou
     report on mnist_test_seq.npy.
     """
     length = dataset['input_frames'] + dataset['output_frames']
+    layout = dataset.get('layout', '')
     if split == 'test' and dataset.get('test_path'):
-        return arrays.open_array(dataset['test_path'], split, length, (0, 0, 1))
+        return arrays.open_array(dataset['test_path'], split, length, (0, 0, 1), layout)
     if dataset['digits'] == 'array':
         fractions = dataset.get('split_fractions', arrays.FRACTIONS)
-        return arrays.open_array(dataset['path'], split, length, tuple(fractions))
+        return arrays.open_array(dataset['path'], split, length, tuple(fractions), layout)
     moving_digits = MovingDigits(
         digits=dataset['digits'],
         path=dataset['path'],

@@ -177,14 +177,17 @@ def _divide_by_fractions(names: Sequence[str], fractions: Sequence[float]) -> di
 def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> ClipSet:
     height, width = dataset['frame_size']
     channels, rate = dataset['channels'], dataset['frame_rate']
+    layout = dataset.get('layout', '')
     raw_clips = [
-        RawClip(name, functools.partial(frames_at_rate, file, rate)) for name, file in files.items()
+        RawClip(name, functools.partial(frames_at_rate, file, rate, layout))
+        for name, file in files.items()
     ]
     parts = [
         name_of_folder(pathlib.Path(dataset['path']), files.values()),
         f'{height}x{width}x{channels}',
         dataset['fit'],
         *([f'rate_{float(rate)!r}'] if rate else []),
+        *([layout] if layout else []),
     ]
     config = ClipSetConfig(
         name='-'.join(parts),

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from e3d.data.adaptation import adapt_frames
-from e3d.data.clip_arrays import checked_values
+from e3d.data.clip_arrays import ARRAY_SUFFIXES, checked_values, describe_array
 from e3d.data.clips import frame_rate, read_clip
 from e3d.errors import InputError, RunError
 from e3d.model import Recognizer
@@ -99,11 +99,14 @@ def predict_file(
         run = load_run(run)
     _check_forecaster(run)
     horizon = _checked_horizon(horizon, run)
-    frames = read_clip(input, last=run.config.dataset.input_frames)
+    layout = run.config.dataset.get('layout', '')
+    frames = read_clip(input, run.config.dataset.input_frames, layout)
     prediction = forecast(run, frames, horizon)
     rate = frame_rate(input) or DEFAULT_RATE
     write_clip(output, prediction, rate)
     lines = [_account_of_input(frames, run, input)]
+    if Path(input).suffix.lower() in ARRAY_SUFFIXES:
+        lines.append(f'{describe_array(input, layout)}.')
     speed = f' at {rate:g} frames/s' if Path(output).suffix.lower() in ('.mp4', '.gif') else ''
     height, width, channels = prediction.shape[1:]
     lines.append(

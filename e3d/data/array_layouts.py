@@ -1,0 +1,221 @@
+"""Which axis of a stored array is which.
+
+A layout names the axes in their order: N sequences, T time, H height, W width, C channels, as in
+'NTHWC'. Where none is given, the array itself must tell: the number of channels by its size, the
+order of sequences and time by the frames, of which those that follow each other are alike. What
+does not tell is refused, and what was understood is said.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from e3d.data.pixel_values import describe_values
+from e3d.errors import InputError
+
+AXES = 'NTHWC'
+PLACES = 512  # in an array at which the frames beside each other are compared, or as many as
+COMPARED_BYTES = 2**28  # allow
+# So often must one of two axes win for each square root of the places: three standard deviations of
+# a coin.
+DECISIVE = 3.0
+
+
+class Reading(NamedTuple):
+    """An array as it was understood.
+
+    Attributes:
+      frames: A view, [N, T, H, W, C] of sequences or [T, H, W, C] of a clip.
+      account: How the array was read, for the user.
+    """
+
+    frames: np.ndarray
+    account: str
+
+
+def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
+    """Arranges an array of many sequences as [N, T, H, W, C].
+
+    Args:
+      array: With 4 or 5 axes.
+      layout: Of the array; '' where it must tell itself.
+      name: What to call it in messages.
+
+    Raises:
+      InputError: it has another number of axes, an axis of 0, or does not tell its layout.
+    """
+    _check_shape(array, name)
+    if layout:
+        reason = 'as dataset.layout says'
+        if len(layout) != array.ndim:
+            raise _mismatch(array, layout, name)
+    elif array.ndim not in (4, 5):
+        raise InputError(
+            f'{name} has the shape {array.shape}; it must be [N, T, H, W, C], or [N, T, H, W] for '
+            'one channel (sequences, time, height, width, channels). Any other order of the axes '
+            'is named with dataset.layout.'
+        )
+    else:
+        layout, reason = _tell_sequences(array, name)
+    frames = _arrange(array, layout)
+    return Reading(frames, _account(array, layout, reason, frames.shape, name))
+
+
+def read_clip_axes(array: np.ndarray, layout: str, name: str) -> Reading:
+    """Arranges an array of one clip as [T, H, W, C].
+
+    Args:
+      array: With 3 or 4 axes, or with 5 of which that of the sequences is 1.
+      layout: Of the array or of sequences of such clips; '' where it must tell itself.
+      name: What to call it in messages.
+
+    Raises:
+      InputError: as `read_sequences`; or there are several clips.
+    """
+    _check_shape(array, name)
+    if layout:
+        reason = 'as dataset.layout says'
+        # The layout of sequences tells that of one, the layout of colors that of gray.
+        for axis in 'NC':
+            if len(layout) > array.ndim:
+                layout = layout.replace(axis, '')
+        if len(layout) != array.ndim:
+            raise _mismatch(array, layout, name)
+    else:
+        layout, reason = _tell_clip(array, name)
+    frames = _arrange(array, layout)
+    if len(frames) != 1:
+        raise InputError(
+            f'{name} has the shape {array.shape}, read as {layout} ({reason}): {len(frames)} '
+            'clips. Store each clip as a file of its own, [T, H, W, C].'
+        )
+    return Reading(frames[0], _account(array, layout, reason, frames.shape, name))
+
+
+def _tell_sequences(array: np.ndarray, name: str) -> tuple[str, str]:
+    shape = array.shape
+    if array.ndim == 4:
+        if min(shape[1], shape[3]) <= 4:
+            raise _unclear(array, ('NTHW', 'TNHW', 'TCHW', 'THWC'), name)
+        grid, whole = 'HW', False
+    else:
+        grid = _tell_channels(shape[2:])
+        if grid is None or (grid == 'CHW' and shape[1] <= 4 and shape[2] <= 4):
+            raise _unclear(array, ('NTHWC', 'NTCHW', 'NCTHW'), name)
+        whole = True
+    if shape[0] == 1:
+        return f'NT{grid}', 'by its shape'
+    wins, places = _compare_axes(array)
+    if abs(wins) < DECISIVE * math.sqrt(places):
+        if not whole:
+            raise _unclear(array, ('NTHW', 'TNHW'), name)
+        return f'NT{grid}', 'by its shape and the usual order of sequences and time'
+    first, count = ('NT', 'second') if wins > 0 else ('TN', 'first')
+    agreed = (places + abs(wins)) // 2
+    return f'{first}{grid}', (
+        f'frames beside each other along the {count} axis are more alike than along the other in '
+        f'{agreed} of {places} places'
+    )
+
+
+def _tell_clip(array: np.ndarray, name: str) -> tuple[str, str]:
+    shape = array.shape
+    if array.ndim == 5 and shape[0] == 1:
+        layout, reason = _tell_clip(array[0], name)
+        return f'N{layout}', reason
+    if array.ndim == 3:
+        if shape[2] <= 4 < shape[1] or shape[0] == shape[1] != shape[2]:
+            raise _unclear(array, ('THW', 'HWT'), name)
+        return 'THW', 'by its shape'
+    if array.ndim == 4:
+        grid = _tell_channels(shape[1:])
+        if grid is None or (grid == 'CHW' and shape[1] > 4):
+            raise _unclear(array, ('THWC', 'TCHW', 'CTHW', 'HWTC', 'HWCT'), name)
+        return f'T{grid}', 'by its shape'
+    several = ' Store several clips as files of their own.' if array.ndim == 5 else ''
+    raise InputError(
+        f'{name} holds an array of shape {shape}; a clip is [T, H, W] or [T, H, W, C] (time, '
+        f'height, width, channels).{several}'
+    )
+
+
+def _tell_channels(shape: Sequence[int]) -> str | None:
+    """Whether the channels of [., ., .] come first or last; None where that is unclear."""
+    first, last = (_channel_likeness(shape[axis]) for axis in (0, -1))
+    if first != last:
+        return 'CHW' if first > last else 'HWC'
+    if first == 0 and shape[0] == shape[1] != shape[2]:  # a square beside something else
+        return 'HWC'
+    if first == 0 and shape[1] == shape[2] != shape[0]:
+        return 'CHW'
+    return None
+
+
+def _channel_likeness(size: int) -> int:
+    return {1: 2, 2: 1, 3: 2, 4: 1}.get(size, 0)
+
+
+def _compare_axes(array: np.ndarray) -> tuple[int, int]:
+    """Along which of the first two axes frames beside each other are more alike.
+
+    Returns:
+      At how many places it is the second axis, less those at which it is the first; and the number
+      of places.
+    """
+    rows, columns = (size - 1 for size in array.shape[:2])
+    most = max(16, min(PLACES, COMPARED_BYTES // (3 * array[0, 0].nbytes)))
+    places = np.arange(rows * columns)
+    if len(places) > most:
+        places = np.random.default_rng(0).integers(rows * columns, size=most)
+    wins = 0
+    for row, column in zip(*np.divmod(places, max(columns, 1)), strict=True):
+        here = array[row, column].astype(np.float32)
+        below, right = (
+            float(np.abs(array[other].astype(np.float32) - here).mean())
+            for other in ((row + 1, column), (row, column + 1))
+        )
+        wins += (right < below) - (right > below)
+    return wins, len(places)
+
+
+def _arrange(array: np.ndarray, layout: str) -> np.ndarray:
+    """A view [N, T, H, W, C]; axes that the layout does not name are 1."""
+    order = [layout.index(axis) for axis in AXES if axis in layout]
+    missing = [place for place, axis in enumerate(AXES) if axis not in layout]
+    return np.expand_dims(array.transpose(order), missing)
+
+
+def _account(array: np.ndarray, layout: str, reason: str, shape: tuple[int, ...], name: str) -> str:
+    count, frames, height, width, channels = shape
+    sequences = f'{count:,} sequences of ' if 'N' in layout else ''
+    return (
+        f'{name}: {array.dtype} {list(array.shape)} read as {layout} ({reason}): {sequences}'
+        f'{frames:,} frames of {height} x {width}, {channels} channel{"s" * (channels != 1)}; '
+        + describe_values(array.dtype)
+    )
+
+
+def _check_shape(array: np.ndarray, name: str) -> None:
+    if 0 in array.shape:
+        raise InputError(f'{name} holds no frames: its shape is {array.shape}.')
+
+
+def _mismatch(array: np.ndarray, layout: str, name: str) -> InputError:
+    return InputError(
+        f'{name} has the shape {array.shape}, {array.ndim} axes, but dataset.layout={layout!r} '
+        f"names {len(layout)}. Name each axis; '' lets the array tell."
+    )
+
+
+def _unclear(array: np.ndarray, layouts: Sequence[str], name: str) -> InputError:
+    meanings = '; '.join(
+        f'--config.dataset.layout={layout} for '
+        + ', '.join(f'{axis}={size}' for axis, size in zip(layout, array.shape, strict=True))
+        for layout in layouts
+    )
+    return InputError(
+        f'{name} has the shape {array.shape}, which does not tell which axis is which (N '
+        f'sequences, T time, H height, W width, C channels). Say so: {meanings}; or the like.'
+    )

@@ -1,0 +1,172 @@
+"""The values of frames in arrays: what is accepted, and why the rest is not.
+
+Accepted are uint8 (255 is white), uint16 (65,535 is white), truth values (True is white) and floats
+in [0, 1]. Nothing else has a white that everyone agrees on, and none is guessed.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from e3d.errors import InputError
+
+ROUNDING = 1e-4  # floats may leave [0, 1] by so much, as resized pictures do; they are clipped
+DEEP_WHITE = 65535  # of 16 bits
+
+_DEEP = ('u', 2)  # kind and bytes of uint16, in either order of the bytes
+
+_SCALE = (
+    'Otherwise map the range of what was measured to [0, 1], (frames - LOW) / (HIGH - LOW), with '
+    'the same two numbers for all files.'
+)
+
+
+class Extent(NamedTuple):
+    """What there is in an array.
+
+    Attributes:
+      low: Smallest number.
+      high: Largest number.
+      unusable: How many are NaN or infinite; those do not count for the other two.
+    """
+
+    low: float
+    high: float
+    unusable: int = 0
+
+
+def checked_values(array: Any, name: str) -> np.ndarray:
+    """Makes sure that an array holds pixels: uint8 as it is, all others as float32 in [0, 1].
+
+    Args:
+      array: any shape.
+      name: what to call it in messages.
+
+    Raises:
+      InputError: if it is empty, of another dtype, masked, not finite or out of range.
+    """
+    array = as_numbers(array, name)
+    check_extent(array.dtype, extent_of(array), name)
+    return as_pixels(array)
+
+
+def as_numbers(array: Any, name: str) -> np.ndarray:
+    """An array of a dtype that is accepted; what is no array is made one.
+
+    Raises:
+      InputError: if it is empty, masked or of another dtype.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        count = np.ma.count_masked(array)
+        if count:
+            raise InputError(
+                f'{name} is a masked array with {count:,} masked values, which no model can see. '
+                'Fill them with a value that stands for missing: frames.filled(VALUE).'
+            )
+    try:
+        array = np.asarray(array)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f'{name} cannot be made an array of numbers: {error}.') from error
+    if not array.size:
+        raise InputError(f'{name} holds no frames: its shape is {array.shape}.')
+    check_dtype(array, name)
+    return array
+
+
+def check_dtype(array: np.ndarray, name: str) -> None:
+    """Raises InputError for a dtype that has no agreed white."""
+    dtype = array.dtype
+    if dtype in (np.uint8, np.bool_) or dtype.kind == 'f' or (dtype.kind, dtype.itemsize) == _DEEP:
+        return
+    if dtype.kind in 'iu':
+        low, high, _ = extent_of(array)
+        remedy = (
+            'If 255 is white: frames.astype(np.uint8), which these values allow. '
+            if low >= 0 and high <= 255
+            else 'If 65535 is white: frames.astype(np.uint16), which these values allow. '
+            if low >= 0 and high <= DEEP_WHITE
+            else ''
+        )
+        raise InputError(
+            f'{name} has dtype {dtype} with values from {low:g} to {high:g}, which does not tell '
+            'what white is; accepted are uint8 (0 to 255), uint16 (0 to 65535), bool and floats in '
+            f'[0, 1]. {remedy}{_SCALE}'
+        )
+    raise InputError(
+        f'{name} has dtype {dtype}; frames must be plain numbers: uint8 (0 to 255), uint16 (0 to '
+        '65535), bool, or floats in [0, 1].'
+    )
+
+
+def extent_of(array: np.ndarray) -> Extent:
+    """The extent of an array that is not empty."""
+    unusable = 0
+    if array.dtype.kind == 'f':
+        finite = np.isfinite(array)
+        unusable = array.size - int(np.count_nonzero(finite))
+        if unusable == array.size:
+            return Extent(np.inf, -np.inf, unusable)
+        array = array[finite] if unusable else array
+    return Extent(float(array.min()), float(array.max()), unusable)
+
+
+def joint_extent(extents: list[Extent]) -> Extent:
+    """The extent of several arrays together."""
+    lows, highs, unusable = zip(*extents, strict=True)
+    return Extent(min(lows), max(highs), sum(unusable))
+
+
+def check_extent(dtype: np.dtype, extent: Extent, name: str) -> None:
+    """Raises InputError for numbers that are not finite or that white cannot belong to.
+
+    Args:
+      dtype: One that `check_dtype` accepts.
+      extent: Of all that belongs together, so that a dark clip is no reason to doubt.
+      name: What to call it in messages.
+    """
+    low, high, unusable = extent
+    if unusable:
+        raise InputError(
+            f'{name} holds numbers that are NaN or infinite, {unusable:,} of them. Fill them first '
+            'with a value that stands for missing, e.g. with np.nan_to_num(frames, nan=VALUE).'
+        )
+    if dtype == np.uint8 and (low, high) == (0, 1):
+        raise InputError(
+            f'{name} is uint8 with no other values than 0 and 1, where 255 is white. If 1 is '
+            'white, as in a mask: frames.astype(bool). If these are nearly black frames: '
+            'frames / 255.'
+        )
+    if (dtype.kind, dtype.itemsize) == _DEEP and 0 < high <= 255:
+        raise InputError(
+            f'{name} is uint16 with values of at most {high:g}, where 65535 is white. If 255 is '
+            'white: frames.astype(np.uint8), which these values allow. If these are nearly black '
+            'frames: frames / 65535.'
+        )
+    if dtype.kind == 'f' and not (low >= -ROUNDING and high <= 1 + ROUNDING):
+        eight_bits = (
+            'Divide 8-bit pixels by 255: frames / 255. '
+            if low >= 0 and 1 + ROUNDING < high <= 255
+            else ''
+        )
+        raise InputError(
+            f'{name} has values from {low:g} to {high:g}; floats must lie in [0, 1]. '
+            f'{eight_bits}{_SCALE}'
+        )
+
+
+def as_pixels(array: np.ndarray) -> np.ndarray:
+    """Checked values as they are used: uint8 as it is, all others as float32 in [0, 1]."""
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype.kind == 'u':
+        return array.astype(np.float32) / np.float32(DEEP_WHITE)
+    if array.dtype == np.bool_:
+        return array.astype(np.float32)
+    return np.clip(array, 0, 1).astype(np.float32)
+
+
+def describe_values(dtype: np.dtype) -> str:
+    """What white is, for the account of how an array was read."""
+    if dtype.kind == 'u':
+        return f'{255 if dtype == np.uint8 else DEEP_WHITE} is white'
+    return 'True is white' if dtype == np.bool_ else '1 is white'
