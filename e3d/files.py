@@ -1,8 +1,10 @@
 """Files that others made, looked at before they are opened."""
 
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from e3d.errors import InputError
 
@@ -44,3 +46,36 @@ def regular_file(path: str | os.PathLike) -> Path:
             'link to one.'
         )
     return path
+
+
+def read_bytes(path: str | os.PathLike, max_bytes: int) -> bytes:
+    """Reads a regular file whole.
+
+    Raises:
+      InputError: it cannot be read, or has more than `max_bytes`.
+    """
+    path = regular_file(path)
+    try:
+        with path.open('rb') as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}.') from error
+    if len(content) > max_bytes:
+        size = path.stat().st_size
+        raise InputError(f'{path} has {size:,} bytes, more than the {max_bytes:,} that are read.')
+    return content
+
+
+def read_json(path: str | os.PathLike, max_bytes: int) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+      InputError: as `read_bytes`, or it is not JSON, or nested so deeply that it cannot be parsed.
+    """
+    content = read_bytes(path, max_bytes)
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise InputError(f'{path} cannot be read: its JSON is nested too deeply.') from None
+    except ValueError as error:  # no UTF-8, no JSON, a number of thousands of digits
+        raise InputError(f'{path} cannot be read: it is not JSON ({error}).') from error

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from e3d.errors import InputError
-from e3d.files import regular_file
+from e3d.files import read_bytes, read_json, regular_file
 
 
 def test_a_file_and_a_link_to_it_are_accepted(tmp_path):
@@ -41,3 +41,36 @@ def test_everything_else_is_rejected_without_waiting(tmp_path, monkeypatch):
         for path, reason in expected.items():
             with pytest.raises(InputError, match=reason):
                 regular_file(path)
+
+
+def test_a_file_is_read_up_to_a_limit(tmp_path):
+    (tmp_path / 'file').write_bytes(b'12345')
+    assert read_bytes(tmp_path / 'file', 5) == b'12345'
+    with pytest.raises(InputError, match='has 5 bytes, more than the 4'):
+        read_bytes(tmp_path / 'file', 4)
+
+
+def test_a_file_that_may_not_be_read_is_rejected(tmp_path, monkeypatch):
+    (tmp_path / 'file').write_bytes(b'')
+    denied = PermissionError(13, 'Permission denied')
+    monkeypatch.setattr('pathlib.Path.open', lambda *_: (_ for _ in ()).throw(denied))
+    with pytest.raises(InputError, match='file cannot be read: Permission denied'):
+        read_bytes(tmp_path / 'file', 5)
+
+
+def test_json_is_read_and_everything_else_is_rejected(tmp_path):
+    file = tmp_path / 'file.json'
+    file.write_text('{"a": [1, "b"]}')
+    assert read_json(file, 100) == {'a': [1, 'b']}
+    deep = b'[' * 200_000 + b']' * 200_000
+    for content, reason in {
+        b'': 'not JSON',
+        b'{"a": ': 'not JSON',
+        b'\xff\xff': 'not JSON',
+        b'9' * 5000: 'not JSON',
+        deep: 'nested too deeply',
+        b'{"a": ' * 200_000 + b'1' + b'}' * 200_000: 'nested too deeply',
+    }.items():
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=reason):
+            read_json(file, 2**24)
