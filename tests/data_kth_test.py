@@ -218,8 +218,54 @@ def test_damaged_archives_are_refused_and_damaged_members_named(tmp_path, capsys
     assert len(open_kth(make_dataset(tmp_path), 'train', 0)) == 4
     assert 'person01_boxing_d1_uncomp.avi is damaged' in capsys.readouterr().err
     path.write_bytes(content[:-100])
-    with pytest.raises(InputError, match='not a whole zip archive'):
+    with pytest.raises(InputError, match=r'cannot be read: .* a whole zip archive'):
         open_kth(make_dataset(tmp_path), 'train', 0)
+
+
+@pytest.mark.parametrize('method', [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_whose_sizes_hold_for_no_one_are_rejected(tmp_path, method):
+    folder = write_clips(tmp_path)
+    with zipfile.ZipFile(folder / 'boxing.zip', 'w', method) as archive:
+        archive.writestr('person01_boxing_d1_uncomp.avi', bytes(10**6))
+    with pytest.raises(InputError, match=r'compressed by the method .* stored and deflated'):
+        open_kth(make_dataset(tmp_path), 'train', 0)
+
+
+def test_ranges_are_read_as_they_stand(tmp_path):
+    folder = write_clips(tmp_path)
+    lines = [
+        'Training:   person11, 12',
+        'person01_boxing_d1\t\tframes\t1-95, 96-185,  180 - 360\r',
+        'person13_handclapping_d3 \t\t*missing*  ',
+        'person02_boxing_d1 frames 1-9' + 100_000 * ' ',
+    ]
+    (folder / '00sequences.txt').write_text('\n'.join(lines), 'latin-1')
+    assert kth_files.read_ranges(folder) == {
+        'person01_boxing_d1': [(1, 95), (96, 185), (180, 360)],
+        'person13_handclapping_d3': None,
+        'person02_boxing_d1': [(1, 9)],
+    }
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'frames 1-' + 5000 * '9',
+        'frames ' + 100_000 * ' ' + 'x',
+        'frames 1-9,' + 100_000 * ' ',
+        'frames 9-1',
+        'frames 0-9',
+        'frames',
+        '',
+        '1-9',
+        'frames 1-9\nperson01_boxing_d1 frames 10-12',
+    ],
+)
+def test_ranges_of_another_form_are_rejected(tmp_path, text):
+    folder = write_clips(tmp_path)
+    (folder / '00sequences.txt').write_text(f'person01_boxing_d1 {text}')
+    with pytest.raises(InputError, match=r"has the line 'person01_boxing_d1 .*must be like"):
+        kth_files.read_ranges(folder)
 
 
 def test_truncated_missing_and_foreign_clips_are_named_and_left_out(tmp_path, capsys):

@@ -15,6 +15,17 @@ _ENCRYPTED = 0x1  # in the flags of a member
 # The other methods unpack all that a piece of the file holds at once, however much that is.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _PIECE = 2**20
+# What zipfile raises for archives that it cannot read; NotImplementedError and RuntimeError for
+# those that are compressed or encrypted otherwise than it knows.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @contextlib.contextmanager
@@ -31,18 +42,9 @@ def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
                 if count > 1:
                     raise InputError(f'{path} holds {name!r} {count} times; write it anew.')
             yield archive
-    # NotImplementedError and RuntimeError: compressed or encrypted otherwise than is known.
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except _DAMAGE as error:
         raise InputError(
             f'{path} cannot be read: {error}. It must be a whole zip archive; fetch or write it '
             'again.'
@@ -74,8 +76,13 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: in
       InputError: as `check_member`.
     """
     check_member(archive, member, max_bytes)
-    with archive.open(member) as stream:  # ends after the bytes that were just checked
-        return stream.read()
+    try:
+        with archive.open(member) as stream:  # ends after the bytes that were just checked
+            return stream.read()
+    except _DAMAGE as error:
+        raise InputError(
+            f'{archive.filename}: {member.filename} is damaged: {error}. Fetch it again.'
+        ) from error
 
 
 def read_bytes(stream: IO[bytes], count: int) -> bytearray:

@@ -9,18 +9,18 @@ import io
 import itertools
 import pathlib
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from e3d.data.archives import check_member, open_archive, read_member
 from e3d.data.clip_records import RawClip
 from e3d.data.downloads import fetch
 from e3d.data.pictures import list_pictures, picture_frames
 from e3d.data.videos import video_frames
 from e3d.errors import InputError
+from e3d.files import read_bytes
 
 URL = 'https://www.csc.kth.se/cvap/actions/'
 SEQUENCES = '00sequences.txt'
@@ -39,7 +39,7 @@ MAX_CLIP_BYTES = 2**28  # of an AVI file in an archive; the largest genuine one 
 MAX_SEQUENCES_BYTES = 2**20
 
 _CLIP = re.compile(rf'(person\d\d_(?:{"|".join(ACTIONS)})_d\d)(?:_uncomp)?(\.avi)?', re.IGNORECASE)
-_LINE = re.compile(r'^(person\d\d_[a-z]+_d\d)\s+(?:frames\s+([-\d,\s]*?\d)|\*missing\*)\s*$', re.M)
+_RANGE = re.compile('([0-9]{1,6}) ?- ?([0-9]{1,6})')
 
 Ranges = dict[str, list[tuple[int, int]] | None]
 
@@ -124,7 +124,7 @@ def find_clips(folder: pathlib.Path) -> dict[str, Found]:
             found.setdefault(match[1].lower(), Found(path, numbers=_numbers(path)))
         elif match and path.is_file() and match[2]:
             found.setdefault(match[1].lower(), Found(path))
-        elif path.suffix.lower() == '.zip':
+        elif path.suffix.lower() == '.zip' and not path.is_dir():
             for name, member in _archived_clips(path).items():
                 found.setdefault(name, Found(path, member))
     if not found:
@@ -148,11 +148,20 @@ def read_ranges(folder: pathlib.Path) -> Ranges | None:
     file = next(iter(sorted(folder.rglob(SEQUENCES))), None)
     if file is None:
         return None
-    text = file.read_bytes()[:MAX_SEQUENCES_BYTES].decode('latin-1').replace('\r\n', '\n')
     ranges: Ranges = {}
-    for name, frames in _LINE.findall(text):
-        pairs = [(int(a), int(b)) for a, b in re.findall(r'(\d+)\s*-\s*(\d+)', frames)]
-        ranges[name] = pairs or None
+    for line in read_bytes(file, MAX_SEQUENCES_BYTES).decode('latin-1').splitlines():
+        first, *words = line.split() or ['']
+        match = _CLIP.fullmatch(first)
+        if not match:
+            continue  # the lines of text above
+        name = match[1].lower()
+        pairs = None if words == ['*missing*'] else _parse_ranges(words)
+        if name in ranges or pairs == []:
+            raise InputError(
+                f'{file} has the line {line[:80]!r}; it must be like "person01_boxing_d1  frames  '
+                '1-95, 96-185", one for each clip, frames counted from 1.'
+            )
+        ranges[name] = pairs
     if not ranges:
         raise InputError(
             f'{file} has no line like "person01_boxing_d1  frames  1-95, 96-185"; get the original '
@@ -161,29 +170,32 @@ def read_ranges(folder: pathlib.Path) -> Ranges | None:
     return ranges
 
 
+def _parse_ranges(words: list[str]) -> list[tuple[int, int]]:
+    """The ranges of a line after its name, `frames 1-95, 96-185`; [] where it has another form."""
+    if words[:1] != ['frames']:
+        return []
+    matches = [_RANGE.fullmatch(item.strip()) for item in ' '.join(words[1:]).split(',')]
+    if not all(matches):
+        return []
+    pairs = [(int(match[1]), int(match[2])) for match in matches]
+    return pairs if all(1 <= first <= last for first, last in pairs) else []
+
+
 def _archived_clips(path: pathlib.Path) -> dict[str, str]:
     """The members of an archive that are clips; nothing is ever unpacked to disk."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f'{path} is not a whole zip archive: {error}. Fetch it again.') from error
     clips = {}
-    for member in members:
-        parts = pathlib.PurePosixPath(member.filename.replace('\\', '/'))
-        if parts.is_absolute() or '..' in parts.parts or ':' in parts.as_posix():
-            raise InputError(
-                f"{path} holds '{member.filename}', a path that leads out of the archive; it is "
-                'not the original. Nothing was unpacked.'
-            )
-        match = _CLIP.fullmatch(parts.name)
-        if match and match[2]:
-            if member.file_size > MAX_CLIP_BYTES:
+    with open_archive(path) as archive:
+        for member in archive.infolist():
+            parts = pathlib.PurePosixPath(member.filename.replace('\\', '/'))
+            if parts.is_absolute() or '..' in parts.parts or ':' in parts.as_posix():
                 raise InputError(
-                    f'{path} holds {parts.name}, which unpacks to {member.file_size:,} bytes, more '
-                    f'than the {MAX_CLIP_BYTES:,} that are read; it is not the original.'
+                    f"{path} holds '{member.filename}', a path that leads out of the archive; it "
+                    'is not the original. Nothing was unpacked.'
                 )
-            clips[match[1].lower()] = member.filename
+            match = _CLIP.fullmatch(parts.name)
+            if match and match[2]:
+                check_member(archive, member, MAX_CLIP_BYTES)
+                clips[match[1].lower()] = member.filename
     return clips
 
 
@@ -204,17 +216,8 @@ def _read(clip: Found) -> Iterator[np.ndarray]:
     elif not clip.member:
         yield from video_frames(clip.path)
     else:
-        try:
-            with zipfile.ZipFile(clip.path) as archive:
-                content = archive.read(clip.member)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            NotImplementedError,
-            RuntimeError,
-            OSError,
-        ) as error:
-            raise InputError(f'{clip.path}: {clip.member} is damaged: {error}.') from error
+        with open_archive(clip.path) as archive:
+            content = read_member(archive, archive.getinfo(clip.member), MAX_CLIP_BYTES)
         yield from video_frames(clip.path / clip.member, io.BytesIO(content))
 
 
