@@ -8,6 +8,7 @@
     e3d_lstm.py       the forecaster of the paper: `E3DLSTM`
     recognizer.py     strided encoder and decoder, feedback: what all recognisers share, and these
     classifier.py     from the states of the newest steps to the scores of the classes
+    frames.py         the check of a user's frames
     streaming.py      `start`, `observe`: recognition frame by frame
     recurrent.py      what the cells of the other models share, and their stack
     convlstm.py, predrnn.py, predrnn_plus_plus.py

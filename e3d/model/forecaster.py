@@ -26,6 +26,7 @@ from e3d.kernels.convolution import prepare_kernels, same_padding
 from e3d.kernels.modes import Operations
 from e3d.kernels.scan import MEMORY, eidetic_scan
 from e3d.model.cell import check_sizes
+from e3d.model.frames import scale_types
 from e3d.model.patching import from_patches, pad_to_patches, to_patches
 
 DTYPES = ('float32', 'bfloat16', 'float64')
@@ -212,7 +213,7 @@ class Forecaster(nn.Module):
         """Predicts every next frame, and `output_frames` frames beyond the observed ones.
 
         Args:
-          frames: `[B, T_in, H, W, C]` in [0, 1], all observed; with `truth_mask`
+          frames: `[B, T_in, H, W, C]` in [0, 1] or uint8, all observed; with `truth_mask`
             `[B, T_in + output_frames - 1, H, W, C]`, all but the last target.
           output_frames: T_out >= 1.
           truth_mask: bool `[B, output_frames - 1]`; where True the true frame x_{T_in + j} enters at
@@ -272,6 +273,7 @@ def step_inputs(frames: jax.Array, output_frames: int, truth_mask: jax.Array | N
         raise InputError(f'frames of shape {frames.shape}: [B, T, H, W, C] is needed')
     if output_frames < 1:
         raise InputError(f'output_frames={output_frames}: at least 1 is needed')
+    frames = scale_types(frames)
     batch, length = frames.shape[:2]
     if truth_mask is None:
         padding = [(0, 0)] * 5

@@ -21,6 +21,7 @@ from e3d.kernels.scan import MEMORY, eidetic_scan
 from e3d.model.cell import check_sizes
 from e3d.model.classifier import Classifier, newest
 from e3d.model.forecaster import DTYPES, StepInputs
+from e3d.model.frames import scale_types
 from e3d.model.predrnn import STLSTMCell
 from e3d.model.recurrent import RecurrentStack
 from e3d.model.stack import E3DLSTMStack
@@ -310,7 +311,7 @@ class Recognizer(nn.Module):
         """Recognises clips and predicts every next frame.
 
         Args:
-          frames: `[B, T, H, W, C]` in [0, 1].
+          frames: `[B, T, H, W, C]` in [0, 1] (uint8 is divided by 255).
           output_frames: with 1 or more, `output_frames - 1` of the T frames come after the longest
             front part.
           truth_mask: bool `[B, T]`: which frames enter as they are, the model's own prediction in
@@ -327,6 +328,7 @@ class Recognizer(nn.Module):
         """
         if frames.ndim != 5:
             raise InputError(f'frames of shape {frames.shape}: [B, T, H, W, C] is needed')
+        frames = scale_types(frames)
         batch, steps = frames.shape[:2]
         if not 1 <= output_frames <= steps:
             raise InputError(f'output_frames={output_frames}: allowed is 1 to T = {steps}')

@@ -18,6 +18,7 @@ from e3d.errors import InputError
 from e3d.kernels.modes import Operations
 from e3d.kernels.scan import remembered
 from e3d.model.forecaster import StepInputs
+from e3d.model.frames import scale_frames
 from e3d.model.recognizer import RecognitionCarry, Recognizer
 
 _FIRST_SLOTS = 8  # of a memory that grows
@@ -51,7 +52,11 @@ def start(
       params: of it.
       frame_shape: (H, W, C).
       batch_size: for several clips at once; None for one, whose frames are `[H, W, C]`.
+
+    Raises:
+      InputError: the model is no recognizer.
     """
+    _check_recognizer(model)
     shape = (batch_size or 1, *frame_shape)
     dtype = jax.tree.leaves(params)[0].dtype
     carry, cells = model.initial_state(shape, dtype)
@@ -73,19 +78,23 @@ def observe(
 ) -> tuple[StreamState, jax.Array]:
     """Takes in the next frame.
 
+    Under `jax.jit` the values of the frame are not checked, and a model without `history` cannot
+    be used, as its memory grows.
+
     Args:
       model: a recogniser.
       params: of it.
       state: from `start` or the frame before.
-      frame: `[H, W, C]` in [0, 1], or `[B, H, W, C]`.
+      frame: `[H, W, C]`, or `[B, H, W, C]`; floats in [0, 1], or uint8.
 
     Returns:
       The new state, and the probabilities of the classes, `[classes]` or `[B, classes]`.
 
     Raises:
-      InputError: a frame of another shape.
+      InputError: a frame of another shape or type, values that are not finite or outside [0, 1].
     """
-    frame = jnp.asarray(frame)
+    _check_recognizer(model)
+    frame = scale_frames(frame, 'frame')
     single = frame.ndim == 3
     frames = frame[None] if single else frame
     if frames.shape != state.carry.prediction.shape:
@@ -94,12 +103,26 @@ def observe(
             f'{len(state.carry.prediction)} at once'
         )
     grows = state.histories and not model.history
+    if grows and isinstance(state.steps, jax.core.Tracer):
+        raise InputError(
+            'history=None: the memory of the model grows from frame to frame, which jax.jit does '
+            'not allow. Call observe without it (it is compiled inside), or set model.history.'
+        )
     if grows and int(state.steps) >= state.histories[0].shape[1]:
         state = state._replace(
             histories=tuple(jnp.concatenate([h, jnp.zeros_like(h)], 1) for h in state.histories)
         )
     state, probabilities = _observe(model, params, state, frames)
     return state, probabilities[0] if single else probabilities
+
+
+def _check_recognizer(model: Any) -> None:
+    if not isinstance(model, Recognizer):
+        raise InputError(
+            f'{type(model).__name__} is no recognizer: start and observe are for those. A '
+            'forecaster continues a whole clip: forecast(run, frames), or '
+            "model.apply({'params': params}, frames, output_frames)."
+        )
 
 
 @functools.partial(jax.jit, static_argnames='model')
