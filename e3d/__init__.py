@@ -4,6 +4,7 @@ From frames to numbers, in the order in which they depend on each other:
 
     errors          InputError and RunError, the two ways to refuse
     files           files that others made, looked at before they are opened
+    pixel_values    which numbers are pixels, and what white is
     kernels         convolution, attention, LayerNorm, the time loop: fast gradients on any backend
     model           cell, stack, forecaster, recognizer: arrays `[B, T, H, W, C]` in, arrays out
     data            sources of sequences and batches of them, `{'frames': [B, T, H, W, C]}`

@@ -17,35 +17,36 @@ LEVELS = np.random.default_rng(0).integers(0, 256, (4, 5, 1), np.uint8)
         (LEVELS, LEVELS / np.float32(255)),
         (jnp.asarray(LEVELS), LEVELS / np.float32(255)),
         (LEVELS > 99, (LEVELS > 99).astype(np.float32)),
-        (LEVELS / 255.0, LEVELS / 255.0),
+        (LEVELS / 255.0, LEVELS / np.float32(255)),
         (np.float16([0.25, 1]), [0.25, 1]),
         (jnp.asarray([0.25, 1], jnp.bfloat16), [0.25, 1]),
         ([0.25, 1.00001, -0.00001], [0.25, 1, 0]),
+        (np.uint16([0, 13107, 65535]), np.float32([0, 0.2, 1])),
+        (np.uint8([0, 1]), np.float32([0, 1 / 255])),  # a dark frame of a stream
         (np.ma.masked_array(np.float32([0.5, 0.25]), mask=[0, 0]), [0.5, 0.25]),
     ],
 )
 def test_types_tell_the_scale(frames, expected):
     found = scale_frames(frames)
     assert jnp.issubdtype(found.dtype, jnp.floating)
-    np.testing.assert_array_equal(np.asarray(found, np.float64), np.asarray(expected, np.float64))
+    np.testing.assert_array_equal(found, np.asarray(expected, np.float32))
 
 
 @pytest.mark.parametrize(
     ('frames', 'message'),
     [
-        (LEVELS.astype(np.float32), r'from \d+ to 255; floats must be in \[0, 1\]'),
+        (LEVELS.astype(np.float32), r'values from 15 to 248; floats must lie in \[0, 1\]'),
         (np.float32([-0.5, 0.5]), 'from -0.5 to 0.5'),
-        (np.float32([0.5, np.nan, np.inf]), '2 values are NaN or infinite'),
-        (LEVELS.astype(np.int64), 'dtype is int64; it must be uint8'),
-        (LEVELS.astype(np.uint16) * 257, '65535 for 16 bits'),
-        (LEVELS.astype(np.complex64), 'dtype is complex64'),
-        (['a', 'b'], 'dtype is'),
+        (np.float32([0.5, np.nan, np.inf]), 'NaN or infinite, 2 of them'),
+        (LEVELS.astype(np.int64), 'dtype int64'),
+        (LEVELS.astype(np.complex64), 'dtype complex64'),
+        (['a', 'b'], 'has dtype'),
         ([[1.0], [1.0, 2.0]], 'cannot be made an array'),
-        (np.ma.masked_array(np.float32([0.5, 0.25]), mask=[0, 1]), '1 values are masked'),
+        (np.ma.masked_array(np.float32([0.5, 0.25]), mask=[0, 1]), '1 masked values'),
     ],
 )
 def test_what_has_no_meaning_is_refused(frames, message):
-    with pytest.raises(InputError, match=f'frame: .*{message}'):
+    with pytest.raises(InputError, match=f'frame .*{message}'):
         scale_frames(frames, 'frame')
 
 
@@ -76,11 +77,11 @@ def test_observe_takes_bytes_and_floats_alike(recognizer):
 
 
 @pytest.mark.parametrize(
-    'frame', [LEVELS * 1.0, np.full(LEVELS.shape, np.nan), LEVELS.astype(np.uint16)]
+    'frame', [LEVELS * 1.0, np.full(LEVELS.shape, np.nan), LEVELS.astype(np.int16)]
 )
 def test_observe_refuses_the_rest(recognizer, frame):
     model, params = recognizer
-    with pytest.raises(InputError, match='frame: '):
+    with pytest.raises(InputError, match='frame '):
         observe(model, params, start(model, params, LEVELS.shape), frame)
 
 

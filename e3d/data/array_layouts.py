@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3d.data.pixel_values import describe_values
+from e3d.pixel_values import describe_values
 from e3d.errors import InputError
 
 AXES = 'NTHWC'

@@ -9,7 +9,7 @@ Read are, told apart by what they hold:
   with a layout (`e3d.data.array_layouts`). So the test set of Moving MNIST as its authors publish
   it, `mnist_test_seq.npy`, [20, 10000, 64, 64] time first, is known by its frames.
 
-For the values see `e3d.data.pixel_values`. An `.npy` file is mapped, not read, so it may be larger
+For the values see `e3d.pixel_values`. An `.npy` file is mapped, not read, so it may be larger
 than the memory; an `.npz` file is held in memory by each process that reads it.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from e3d.data.array_files import load_arrays, map_array
 from e3d.data.array_layouts import read_sequences
 from e3d.data.digits import SPLITS
-from e3d.data.pixel_values import (
+from e3d.pixel_values import (
     as_pixels,
     check_dtype,
     check_extent,
