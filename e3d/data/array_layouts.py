@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3d.pixel_values import describe_values
 from e3d.errors import InputError
+from e3d.pixel_values import describe_values
 
 AXES = 'NTHWC'
 PLACES = 512  # in an array at which the frames beside each other are compared, or as many as

@@ -21,6 +21,8 @@ import numpy as np
 from e3d.data.array_files import load_arrays, map_array
 from e3d.data.array_layouts import read_sequences
 from e3d.data.digits import SPLITS
+from e3d.errors import InputError
+from e3d.files import regular_file
 from e3d.pixel_values import (
     as_pixels,
     check_dtype,
@@ -29,8 +31,6 @@ from e3d.pixel_values import (
     extent_of,
     joint_extent,
 )
-from e3d.errors import InputError
-from e3d.files import regular_file
 
 # Names of the released files, where a folder of them is given.
 RELEASED_FILES = {

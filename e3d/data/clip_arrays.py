@@ -7,8 +7,8 @@ import numpy as np
 
 from e3d.data.array_files import array_names, load_arrays, map_array
 from e3d.data.array_layouts import Reading, read_clip_axes
-from e3d.pixel_values import check_dtype, checked_values
 from e3d.errors import InputError
+from e3d.pixel_values import check_dtype, checked_values
 
 MAX_BYTES = 4 * 2**30  # of the frames of a clip in memory
 ARRAY_SUFFIXES = ('.npy', '.npz')
