@@ -11,7 +11,7 @@ import pytest
 from e3d.data import clip_records
 from e3d.data.adaptation import Preparation
 from e3d.data.batches import evaluation_batches
-from e3d.data.clip_records import CHUNK, RawClip, Sequences, open_clip_set, resample
+from e3d.data.clip_records import CHUNK, RawClip, Sequences, open_clip_set
 from e3d.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -172,18 +172,3 @@ def test_colors_of_floats_become_gray(tmp_path):
     clip_set = opened(tmp_path, raw_clips)
     gray = floats @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(whole(clip_set, clip_set.clips[0])[..., 0], gray, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ('rate', 'wanted', 'expected'),
-    [
-        (12, 24, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
-        (30, 10, [0, 3]),
-        (24, 24, [0, 1, 2, 3, 4, 5]),
-        (10, 15, [0, 0, 1, 2, 2, 3, 4, 4, 5]),
-        (None, 24, [0, 1, 2, 3, 4, 5]),
-        (12, None, [0, 1, 2, 3, 4, 5]),
-    ],
-)
-def test_resampling_repeats_or_leaves_out_frames(rate, wanted, expected):
-    assert list(resample(range(6), rate, wanted)) == expected

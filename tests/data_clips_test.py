@@ -23,9 +23,8 @@ def test_missing_and_empty_inputs_are_refused(tmp_path):
         read_clip(tmp_path)
 
 
-@pytest.mark.parametrize(('limit', 'value'), [('MAX_FRAMES', 3), ('MAX_BYTES', 400)])
-def test_clips_beyond_the_limits_are_refused(tmp_path, monkeypatch, limit, value):
+def test_clips_beyond_the_limits_are_refused(tmp_path, monkeypatch):
     write_gif(tmp_path / 'clip.gif')
-    monkeypatch.setattr(clips, limit, value)
+    monkeypatch.setattr(clips, 'MAX_BYTES', 400)
     with pytest.raises(InputError, match='too long'):
         read_clip(tmp_path / 'clip.gif')

@@ -157,9 +157,9 @@ def test_broken_and_missing_videos_are_named_and_left_out(tmp_path, capsys):
 
 def test_short_clips_are_left_out(tmp_path):
     dataset = make_dataset(tmp_path)
-    assert frame_numbers(1, 12, dataset) == ()
-    assert frame_numbers(2, 12, dataset) == (0, 0, 0, 1, 1)
-    assert frame_numbers(2, 12, dataset | {'frame_rate': 12.0}) == ()
+    assert frame_numbers([0, 1 / 12], dataset) == ()
+    assert frame_numbers([0, 1 / 12, 2 / 12], dataset) == (0, 0, 0, 1, 1)
+    assert frame_numbers([0, 1 / 12, 2 / 12], dataset | {'frame_rate': 12.0}) == ()
 
 
 def break_files(tmp_path, kind):

@@ -20,6 +20,8 @@ What they share:
     clip_records  clips in pieces, sequences anywhere in them
     copy_test     any of these with a sequence seen before
     clips         a clip from a file of any form: videos, pictures, clip_arrays
+    timing        when frames are on the screen; other rates made of that
+    videos        frames and times of a video: containers, video_file, video_pixels
     adaptation    frames of another size or colour made to fit
     downloads     files from the network, whole and checked
 

@@ -105,6 +105,22 @@ def as_floats(frames: np.ndarray) -> np.ndarray:
     return frames.astype(np.float32, copy=False)
 
 
+def over_black(frames: np.ndarray) -> np.ndarray:
+    """Lays frames with transparency on black, so that hidden colors do not appear.
+
+    Args:
+      frames: `[..., H, W, C + 1]`, uint8, or floats in [0, 1]; the last channel is the opacity,
+        by which the others are not multiplied yet.
+
+    Returns:
+      `[..., H, W, C]` of the same type.
+    """
+    colors, opacity = frames[..., :-1], frames[..., -1:]
+    if frames.dtype != np.uint8:
+        return colors * opacity
+    return ((colors.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
+
+
 def stack_frames(frames: Iterable[np.ndarray]) -> np.ndarray:
     """Stacks frames `[H, W, C]` of one depth or of several, which become float32 then."""
     frames = list(frames)

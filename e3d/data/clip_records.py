@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from e3d.data.adaptation import Preparation, as_floats, stack_frames
-from e3d.data.clips import clip_frames, frame_rate
+from e3d.data.clips import clip_frames
 from e3d.data.records import open_records, read_split
 from e3d.errors import InputError
 
@@ -244,24 +244,6 @@ def read_frames(
     return np.concatenate(pieces)[start % CHUNK :][:length]
 
 
-def resample(frames: Iterable[Any], rate: float | None, wanted: float | None) -> Iterator[Any]:
-    """Repeats or leaves out frames, so that they come at another rate; no frame is made up.
-
-    Args:
-      frames: In order.
-      rate: Frames per second that there are; None leaves them as they are.
-      wanted: Frames per second to come; None leaves them as they are.
-    """
-    if rate is None or wanted is None:
-        yield from frames
-        return
-    step, shown = rate / wanted, 0
-    for index, frame in enumerate(frames):
-        while int(shown * step + 1e-6) == index:
-            yield frame
-            shown += 1
-
-
 def frames_at_rate(
     path: str | os.PathLike, wanted: float | None, layout: str = ''
 ) -> Iterator[np.ndarray]:
@@ -274,7 +256,7 @@ def frames_at_rate(
       wanted: frames per second to come; None leaves the frames as they are.
       layout: as for `e3d.data.clips.read_clip`.
     """
-    return resample(clip_frames(path, layout), frame_rate(path) if wanted else None, wanted)
+    return clip_frames(path, layout, wanted)
 
 
 def _chunks(frames: Iterable[np.ndarray], preparation: Preparation) -> Iterator[np.ndarray]:

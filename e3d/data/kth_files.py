@@ -214,11 +214,12 @@ def _read(clip: Found) -> Iterator[np.ndarray]:
     if clip.path.is_dir():
         yield from picture_frames(list_pictures(clip.path))
     elif not clip.member:
-        yield from video_frames(clip.path)
+        yield from (frame.pixels for frame in video_frames(clip.path))
     else:
         with open_archive(clip.path) as archive:
             content = read_member(archive, archive.getinfo(clip.member), MAX_CLIP_BYTES)
-        yield from video_frames(clip.path / clip.member, io.BytesIO(content))
+        frames = video_frames(clip.path / clip.member, io.BytesIO(content))
+        yield from (frame.pixels for frame in frames)
 
 
 def _missing(known: bool) -> Iterator[np.ndarray]:

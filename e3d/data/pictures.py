@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-from e3d.data.videos import REMEDY, check_size
+from e3d.data.video_file import REMEDY, check_size
 from e3d.errors import InputError
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from e3d.data.adaptation import Preparation, preparation_of, stack_frames
-from e3d.data.clip_records import account_for, name_of_folder, resample
+from e3d.data.clip_records import account_for, name_of_folder
 from e3d.data.records import open_records, read_split
 from e3d.data.something_something_files import (
     Video,
@@ -26,7 +26,8 @@ from e3d.data.something_something_files import (
     read_classes,
     read_file,
 )
-from e3d.data.videos import measure_video, video_frames
+from e3d.data.timing import TimedFrame, resample
+from e3d.data.videos import VideoTimes, measure_video, video_frames
 from e3d.errors import InputError
 
 RATE = 12.0  # frames per second of the videos, should one not tell
@@ -42,9 +43,12 @@ class SomethingSomethingConfig(tfds.core.BuilderConfig):
 
 
 class SomethingSomething(tfds.core.GeneratorBasedBuilder):
-    """The videos of a list, encoded; the metadata tell their labels, lengths and rates."""
+    """The videos of a list, encoded; the metadata tell their labels, lengths and rates.
 
-    VERSION = tfds.core.Version('1.0.0')
+    Where the rate of a video varies, they tell the times of its frames too.
+    """
+
+    VERSION = tfds.core.Version('2.0.0')
     BUILDER_CONFIG_CLASS = SomethingSomethingConfig
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -65,12 +69,12 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
         for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit='clip', disable=None):
             try:
                 content = read_file(video.path, MAX_VIDEO_BYTES)
-                num_frames, rate = measure_video(video.path, io.BytesIO(content))
+                times = measure_video(video.path, io.BytesIO(content))
             except InputError as error:
                 skipped.append([video.id, str(error)])
                 continue
             yield len(clips), {'webm': content}
-            clips.append([video.id, video.split, video.label, num_frames, rate or RATE])
+            clips.append([video.id, video.split, video.label, *_timing(times)])
         self.info.metadata.update(account_for(clips, skipped))
 
 
@@ -106,7 +110,7 @@ class ActionSequences:
         )
         wanted = set(numbers)
         frames = {
-            number: frame
+            number: frame.pixels
             for number, frame in enumerate(itertools.islice(video, max(numbers) + 1))
             if number in wanted
         }
@@ -150,10 +154,13 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     if split == 'validation' and not dataset['validation_fraction']:
         split = 'test'
     clips = []
-    for record, (id, part, label, num_frames, rate) in enumerate(builder.info.metadata['clips']):
-        numbers = frame_numbers(num_frames, rate, dataset)
-        if numbers and split == _split_of(id, part, dataset['validation_fraction']):
-            repeated = dataset['input_frames'] - _cut(num_frames, rate, dataset)[1]
+    for record, (id, part, label, *timing) in enumerate(builder.info.metadata['clips']):
+        if split != _split_of(id, part, dataset['validation_fraction']):
+            continue
+        moments = _moments(*timing)
+        numbers = frame_numbers(moments, dataset)
+        if numbers:
+            repeated = dataset['input_frames'] - _cut(moments, dataset)[1]
             clips.append((record, label, max(0, repeated), numbers))
     if not clips:
         raise InputError(
@@ -166,20 +173,39 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     return ActionSequences(records, tuple(clips), preparation, str(builder.data_path), names, split)
 
 
-def frame_numbers(num_frames: int, rate: float, dataset: Mapping[str, Any]) -> tuple[int, ...]:
-    """The frames of a video that make its sequence; none if it is too short."""
-    shown, cut = _cut(num_frames, rate, dataset)
+def frame_numbers(moments: Sequence[float], dataset: Mapping[str, Any]) -> tuple[int, ...]:
+    """The frames of a video that make its sequence; none if it is too short.
+
+    Args:
+      moments: when each frame appears and when the last one ends, in seconds.
+      dataset: as for `open_something_something`.
+    """
+    shown, cut = _cut(moments, dataset)
     if cut < 1:
         return ()
     last = cut + dataset['output_frames']
     return tuple(shown[max(0, i)] for i in range(cut - dataset['input_frames'], last))
 
 
-def _cut(num_frames: int, rate: float, dataset: Mapping[str, Any]) -> tuple[list[int], int]:
+def _cut(moments: Sequence[float], dataset: Mapping[str, Any]) -> tuple[list[int], int]:
     """The frames of a video at the wanted rate, and how many of them may be observed."""
-    shown = list(resample(range(num_frames), rate, dataset['frame_rate']))
+    frames = map(TimedFrame, itertools.count(), moments, moments[1:])
+    shown = list(resample(frames, dataset['frame_rate']))
     ahead = len(shown) - dataset['output_frames']
     return shown, min(math.ceil(dataset['fraction'] * len(shown)), ahead)
+
+
+def _timing(times: VideoTimes) -> tuple[int, float, list[float] | None]:
+    """What is kept of the times of a video: number and rate of its frames, moments if uneven."""
+    num_frames = len(times.starts)
+    rate, constant = times.timing or (RATE, True)
+    even = times.end is None or (constant and abs(times.end - num_frames / rate) < 1e-3)
+    return num_frames, rate, None if even else [*times.starts, times.end]
+
+
+def _moments(num_frames: int, rate: float, moments: Sequence[float] | None) -> Sequence[float]:
+    """What `frame_numbers` takes, of a video of constant rate or of any."""
+    return moments or [number / rate for number in range(num_frames + 1)]
 
 
 def _split_of(id: str, part: str, validation_fraction: float) -> str:

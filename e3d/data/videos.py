@@ -1,152 +1,144 @@
-"""Video files, decoded by FFmpeg through PyAV."""
+"""Video files, decoded by FFmpeg through PyAV: frames and when they appear."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-import av
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
+from e3d.data.timing import RESTART, TimedFrame, Timing, timing_of
+from e3d.data.video_file import REMEDY, Packet, VideoFile, opened_video
+from e3d.data.video_pixels import pixels_of
 from e3d.errors import InputError
 
-MAX_PIXELS = 2**26  # of a frame
-WHOLE = 0.95  # a file in which less than this share of what it announces is there was cut off
-NOT_VIDEOS = ('tty', 'hls', 'dash', 'concat')  # FFmpeg opens plain text and lists of links as well
-REMEDY = (
-    'Give a video that FFmpeg decodes (.mp4, .avi, .webm, .mkv, ...), a .gif, .npy or .npz file '
-    'or a folder of pictures.'
-)
+
+class VideoTimes(NamedTuple):
+    """When the frames of a video appear, in the order in which they do.
+
+    Attributes:
+      starts: seconds from the first one; None for each without times.
+      end: when the last one ends, in seconds; None without times.
+      timing: their rate; None without times.
+      stamps: of the frames, as the file has them.
+      keys: the stamps of those that are decoded without others; none where stamps do not tell one
+        frame from another.
+    """
+
+    starts: list[float | None]
+    end: float | None
+    timing: Timing | None
+    stamps: list[int | None]
+    keys: list[int]
 
 
-def video_frames(path: Path, content: BinaryIO | None = None) -> Iterator[np.ndarray]:
-    """Decodes the first video stream of a file: uint8 RGB `[H, W, 3]`, upright.
+class JumpError(Exception):
+    """What comes after a jump into a video is not what was expected."""
+
+
+def video_frames(path: Path, content: BinaryIO | None = None) -> Iterator[TimedFrame]:
+    """Decodes a video: RGB `[H, W, 3]`, upright, uint8 or float32; see `pixels_of`.
+
+    Of several video streams the default one is taken, of several of these the largest; never a
+    cover picture.
 
     Args:
       path: of the file; only its name in messages, if `content` is given.
       content: of the file, for one that lies in an archive.
 
     Raises:
-      InputError: if the file is no video, damaged or truncated, or its frames are too large.
+      InputError: if the file is no video, damaged or truncated, its frames are too large, or
+        their size changes.
     """
+    with opened_video(path, content) as video:
+        clock, held, duration = video.clock(), None, 0
+        for stamp, frame in video.decoded():
+            start = clock.place(stamp)
+            if held is not None:
+                yield TimedFrame(*held, start)
+            held, duration = (pixels_of(frame, video.opaque), start), frame.duration
+        if held is not None:
+            video.check_whole()
+            end = clock.end(duration or 0, video.announced_end())
+            yield TimedFrame(held[0], None if end is None else held[1], end)
+
+
+def last_video_frames(path: Path, times: VideoTimes, first: int) -> Iterator[TimedFrame]:
+    """Decodes the end of a video without most of what comes before it.
+
+    Args:
+      path: of the file.
+      times: what `measure_video` found.
+      first: number of the first frame that is wanted.
+
+    Yields:
+      The frames from `first` on.
+
+    Raises:
+      JumpError: a jump into the file is not possible, or does not lead to these frames: decode
+        all of them.
+      InputError: as `video_frames`.
+    """
+    wanted = times.stamps[first:]
+    keys = [key for key in times.keys if key <= wanted[0]] if times.keys else []
+    # One key more than needed: some are such only to a decoder that saw what comes before.
+    if len(keys) < 3:
+        raise JumpError
+    ends = [*times.starts[first + 1 :], times.end]
     count = 0
-    with _opened(path, content, lambda: count) as (container, stream):
-        stream.thread_type = 'AUTO'
-        first = frame = None
-        for frame in container.decode(stream):
+    with opened_video(path, None) as video:
+        video.container.seek(keys[-2], stream=video.stream)
+        for stamp, frame in video.decoded():
+            if stamp is not None and stamp < wanted[0]:
+                continue
+            if count == len(wanted) or stamp != wanted[count]:
+                raise JumpError
+            pixels = pixels_of(frame, video.opaque)
+            yield TimedFrame(pixels, times.starts[first + count], ends[count])
             count += 1
-            first = first or frame
-            size = {'height': first.height, 'width': first.width}
-            pixels = frame.to_ndarray(format='rgb24', **size)
-            yield np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))
-        if count:
-            _check_whole(path, container, stream, count, first.time, frame.time)
+    if count < len(wanted):
+        raise JumpError
 
 
-def measure_video(path: Path, content: BinaryIO | None = None) -> tuple[int, float | None]:
-    """Counts the frames of a video without decoding them, which is ten times as fast.
+def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
+    """Finds the times of the frames without decoding them, if their stamps are in order.
 
     Args:
       path: as for `video_frames`.
       content: as for `video_frames`.
 
-    Returns:
-      Their number, and the frames per second if stated.
-
     Raises:
-      InputError: as `video_frames`, as far as it shows without decoding.
+      InputError: as `video_frames`, as far as it shows.
     """
-    count, times = 0, []
-    with _opened(path, content, lambda: count) as (container, stream):
-        for packet in container.demux(stream):
-            if packet.size:
-                count += 1
-                times.append(packet.pts and float(packet.pts * stream.time_base))
-        if not count:
+    with opened_video(path, content) as video:
+        packets = list(video.packets())
+        if not packets:
             raise InputError(f'{path} holds no frames. {REMEDY}')
-        end = None if None in times else max(times)
-        _check_whole(path, container, stream, count, times[0], end)
-        return count, float(stream.average_rate) if stream.average_rate else None
+        video.check_whole()
+        in_order = _is_in_order(packets, float(video.stream.time_base))
+        if in_order:
+            return _times(video, sorted(packets, key=lambda packet: packet.stamp))
+    if content is not None:
+        content.seek(0)
+    with opened_video(path, content) as video:
+        frames = [Packet(s, frame.duration or 0, False) for s, frame in video.decoded()]
+        video.check_whole()
+        return _times(video, frames)
 
 
-@contextlib.contextmanager
-def _opened(
-    path: Path, content: BinaryIO | None, count: Callable[[], int]
-) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A container and its first video stream; whatever is wrong with it becomes an InputError.
-
-    Args:
-      path: of the file, or its name.
-      content: of the file, if it is not to be opened by its path.
-      count: tells how many frames were read, for the message.
-    """
-    try:
-        # Only files: a playlist could otherwise make FFmpeg follow links.
-        source = content or str(path.resolve())
-        with av.open(source, options={'protocol_whitelist': 'file'}) as container:
-            if not container.streams.video or container.format.name in NOT_VIDEOS:
-                raise InputError(f'{path} holds no video. {REMEDY}')
-            stream = container.streams.video[0]
-            check_size(path, stream.height, stream.width)
-            yield container, stream
-    except InputError:
-        raise
-    except Exception as error:  # of any type: PyAV expects no damage
-        reason = getattr(error, 'strerror', None) or error
-        state = f'is damaged after frame {count()}' if count() else 'is not a whole video file'
-        raise InputError(f'{path} {state}: {reason}. {REMEDY}') from error
+def _is_in_order(packets: Sequence[Packet], tick: float) -> bool:
+    """Whether each packet has a stamp of its own, by which they can be sorted."""
+    stamps = [packet.stamp for packet in packets]
+    if None in stamps or len(set(stamps)) < len(stamps):
+        return False
+    latest = np.maximum.accumulate(stamps)
+    return bool(((latest - stamps) * tick <= RESTART).all())
 
 
-def check_size(path: Path, height: int, width: int) -> None:
-    """Raises InputError for frames that are too large."""
-    if height * width > MAX_PIXELS:
-        raise InputError(
-            f'{path} has frames of {height} x {width} pixels, more than the {MAX_PIXELS:,} pixels '
-            'that are read. Make them smaller.'
-        )
-
-
-def _check_whole(
-    path: Path,
-    container: InputContainer,
-    stream: VideoStream,
-    count: int,
-    start: float | None,
-    end: float | None,
-) -> None:
-    """Raises InputError if much less was decoded than the file announces.
-
-    The shortest of the announced durations counts: that of the stream may take in frames that an
-    MP4 hides, that of the file a longer audio track. The duration of an AVI is found from what is
-    there, but its header tells the number of frames.
-    """
-    announced = []
-    if stream.duration:
-        announced.append(float(stream.duration * stream.time_base))
-    elif 'DURATION' in stream.metadata:  # Matroska
-        hours, minutes, seconds = stream.metadata['DURATION'].split(':')
-        announced.append(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
-    if container.duration and (announced or len(container.streams) == 1):
-        announced.append(container.duration / av.time_base)
-    share = 1.0
-    if announced and stream.average_rate and None not in (start, end):
-        share = (end - start + 1.0 / float(stream.average_rate)) / min(announced)
-    if container.format.name == 'avi' and stream.frames:
-        share = min(share, count / stream.frames)
-    if share < WHOLE:
-        raise InputError(
-            f'{path} is truncated: only {share:.0%} of what it announces is there ({count} '
-            'frames). Get the whole file, or save the frames that are there as a new one.'
-        )
-
-
-def video_rate(path: Path) -> float | None:
-    """Frames per second of a video; None for what states no rate."""
-    try:
-        with av.open(str(path.resolve()), options={'protocol_whitelist': 'file'}) as container:
-            rate = container.streams.video[0].average_rate
-    except Exception:  # of any type: PyAV expects no damage
-        return None
-    return float(rate) if rate else None
+def _times(video: VideoFile, frames: Sequence[Packet]) -> VideoTimes:
+    clock, stream = video.clock(), video.stream
+    starts = [clock.place(frame.stamp) for frame in frames]
+    end = clock.end(frames[-1].duration, video.announced_end())
+    stated = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    timing = timing_of(starts, stated, min(1e-3, float(stream.time_base)))
+    keys = [frame.stamp for frame in frames if frame.is_key]
+    return VideoTimes(starts, end, timing, [frame.stamp for frame in frames], keys)

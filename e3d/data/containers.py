@@ -1,0 +1,125 @@
+"""Which kinds of video files are read, and what their structure says about their end."""
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+VIDEO_SUFFIXES = (
+    *('.3g2', '.3gp', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.gxf', '.h264', '.hevc'),
+    *('.ivf', '.m1v', '.m2t', '.m2ts', '.m2v', '.m4v', '.mjpeg', '.mjpg', '.mkv', '.mov', '.mp4'),
+    *('.mpe', '.mpeg', '.mpg', '.mts', '.mxf', '.nut', '.obu', '.ogm', '.ogv', '.qt', '.rm'),
+    *('.rmvb', '.ts', '.vob', '.webm', '.wmv', '.wtv', '.y4m'),
+)
+# FFmpeg's names of the containers and raw streams that are read. All of them hold their frames
+# themselves; others (playlists, patterns of file names, devices) make FFmpeg open other files.
+DEMUXERS = (
+    *('asf', 'avi', 'flv', 'gxf', 'ivf', 'matroska', 'mov', 'mpeg', 'mpegts', 'mxf', 'nut'),
+    *('ogg', 'rm', 'webm', 'wtv', 'yuv4mpegpipe'),
+    *('av1', 'cavsvideo', 'dirac', 'dv', 'h261', 'h263', 'h264', 'hevc', 'm4v', 'mjpeg'),
+    *('mpegvideo', 'obu', 'vc1', 'vvc'),
+)
+_ASF_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
+_MATROSKA_SEGMENT = bytes.fromhex('18538067')
+_HEAD = 2**16  # bytes in which the header of an ASF file states its size
+
+
+def is_structure_whole(path: Path, content: BinaryIO | None, demuxer: str) -> bool:
+    """Tells whether the parts of a file, by their own sizes, fill it exactly.
+
+    That proves that it was not cut off. The contrary proves nothing: sizes are often left at 0.
+
+    Args:
+      path: of the file, if there is no `content`.
+      content: of the file; its position is kept.
+      demuxer: FFmpeg's name of the container.
+    """
+    walk = next((walk for name, walk in _WALKS.items() if name in demuxer.split(',')), None)
+    if walk is None:
+        return False
+    try:
+        if content is None:
+            with open(path, 'rb') as file:
+                return walk(file, os.fstat(file.fileno()).st_size)
+        position = content.tell()
+        try:
+            return walk(content, content.seek(0, io.SEEK_END))
+        finally:
+            content.seek(position)
+    except (OSError, struct.error, IndexError):
+        return False
+
+
+def _walk_boxes(file: BinaryIO, size: int) -> bool:
+    """MP4, QuickTime: boxes of [size, type], where 1 announces a size of 64 bits."""
+    position, kinds = 0, set()
+    while position < size:
+        file.seek(position)
+        length, kind = struct.unpack('>I4s', file.read(8))
+        if length == 1:
+            (length,) = struct.unpack('>Q', file.read(8))
+        if length < 8:  # 0: up to the end, wherever that is
+            return False
+        kinds.add(kind)
+        position += length
+    return position == size and b'moov' in kinds
+
+
+def _walk_riff(file: BinaryIO, size: int) -> bool:
+    """AVI: chunks of [type, size], padded to an even size; large files have several."""
+    position = 0
+    while position < size:
+        file.seek(position)
+        kind, length = struct.unpack('<4sI', file.read(8))
+        if kind != b'RIFF':
+            return False
+        position += 8 + length + length % 2
+    return size <= position <= size + 1
+
+
+def _walk_matroska(file: BinaryIO, size: int) -> bool:
+    """Matroska, WebM: a header, then a segment, each [id, size of 1 to 8 bytes]."""
+    file.seek(0)
+    head = file.read(4 + 8)
+    length, used = _matroska_size(head[4:])
+    position = 4 + used + length
+    file.seek(position)
+    head = file.read(4 + 8)
+    length, used = _matroska_size(head[4:])
+    return head[:4] == _MATROSKA_SEGMENT and position + 4 + used + length == size
+
+
+def _matroska_size(data: bytes) -> tuple[int, int]:
+    """(size, number of bytes that state it); the leading zeros of the first byte tell the latter.
+
+    An unknown size, all ones, is larger than any file.
+    """
+    used = 9 - data[0].bit_length()
+    return int.from_bytes(data[:used], 'big') & ((1 << 7 * used) - 1), used
+
+
+def _walk_asf(file: BinaryIO, size: int) -> bool:
+    """ASF, WMV: the header states the size of the file."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    place = head.index(_ASF_PROPERTIES) if _ASF_PROPERTIES in head else len(head)
+    return struct.unpack_from('<Q', head, place + 40)[0] == size
+
+
+def _walk_flv(file: BinaryIO, size: int) -> bool:
+    """FLV: after each tag comes its size; the last one is looked at."""
+    file.seek(size - 4)
+    (length,) = struct.unpack('>I', file.read(4))
+    file.seek(size - 4 - length)
+    head = file.read(4)
+    return length > 11 and head[0] in (8, 9, 18) and int.from_bytes(head[1:], 'big') == length - 11
+
+
+_WALKS = {
+    'mov': _walk_boxes,
+    'avi': _walk_riff,
+    'matroska': _walk_matroska,
+    'asf': _walk_asf,
+    'flv': _walk_flv,
+}

@@ -1,0 +1,243 @@
+"""A video file that FFmpeg has opened through PyAV, and what it announces of itself."""
+
+import contextlib
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import av
+from av.codec import CodecContext
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from e3d.data.containers import DEMUXERS, is_structure_whole
+from e3d.data.timing import Clock
+from e3d.errors import InputError
+from e3d.files import regular_file
+
+MAX_PIXELS = 2**26  # of a frame
+WHOLE = 0.95  # a file in which less than this share of what it announces is there was cut off
+REMEDY = (
+    'Give a video that FFmpeg decodes (.mp4, .avi, .webm, .mkv, ...), a .gif, .npy or .npz file '
+    'or a folder of pictures.'
+)
+# Only the file itself: playlists and the like make FFmpeg open other files.
+_OPTIONS = {'protocol_whitelist': 'file', 'format_whitelist': ','.join(DEMUXERS)}
+_COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
+# What decodes the transparency of WebM, which FFmpeg's own decoders leave out.
+_ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
+# Containers that state how long their last frame stands in nothing but a total.
+_TOTALS = ('matroska,webm', 'avi', 'flv', 'asf')
+_DURATION = re.compile(r'(\d{1,6}):(\d\d):(\d\d(?:\.\d*)?)')
+
+
+class Packet(NamedTuple):
+    """An encoded frame: its time stamp, its duration (0 if not stated), whether it needs others."""
+
+    stamp: int | None
+    duration: int
+    is_key: bool
+
+
+class VideoFile:
+    """A container and the video stream in it that is read.
+
+    Attributes:
+      path: of the file, or what it is called in messages.
+      container: open.
+      stream: of the container.
+      opaque: whether an alpha channel means nothing: AVI has an unused byte there.
+      count: how many frames or packets were read so far.
+    """
+
+    def __init__(self, path: Path, container: InputContainer, content: BinaryIO | None):
+        """Chooses the stream and its decoder; see `opened_video` for the errors."""
+        self.path, self.container, self.count = path, container, 0
+        self.stream = _main_stream(path, container)
+        check_size(path, self.stream.height, self.stream.width)
+        self.opaque = container.format.name == 'avi' and self.stream.codec.name == 'rawvideo'
+        self._decoder = _decoder_of(path, self.stream)
+        self._is_filled = is_structure_whole(path, content, container.format.name)
+        self._tick = float(self.stream.time_base)
+        self._first = math.inf  # stamps: of the first frame, and the end of the last one
+        self._end = -math.inf
+
+    def clock(self) -> Clock:
+        """A clock for the stamps of this stream."""
+        stream = self.stream
+        rate = stream.average_rate or stream.guessed_rate
+        return Clock(self._tick, rate and float(rate), float(stream.base_rate or rate or 0))
+
+    def packets(self) -> Iterator[Packet]:
+        """Yields the encoded frames that are to be shown, in the order of the file."""
+        for packet in self.container.demux(self.stream):
+            if not packet.size or packet.is_discard or self._is_hidden(packet):
+                continue
+            stamp = packet.dts if packet.pts is None else packet.pts
+            self._note(stamp, packet.duration)
+            yield Packet(stamp, packet.duration or 0, packet.is_keyframe)
+
+    def decoded(self) -> Iterator[tuple[int | None, av.VideoFrame]]:
+        """Yields the frames with their stamps, in the order in which they are shown."""
+        size = None
+        for packet in self.container.demux(self.stream):
+            if not packet.size and packet.dts is not None:
+                continue  # stands for a repetition; to the decoder it would mean the end
+            for frame in self._decoder.decode(packet):
+                size = size or (frame.height, frame.width)
+                self._check_frame(frame, size)
+                stamp = frame.dts if frame.pts is None else frame.pts
+                self._note(stamp, frame.duration)
+                yield stamp, frame
+
+    def check_whole(self) -> None:
+        """Raises InputError if much less was read than the file announces."""
+        mp4 = self.container.format.name.startswith('mov') and self.stream.frames
+        filled = self._is_filled and self.count >= WHOLE * mp4
+        share = min(self._shares(), default=1.0)
+        if share < WHOLE and not filled:
+            raise InputError(
+                f'{self.path} is truncated: only {share:.0%} of what it announces is there '
+                f'({self.count} frames). Get the whole file, or save the frames that are there as '
+                'a new one.'
+            )
+
+    def announced_end(self) -> float | None:
+        """When the video ends by what a whole file says of it, in seconds as stamps are counted.
+
+        Only for containers that do not state the duration of each frame.
+        """
+        name = self.container.format.name
+        if not self._is_filled or name not in _TOTALS:
+            return None
+        if name == 'avi':
+            return ((self.stream.start_time or 0) + (self.stream.duration or 0)) * self._tick
+        return self._tagged_duration() or self._total_duration()
+
+    def _shares(self) -> Iterator[float]:
+        """What was read, as a share of what is announced, by the durations and by the number.
+
+        The shortest of the durations counts: that of the stream may take in frames that an MP4
+        hides, that of the file a longer audio track. The duration of an AVI is found from what is
+        there, but its header tells the number of frames, dropped ones among them.
+        """
+        name, stream = self.container.format.name, self.stream
+        announced = self._tagged_duration()
+        if stream.duration:
+            announced = float(stream.duration * stream.time_base)
+        total = self.container.duration and self.container.duration / av.time_base
+        if total and (announced or len(self.container.streams) == 1):
+            announced = min(total, announced or total)
+        if math.isfinite(self._first) and announced:
+            # Matroska counts from 0 on, wherever the first frame is.
+            start = 0 if name == 'matroska,webm' else self._first
+            yield (self._end - start) * self._tick / announced
+        if name == 'avi' and stream.frames:
+            places = self._end if math.isfinite(self._end) else 0
+            yield max(self.count, places) / stream.frames
+
+    def _tagged_duration(self) -> float | None:
+        """What Matroska states of a stream, in seconds."""
+        for key, value in self.stream.metadata.items():
+            match = key.upper().startswith('DURATION') and _DURATION.match(value)
+            if match:
+                return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+        return None
+
+    def _total_duration(self) -> float | None:
+        """What is stated of the file, in seconds, if nothing else is in it."""
+        if len(self.container.streams) > 1 or not self.container.duration:
+            return None
+        return self.container.duration / av.time_base
+
+    def _note(self, stamp: int | None, duration: int | None) -> None:
+        self.count += 1
+        if stamp is not None:
+            step = duration or 1 / (self._tick * float(self.stream.average_rate or math.inf))
+            self._first = min(self._first, stamp)
+            self._end = max(self._end, stamp + step)
+
+    def _is_hidden(self, packet: av.Packet) -> bool:
+        """Whether a frame only serves to decode others; only VP8 has packets of these alone."""
+        return self.stream.codec.name == 'vp8' and not bytes(packet)[0] & 16
+
+    def _check_frame(self, frame: av.VideoFrame, size: tuple[int, int]) -> None:
+        check_size(self.path, frame.height, frame.width)
+        if (frame.height, frame.width) != size:
+            raise InputError(
+                f'Frame {self.count + 1} of {self.path} has {frame.height} x {frame.width} pixels, '
+                f'those before it {size[0]} x {size[1]}. Cut the video there, or scale it to one '
+                'size.'
+            )
+
+
+@contextlib.contextmanager
+def opened_video(path: Path, content: BinaryIO | None) -> Iterator[VideoFile]:
+    """Opens a video; whatever is wrong with it becomes an InputError.
+
+    Args:
+      path: of the file, or its name.
+      content: of the file, if it is not to be opened by its path.
+    """
+    video = None
+    try:
+        source = content or str(regular_file(path).resolve())
+        with av.open(source, options=_OPTIONS) as container:
+            video = VideoFile(path, container, content)
+            yield video
+    except InputError:
+        raise
+    except Exception as error:  # of any type: PyAV expects no damage
+        reason = getattr(error, 'strerror', None) or error
+        state = 'is not a whole video file, or not of a kind that is read'
+        if video and video.count:
+            state = f'is damaged after frame {video.count}'
+        raise InputError(f'{path} {state}: {reason}. {REMEDY}') from error
+
+
+def check_size(path: Path, height: int, width: int) -> None:
+    """Raises InputError for frames that are too large."""
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f'{path} has frames of {height} x {width} pixels, more than the {MAX_PIXELS:,} pixels '
+            'that are read. Make them smaller.'
+        )
+
+
+def _main_stream(path: Path, container: InputContainer) -> VideoStream:
+    """Of several streams the default one, of several of these the largest; never a cover."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & _COVERS]
+    if not streams:
+        cover = ' but a cover picture' if container.streams.video else ''
+        raise InputError(f'{path} holds no video{cover}. {REMEDY}')
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
+        raise InputError(f'{path} holds a video whose codec is not known here. {REMEDY}')
+    return max(
+        readable,
+        key=lambda stream: (
+            bool(stream.disposition & Disposition.default),
+            stream.height * stream.width,
+        ),
+    )
+
+
+def _decoder_of(path: Path, stream: VideoStream) -> CodecContext:
+    """The decoder of a stream, one that knows of transparency where there is some."""
+    decoder = stream.codec_context
+    name = _ALPHA_DECODERS.get(stream.codec.name)
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if name and tags.get('alpha_mode') == '1':
+        if name not in av.codecs_available:
+            raise InputError(
+                f'{path} has transparent parts, which need the decoder {name}; this PyAV was built '
+                'without it. Write the video anew without transparency.'
+            )
+        decoder = CodecContext.create(name, 'r')
+        decoder.extradata = stream.codec_context.extradata
+    decoder.thread_type = 'AUTO'
+    decoder.options = {'max_pixels': str(MAX_PIXELS)}
+    return decoder
