@@ -24,12 +24,22 @@ python launch.py --config=FILE --coordinator=HOST:PORT --num_processes=2 --proce
 
 import os
 import pathlib
+import re
 import sys
 import traceback
 
 # Before the imports, which would show what only their authors need to see.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from e3d import signals, terminal
+
+if __name__ == '__main__':  # before the rest of the imports, which take seconds
+    if sys.platform == 'win32':
+        print('launch.py: Windows is not supported; Linux within it, WSL 2, is.', file=sys.stderr)
+        sys.exit(2)
+    terminal.take_over()
+    signals.take_over()
 
 import jax
 from absl import flags, logging
@@ -40,11 +50,12 @@ from e3d.configuration import check_config
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import predict_file
+from e3d.signals import Interrupted
 from e3d.sweep.entries import make_entries
 from e3d.sweep.execution import run_sweep
+from e3d.terminal import show, tell
 from e3d.training import loop, processes
 from e3d.training.checkpoints import load_run
-from e3d.training.interruption import Interrupted
 
 # What several processes can do together.
 TOGETHER = ('train', 'evaluate')
@@ -57,34 +68,45 @@ def main(arguments: list[str]) -> int:
       arguments: `sys.argv`, the program's name first.
 
     Returns:
-      The exit code: 0, 1 for a failure during the work, 2 for input that cannot be used.
+      The exit code: 0, 1 for a failure during the work, 2 for input that cannot be used, 130 and
+      143 where SIGINT and SIGTERM ended it.
     """
     logging.set_verbosity(logging.ERROR)
     try:
-        values, config = parse(arguments)
-        if values.sweep:
-            sweep(arguments, values, config)
-        else:
-            run(values, config)
+        with signals.unwinding():
+            values, config = parse(arguments)
+            if values.sweep:
+                sweep(arguments, values, config)
+            else:
+                run(values, config)
+        if (problem := terminal.lost_results()) is not None:
+            raise RunError(f'The work is done, but what it printed is lost: {problem}.')
         return 0
     except Interrupted as stop:
-        print(f'\nlaunch.py: {stop}', file=sys.stderr)
-        return stop.exit_code
-    except KeyboardInterrupt:
-        print(
-            '\nInterrupted. Training goes on from its last checkpoint when it is started again.',
-            file=sys.stderr,
-        )
+        tell(f'\nlaunch.py: {stop}')
+        code = stop.exit_code
+        if stop.agreed:
+            return code
+    except KeyboardInterrupt:  # a second signal, where this is no program of its own
+        tell('\nlaunch.py: Ended at once.')
         code = 130
     except Exception as error:
-        if '--debug' in arguments:
+        if wants_tracebacks(arguments):
             traceback.print_exc()
         known = isinstance(error, InputError | RunError)
         message = str(error) if known else f'{type(error).__name__}: {error}\n(--debug shows where)'
-        print(f'launch.py: {message}', file=sys.stderr)
+        tell(f'launch.py: {message}')
         code = 2 if isinstance(error, InputError) else 1
     processes.leave(code)
     return code
+
+
+def wants_tracebacks(arguments: list[str]) -> bool:
+    """What `--debug` says, also in a command line that cannot be read."""
+    found = [re.fullmatch(r'--?(no)?debug(?:=(.*))?', argument) for argument in arguments]
+    last = next((match for match in reversed(found) if match), None)
+    given = last is not None and (last[2] or 'true').lower() in ('true', 't', '1')
+    return given and not last[1]
 
 
 def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
@@ -93,7 +115,7 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         raise InputError('--sweep_index needs --sweep.')
     if values.help:
         options, experiments = describe_flags(values), list_experiments()
-        print(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}')
+        show(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}')
         return
     needs_config = values.mode in ('train', 'prepare')
     if config is None and (needs_config or values.workdir is None):
@@ -110,9 +132,10 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         raise InputError(f'--mode={values.mode} takes one process: no --coordinator.')
     if values.mode == 'prepare':
         check_config(config)
-        print(prepare(config.dataset, config.seed))
+        show(prepare(config.dataset, config.seed))
         return
-    workdir = values.workdir or pathlib.Path('runs') / config.name
+    default = None if config is None else pathlib.Path('runs') / config.name
+    workdir = default if values.workdir is None else values.workdir
     keep_compilations()
     if values.mode in TOGETHER:
         processes.connect(values.coordinator, values.num_processes, values.process_id)
@@ -122,7 +145,7 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         loop.evaluate(config, workdir, values.checkpoint or 'newest')
     else:
         chosen = load_run(workdir, checkpoint=values.checkpoint or 'newest')
-        print(predict_file(chosen, values.input, values.output, values.horizon))
+        show(predict_file(chosen, values.input, values.output, values.horizon))
 
 
 def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | None) -> None:
@@ -130,7 +153,8 @@ def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | N
     if config is None or values.mode != 'train':
         raise InputError('--sweep needs --config=FILE, and no other --mode than train.')
     entries = make_entries(values.sweep, values.config, arguments)
-    folder = values.workdir or pathlib.Path('runs') / f'{config.name}_sweep'
+    default = pathlib.Path('runs') / f'{config.name}_sweep'
+    folder = default if values.workdir is None else values.workdir
     # The last of two flags of one name counts; an empty --sweep is none.
     command = [sys.executable, os.path.abspath(__file__), *arguments[1:], '--sweep=']
     run_sweep(command, entries, folder, values.sweep_index)
@@ -138,9 +162,10 @@ def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | N
 
 def keep_compilations() -> None:
     """Lets JAX keep what it compiled, so that the next start is quick."""
-    if not jax.config.jax_compilation_cache_dir:
-        folder = pathlib.Path('~/.cache/e3d/compilations').expanduser()
-        jax.config.update('jax_compilation_cache_dir', str(folder))
+    folder = os.path.expanduser('~/.cache/e3d/compilations')
+    # Without a home directory there is no place for it.
+    if not jax.config.jax_compilation_cache_dir and os.path.isabs(folder):
+        jax.config.update('jax_compilation_cache_dir', folder)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,8 @@
 From frames to numbers, in the order in which they depend on each other:
 
     errors          InputError and RunError, the two ways to refuse
+    signals         SIGTERM and Ctrl-C
+    terminal        what is said on stdout and stderr
     files           files that others made, looked at before they are opened
     pixel_values    which numbers are pixels, and what white is
     kernels         convolution, attention, LayerNorm, the time loop: fast gradients on any backend

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import launch
-from e3d.training.interruption import Interrupted
+from e3d.signals import Interrupted
 
 ROOT = pathlib.Path(launch.__file__).parent
 QUICKSTART = '--config=experiments/quickstart.py:small'

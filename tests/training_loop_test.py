@@ -15,11 +15,11 @@ from training_helpers import TinyForecaster, tiny_config
 
 from e3d.data.batches import training_order
 from e3d.errors import InputError, RunError
+from e3d.signals import Interrupted
 from e3d.training import checkpoints as checkpoints_module
 from e3d.training import devices, loop, reporting
 from e3d.training.checkpoints import Checkpoints
 from e3d.training.forecasting import ForecastEvaluator
-from e3d.training.interruption import Interrupted
 from e3d.training.loop import evaluate, prepare, train
 
 

@@ -4,11 +4,12 @@ import os
 import subprocess
 from collections.abc import Sequence
 
+from e3d import signals
 from e3d.errors import InputError, RunError
+from e3d.signals import SIGNALS, Interrupted
 from e3d.sweep.entries import Entry
 from e3d.sweep.results import FINISHED, read_result, write_results
-from e3d.training.interruption import SIGNALS, Interrupted, signals_handled
-from e3d.training.reporting import tell
+from e3d.terminal import show, tell
 from e3d.training.workdir import CONFIG_FILE, prepare_workdir
 
 
@@ -60,7 +61,7 @@ def run_sweep(
         if code:
             failed[entry.name] = f'failed with exit code {code}'
         write_results(entries, folder, failed)
-    print(write_results(entries, folder, failed))
+    show(write_results(entries, folder, failed))
     if failed:
         names = '\n'.join(f'  {folder / name}: {what}' for name, what in failed.items())
         raise RunError(
@@ -71,7 +72,17 @@ def run_sweep(
 
 def run_process(command: Sequence[str]) -> int:
     """Runs a command to its end and returns its exit code; it gets the signals that come here."""
-    # In a group of its own, or Ctrl-C would reach it twice and end it without a checkpoint.
-    process = subprocess.Popen(command, process_group=0)
-    with signals_handled(process.send_signal):
+    process, early = None, []
+
+    def pass_on(number: int) -> None:
+        if process is None:
+            early.append(number)
+        else:
+            process.send_signal(number)
+
+    with signals.handled(pass_on, passing_on=True):
+        # In a group of its own, or Ctrl-C would reach it twice and end it without a checkpoint.
+        process = subprocess.Popen(command, process_group=0)
+        for number in early:
+            process.send_signal(number)
         return process.wait()

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import restore_config
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
+from e3d.terminal import tell
 from e3d.training import devices, processes
 from e3d.training.checksums import (
     CheckedJson,
@@ -31,7 +32,6 @@ from e3d.training.checksums import (
     SaveState,
     find_damage,
 )
-from e3d.training.reporting import tell
 from e3d.training.retention import Retention
 from e3d.training.state import TrainState, check_fit
 from e3d.training.workdir import resolve_workdir

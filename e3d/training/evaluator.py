@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from e3d.data.batches import frame_shape
 from e3d.data.sources import Source, open_source
 from e3d.errors import InputError
+from e3d.terminal import show
 
 REPORT_FILE = 'evaluation.json'
 CURVES_FILE = 'evaluation.png'
@@ -74,4 +75,4 @@ def say_where(workdir: pathlib.Path) -> None:
         'checkpoints': 'checkpoints/',
     }
     for name, place in places.items():
-        print(f'{name:<12} {workdir}/{place}')
+        show(f'{name:<12} {workdir}/{place}')

@@ -17,6 +17,7 @@ from e3d.data.layouts import Layout, layout_of
 from e3d.data.sources import simple_forecasts, value_range
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
 from e3d.evaluation.pictures import write_curves, write_samples
+from e3d.terminal import show
 from e3d.training import devices, processes
 from e3d.training.evaluator import (
     CURVES_FILE,
@@ -159,5 +160,5 @@ class ForecastEvaluator:
         """As `Evaluator.present`."""
         write_report(report, self._workdir / REPORT_FILE)
         write_curves(report, self._workdir / CURVES_FILE)
-        print(format_table(report))
+        show(format_table(report))
         say_where(self._workdir)

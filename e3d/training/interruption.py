@@ -1,25 +1,12 @@
-"""Signals that ask a run to end, SIGTERM and SIGINT (Ctrl-C)."""
+"""What a signal to end does to a training."""
 
 import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 
-from e3d.training.reporting import tell
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Interrupted(Exception):
-    """Work that was ended by a signal, after what was to be kept had been saved.
-
-    Attributes:
-      exit_code: 128 and the signal's number, as shells have it: 143 for SIGTERM, 130 for SIGINT.
-    """
-
-    def __init__(self, number: int, message: str):
-        super().__init__(message)
-        self.exit_code = 128 + number
+from e3d import signals
+from e3d.signals import DOUBLE_SECONDS, Interrupted
+from e3d.terminal import tell
 
 
 class Interruption:
@@ -36,10 +23,12 @@ class Interruption:
         self.number = None
         self._alone = alone
         self._at_once = False
+        self._moment = 0.0
         self._handled = contextlib.ExitStack()
 
     def __enter__(self) -> 'Interruption':
-        self._handled.enter_context(signals_handled(self._handle))
+        signals.check()
+        self._handled.enter_context(signals.handled(self._handle))
         return self
 
     def __exit__(self, *exception) -> None:
@@ -54,9 +43,9 @@ class Interruption:
         """
         self._at_once = self._alone
         try:
-            if self.number is not None and self._alone:
-                self.stop(self.number)
+            self._check()
             yield
+            self._check()  # the exception may have got lost in a callback of JAX
         finally:
             self._at_once = False
 
@@ -64,29 +53,17 @@ class Interruption:
         """Raises Interrupted, for a signal."""
         raise Interrupted(number, 'Interrupted. The same command goes on with the run.')
 
+    def _check(self) -> None:
+        if self.number is not None and self._alone:
+            self.stop(self.number)
+
     def _handle(self, number: int) -> None:
         if self.number is not None:
-            raise KeyboardInterrupt
-        self.number = number
+            again = time.monotonic() - self._moment > DOUBLE_SECONDS
+            if again and not signals.ends_program_at_second():
+                raise KeyboardInterrupt
+            return
+        self.number, self._moment = number, time.monotonic()
         if self._at_once:
             self.stop(number)
         tell('\nStopping after this step, when it is saved. A second signal stops at once.')
-
-
-@contextlib.contextmanager
-def signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
-    """Calls `handle(number)` for each of these signals as long as the block lasts.
-
-    Only the main thread can: in others nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, lambda number, frame: handle(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -26,13 +26,15 @@ from e3d.data.batches import frame_shape, training_batches, training_order
 from e3d.data.layouts import layout_of
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
+from e3d.signals import Interrupted
+from e3d.terminal import tell
 from e3d.training import devices, processes
 from e3d.training.checkpoints import Checkpoints, load_run
 from e3d.training.evaluator import Evaluator, check_channels
 from e3d.training.followers import FollowingCheckpoints, FollowingReporter
 from e3d.training.footprint import Footprint, measure_footprint
-from e3d.training.interruption import Interrupted, Interruption
-from e3d.training.reporting import Reporter, StepMetrics, scalars, tell
+from e3d.training.interruption import Interruption
+from e3d.training.reporting import Reporter, StepMetrics, scalars
 from e3d.training.state import TrainState, build_optimizer, create_state
 from e3d.training.step import train_step
 from e3d.training.tasks import TASKS

@@ -24,6 +24,7 @@ from e3d.evaluation.recognition import (
     recognition_report,
     write_recognition,
 )
+from e3d.terminal import show
 from e3d.training import devices, processes
 from e3d.training.evaluator import (
     CURVES_FILE,
@@ -240,5 +241,5 @@ class RecognitionEvaluator:
         """As `Evaluator.present`."""
         write_report(report, self._workdir / REPORT_FILE)
         write_recognition(report, self._workdir / CURVES_FILE)
-        print(format_recognition(report))
+        show(format_recognition(report))
         say_where(self._workdir)

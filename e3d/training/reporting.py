@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from e3d.errors import RunError
 from e3d.evaluation.files import written_whole
+from e3d.terminal import tell
 
 METRICS_FILE = 'metrics.jsonl'
 EVENTS_FOLDER = 'tensorboard'
@@ -132,11 +133,6 @@ class Events:
     def close(self) -> None:
         """Closes the file."""
         self._writer.close()
-
-
-def tell(text: str) -> None:
-    """Prints a line for the user, apart from the results."""
-    print(text, file=sys.stderr)
 
 
 class StepMetrics:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from e3d.evaluation.files import written_whole
-from e3d.training.reporting import tell
+from e3d.terminal import tell
 
 MAX_BYTES = 2**24  # of the file of errors
 

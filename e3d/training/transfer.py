@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.terminal import tell
 from e3d.training.checkpoints import load_run
-from e3d.training.reporting import tell
 from e3d.training.state import TrainState
 
 _NAMED = 4

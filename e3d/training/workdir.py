@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import find_differences, restore_config
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
-from e3d.training.reporting import tell
+from e3d.terminal import tell
 
 CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
