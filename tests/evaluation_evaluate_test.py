@@ -174,3 +174,18 @@ def test_table_of_frames_too_small_for_similarity():
     text = format_table(report)
     assert 'SSIM ↑' not in text
     assert 'nothing moves' in text
+
+
+def test_rmse_is_in_the_unit_of_data_that_go_beyond_the_training():
+    counts = 300 * np.random.default_rng(3).random((4, 5, 8, 9, 2))  # the training ended at 200
+    frames = (counts / 200).astype(np.float32)
+    batch = {'frames': frames, 'mask': np.ones(4, bool)}
+    report = evaluate(
+        lambda seen: np.repeat(seen[:, :1], 3, axis=1), [batch], 2, frames.mean(axis=(0, 1)),
+        'counts', 0, value_range=(0.0, 200.0), bounds=(0.0, np.inf),
+    )  # fmt: skip
+    error = counts[:, :1] - counts[:, 2:]
+    np.testing.assert_allclose(report['rmse'], np.sqrt(np.mean(error**2)), rtol=1e-5)
+    error = counts[:, 1:2] - counts[:, 2:]
+    expected = np.sqrt(np.mean(error**2))
+    np.testing.assert_allclose(report['last_frame']['rmse'], expected, rtol=1e-5)

@@ -98,3 +98,11 @@ def test_frames_smaller_than_the_window_have_no_similarity():
 def test_shapes_that_differ_are_refused():
     with pytest.raises(ValueError, match='shape'):
         frame_metrics(np.zeros((1, 2, 8, 8, 1)), np.zeros((1, 3, 8, 8, 1)))
+
+
+def test_values_beyond_1_count_where_the_data_have_no_bound():
+    truth = 1.5 * random_frames((2, 3, 8, 8, 1))
+    prediction = 1.5 * random_frames((2, 3, 8, 8, 1), 1) - 0.2
+    found = jax.jit(frame_metrics, static_argnums=2)(prediction, truth, (0.0, np.inf))
+    error = np.maximum(prediction, 0).astype(np.float64) - truth
+    np.testing.assert_allclose(found['mse_mean'], np.mean(error**2, axis=(2, 3, 4)), rtol=1e-5)

@@ -123,3 +123,12 @@ def test_curves_have_a_panel_for_every_metric(tmp_path, side, panels):
     pictures.write_curves(report, tmp_path / 'curves.png')
     with Image.open(tmp_path / 'curves.png') as picture:
         assert picture.width == 480 * panels
+
+
+def test_data_that_go_beyond_1_are_drawn_whole():
+    truth = np.linspace(0, 1.5, 2 * 8 * 8, dtype=np.float32).reshape(2, 8, 8, 1)
+    strip = np.asarray(pictures.draw_strip(truth, truth[1:], np.ones(1, bool), (0.0, 200.0)))
+    top = 2 * pictures.LINE + 96 + pictures.GAP  # of the truth, 8 x 8 enlarged by 12
+    shown = strip[top : top + 96 : 12, pictures.MARGIN : pictures.MARGIN + 96 : 12, 0]
+    np.testing.assert_array_equal(shown, np.round(truth[1, ..., 0] / 1.5 * 255))
+    np.testing.assert_array_equal(pictures.as_colours(truth, 1.5)[1, -1, -1], 255)

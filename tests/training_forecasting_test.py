@@ -6,25 +6,26 @@ from e3d.data.layouts import Layout
 from e3d.training.forecasting import forecast_layout
 
 MODEL = TinyForecaster()
+BOUNDS = (0.0, 1.0)
 PARAMS = MODEL.init(jax.random.key(0), np.zeros((1, 1, *SHAPE)), 1)['params']
 
 
 def test_plain_forecast_is_that_of_the_model():
     seen = random_frames(2)[:, : PLAIN.input_frames]
     expected = MODEL.apply({'params': PARAMS}, seen, PLAIN.output_frames)[:, -PLAIN.output_frames :]
-    forecast = forecast_layout(MODEL, PLAIN, PARAMS, seen)
+    forecast = forecast_layout(MODEL, PLAIN, BOUNDS, PARAMS, seen)
     np.testing.assert_allclose(forecast, np.clip(expected, 0, 1), rtol=1e-6)
 
 
 def test_the_copy_test_hides_what_is_forecast_in_between():
     layout = Layout((2, 2, 1, 3))
     seen = random_frames(2, length=layout.input_frames)
-    forecast = forecast_layout(MODEL, layout, PARAMS, seen)
+    forecast = forecast_layout(MODEL, layout, BOUNDS, PARAMS, seen)
     assert forecast.shape == (2, 3, *SHAPE)
     for index, matters in enumerate([False, False, False, False, True]):
         changed = seen.copy()
         changed[:, index] = 1 - changed[:, index]
-        other = forecast_layout(MODEL, layout, PARAMS, changed)
+        other = forecast_layout(MODEL, layout, BOUNDS, PARAMS, changed)
         # The tiny model has no memory: after an observed frame nothing before it matters.
         assert (np.abs(other - forecast).max() > 1e-4) == matters, index
 
@@ -42,3 +43,13 @@ def test_the_own_forecast_enters_where_nothing_is_observed():
     )
     np.testing.assert_allclose(whole[:, 1:4], between, rtol=1e-6)
     np.testing.assert_allclose(whole[:, -3:], chained, rtol=1e-6)
+
+
+def test_the_forecast_is_cut_only_at_hard_bounds():
+    seen = 3.0 * random_frames(2)[:, : PLAIN.input_frames]
+    expected = MODEL.apply({'params': PARAMS}, seen, PLAIN.output_frames)[:, -PLAIN.output_frames :]
+    assert expected.min() < -0.1 and expected.max() > 0.1
+    forecast = forecast_layout(MODEL, PLAIN, (-np.inf, np.inf), PARAMS, seen)
+    np.testing.assert_allclose(forecast, expected, rtol=1e-6)
+    forecast = forecast_layout(MODEL, PLAIN, (-0.05, np.inf), PARAMS, seen)
+    np.testing.assert_allclose(forecast, np.maximum(expected, -0.05), rtol=1e-6)

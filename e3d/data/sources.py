@@ -11,6 +11,7 @@ from e3d.data.copy_test import CopySequences
 from e3d.data.kth import open_kth
 from e3d.data.moving_actions import ActionClips, MovingActions
 from e3d.data.moving_digits import MovingDigits
+from e3d.data.scales import Scale
 from e3d.data.something_something import open_something_something
 from e3d.data.taxibj import open_taxibj
 from e3d.data.video_folder import open_video_folder
@@ -23,7 +24,7 @@ ENDLESS = 2**31
 class Source(Protocol):
     """Sequences by random access; can be pickled, so that worker processes can read it.
 
-    It may have `class_names`, a `value_range`, `simple_forecasts()` and an `account`, see the
+    It may have `class_names`, a `value_range`, `bounds`, `simple_forecasts()` and an `account`, see the
     functions of these names, and say by `split` that it has the sequences of another split.
     """
 
@@ -40,6 +41,11 @@ def class_names(source: Source) -> tuple[str, ...]:
 def value_range(source: Source) -> tuple[float, float] | None:
     """What 0 and 1 stand for in the unit of the data; None for what has no other unit."""
     return _stated(source, 'value_range', None)
+
+
+def scale(source: Source) -> Scale:
+    """What the values of the frames stand for."""
+    return Scale(value_range(source), _stated(source, 'bounds', Scale().bounds))
 
 
 def validates_on_test(source: Source) -> bool:

@@ -6,6 +6,7 @@ they are not cut, so that errors are those in true counts.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from e3d.data.digits import SPLITS
 from e3d.data.flow_files import Flows, drop_days_with_holes, find_files, read_archive, read_flows
+from e3d.data.scales import Scale
 from e3d.errors import InputError
 
 ARCHIVE_SLOTS_PER_DAY = 48  # of TaxiBJ, for which dataset.npz is made
@@ -33,6 +35,7 @@ class FlowSequences:
       starts: First frame of each sequence, int.
       training: Which frames are of the training days, bool [N].
       value_range: The counts (low, high) that stand at 0 and 1.
+      bounds: The least and the largest value there can be: no count is negative or the largest.
     """
 
     dataset: Mapping[str, Any]
@@ -42,6 +45,7 @@ class FlowSequences:
     starts: np.ndarray
     training: np.ndarray
     value_range: tuple[float, float]
+    bounds: tuple[float, float]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -97,12 +101,14 @@ class ArchiveSequences:
       split: 'train', 'validation' or 'test'.
       frames: float32 [N, T, H, W, C].
       value_range: None, for the file does not tell.
+      bounds: As for `FlowSequences`; 0 is the smallest count.
     """
 
     dataset: Mapping[str, Any]
     split: str
     frames: np.ndarray
     value_range: None = None
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -158,6 +164,8 @@ def _open_flows(dataset: Mapping[str, Any], split: str, flows: Flows) -> FlowSeq
     low, high = flows.counts[training].min(), flows.counts[training].max()
     if low == high:
         raise InputError(f'All counts of the training days in {dataset["path"]} are {low:g}.')
+    scale = Scale((float(low), float(high)))
+    least = 0 if flows.counts.min() >= 0 else -math.inf
     starts = np.arange(max(0, len(flows.slots) - _length(dataset) + 1))
     last = starts + _length(dataset) - 1
     first_ahead = starts + dataset['input_frames']
@@ -168,11 +176,12 @@ def _open_flows(dataset: Mapping[str, Any], split: str, flows: Flows) -> FlowSeq
     return FlowSequences(
         dataset=dict(dataset),
         split=split,
-        frames=(flows.counts - low) / (high - low),
+        frames=scale.from_unit(flows.counts),
         flows=flows,
         starts=starts[chosen],
         training=training,
-        value_range=(float(low), float(high)),
+        value_range=scale.value_range,
+        bounds=(float(scale.from_unit(least)), math.inf),
     )
 
 

@@ -22,7 +22,7 @@ TRIVIAL_FORECASTS = {'last_frame': 'repeat the last frame', 'mean_image': 'mean 
 METRICS = ('mse', 'mae', 'psnr', 'ssim', 'mse_mean', 'mae_mean', 'ssim_data_range_2')
 HEADINGS = {'mse': 'MSE ↓', 'mae': 'MAE ↓', 'rmse': 'RMSE ↓', 'psnr': 'PSNR ↑', 'ssim': 'SSIM ↑'}
 
-_frame_metrics = jax.jit(frame_metrics)
+_frame_metrics = jax.jit(frame_metrics, static_argnames='bounds')
 
 
 def evaluate(
@@ -35,6 +35,7 @@ def evaluate(
     num_sequences: int | None = None,
     simple_forecasts: Mapping[str, np.ndarray] | None = None,
     value_range: tuple[float, float] | None = None,
+    bounds: tuple[float, float] = (0.0, 1.0),
     gather: Callable[[Any], list[Any]] = lambda value: [value],
     show_progress: bool = True,
 ) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def evaluate(
     Args:
       forecast: from the seen frames `[B, input_frames, H, W, C]` to those that follow,
         `[B, T - input_frames, H, W, C]`.
-      batches: 'frames' float32 `[B, T, H, W, C]` in [0, 1], 'mask' bool `[B]`, False for sequences
+      batches: 'frames' float32 `[B, T, H, W, C]`, 'mask' bool `[B]`, False for sequences
         that only fill up a batch, and, where there are `simple_forecasts`, 'index' int `[B]`.
       input_frames: how many frames of a sequence are seen.
       mean_image: `[H, W, C]`, see the function of that name.
@@ -58,6 +59,7 @@ def evaluate(
       simple_forecasts: by name, `[N, T - input_frames, H, W, C]`; 'index' of a batch says which
         of the N are those of its sequences.
       value_range: what 0 and 1 stand for in the unit of the data, if they have one.
+      bounds: the least and the largest value of a frame, see `frame_metrics`.
       gather: from a value that JSON can hold to those of all processes, where several go through
         parts of the split; each returns the report on the whole.
       show_progress: on stderr.
@@ -95,7 +97,7 @@ def evaluate(
             for name, frames_of_all in simple_forecasts.items():
                 forecasts[name] = frames_of_all[batch['index']]
             for name, prediction in forecasts.items():
-                for metric, values in _frame_metrics(prediction, truth).items():
+                for metric, values in _frame_metrics(prediction, truth, bounds=bounds).items():
                     total = np.asarray(values, np.float64)[mask].sum(axis=0)
                     sums[name][metric] = sums[name].get(metric, 0.0) + total
             count += int(mask.sum())

@@ -10,14 +10,18 @@ SSIM_WINDOW = 7  # side of the uniform window, pixels
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
-def frame_metrics(prediction: Array, truth: Array) -> dict[str, Array]:
+def frame_metrics(
+    prediction: Array, truth: Array, bounds: tuple[float, float] = (0.0, 1.0)
+) -> dict[str, Array]:
     """Compares every forecast frame with the true one. Can be jitted.
 
-    The prediction is clipped to [0, 1] first, as in the published evaluations.
+    The prediction is brought within the bounds of the data first, for pictures to [0, 1] as in the
+    published evaluations.
 
     Args:
       prediction: `[B, T, H, W, C]`, any range.
-      truth: `[B, T, H, W, C]` in [0, 1].
+      truth: `[B, T, H, W, C]` in [0, 1]; data without hard bounds may leave it.
+      bounds: the least and the largest value there can be; infinite where there is none.
 
     Returns:
       Float32 arrays `[B, T]` by name:
@@ -37,7 +41,7 @@ def frame_metrics(prediction: Array, truth: Array) -> dict[str, Array]:
         raise ValueError(
             f'The predictions have shape {prediction.shape}, but the true frames {truth.shape}.'
         )
-    prediction = jnp.clip(prediction.astype(jnp.float32), 0.0, 1.0)
+    prediction = jnp.clip(prediction.astype(jnp.float32), *bounds)
     truth = truth.astype(jnp.float32)
     pixels = truth.shape[-3] * truth.shape[-2] * truth.shape[-1]
     error = prediction - truth

@@ -26,15 +26,15 @@ INK, PAPER = (40, 40, 40), (255, 255, 255)
 SEEN, HIDDEN, FORECAST = (44, 123, 182), (160, 160, 160), (230, 97, 1)
 
 
-def as_colours(frames: np.ndarray) -> np.ndarray:
-    """Makes frames visible: `[..., H, W, C]` in [0, 1] or uint8 to uint8 `[..., H, W, 3]`.
+def as_colours(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
+    """Makes frames visible: `[..., H, W, C]`, floats or uint8, to uint8 `[..., H, W, 3]`.
 
-    One channel is shown as grey, three as red, green and blue. Of any other number (two in
+    Floats go from 0 to `white`; what lies outside is drawn as these. One channel is shown as grey, three as red, green and blue. Of any other number (two in
     traffic flow) the first is shown, in the colours of matplotlib's viridis.
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8:
-        frames = np.round(np.clip(frames, 0.0, 1.0) * 255.0).astype(np.uint8)
+        frames = np.round(np.clip(frames / white, 0.0, 1.0) * 255.0).astype(np.uint8)
     if frames.shape[-1] == 3:
         return frames
     if frames.shape[-1] == 1:
@@ -42,27 +42,42 @@ def as_colours(frames: np.ndarray) -> np.ndarray:
     return colormaps['viridis'](frames[..., 0], bytes=True)[..., :3]
 
 
-def draw_strip(frames: np.ndarray, prediction: np.ndarray, observed: np.ndarray) -> Image.Image:
+def white_of(frames: np.ndarray) -> float:
+    """What to draw as white: 1, or the largest value of data that go beyond."""
+    return max(1.0, float(np.max(frames)))
+
+
+def draw_strip(
+    frames: np.ndarray,
+    prediction: np.ndarray,
+    observed: np.ndarray,
+    value_range: tuple[float, float] | None = None,
+) -> Image.Image:
     """One sequence as a figure of four rows: input, truth, prediction and difference.
 
     The difference is prediction less truth, mean over the channels: red where the prediction is
     too bright, blue where it is too dark, on a scale that its largest value fills.
 
     Args:
-      frames: `[T, H, W, C]` in [0, 1], the whole true sequence.
+      frames: `[T, H, W, C]`, the whole true sequence; in [0, 1], or beyond where the data have no
+        hard bounds.
       prediction: `[T_out, H, W, C]`, the forecast of its last frames.
       observed: bool `[T - T_out]`, which of the frames before were seen: all of them, but for the
         copy test.
+      value_range: what 0 and 1 stand for in the unit of the data, if they have one; the scale of
+        the differences is in that unit then.
     """
-    truth = frames[len(observed) :]
-    difference = np.mean(np.clip(prediction, 0.0, 1.0) - truth, axis=-1)
+    truth, white = frames[len(observed) :], white_of(frames)
+    difference = np.mean(prediction - truth, axis=-1)
     limit = max(np.abs(difference).max(), 0.01)
     rows = {
-        'input': as_colours(frames[: len(observed)][observed]),
-        'truth': as_colours(truth),
-        'prediction': as_colours(prediction),
+        'input': as_colours(frames[: len(observed)][observed], white),
+        'truth': as_colours(truth, white),
+        'prediction': as_colours(prediction, white),
         'difference': _as_signs(difference / limit),
     }
+    if value_range is not None:
+        limit *= value_range[1] - value_range[0]
     # The rows with time indices above.
     times = {
         'input': np.flatnonzero(observed) + 1,
@@ -103,7 +118,8 @@ def draw_animation(
     """
     seen = frames[: len(observed)] * observed[:, None, None, None].astype(frames.dtype)
     panels = {'truth': frames, 'prediction': np.concatenate([seen, prediction])}
-    panels = {label: as_colours(panel) for label, panel in panels.items()}
+    white = white_of(frames)
+    panels = {label: as_colours(panel, white) for label, panel in panels.items()}
     height, width = _drawn_size(*frames.shape[1:3], ANIMATION_SIDES)
     step = width + 4 * GAP  # from one panel to the next
     images = []
@@ -131,22 +147,24 @@ def write_samples(
     frames: np.ndarray,
     predictions: np.ndarray,
     observed: np.ndarray,
+    value_range: tuple[float, float] | None = None,
 ) -> list[Path]:
     """Writes a strip (PNG) and an animation (GIF) of every sequence; returns their paths.
 
     Args:
       folder: where the pictures go; made if need be.
       step: of the weights, part of the names: `step_00002000_sample_0.png`.
-      frames: `[N, T, H, W, C]` in [0, 1].
+      frames: `[N, T, H, W, C]`.
       predictions: `[N, T_out, H, W, C]`.
       observed: bool `[T - T_out]`, see `draw_strip`.
+      value_range: see `draw_strip`.
     """
     frames, predictions = np.asarray(frames), np.asarray(predictions)
     paths = []
     for index, (sequence, prediction) in enumerate(zip(frames, predictions, strict=True)):
         path = Path(folder) / f'step_{step:08d}_sample_{index}.png'
         with written_whole(path) as temporary:
-            draw_strip(sequence, prediction, observed).save(temporary)
+            draw_strip(sequence, prediction, observed, value_range).save(temporary)
         paths.append(path)
         images = draw_animation(sequence, prediction, observed)
         durations = [MILLISECONDS] * (len(images) - 1) + [8 * MILLISECONDS]
@@ -198,8 +216,9 @@ def _draw_scale(canvas: Image.Image, limit: float, top: float) -> None:
     ramp = np.broadcast_to(np.linspace(-1.0, 1.0, right - left), (height, right - left))
     canvas.paste(Image.fromarray(_as_signs(ramp)), (left, int(top)))
     draw = ImageDraw.Draw(canvas)
-    draw.text((left, top + height + 2), f'-{limit:.2f}', INK, SMALL_FONT, anchor='lt')
-    draw.text((right, top + height + 2), f'+{limit:.2f}', INK, SMALL_FONT, anchor='rt')
+    number = f'{limit:.2f}' if limit < 10 else f'{limit:.4g}'
+    draw.text((left, top + height + 2), f'-{number}', INK, SMALL_FONT, anchor='lt')
+    draw.text((right, top + height + 2), f'+{number}', INK, SMALL_FONT, anchor='rt')
 
 
 def _drawn_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from e3d.data.batches import evaluation_batches
 from e3d.data.layouts import Layout, layout_of
-from e3d.data.sources import simple_forecasts, value_range
+from e3d.data.sources import scale, simple_forecasts
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.terminal import show
@@ -58,17 +58,24 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     return loss
 
 
-def forecast_layout(model: nn.Module, layout: Layout, params: Any, frames: jax.Array) -> jax.Array:
+def forecast_layout(
+    model: nn.Module,
+    layout: Layout,
+    bounds: tuple[float, float],
+    params: Any,
+    frames: jax.Array,
+) -> jax.Array:
     """The measured forecast of a model; of what comes before it sees what the layout has observed.
 
     Args:
       model: a forecaster, see `e3d.model.E3DLSTM`.
       layout: of the sequences.
+      bounds: the least and the largest value there can be.
       params: of the model.
       frames: `[B, layout.input_frames, H, W, C]` in [0, 1].
 
     Returns:
-      `[B, layout.output_frames, H, W, C]`, clipped to [0, 1].
+      `[B, layout.output_frames, H, W, C]`, within the bounds.
     """
     padding = [(0, 0)] * frames.ndim
     padding[1] = (0, layout.output_frames - 1)
@@ -76,7 +83,7 @@ def forecast_layout(model: nn.Module, layout: Layout, params: Any, frames: jax.A
     predictions = model.apply(
         {'params': params}, jnp.pad(frames, padding), layout.later_frames, entering
     )
-    return jnp.clip(predictions[:, -layout.output_frames :], 0.0, 1.0)
+    return jnp.clip(predictions[:, -layout.output_frames :], *bounds)
 
 
 class ForecastEvaluator:
@@ -109,7 +116,8 @@ class ForecastEvaluator:
         self._config, self._workdir = config, workdir
         self.sources = open_splits(config, splits)
         self._layout = layout_of(config.dataset)
-        forecast = functools.partial(forecast_layout, model, self._layout)
+        self._scale = scale(self.sources['train'])
+        forecast = functools.partial(forecast_layout, model, self._layout, self._scale.bounds)
         self._forecast = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
 
     @functools.cached_property
@@ -136,7 +144,8 @@ class ForecastEvaluator:
             step,
             count,
             simple_forecasts(source),
-            value_range(source),
+            self._scale.value_range,
+            self._scale.bounds,
             processes.gather,
             processes.is_first(),
         )
@@ -150,7 +159,8 @@ class ForecastEvaluator:
         frames = next(evaluation_batches(source, count, count))['frames']
         observed = self._layout.observed[: self._layout.input_frames]
         folder = self._workdir / SAMPLES_FOLDER
-        write_samples(folder, step, frames, forecast(frames[:, : len(observed)]), observed)
+        predictions = forecast(frames[:, : len(observed)])
+        write_samples(folder, step, frames, predictions, observed, self._scale.value_range)
 
     def error(self, report: dict[str, Any]) -> float:
         """The MSE."""
