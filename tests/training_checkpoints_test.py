@@ -15,6 +15,7 @@ import optax
 import pytest
 from training_helpers import SHAPE, TinyForecaster, tiny_config
 
+from e3d.data.scales import Scale
 from e3d.errors import InputError, RunError
 from e3d.training import checkpoints as checkpoints_module
 from e3d.training import devices
@@ -80,12 +81,12 @@ def test_restores_every_bit_into_its_place(tmp_path, config):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.newest() == 7
         restored = checkpoints.restore(template(), 7)
-        found, shape = checkpoints.read_run(7)
+        found, shape, scale = checkpoints.read_run(7)
     chex.assert_trees_all_equal(restored, state)
     for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         assert ours.sharding == theirs.sharding and ours.dtype == theirs.dtype
     assert found.to_dict() == config.to_dict()
-    assert shape == SHAPE
+    assert shape == SHAPE and scale == Scale()
 
 
 def test_state_may_be_given_away_while_it_is_written(tmp_path, config):
@@ -379,3 +380,46 @@ def test_other_paths_are_as_good_as_any(tmp_path, config, name):
     with Checkpoints(tmp_path / name) as checkpoints:
         restored = checkpoints.restore(template(), checkpoints.newest())
         chex.assert_trees_all_equal(restored, make_state(1, seed=1))
+
+
+def test_the_range_of_the_data_is_kept(tmp_path, config, tiny):
+    scale = Scale((2.0, 267.0), (-2.0 / 265.0, float('inf')))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(1), config, SHAPE, scale)
+        checkpoints.wait()
+    assert load_run(tmp_path).scale == scale
+
+
+@pytest.mark.parametrize(
+    'stored',
+    [
+        {},
+        None,
+        {'value_range': None, 'bounds': [0]},
+        {'value_range': [1, 1], 'bounds': [0, 1]},
+        {'value_range': ['a', 'b'], 'bounds': [0, 1]},
+    ],
+)
+def test_a_scale_of_another_form_is_a_damaged_checkpoint(tmp_path, config, monkeypatch, stored):
+    save_all(tmp_path, config, {1: None})
+    monkeypatch.setattr(
+        Checkpoints,
+        '_read',
+        lambda *_, **__: {'run': {'config': {}, 'frame_shape': SHAPE, 'scale': stored}},
+    )
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='cannot be read'):
+        checkpoints.read_run(1)
+
+
+def test_a_run_of_an_earlier_version_has_the_scale_of_pictures(tmp_path, config, monkeypatch):
+    save_all(tmp_path, config, {1: None})
+    run = {'config': config.to_dict(), 'frame_shape': SHAPE}
+    monkeypatch.setattr(Checkpoints, '_read', lambda *_, **__: {'run': run})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.read_run(1)[2] == Scale()
+
+
+def test_a_run_is_shown_in_a_line(tmp_path, config, tiny):
+    save_all(tmp_path, config, {3: None})
+    text = repr(load_run(tmp_path))
+    assert text == 'Run(TinyForecaster, step 3, frames of 4 x 4 x 1, 10 parameters)'

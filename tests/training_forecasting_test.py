@@ -47,9 +47,10 @@ def test_the_own_forecast_enters_where_nothing_is_observed():
 
 def test_the_forecast_is_cut_only_at_hard_bounds():
     seen = 3.0 * random_frames(2)[:, : PLAIN.input_frames]
-    expected = MODEL.apply({'params': PARAMS}, seen, PLAIN.output_frames)[:, -PLAIN.output_frames :]
-    assert expected.min() < -0.1 and expected.max() > 0.1
-    forecast = forecast_layout(MODEL, PLAIN, (-np.inf, np.inf), PARAMS, seen)
+    params = jax.tree.map(lambda leaf: 4.0 * leaf, PARAMS)
+    expected = MODEL.apply({'params': params}, seen, PLAIN.output_frames)[:, -PLAIN.output_frames :]
+    assert expected.min() < -1.1 and expected.max() > 0.1
+    forecast = forecast_layout(MODEL, PLAIN, (-np.inf, np.inf), params, seen)
     np.testing.assert_allclose(forecast, expected, rtol=1e-6)
-    forecast = forecast_layout(MODEL, PLAIN, (-0.05, np.inf), PARAMS, seen)
+    forecast = forecast_layout(MODEL, PLAIN, (-0.05, np.inf), params, seen)
     np.testing.assert_allclose(forecast, np.maximum(expected, -0.05), rtol=1e-6)

@@ -23,7 +23,7 @@ class Scale(NamedTuple):
     @property
     def of_pixels(self) -> bool:
         """Whether the data are pictures, from black to white."""
-        return self.value_range is None and self.bounds == (0.0, 1.0)
+        return self == PIXELS
 
     def from_unit(self, values: np.ndarray) -> np.ndarray:
         """Values in the unit of the data as the model sees them, float32 of any shape."""
@@ -61,7 +61,10 @@ class Scale(NamedTuple):
           ValueError, TypeError, KeyError: it is something else.
         """
         low, high = stored['bounds']
-        bounds = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+        bounds = (
+            -math.inf if low is None else float(low),
+            math.inf if high is None else float(high),
+        )
         value_range = stored['value_range']
         if value_range is not None:
             low, high = map(float, value_range)
@@ -69,3 +72,6 @@ class Scale(NamedTuple):
             if not low < high:
                 raise ValueError(f'the range {value_range} of the values does not rise')
         return cls(value_range, bounds)
+
+
+PIXELS = Scale()

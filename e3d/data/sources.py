@@ -11,7 +11,7 @@ from e3d.data.copy_test import CopySequences
 from e3d.data.kth import open_kth
 from e3d.data.moving_actions import ActionClips, MovingActions
 from e3d.data.moving_digits import MovingDigits
-from e3d.data.scales import Scale
+from e3d.data.scales import PIXELS, Scale
 from e3d.data.something_something import open_something_something
 from e3d.data.taxibj import open_taxibj
 from e3d.data.video_folder import open_video_folder
@@ -45,7 +45,7 @@ def value_range(source: Source) -> tuple[float, float] | None:
 
 def scale(source: Source) -> Scale:
     """What the values of the frames stand for."""
-    return Scale(value_range(source), _stated(source, 'bounds', Scale().bounds))
+    return Scale(value_range(source), _stated(source, 'bounds', PIXELS.bounds))
 
 
 def validates_on_test(source: Source) -> bool:

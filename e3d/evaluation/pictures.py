@@ -29,8 +29,9 @@ SEEN, HIDDEN, FORECAST = (44, 123, 182), (160, 160, 160), (230, 97, 1)
 def as_colours(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
     """Makes frames visible: `[..., H, W, C]`, floats or uint8, to uint8 `[..., H, W, 3]`.
 
-    Floats go from 0 to `white`; what lies outside is drawn as these. One channel is shown as grey, three as red, green and blue. Of any other number (two in
-    traffic flow) the first is shown, in the colours of matplotlib's viridis.
+    Floats go from 0 to `white`; what lies outside is drawn as these. One channel is shown as grey,
+    three as red, green and blue. Of any other number (two in traffic flow) the first is shown, in
+    the colours of matplotlib's viridis.
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8:

@@ -19,6 +19,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from e3d.configuration import restore_config
+from e3d.data.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.terminal import tell
@@ -51,6 +52,8 @@ class Run(NamedTuple):
       config: of the run.
       frame_shape: (H, W, C) of the frames it was trained on.
       step: number of updates it has seen.
+      scale: what the values of the frames stand for; that of pictures where a run of an earlier
+        version does not tell.
     """
 
     model: nn.Module
@@ -58,6 +61,15 @@ class Run(NamedTuple):
     config: ConfigDict
     frame_shape: tuple[int, int, int]
     step: int
+    scale: Scale = PIXELS
+
+    def __repr__(self) -> str:
+        height, width, channels = self.frame_shape
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        return (
+            f'Run({type(self.model).__name__}, step {self.step:,}, frames of {height} x {width} x '
+            f'{channels}, {count:,} parameters)'
+        )
 
 
 class Checkpoints:
@@ -205,6 +217,7 @@ class Checkpoints:
         state: TrainState,
         config: ConfigDict,
         frame_shape: tuple[int, int, int],
+        scale: Scale = PIXELS,
     ) -> None:
         """Begins to write a state; the training goes on meanwhile.
 
@@ -212,11 +225,16 @@ class Checkpoints:
           state: the numbers are copied before this returns.
           config: of the run.
           frame_shape: (H, W, C).
+          scale: what the values of the frames stand for.
 
         Raises:
           RunError: the disk is full or cannot be written, now or in the save before.
         """
-        run = {'config': config.to_dict(), 'frame_shape': list(frame_shape)}
+        run = {
+            'config': config.to_dict(),
+            'frame_shape': list(frame_shape),
+            'scale': scale.to_json(),
+        }
         # Arrays of the host: orbax refuses those that lie on the devices of one process of several.
         numbers = jax.tree.map(np.array, state)
         items = ocp.args.Composite(state=SaveState(numbers), run=SaveJson(run))
@@ -242,14 +260,18 @@ class Checkpoints:
         shardings = jax.tree.map(lambda leaf: leaf.sharding, template)
         return jax.device_put(self._read_state(step, template), shardings)
 
-    def read_run(self, step: int) -> tuple[ConfigDict, tuple[int, int, int]]:
-        """The config and the frame shape that were stored with a state.
+    def read_run(self, step: int) -> tuple[ConfigDict, tuple[int, int, int], Scale]:
+        """The config, the frame shape and the scale that were stored with a state.
+
+        Runs of earlier versions have no scale stored; they get that of pictures.
 
         Raises:
           InputError: they cannot be read.
         """
         run = self._read(step, run=RestoreJson())['run']
-        return restore_config(run['config']), tuple(run['frame_shape'])
+        with _read_errors(self.folder / str(step)):
+            scale = Scale.from_json(run['scale']) if 'scale' in run else PIXELS
+        return restore_config(run['config']), tuple(run['frame_shape']), scale
 
     def read_params(self, step: int) -> Any:
         """The parameters to forecast with, on the first device.
@@ -314,7 +336,7 @@ def load_run(
         )
     with Checkpoints(workdir, write=False) as checkpoints:
         step = checkpoints.choose('best' if best else checkpoint)
-        config, frame_shape = checkpoints.read_run(step)
+        config, frame_shape, scale = checkpoints.read_run(step)
         params = checkpoints.read_params(step)
         model = build_model(**config.model)
         expected = jax.eval_shape(
@@ -323,7 +345,7 @@ def load_run(
             jax.ShapeDtypeStruct((1, 1, *frame_shape), 'float32'),
         )
         check_fit(params, expected, checkpoints.folder / str(step))
-        return Run(model, params, config, frame_shape, step)
+        return Run(model, params, config, frame_shape, step, scale)
 
 
 @contextlib.contextmanager

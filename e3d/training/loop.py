@@ -24,6 +24,8 @@ from ml_collections import ConfigDict
 from e3d.configuration import check_config, find_differences
 from e3d.data.batches import frame_shape, training_batches, training_order
 from e3d.data.layouts import layout_of
+from e3d.data.scales import Scale
+from e3d.data.sources import scale
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.signals import Interrupted
@@ -123,10 +125,22 @@ def evaluate(
     with processes.first_alone():  # which makes the data ready
         evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, ('test',))
     check_channels(evaluator.sources, run.frame_shape[2])
+    if processes.is_first():
+        _tell_other_scale(run.scale, scale(evaluator.sources['test']))
     report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
     if processes.is_first():
         evaluator.present(report)
     return report
+
+
+def _tell_other_scale(trained: Scale, found: Scale) -> None:
+    """Says where 0 and 1 stand for other values than in training."""
+    if trained.value_range and found.value_range and trained.value_range != found.value_range:
+        (old_low, old_high), (low, high) = trained.value_range, found.value_range
+        tell(
+            f'These data go from {low:g} to {high:g}, those of the training from {old_low:g} to '
+            f'{old_high:g}: the model sees the same values as other ones.'
+        )
 
 
 class Parts(NamedTuple):
@@ -137,6 +151,7 @@ class Parts(NamedTuple):
       workdir: of the run; only the first process has it.
       mesh: the devices of this process.
       frame_shape: (H, W, C).
+      scale: what the values of the frames stand for.
       create: makes the first state.
       step_function: the update, for all devices.
       footprint: what it takes.
@@ -147,6 +162,7 @@ class Parts(NamedTuple):
     workdir: pathlib.Path
     mesh: Mesh
     frame_shape: tuple[int, int, int]
+    scale: Scale
     create: Callable[[], TrainState]
     step_function: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     footprint: Footprint
@@ -190,7 +206,8 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     share = config.train.batch_size // devices.num_devices(mesh)
     footprint = measure_footprint(loss, jax.eval_shape(create), example, share)
     parallel = devices.parallel_step(step_function, mesh)
-    return Parts(config, workdir, mesh, shape, create, parallel, footprint, evaluator)
+    values = scale(evaluator.sources['train'])
+    return Parts(config, workdir, mesh, shape, values, create, parallel, footprint, evaluator)
 
 
 @contextlib.contextmanager
@@ -279,7 +296,7 @@ def run_updates(
             if step > first_step and (due or stopping or step % config.checkpoint.every == 0):
                 metrics.write()
                 check_replicas(state, step)
-                checkpoints.save(state, config, parts.frame_shape)
+                checkpoints.save(state, config, parts.frame_shape, parts.scale)
                 metrics.restart_clock()
             if last or stopping:
                 break
