@@ -107,12 +107,15 @@ def get_recognition_config() -> ConfigDict:
             # whose run a later one begins with (init_from).
             'strategy': 'scheduled',
             # Weight of the squared error of the predicted frames beside the cross-entropy, of
-            # 'scheduled': max(least, start - decrease * step).
+            # 'scheduled': max(least, start - decrease * step). The error is a mean over elements
+            # where equation 4 has a sum, T * H * W * C times as much: the paper's 10 is there that
+            # many times as heavy as here.
             'start': 10.0,
             'decrease': 2e-5,
             'least': 0.1,
             'fixed': 1.0,  # and of 'fixed'
-            # Fractions of the dataset.input_frames that are observed; each clip draws one.
+            # Fractions of the whole clip that are observed; each clip draws one. (): all that the
+            # data set shows of a clip.
             'observed': (1.0,),
         }
     )
@@ -197,7 +200,10 @@ def something_something() -> ConfigDict:
             'frame_size': (224, 224),  # height, width
             'fit': 'crop',  # the middle of the frames; or 'stretch': all of them
             'frame_rate': 24.0,  # frames a second, by repetition; None: as the videos have it
-            'fraction': 0.25,  # of a clip, from its front, that is observed
+            'fraction': 0.25,  # of a clip, from its front, at whose end the input ends
+            # What loss.observed is of: the 'clip', or, in runs made before there was this key, the
+            # 'window' of dataset.input_frames.
+            'fractions_of': 'clip',
             'num_classes': 41,  # of the paper; or 174: all
             'validation_fraction': 0.05,  # of those to train on; 0: validation is on the test
         }

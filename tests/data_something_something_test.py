@@ -11,6 +11,7 @@ from e3d.data import something_something_files
 from e3d.data.digits import SPLITS
 from e3d.data.something_something import frame_numbers, open_something_something
 from e3d.data.something_something_files import FORTY_ONE, list_videos
+from e3d.data.sources import shown_part as part_shown_by
 from e3d.data.sources import validates_on_test
 from e3d.errors import InputError
 
@@ -77,6 +78,23 @@ def test_a_sequence_is_the_end_of_the_front_and_what_follows(tmp_path, changes, 
     write_data_set(tmp_path)
     source = open_something_something(make_dataset(tmp_path, **changes), 'test')
     assert numbers_in(source[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ('changes', 'clip_frames', 'shown_part'),
+    [
+        # At 24 a second there are 24 frames.
+        ({'fraction': 0.25}, 24, (0.25, False)),
+        ({'fraction': 0.25, 'input_frames': 6}, 24, (0.25, True)),
+        ({'fraction': 0.25, 'input_frames': 7}, 24, (0.25, True)),
+        ({'fraction': 0.5, 'frame_rate': 12.0, 'input_frames': 6}, 12, (0.5, True)),
+    ],
+)
+def test_what_is_shown_of_the_whole_clip_is_told(tmp_path, changes, clip_frames, shown_part):
+    write_data_set(tmp_path)
+    source = open_something_something(make_dataset(tmp_path, **changes), 'test')
+    assert source[0]['clip_frames'] == clip_frames
+    assert part_shown_by(source) == shown_part
 
 
 def test_videos_become_their_middle_or_all_of_them(tmp_path):

@@ -9,15 +9,22 @@ import pytest
 
 from e3d import InputError, forecast, train
 from e3d.configuration import check_config
-from e3d.evaluation.recognition import FRACTIONS, recognition_report, wilson_interval
+from e3d.evaluation.recognition import (
+    FRACTIONS,
+    draw_confidences,
+    format_recognition,
+    parts_of,
+    recognition_report,
+    wilson_interval,
+    write_recognition,
+)
 from e3d.model import build_model
-from e3d.training import devices, transfer
+from e3d.training import devices, recognition, transfer
+from e3d.training.observing import align, front, shown_lengths
 from e3d.training.recognition import (
     RecognitionEvaluator,
     RecognitionObjective,
-    align,
     build_loss,
-    front,
     prediction_weight,
 )
 from e3d.training.state import build_optimizer, create_state
@@ -161,6 +168,147 @@ def test_the_report_counts_what_is_right():
     json.dumps(report, allow_nan=False)
 
 
+@pytest.mark.parametrize('chosen', [0, 3, 6])
+def test_a_model_that_cannot_tell_classes_apart_is_right_as_often_as_one_of_them_is(chosen):
+    labels = np.arange(70) % 7
+    logs = np.full((70, len(FRACTIONS), 7), -np.log(7.0))
+    logs[..., :chosen] -= 1.0  # the first of those that are alike is `chosen`
+    report = recognition_report(logs, labels, [f'class {i}' for i in range(7)])
+    for part in ('25', '50', '100'):
+        assert report[f'accuracy_{part}'] == 10 / 70
+        assert report[f'top5_{part}'] == 50 / 70
+        assert np.array(report['confusion'][part])[:, chosen].tolist() == [10] * 7
+        assert report['per_class'][part] == [float(label == chosen) for label in range(7)]
+    assert report['curve'] == [10 / 70] * len(FRACTIONS)
+
+
+def test_some_equal_scores_count_as_in_the_confusion_matrix():
+    logs = np.random.default_rng(0).integers(0, 3, (200, len(FRACTIONS), 7)).astype(float)
+    labels = np.random.default_rng(1).integers(0, 7, 200)
+    report = recognition_report(logs, labels, [str(i) for i in range(7)])
+    for part in ('25', '50', '100'):
+        table = np.array(report['confusion'][part])
+        assert np.trace(table) / 200 == report[f'accuracy_{part}']
+        order = np.argsort(-logs[:, FRACTIONS.index(int(part) / 100)], axis=1, kind='stable')
+        assert report[f'top5_{part}'] == np.mean((order[:, :5] == labels[:, None]).any(axis=1))
+
+
+@pytest.mark.parametrize(
+    ('fractions', 'parts'),
+    [
+        (FRACTIONS, {'25': 1, '50': 3, '100': 7}),
+        ((0.25,), {'25': 0}),
+        ((0.125, 0.25, 0.375, 0.4), {'25': 1, '40': 3}),
+        ((0.125,), {'12.5': 0}),
+    ],
+)
+def test_only_fractions_that_are_shown_are_reported(tmp_path, fractions, parts):
+    assert parts_of(fractions) == parts
+    logs = np.random.default_rng(0).normal(size=(9, len(fractions), 7))
+    labels = np.arange(9) % 7
+    names = [f'class {i}' for i in range(7)]
+    report = recognition_report(logs, labels, names, fractions)
+    assert {key for key in report if key.startswith('accuracy_')} == {
+        f'accuracy_{part}' for part in parts
+    }
+    assert list(report['confusion']) == list(parts) and report['fractions'] == list(fractions)
+    report |= {'protocol': 'any', 'num_sequences': 9, 'step': 3}
+    table = format_recognition(report)
+    assert [f'{part} % of the clip' in table for part in ('25', '50', '100')] == [
+        part in parts for part in ('25', '50', '100')
+    ]
+    write_recognition(report, tmp_path / 'curves.png')
+    frames = np.zeros((6, 8, 8, 1), np.float32)
+    lengths = np.arange(1, len(fractions) + 1).clip(max=6)
+    draw_confidences(tmp_path / 'one.png', frames, np.exp(logs[0]), lengths, 2, names, fractions)
+    assert (tmp_path / 'curves.png').exists() and (tmp_path / 'one.png').exists()
+
+
+class FrontQuarters:
+    """Clips of 40 frames, of whose front quarter the last 8 or 10 frames are shown."""
+
+    class_names = tuple(f'class {i}' for i in range(7))
+
+    def __init__(self, from_front):
+        self.shown_part = (0.25, from_front)
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        frames = np.random.default_rng(index).integers(0, 256, (10, 8, 8, 1)).astype(np.uint8)
+        return {'frames': frames, 'label': np.int32(index), 'clip_frames': np.int32(40)}
+
+
+def test_fractions_are_of_the_whole_clip(prepared, tmp_path, monkeypatch):
+    """Of 40 frames an eighth is 5; the 8 frames that are shown are no 100 %."""
+    config, model, _, _, create = prepared
+    batch = {'frames': np.zeros((3, 10, 8, 8, 1)), 'clip_frames': np.array([40, 30, 9], np.int32)}
+    lengths = shown_lengths((0.1, 0.125, 0.25), batch, 8)
+    np.testing.assert_array_equal(lengths, [[4, 5, 8], [3, 4, 8], [1, 2, 3]])
+    lengths = shown_lengths((0.1, 0.5, 1.0), batch, 8, of_clip=False)
+    np.testing.assert_array_equal(lengths, [[1, 4, 8]] * 3)
+
+    def evaluate(from_front):
+        sources = dict.fromkeys(('train', 'test'), FrontQuarters(from_front))
+        monkeypatch.setattr(recognition, 'open_splits', lambda config, splits: sources)
+        evaluator = RecognitionEvaluator(config, model, tmp_path, devices.local_mesh(1), ('test',))
+        return evaluator.evaluate(create().params, 0, 'test')
+
+    front, end = evaluate(True), evaluate(False)
+    assert front['fractions'] == [0.125, 0.25] and end['fractions'] == [0.25]
+    assert {'accuracy_25', 'top5_25'} <= front.keys()
+    assert not {'accuracy_50', 'accuracy_100'} & (front.keys() | end.keys())
+    assert front['curve'][1:] == end['curve'] == [end['accuracy_25']]
+
+
+def test_what_is_not_shown_cannot_be_observed_in_training(prepared, tmp_path, monkeypatch):
+    _, model, _, _, _ = prepared
+
+    def refusal(observed, from_front):
+        sources = dict.fromkeys(('train', 'validation'), FrontQuarters(from_front))
+        monkeypatch.setattr(recognition, 'open_splits', lambda config, splits: sources)
+        config = tiny_config(**{'loss.observed': observed})
+        mesh = devices.local_mesh(1)
+        with pytest.raises(InputError) as caught:
+            RecognitionEvaluator(config, model, tmp_path, mesh, ('validation',))
+        return str(caught.value)
+
+    assert 'shows the front 0.25; allowed is () for that, or fractions below it' in refusal(
+        (0.25, 0.5), True
+    )
+    assert '0.25 (its last dataset.input_frames=8 frames); allowed is () for that.' in refusal(
+        (0.125,), False
+    )
+
+
+@pytest.mark.parametrize('observed', [(0.25,), (0.125, 0.25), ()])
+def test_the_best_is_chosen_on_the_fractions_that_are_trained(
+    prepared, tmp_path, monkeypatch, observed
+):
+    model = prepared[1]
+    changes = {'evaluation.batch_size': 5, 'evaluation.num_samples': 0}
+    config = tiny_config(**{'loss.observed': observed, **changes})
+    sources = dict.fromkeys(('train', 'validation'), FrontQuarters(True))
+    monkeypatch.setattr(recognition, 'open_splits', lambda config, splits: sources)
+    mesh = devices.local_mesh(1)
+    evaluator = RecognitionEvaluator(config, model, tmp_path, mesh, ('validation',))
+
+    def recognize(params, inputs):
+        """Right where 5 frames were seen, wrong where 8 were."""
+        scores = np.zeros((len(inputs['frames']), inputs['lengths'].shape[1], 7))
+        for clip in range(len(scores)):
+            for place, length in enumerate(np.asarray(inputs['lengths'][clip])):
+                scores[clip, place, clip if length == 5 else 6] = 1.0
+        return jax.nn.log_softmax(scores)
+
+    evaluator._recognise = recognize
+    report = evaluator.evaluate(None, 0, 'validation')
+    assert report['curve'] == [1.0, 0.0]
+    expected = {(0.25,): 1.0, (0.125, 0.25): 0.5, (): 1.0}[observed]
+    assert evaluator.error(report) == pytest.approx(expected)
+
+
 def test_wilson_interval():
     # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20.
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
@@ -207,7 +355,7 @@ def test_a_run_from_start_to_end_and_one_that_begins_with_it(tmp_path):
     ('key', 'value', 'message'),
     [
         ('loss.strategy', 'both', "loss.strategy='both': allowed is 'scheduled'"),
-        ('loss.observed', (0.0, 0.5), r'loss.observed=\(0.0, 0.5\): allowed is numbers above 0'),
+        ('loss.observed', (0.0, 0.5), r'loss.observed=\(0.0, 0.5\): allowed is \(\) or numbers'),
         ('sampling.kind', 'reverse', "sampling.kind='reverse' is for task='prediction'"),
         ('dataset.copy_test', (2, 2), "copy_test is for task='prediction'"),
     ],

@@ -153,6 +153,7 @@ DATASET_RULES = {
         'dataset.fit': FIT,
         'dataset.frame_rate': FRAME_RATE,
         'dataset.fraction': number(0, 1, above=True),
+        'dataset.fractions_of': one_of('clip', 'window'),
         'dataset.num_classes': one_of(41, 174),
         'dataset.validation_fraction': number(0, 0.9),
     },

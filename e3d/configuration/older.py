@@ -9,6 +9,7 @@ from e3d.configuration.keys import choice_rules, rules_of
 # was such a key. It goes only into configs whose task, model and data set have the key.
 OLD_MEANINGS: dict[str, Any] = {
     'dataset.layout': '',
+    'dataset.fractions_of': 'window',
 }
 
 

@@ -78,10 +78,9 @@ NAME = Rule('a text that is not empty', lambda value: isinstance(value, str) and
 SWITCH = Rule('True or False', lambda value: isinstance(value, bool))
 FRACTIONS = Rule('three numbers of at least 0 whose sum is 1, as "(0.8, 0.1, 0.1)"', _sums_to_one)
 PARTS = Rule(
-    'numbers above 0 and at most 1, as "(0.25, 0.5)"',
+    '() or numbers above 0 and at most 1, as "(0.25, 0.5)"',
     lambda value: (
         isinstance(value, tuple | list)
-        and len(value) > 0
         and all(number(0, 1, above=True).accepts(item) for item in value)
     ),
 )

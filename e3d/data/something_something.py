@@ -82,29 +82,33 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
 class ActionSequences:
     """A sequence of each clip: `source[index] -> {'frames': uint8 [T, H, W, 3], 'label': int32}`.
 
-    With it comes 'repeated', int32: how many frames at the front only repeat the first one.
+    With it come 'repeated', int32: how many frames at the front only repeat the first one, and
+    'clip_frames', int32: how many the whole clip has.
 
     Attributes:
       records: The videos.
-      clips: (record, label, repeated, and of each frame of the sequence its number in the video).
+      clips: (record, label, repeated, clip_frames, and of each frame of the sequence its number in
+        the video).
       preparation: what is done to the frames.
       folder: Where the records lie.
       class_names: Of the labels.
       split: Whose sequences they are.
+      shown_part: See `e3d.data.sources.shown_part`.
     """
 
     records: Sequence[Mapping[str, bytes]]
-    clips: Sequence[tuple[int, int, int, tuple[int, ...]]]
+    clips: Sequence[tuple[int, int, int, int, tuple[int, ...]]]
     preparation: Preparation
     folder: str
     class_names: tuple[str, ...] = ()
     split: str = ''
+    shown_part: tuple[float, bool] = (1.0, True)
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        record, label, repeated, numbers = self.clips[index]
+        record, *counts, numbers = self.clips[index]
         video = video_frames(
             pathlib.Path(f'record {record}.webm'), io.BytesIO(self.records[record]['webm'])
         )
@@ -116,8 +120,9 @@ class ActionSequences:
         }
         fitting = self.preparation.prepare(stack_frames(frames.values()))
         place = np.searchsorted(list(frames), numbers).clip(max=len(frames) - 1)
-        numbers = {'label': np.int32(label), 'repeated': np.int32(repeated)}
-        return {'frames': fitting[place], **numbers}
+        names = ('label', 'repeated', 'clip_frames')
+        counts = {name: np.int32(count) for name, count in zip(names, counts, strict=True)}
+        return {'frames': fitting[place], **counts}
 
 
 def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSequences:
@@ -153,15 +158,17 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     builder = open_records(SomethingSomething, config, dataset['data_dir'])
     if split == 'validation' and not dataset['validation_fraction']:
         split = 'test'
-    clips = []
+    clips, from_front = [], True
     for record, (id, part, label, *timing) in enumerate(builder.info.metadata['clips']):
         if split != _split_of(id, part, dataset['validation_fraction']):
             continue
         moments = _moments(*timing)
         numbers = frame_numbers(moments, dataset)
         if numbers:
-            repeated = dataset['input_frames'] - _cut(moments, dataset)[1]
-            clips.append((record, label, max(0, repeated), numbers))
+            shown, cut = _cut(moments, dataset)
+            repeated = dataset['input_frames'] - cut
+            clips.append((record, label, max(0, repeated), len(shown), numbers))
+            from_front = from_front and repeated >= 0
     if not clips:
         raise InputError(
             f"The split '{split}' of {dataset['path']} has no clips of more than "
@@ -170,7 +177,15 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     preparation = preparation_of(dataset, (*dataset['frame_size'], 3))
     records = read_split(builder, 'clips')
     names = tuple(read_classes(folder, dataset['num_classes']))
-    return ActionSequences(records, tuple(clips), preparation, str(builder.data_path), names, split)
+    return ActionSequences(
+        records,
+        tuple(clips),
+        preparation,
+        str(builder.data_path),
+        names,
+        split,
+        (dataset['fraction'], from_front),
+    )
 
 
 def frame_numbers(moments: Sequence[float], dataset: Mapping[str, Any]) -> tuple[int, ...]:

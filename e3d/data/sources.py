@@ -38,6 +38,16 @@ def class_names(source: Source) -> tuple[str, ...]:
     return tuple(_stated(source, 'class_names', ()))
 
 
+def shown_part(source: Source) -> tuple[float, bool]:
+    """What the sequences of a source with labels show of their clips.
+
+    Returns:
+      The fraction of the whole clip at whose end what may be observed ends, and whether every
+      sequence begins with its clip.
+    """
+    return _stated(source, 'shown_part', (1.0, True))
+
+
 def value_range(source: Source) -> tuple[float, float] | None:
     """What 0 and 1 stand for in the unit of the data; None for what has no other unit."""
     return _stated(source, 'value_range', None)
@@ -104,8 +114,9 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
     Returns:
       `len(source)` sequences, `source[index] -> {'frames': [T, H, W, C]}` with T as
       `e3d.data.layouts.layout_of` has it: input_frames + output_frames, in the copy test more.
-      Where there are classes, with 'label', and 'repeated', how many of the first frames are there
-      twice because the clip has fewer; both int32.
+      Where there are classes, with 'label'; with 'repeated', how many of the first frames are there
+      twice because the clip has fewer; and, where it is not input_frames, with 'clip_frames', how
+      many the whole clip has; all int32.
       Uint8 or float32 in [0, 1] (flows after those of the training may exceed 1).
 
     Raises:

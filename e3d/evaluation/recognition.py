@@ -16,7 +16,7 @@ from rich.table import Table
 from e3d.evaluation.files import written_whole
 from e3d.evaluation.pictures import as_colours
 
-# Of a clip, from its front.
+# Of a whole clip, from its front.
 FRACTIONS = tuple(eighth / 8 for eighth in range(1, 9))
 PARTS = (25, 50, 100)  # per cent, those that are reported by name
 _Z = 1.959964  # of a 95 % interval
@@ -32,34 +32,53 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def parts_of(fractions: Sequence[float]) -> dict[str, int]:
+    """Which of some fractions are reported by name: {percentage: its place among them}.
+
+    Those are a quarter, a half and all of a clip, as far as they are there, and the largest.
+    """
+    shown = {f'{100 * fraction:g}': place for place, fraction in enumerate(fractions)}
+    largest = f'{100 * max(fractions):g}'
+    return {
+        part: place for part, place in shown.items() if part == largest or part in map(str, PARTS)
+    }
+
+
 def recognition_report(
-    log_probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]
+    log_probabilities: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    fractions: Sequence[float] = FRACTIONS,
 ) -> dict[str, Any]:
     """Accuracy of recognised classes.
 
+    Of equal scores the one of the first class counts as the highest, as in the confusion matrix: a
+    model that cannot tell classes apart recognizes one of them.
+
     Args:
-      log_probabilities: `[N, fractions, classes]`, by the `FRACTIONS` that were seen.
+      log_probabilities: `[N, fractions, classes]`, by the `fractions` that were seen.
       labels: of the clips, `[N]`.
       names: of the classes.
+      fractions: of the whole clip, from its front, in ascending order.
 
     Returns:
-      For 25, 50 and 100 % 'accuracy_25', 'top5_25' and so on; 'cross_entropy', its mean over the
-      fractions; 'intervals' of 95 % by the names of the accuracies; 'per_class' (accuracy by part
-      and class, None for a class without clips); 'confusion' (by part, true classes in the rows);
-      'fractions' and 'curve', the accuracy at each; 'classes'.
+      For each percentage of `parts_of(fractions)` 'accuracy_25', 'top5_25' and so on;
+      'cross_entropy', its mean over the fractions; 'intervals' of 95 % by the names of the
+      accuracies; 'per_class' (accuracy by part and class, None for a class without clips);
+      'confusion' (by part, true classes in the rows); 'fractions' and 'curve', the accuracy at
+      each; 'classes'.
     """
-    rank = (log_probabilities > _of_label(log_probabilities, labels)[..., None]).sum(axis=-1)
+    rank = _rank_of_label(log_probabilities, labels)
     report, intervals, per_class, confusion = {}, {}, {}, {}
-    for part in PARTS:
-        place = FRACTIONS.index(part / 100)
+    for part, place in parts_of(fractions).items():
         for name, most in (('accuracy', 1), ('top5', _TOP)):
             right = int((rank[:, place] < most).sum())
             report[f'{name}_{part}'] = right / len(labels)
             intervals[f'{name}_{part}'] = wilson_interval(right, len(labels))
         table = np.zeros((len(names), len(names)), int)
         np.add.at(table, (labels, log_probabilities[:, place].argmax(axis=-1)), 1)
-        confusion[str(part)] = table.tolist()
-        per_class[str(part)] = [
+        confusion[part] = table.tolist()
+        per_class[part] = [
             row[label] / sum(row) if sum(row) else None for label, row in enumerate(table.tolist())
         ]
     return report | {
@@ -67,10 +86,18 @@ def recognition_report(
         'intervals': intervals,
         'per_class': per_class,
         'confusion': confusion,
-        'fractions': list(FRACTIONS),
+        'fractions': list(fractions),
         'curve': (rank == 0).mean(axis=0).tolist(),
         'classes': list(names),
     }
+
+
+def _rank_of_label(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes come before the true one, `[N, fractions]`; of equal ones the first does."""
+    of_label = _of_label(log_probabilities, labels)[..., None]
+    earlier = np.arange(log_probabilities.shape[-1]) < labels[:, None, None]
+    before = (log_probabilities > of_label) | ((log_probabilities == of_label) & earlier)
+    return before.sum(axis=-1)
 
 
 def _of_label(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -79,18 +106,18 @@ def _of_label(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def format_recognition(report: Mapping[str, Any]) -> str:
     """The table of a report: overall with intervals, and by class."""
-    table = Table(
-        'observed', *(f'{part} %' for part in PARTS), box=box.SIMPLE_HEAD, title=report['protocol']
-    )
+    parts = parts_of(report['fractions'])
+    headings = (f'{part} % of the clip' for part in parts)
+    table = Table('observed', *headings, box=box.SIMPLE_HEAD, title=report['protocol'])
     for name, label in (('accuracy', 'top-1'), ('top5', 'top-5')):
         cells = []
-        for part in PARTS:
+        for part in parts:
             low, high = report['intervals'][f'{name}_{part}']
             value = report[f'{name}_{part}']
             cells.append(f'{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})')
         table.add_row(f'{label}, 95 % interval', *cells)
     for label, name in enumerate(report['classes']):
-        shares = [report['per_class'][str(part)][label] for part in PARTS]
+        shares = [report['per_class'][part][label] for part in parts]
         table.add_row(name, *('' if share is None else f'{100 * share:.1f}' for share in shares))
     console = Console(file=io.StringIO(), width=120, color_system=None)
     console.print(table)
@@ -99,25 +126,26 @@ def format_recognition(report: Mapping[str, Any]) -> str:
 
 
 def write_recognition(report: Mapping[str, Any], path: pathlib.Path) -> None:
-    """Draws the accuracy by the fraction observed, and the confusion at 25, 50 and 100 %."""
-    figure = Figure(figsize=(15, 4.2), dpi=110, layout='constrained')
+    """Draws the accuracy by the fraction observed, and the confusion at those with a name."""
+    parts = parts_of(report['fractions'])
+    figure = Figure(figsize=(3.75 * (1 + len(parts)), 4.2), dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
-    curve, *tables = figure.subplots(1, 1 + len(PARTS))
+    curve, *tables = figure.subplots(1, 1 + len(parts))
     curve.plot(100 * np.array(report['fractions']), 100 * np.array(report['curve']), marker='o')
     curve.axhline(100 / len(report['classes']), color='#777777', linestyle=':')
-    curve.set(xlabel='observed (%)', ylabel='top-1 accuracy (%)', ylim=(0, 100))
+    curve.set(xlabel='observed (% of the clip)', ylabel='top-1 accuracy (%)', ylim=(0, 100))
     curve.grid(alpha=0.25)
     names = report['classes'] if len(report['classes']) <= 12 else None
-    for axes, part in zip(tables, PARTS, strict=True):
-        counts = np.array(report['confusion'][str(part)], float)
+    for number, (axes, part) in enumerate(zip(tables, parts, strict=True)):
+        counts = np.array(report['confusion'][part], float)
         axes.imshow(
             counts / counts.sum(axis=1, keepdims=True).clip(1), cmap='Blues', vmin=0, vmax=1
         )
-        axes.set(title=f'{part} % observed', xlabel='recognised', ylabel='true')
+        axes.set(title=f'{part} % of the clip', xlabel='recognized', ylabel='true')
         if names:
             places = range(len(names))
             axes.set_xticks(places, names, rotation=90, fontsize=7)
-            axes.set_yticks(places, names if part == PARTS[0] else [''] * len(names), fontsize=7)
+            axes.set_yticks(places, names if not number else [''] * len(names), fontsize=7)
     with written_whole(path) as temporary:
         figure.savefig(temporary, format='png')
 
@@ -129,29 +157,33 @@ def draw_confidences(
     lengths: np.ndarray,
     label: int,
     names: Sequence[str],
+    fractions: Sequence[float] = FRACTIONS,
 ) -> None:
     """Draws a clip with what the model takes it for, as in figure 6.
 
     Args:
       path: of the picture.
       frames: `[T, H, W, C]` in [0, 1].
-      probabilities: `[fractions, classes]`, by the `FRACTIONS` that were seen.
+      probabilities: `[fractions, classes]`, by the `fractions` that were seen.
       lengths: frames that were seen at each.
       label: the true class; its bars are blue, those of others red.
       names: of the classes.
+      fractions: of the whole clip, from its front.
     """
+    parts = parts_of(fractions)
     figure = Figure(figsize=(10, 3.6), dpi=100, layout='constrained')
     FigureCanvasAgg(figure)
-    strip, bars = figure.subplots(2, len(PARTS))
+    strip, bars = figure.subplots(2, len(parts), squeeze=False)
     figure.suptitle(names[label])
-    for column, part in enumerate(PARTS):
-        place = FRACTIONS.index(part / 100)
+    for column, (part, place) in enumerate(parts.items()):
         seen = lengths[place]
         shown = np.unique(np.linspace(0, seen - 1, 4).round().astype(int))
         strip[column].imshow(np.concatenate(as_colours(frames[shown]), axis=1))
-        strip[column].set_title(f'{part} %: frames {", ".join(str(1 + i) for i in shown)}', size=8)
+        strip[column].set_title(
+            f'{part} % of the clip: frames {", ".join(str(1 + i) for i in shown)}', size=8
+        )
         strip[column].axis('off')
-        order = np.argsort(-probabilities[place])[:_SHOWN][::-1]
+        order = np.argsort(-probabilities[place], kind='stable')[:_SHOWN][::-1]
         colours = ['#2c7bb6' if index == label else '#d7191c' for index in order]
         bars[column].barh([names[i] for i in order], probabilities[place][order], color=colours)
         bars[column].set_xlim(0, 1)

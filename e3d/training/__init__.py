@@ -14,6 +14,7 @@
     workdir      the folder of a run and the config stored in it
     evaluator    what measures parameters on the splits of a data set
     forecasting  the loss and the evaluator of the task 'prediction'
+    observing    which front part of a clip a recognizer observes
     recognition  the same of the task 'recognition'
     transfer     parameters of another run to begin with
     tasks        both of every task, by its name

@@ -14,11 +14,10 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from e3d.data.batches import evaluation_batches
-from e3d.data.sources import class_names
+from e3d.data.sources import Source, class_names
 from e3d.errors import InputError, RunError
 from e3d.evaluation.evaluate import write_report
 from e3d.evaluation.recognition import (
-    FRACTIONS,
     draw_confidences,
     format_recognition,
     recognition_report,
@@ -32,6 +31,15 @@ from e3d.training.evaluator import (
     SAMPLES_FOLDER,
     open_splits,
     say_where,
+)
+from e3d.training.observing import (
+    align,
+    check_observed,
+    fractions_shown,
+    front,
+    is_shown,
+    of_whole_clips,
+    shown_lengths,
 )
 from e3d.training.schedules import OBSERVING, Sampling, random_key, truth_probability
 from e3d.training.step import Batch, LossFunction
@@ -56,43 +64,32 @@ def prediction_weight(objective: RecognitionObjective, step: jax.Array) -> jax.A
     return jnp.full((), weights[objective.strategy])
 
 
-def align(batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array | int]:
-    """Frames from the first one of each clip on, and how many of them only fill up at the end.
-
-    A clip with fewer frames than are observed comes with its first one repeated; here the
-    repetitions go, and the last frame is repeated instead, after all that is observed or predicted.
-    """
-    frames = batch['frames']
-    if 'repeated' not in batch:
-        return frames, 0
-    order = jnp.arange(frames.shape[1]) + batch['repeated'][:, None]
-    order = jnp.minimum(order, frames.shape[1] - 1)
-    return jnp.take_along_axis(frames, order[..., None, None, None], axis=1), batch['repeated']
-
-
-def front(fraction: Any, frames: Any) -> Any:
-    """Frames of the front part of a clip, rounded up; at least one."""
-    # What is not representable, as 0.7 * 10, must not count as more.
-    return jnp.maximum(jnp.ceil(fraction * frames - 1e-4).astype(jnp.int32), 1)
-
-
 def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     """Equation 4 as a config has it.
 
     Each clip is observed up to one of the fractions of `loss.observed`; of the `output_frames`
     after that the model predicts each, from its own predictions or, as `sampling` has it, the true
-    frames. The squared error is a mean over all predicted frames, the observed ones included.
+    frames. The squared error is a mean over the elements of all predicted frames, the observed ones
+    included. The equation has their sum, `||X' - X||_F^2`, which is T * H * W * C times as much for
+    T predicted frames [H, W, C]: a weight of the paper, as 10 falling to 0.1, is there that many
+    times as heavy beside the cross-entropy as the same value of `loss.start`, `loss.least` or
+    `loss.fixed` is here.
 
-    Reports 'cross_entropy', 'accuracy', 'l2' and 'prediction_weight'.
+    Reports 'cross_entropy', 'accuracy' (of equal scores the first class is taken), 'l2' and
+    'prediction_weight'.
     """
     objective = RecognitionObjective(**config.loss)
     sampling, seed = Sampling(**config.sampling), config.seed
     input_frames, output_frames = config.dataset.input_frames, config.dataset.output_frames
-    fractions = np.array(objective.observed)
-    length = int(front(fractions.max(), input_frames)) + output_frames
+    fractions = np.array(objective.observed or (1.0,))  # no more than is shown
+    of_clip = of_whole_clips(config)
+    longest = int(front(fractions.max(), input_frames))
 
     def loss(params: Any, batch: Batch, step: jax.Array, axis_name: str | None):
-        frames, repeated = align(batch)
+        frames, _ = align(batch)
+        # Of a longer clip than is shown, a fraction may be all that is shown.
+        parts_of_longer = of_clip and 'clip_frames' in batch
+        length = output_frames + (input_frames if parts_of_longer else longest)
         frames = frames[:, :length]
         key = jax.random.fold_in(random_key(seed, OBSERVING), step)
         size, first = len(frames), 0
@@ -106,7 +103,8 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
         chosen, truth = (
             jax.lax.dynamic_slice_in_dim(x, first, len(frames)) for x in (chosen, truth)
         )
-        lengths = front(jnp.asarray(fractions)[chosen], input_frames - repeated)
+        lengths = shown_lengths(fractions, batch, input_frames, of_clip)
+        lengths = jnp.take_along_axis(lengths, chosen[:, None], axis=1)[:, 0]
         places = jnp.arange(length - 1)
         observed = places < lengths[:, None]
         counted = places < lengths[:, None] + output_frames - 1
@@ -168,24 +166,52 @@ class RecognitionEvaluator:
                 f'model.classes={config.model.classes}: {config.dataset.name} has '
                 f'{len(self._names)} classes'
             )
-        input_frames = config.dataset.input_frames
+        if 'validation' in splits:  # or else nothing is trained
+            check_observed(config, self.sources)
 
         def recognise(params, batch):
-            frames, repeated = align(batch)
-            clip = jnp.full(len(frames), input_frames) - repeated
-            lengths = front(jnp.array(FRACTIONS), clip[:, None])
+            frames, _ = align(batch)
+            input_frames = config.dataset.input_frames
             scores = model.apply(
-                {'params': params}, frames[:, :input_frames], 1, None, lengths
+                {'params': params}, frames[:, :input_frames], 1, None, batch['lengths']
             ).scores
-            return jax.nn.log_softmax(scores), lengths
+            return jax.nn.log_softmax(scores)
 
         self._recognise = devices.parallel_apply(recognise, mesh, config.evaluation.batch_size)
+
+    def _fractions(self, source: Source) -> tuple[list[float], list[int]]:
+        """The fractions of a clip that are measured, and the places of those that are trained."""
+        shown = fractions_shown(source)
+        if not of_whole_clips(self._config):
+            return list(shown), []
+        trained = [part for part in self._config.loss.observed if is_shown(part, source)]
+        if not self._config.loss.observed:
+            trained = [shown[-1]]
+        fractions = sorted({*shown, *trained})
+        return fractions, [fractions.index(part) for part in trained]
+
+    def _inputs(self, batch: Mapping[str, Any], fractions: Sequence[float]) -> dict[str, Any]:
+        """What recognizing takes: sequences, and their lengths at each fraction.
+
+        Where the run is trained on fractions of what is shown, their lengths come after those.
+        """
+        input_frames = self._config.dataset.input_frames
+        lengths = [shown_lengths(fractions, batch, input_frames)]
+        if not of_whole_clips(self._config):
+            observed = self._config.loss.observed
+            lengths.append(shown_lengths(observed, batch, input_frames, of_clip=False))
+        inputs = {key: batch[key] for key in ('frames', 'repeated') if key in batch}
+        return inputs | {'lengths': np.concatenate(lengths, axis=1)}
 
     def evaluate(
         self, params: Any, step: int, split: str, max_sequences: int | None = None
     ) -> dict[str, Any]:
-        """As `Evaluator.evaluate`; see `e3d.evaluation.recognition.recognition_report`."""
+        """As `Evaluator.evaluate`; see `e3d.evaluation.recognition.recognition_report`.
+
+        Beside it 'accuracy_observed', the mean over the fractions of `loss.observed`.
+        """
         source, config = self.sources[split], self._config
+        fractions, trained = self._fractions(source)
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
         # Every process goes through all of it: the numbers are few and need no exchange.
         logs, labels = [], []
@@ -198,44 +224,49 @@ class RecognitionEvaluator:
             disable=not processes.is_first(),
         ) as progress:
             for batch in evaluation_batches(source, config.evaluation.batch_size, count):
-                kept = batch['mask']
-                inputs = {key: batch[key][kept] for key in ('frames', 'repeated') if key in batch}
-                logs.append(self._recognise(params, inputs)[0])
-                labels.append(batch['label'][kept])
-                progress.update(int(kept.sum()))
-        log_probabilities = np.concatenate(logs)
+                kept = {key: values[batch['mask']] for key, values in batch.items()}
+                logs.append(self._recognise(params, self._inputs(kept, fractions)))
+                labels.append(kept['label'])
+                progress.update(len(kept['label']))
+        log_probabilities, labels = np.concatenate(logs), np.concatenate(labels)
         if not np.isfinite(log_probabilities).all():
             raise RunError(f'The scores of the classes are not finite at step {step}.')
-        self._draw_samples(params, source, step)
+        self._draw_samples(params, source, step, fractions)
         report = {
             'step': step,
-            'protocol': f'{config.dataset.name} {split}, the front of {config.dataset.input_frames}'
-            ' frames',
+            'protocol': f'{config.dataset.name} {split}, front parts of the whole clip',
             'num_sequences': count,
         }
-        return report | recognition_report(log_probabilities, np.concatenate(labels), self._names)
+        of_clip = log_probabilities[:, : len(fractions)]
+        report |= recognition_report(of_clip, labels, self._names, fractions)
+        trained = trained or list(range(len(fractions), log_probabilities.shape[1]))
+        if trained:
+            right = log_probabilities[:, trained].argmax(axis=-1) == labels[:, None]
+            report['accuracy_observed'] = right.mean(dtype=np.float64).item()
+        return report
 
-    def _draw_samples(self, params, source, step: int) -> None:
+    def _draw_samples(self, params, source, step: int, fractions: Sequence[float]) -> None:
         count = min(self._config.evaluation.num_samples, len(source))
         if not count or not processes.is_first():
             return
         batch = next(evaluation_batches(source, count, count))
-        inputs = {key: batch[key] for key in ('frames', 'repeated') if key in batch}
-        logs, lengths = self._recognise(params, inputs)
+        inputs = self._inputs(batch, fractions)
+        logs = self._recognise(params, inputs)[:, : len(fractions)]
         frames = np.asarray(align(batch)[0])
         for index in range(count):
             draw_confidences(
                 self._workdir / SAMPLES_FOLDER / f'step_{step:08d}_sample_{index}.png',
                 frames[index],
                 np.exp(logs[index]),
-                lengths[index],
+                inputs['lengths'][index],
                 int(batch['label'][index]),
                 self._names,
+                fractions,
             )
 
     def error(self, report: dict[str, Any]) -> float:
-        """The share of clips that are not recognised, mean over a quarter, a half and all of them."""
-        return 1.0 - np.mean([report[f'accuracy_{part}'] for part in (25, 50, 100)]).item()
+        """The share of clips that are not recognized, mean over the fractions that are trained."""
+        return 1.0 - report['accuracy_observed']
 
     def present(self, report: dict[str, Any]) -> None:
         """As `Evaluator.present`."""
