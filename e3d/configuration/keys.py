@@ -192,7 +192,7 @@ def choice_rules(task: Any = None) -> dict[str, Rule]:
     Args:
       task: of the config; the models of all tasks are allowed where there is no such task.
     """
-    tasks = [task] if task in TASK_MODELS else TASK_MODELS
+    tasks = [task] if isinstance(task, str) and task in TASK_MODELS else TASK_MODELS
     return {
         'task': one_of(*TASK_RULES),
         'model.name': one_of(*dict.fromkeys(name for task in tasks for name in TASK_MODELS[task])),
