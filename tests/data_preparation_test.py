@@ -26,7 +26,7 @@ def make_dataset(tmp_path, name, **changes):
 def test_a_folder_of_clips_is_accounted_for(tmp_path):
     (tmp_path / 'raw').mkdir()
     for number in range(5):
-        np.save(tmp_path / 'raw' / f'{number}.npy', np.zeros((11, 8, 8, 1), np.uint8))
+        np.save(tmp_path / 'raw' / f'{number}.npy', np.full((11, 8, 8, 1), number, np.uint8))
     (tmp_path / 'raw' / 'text.mp4').write_text('no video')
     dataset = make_dataset(
         tmp_path,
@@ -48,7 +48,11 @@ def test_a_folder_of_clips_is_accounted_for(tmp_path):
         ['validation', '2', 'sequences'],
         ['test', '2', 'sequences'],
     ]
-    assert 'text.mp4' in account and 'Clips left out: 1' in account
+    assert 'divided by dataset.split_fractions=(0.6, 0.2, 0.2): whole clips' in account
+    assert 'clips: train 3, validation 1, test 1' in account
+    form = '1 channel; 255 is white; gray made RGB; 8 x 8 pixels resized to 4 x 6'
+    assert '5 clips: uint8 [11, 8, 8, 1] read as THWC' in account and form in account
+    assert 'left out as unreadable: 1' in account and 'text.mp4 is not a whole video' in account
     (kept,) = (tmp_path / 'data').rglob('preparation.txt')
     assert kept.read_text() == account + '\n'
     assert str(kept.parent) in account

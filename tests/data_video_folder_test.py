@@ -1,5 +1,6 @@
 """A folder of anyone's clips becomes training, validation and test sequences."""
 
+import pathlib
 import pickle
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 from clip_fixtures import moving_square, write_video
 from PIL import Image
 
-from e3d.data import clip_records
+from e3d.data import video_folder
 from e3d.data.digits import SPLITS
-from e3d.data.video_folder import divide_clips, find_clips, open_video_folder
+from e3d.data.video_folder import open_video_folder
+from e3d.data.video_folder_files import find_clips
+from e3d.data.video_folder_splits import divide_clips
 from e3d.errors import InputError
 from e3d.training.evaluator import CURVES_FILE, SAMPLES_FOLDER
 from e3d.training.reporting import METRICS_FILE
@@ -52,18 +55,18 @@ def test_every_kind_of_clip_is_found_and_read(tmp_path):
     (folder / 'deep' / 'pictures').mkdir(parents=True)
     (folder / '.hidden').mkdir()
     (folder / 'notes.txt').write_text('no clip')
-    clip = moving_square()
+    clips = (moving_square() + np.uint8(number) for number in range(7))  # which all differ
     for name, codec in (('a.mp4', 'libx264'), ('b.AVI', 'mpeg4'), ('deep/c.webm', 'libvpx-vp9')):
-        write_video(folder / name, clip, codec, 10)
-    np.save(folder / 'd.npy', clip)
-    np.save(folder / '.hidden' / 'd.npy', clip)
-    np.savez(folder / 'e.npz', clip / np.float32(255))
-    first, *others = images = [Image.fromarray(frame) for frame in clip]
+        write_video(folder / name, next(clips), codec, 10)
+    np.save(folder / 'd.npy', next(clips))
+    np.save(folder / '.hidden' / 'd.npy', moving_square())
+    np.savez(folder / 'e.npz', next(clips) / np.float32(255))
+    first, *others = [Image.fromarray(frame) for frame in next(clips)]
     first.save(folder / 'f.gif', save_all=True, append_images=others)
-    for index, image in enumerate(images):
-        image.save(folder / 'deep' / 'pictures' / f'{index}.png')
+    for index, frame in enumerate(next(clips)):
+        Image.fromarray(frame).save(folder / 'deep' / 'pictures' / f'{index}.png')
     expected = ['a.mp4', 'b.AVI', 'd.npy', 'deep/c.webm', 'deep/pictures', 'e.npz', 'f.gif']
-    assert sorted(find_clips(str(folder))) == expected
+    assert sorted(find_clips(str(folder))[0]) == expected
     dataset = make_dataset(tmp_path, frame_size=(32, 48), channels=3, split_fractions=(0.5, 0, 0.5))
     for split in ('train', 'test'):
         source = open_video_folder(dataset, split)
@@ -90,9 +93,9 @@ def test_files_are_divided_and_never_cut(tmp_path):
 
 def test_the_division_depends_on_the_names_alone(tmp_path):
     names = [f'clip {n}' for n in range(50)]
-    groups = divide_clips(names, FRACTIONS)
+    groups = divide_clips(names, FRACTIONS).clips
     assert [len(groups[split]) for split in SPLITS] == [30, 10, 10]
-    assert groups == divide_clips(names[::-1], FRACTIONS)
+    assert groups == divide_clips(names[::-1], FRACTIONS).clips
     assert groups['train'] != sorted(groups['train'])
 
 
@@ -120,7 +123,7 @@ def test_records_are_written_once_and_anew_for_other_files_or_settings(tmp_path,
     dataset = make_dataset(tmp_path)
     first = open_video_folder(dataset, 'train')
     with monkeypatch.context() as patch:
-        patch.setattr(clip_records, 'clip_frames', None)
+        patch.setattr(video_folder, 'clip_frames', lambda *_: pytest.fail('read again'))
         other_lengths = dataset | {'input_frames': 2, 'train_stride': 1}
         assert open_video_folder(other_lengths, 'train').folder == first.folder
     others = [{'frame_size': (4, 8)}, {'channels': 3}, {'fit': 'crop'}, {'frame_rate': 5.0}]
@@ -132,8 +135,9 @@ def test_records_are_written_once_and_anew_for_other_files_or_settings(tmp_path,
 
 def test_clips_come_at_the_rate_that_is_asked_for(tmp_path):
     (tmp_path / 'clips').mkdir()
-    for name in ('a', 'b'):
-        write_video(tmp_path / 'clips' / f'{name}.mp4', moving_square(30), 'libx264', 30)
+    for number, name in enumerate(('a', 'b')):
+        clip = moving_square(30) + np.uint8(number)
+        write_video(tmp_path / 'clips' / f'{name}.mp4', clip, 'libx264', 30)
     dataset = make_dataset(
         tmp_path, frame_size=(32, 48), frame_rate=10.0, split_fractions=(0.5, 0, 0.5)
     )
@@ -142,11 +146,12 @@ def test_clips_come_at_the_rate_that_is_asked_for(tmp_path):
     assert edges.tolist() == [15, 18, 21, 24, 27]
 
 
-def test_broken_clips_are_named_and_left_out(tmp_path, capsys):
+def test_broken_clips_are_named_and_left_out(tmp_path):
     write_arrays(tmp_path, [f'{n}.npy' for n in range(5)])
     (tmp_path / 'clips' / 'text.mp4').write_text('no video')
-    open_video_folder(make_dataset(tmp_path), 'train')
-    assert 'text.mp4 is not a whole video file' in capsys.readouterr().err
+    (left_out,) = open_video_folder(make_dataset(tmp_path), 'train').left_out
+    assert left_out.name == 'text.mp4' and left_out.damaged
+    assert 'text.mp4 is not a whole video file' in left_out.reason
 
 
 def test_sources_can_be_pickled(tmp_path):
@@ -161,9 +166,9 @@ def test_sources_can_be_pickled(tmp_path):
     [
         ([], {'path': ''}, "dataset.path is ''"),
         ([], {'path': 'missing'}, "'missing', which is not a folder"),
-        (['0.txt.npy'], {}, '1 clips cannot be divided into 3 splits'),
-        (['train/0.npy', 'train/1.npy'], {}, "no clip in a folder 'test'"),
-        (['train/0.npy', 'test/1.npy', 'other/2.npy'], {}, "'other/2.npy' lies in none"),
+        (['0.txt.npy'], {}, '1 different clips cannot be divided into 3 splits'),
+        (['train/0.npy', 'train/1.npy'], {}, "no clip in a folder for testing .* beside 'train'"),
+        (['Test/0.npy', 'x/1.npy'], {}, "no clip in a folder 'train' beside 'Test'"),
         (['0.npy', '1.npy', '2.npy'], {'output_frames': 9}, 'has 11 frames.* is 12'),
         (['0.npy', '1.npy', '2.npy'], {'channels': 2}, 'None of the 3 clips.*1 channels'),
     ],
@@ -177,13 +182,18 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path, names, changes, messa
 @pytest.mark.parametrize('workdir', ['', 'runs/some'])
 def test_pictures_of_a_run_in_the_folder_are_no_clips(tmp_path, workdir):
     write_arrays(tmp_path, ['a.npy', 'b/c.npy'])
-    before = find_clips(str(tmp_path / 'clips'))
+    before, _ = find_clips(str(tmp_path / 'clips'))
     folder = tmp_path / 'clips' / workdir
     for name in (CONFIG_FILE, METRICS_FILE, CURVES_FILE, f'{SAMPLES_FOLDER}/step_1_sample_0.png'):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b'')
     (folder / SAMPLES_FOLDER / 'step_1_sample_0.gif').write_bytes(b'')
-    assert find_clips(str(tmp_path / 'clips')) == before
+    after, left_out = find_clips(str(tmp_path / 'clips'))
+    assert after == before
+    assert sorted(pathlib.PurePath(one.name).name for one in left_out) == [
+        CURVES_FILE,
+        SAMPLES_FOLDER,
+    ]
 
 
 def test_a_folder_without_clips_is_refused(tmp_path):

@@ -418,11 +418,20 @@ def test_batch_that_the_devices_do_not_divide(tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_data_of_other_channels(tmp_path):
-    np.save(tmp_path / 'colour.npy', np.zeros((4, 4, 8, 8, 3), np.uint8))
-    overrides = {'dataset.test_path': str(tmp_path / 'colour.npy')}
-    with pytest.raises(InputError, match='test split have 3 channels; the model is for 1'):
+@pytest.mark.parametrize(
+    ('shape', 'message'),
+    [
+        ((4, 4, 8, 8, 3), 'test split has frames with 3 channels; the model is for 1'),
+        ((4, 4, 8, 12, 1), 'test split has frames with 12 columns; those of the training have 8'),
+        ((4, 4, 16, 8, 1), 'test split has frames with 16 rows; those of the training have 8'),
+    ],
+)
+def test_a_split_of_another_shape_is_rejected_before_the_first_step(tmp_path, shape, message):
+    np.save(tmp_path / 'other.npy', np.zeros(shape, np.uint8))
+    overrides = {'dataset.test_path': str(tmp_path / 'other.npy'), 'dataset.layout': 'NTHWC'}
+    with pytest.raises(InputError, match=message):
         train(tiny_config(tmp_path, **overrides), tmp_path / 'run')
+    assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
 
 
 def test_missing_data_leaves_no_config_behind(tmp_path):

@@ -26,7 +26,7 @@ class Preparation:
       fit: 'stretch' takes the whole frame, whatever its aspect; 'crop' cuts out its middle; 'none'
         accepts no other shape, for grids whose cells mean something.
       frame_rate: frames per second to which clips that state times are brought by repeating or
-        leaving out frames (see `clip_records.frames_at_rate`); None leaves them as they are.
+        leaving out frames (see `clips.read_clip`); None leaves them as they are.
     """
 
     frame_shape: tuple[int, int, int]

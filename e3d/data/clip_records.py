@@ -5,12 +5,12 @@ little more than itself. Which sequences there are is decided when a set is open
 and splits need no other records.
 """
 
+import collections
 import dataclasses
+import hashlib
 import itertools
-import os
 import pathlib
 import re
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,14 +20,18 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from e3d.data.adaptation import Preparation, as_floats, stack_frames
-from e3d.data.clips import clip_frames
+from e3d.data.left_out import LeftOut
 from e3d.data.records import open_records, read_split
 from e3d.errors import InputError
 
 CHUNK = 16
 # The features of a record, by the depth of the values.
 DEPTHS = {'frames': np.uint8, 'deep_frames': np.float32}
-NAMED = 10  # of the clips that were left out, so many are named on the screen
+FORMS = 5  # of clips that are told
+
+
+class AbsentError(InputError):
+    """A clip that is not among the files, as opposed to one that is damaged."""
 
 
 class RawClip(NamedTuple):
@@ -37,11 +41,13 @@ class RawClip(NamedTuple):
       name: Unique in its set.
       frames: Reads the frames, each [H, W, C], uint8 or float in [0, 1].
       about: Whatever JSON holds, to be kept beside the records.
+      describe: Tells the frames per second, or None, and how the file was understood, or ''.
     """
 
     name: str
     frames: Callable[[], Iterator[np.ndarray]]
     about: Any = None
+    describe: Callable[[], tuple[float | None, str]] = lambda: (None, '')
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -91,29 +97,49 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, raw_clips: Sequence[RawClip]):
         preparation = self.builder_config.preparation
-        clips, skipped, record, deep = [], [], 0, False
+        clips, left_out, record, deep = [], [], 0, False
+        forms = collections.Counter()
         progress = tqdm.tqdm(raw_clips, 'Preparing', leave=False, unit='clip', disable=None)
         for raw in progress:
-            first, count, depths = record, 0, set()
+            first, count, shape, depths = record, 0, None, set()
+            fingerprint = hashlib.blake2b(digest_size=8)
             try:
-                for chunk in _chunks(raw.frames(), preparation):
+                rate, reading = raw.describe()
+                for piece in _pieces(raw.frames()):
+                    shape = piece.shape[1:]
+                    chunk = preparation.prepare(piece)
                     yield record, _by_depth(chunk)
                     record, count = record + 1, count + len(chunk)
                     depths.add(chunk.dtype)
-                clips.append([raw.name, first, count, raw.about])
-                deep |= depths != {np.dtype(np.uint8)}
+                    fingerprint.update(chunk)
             except InputError as error:  # what was written of it is left without a reference
-                skipped.append([raw.name, str(error)])
-        self.info.metadata.update(account_for(clips, skipped) | {'deep': deep})
+                left_out.append(LeftOut(raw.name, str(error), not isinstance(error, AbsentError)))
+                continue
+            clips.append([raw.name, first, count, raw.about, fingerprint.hexdigest()])
+            deep |= depths != {np.dtype(np.uint8)}
+            change = preparation.describe(shape, rate)
+            stated = f'{rate:.4g} frames/s' if rate and not preparation.frame_rate else ''
+            forms['; '.join(filter(None, (reading, stated, change))) or 'frames as they are'] += 1
+        account = {'deep': deep, 'forms': forms.most_common()}
+        self.info.metadata.update(account_for(clips, left_out) | account)
 
 
 class Clip(NamedTuple):
-    """A prepared clip: its name, where its records begin, its length, and what was kept of it."""
+    """A prepared clip.
+
+    Attributes:
+      name: Unique in its set.
+      first_record: Where its records begin.
+      num_frames: Its length.
+      about: What was kept of it.
+      fingerprint: Equal for clips whose prepared frames are.
+    """
 
     name: str
     first_record: int
     num_frames: int
     about: Any
+    fingerprint: str = ''
 
 
 class ClipSet(NamedTuple):
@@ -123,22 +149,22 @@ class ClipSet(NamedTuple):
       records: By random access, each with at most CHUNK frames [., H, W, C] as 'frames', uint8,
         or as 'deep_frames', float32; the other one is empty.
       clips: Which there are.
-      skipped: (name, reason) of those that could not be read.
+      left_out: Those that could not be read, and those that are not there.
       folder: Where the records lie.
       deep: Whether some clips have more than 8 bits; all frames are float32 then.
+      account: How the files were understood and what was done to their frames, in lines.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
     clips: list[Clip]
-    skipped: list[tuple[str, str]]
+    left_out: list[LeftOut]
     folder: str
     deep: bool = False
+    account: tuple[str, ...] = ()
 
 
 def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> ClipSet:
     """Opens a set of clips, which is prepared first where it is not there yet.
-
-    Clips that cannot be read are named on stderr when that happens.
 
     Raises:
       InputError: no clip can be read, a folder that cannot be written, damaged data.
@@ -146,10 +172,17 @@ def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> 
     """
     builder = open_records(builder_class, config, data_dir)
     metadata = builder.info.metadata
-    skipped = [(name, reason) for name, reason in metadata['skipped']]
     clips = [Clip(*clip) for clip in metadata['clips']]
     records = read_split(builder, 'clips')
-    return ClipSet(records, clips, skipped, str(builder.data_path), metadata['deep'])
+    left_out = [LeftOut(*one) for one in metadata['left_out']]
+    deep, forms = metadata['deep'], metadata['forms']
+    account = [f'{count:,} clip{"s" * (count > 1)}: {form}' for form, count in forms[:FORMS]]
+    if len(forms) > FORMS:
+        others = sum(count for _, count in forms[FORMS:])
+        account.append(f'{others:,} clips of {len(forms) - FORMS} other forms')
+    if deep:
+        account.append('values: float32, as some clips have more than 8 bits')
+    return ClipSet(records, clips, left_out, str(builder.data_path), deep, tuple(account))
 
 
 def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
@@ -170,32 +203,21 @@ def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
     return f'{name}-{state:08x}'
 
 
-def account_for(clips: list, skipped: list[tuple[str, str]]) -> dict[str, list]:
-    """The metadata of a set: its clips and what was left out, which is also said on stderr.
+def account_for(clips: list, left_out: Sequence[LeftOut]) -> dict[str, list]:
+    """The metadata of a set: its clips and what was left out.
 
     Args:
       clips: what to keep of each clip; a list, as JSON holds it.
-      skipped: name and reason of each that cannot be read.
+      left_out: the clips that are not among them.
 
     Raises:
       InputError: there are no clips.
     """
     if not clips:
         raise InputError(
-            f'None of the {len(skipped)} clips can be read. The first: {skipped[0][1]}'
+            f'None of the {len(left_out)} clips can be read. The first: {left_out[0].reason}'
         )
-    if skipped:
-        print(describe_skipped(skipped), file=sys.stderr)
-    return {'clips': clips, 'skipped': skipped}
-
-
-def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
-    """Says which clips were left out and why."""
-    lines = [f'Clips left out: {len(skipped)}']
-    lines += [f'  {name}: {reason}' for name, reason in skipped[:NAMED]]
-    if len(skipped) > NAMED:
-        lines.append(f'  and {len(skipped) - NAMED} more')
-    return '\n'.join(lines)
+    return {'clips': clips, 'left_out': [list(one) for one in left_out]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +232,7 @@ class Sequences:
       deep: Whether frames are float32 in [0, 1] instead of uint8.
       split: Whose sequences they are.
       account: What was understood of the files, in lines.
+      left_out: What of the files is not used.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -219,6 +242,7 @@ class Sequences:
     deep: bool = False
     split: str = ''
     account: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -244,25 +268,10 @@ def read_frames(
     return np.concatenate(pieces)[start % CHUNK :][:length]
 
 
-def frames_at_rate(
-    path: str | os.PathLike, wanted: float | None, layout: str = ''
-) -> Iterator[np.ndarray]:
-    """The decoded frames `[H, W, C]` of a clip of anyone's, at the wanted frames per second.
-
-    Clips that state no rate (arrays, pictures) keep theirs.
-
-    Args:
-      path: as for `e3d.data.clips.read_clip`.
-      wanted: frames per second to come; None leaves the frames as they are.
-      layout: as for `e3d.data.clips.read_clip`.
-    """
-    return clip_frames(path, layout, wanted)
-
-
-def _chunks(frames: Iterable[np.ndarray], preparation: Preparation) -> Iterator[np.ndarray]:
+def _pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     frames = iter(frames)
     while piece := list(itertools.islice(frames, CHUNK)):
-        yield preparation.prepare(stack_frames(piece))
+        yield stack_frames(piece)
 
 
 def _by_depth(chunk: np.ndarray) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from e3d.data.clip_records import (
     read_frames,
 )
 from e3d.data.digits import SPLITS
+from e3d.data.left_out import LeftOut
 from e3d.errors import InputError
 
 # The persons of each part, as the papers on prediction divide them, as the data set's own paper
@@ -92,17 +93,32 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
     clip_set = _prepare(dataset)
     if split == 'validation' and not _has_validation(dataset):
         split = 'test'
-    clips = divide_clips(clip_set.clips, dataset)[split]
+    groups = divide_clips(clip_set.clips, dataset)
+    clips = groups[split]
+    account = (*clip_set.account, *_account_of_division(groups, dataset))
     lengths = dataset['input_frames'], dataset['output_frames']
     if dataset['windows'] == 'mcnet' and split == 'train':
         stretches = tuple(s for s in stretches_of(clips, joined=False) if s.length >= sum(lengths))
         source = RandomSequences(
-            clip_set.records, stretches, sum(lengths), seed, clip_set.folder, clip_set.deep
+            records=clip_set.records,
+            stretches=stretches,
+            length=sum(lengths),
+            seed=seed,
+            folder=clip_set.folder,
+            deep=clip_set.deep,
+            account=account,
+            left_out=tuple(clip_set.left_out),
         )
     else:
-        starts = sequence_starts(clips, dataset['windows'], *lengths)
         source = Sequences(
-            clip_set.records, starts, sum(lengths), clip_set.folder, clip_set.deep, split
+            records=clip_set.records,
+            starts=sequence_starts(clips, dataset['windows'], *lengths),
+            length=sum(lengths),
+            folder=clip_set.folder,
+            deep=clip_set.deep,
+            split=split,
+            account=account,
+            left_out=tuple(clip_set.left_out),
         )
     if not len(source):
         raise InputError(
@@ -184,6 +200,8 @@ class RandomSequences:
       seed: Index and seed determine what is drawn.
       folder: Where the records lie.
       deep: Whether frames are float32 in [0, 1] instead of uint8.
+      account: What was understood of the files, in lines.
+      left_out: What of the files is not used.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -192,6 +210,8 @@ class RandomSequences:
     seed: int
     folder: str
     deep: bool = False
+    account: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
         return RANDOM_SEQUENCES if self.stretches else 0
@@ -233,6 +253,18 @@ def divide_clips(clips: Sequence[Clip], dataset: Mapping[str, Any]) -> dict[str,
             for part, group in groups.items()
         }
     return groups
+
+
+def _account_of_division(groups: Mapping[str, list[Clip]], dataset: Mapping[str, Any]) -> list[str]:
+    counts = {split: f'{split} {len(clips):,}' for split, clips in groups.items()}
+    if not _has_validation(dataset):
+        counts['validation'] = 'validation those of the test'
+    rule = 'the ranges of each clip' if dataset['split'] == 'ranges' else 'persons'
+    return [
+        f"divided by {rule}, dataset.split='{dataset['split']}'; sequences by the rule of "
+        f"dataset.windows='{dataset['windows']}'",
+        f'clips: {", ".join(counts.values())}',
+    ]
 
 
 def _has_validation(dataset: Mapping[str, Any]) -> bool:

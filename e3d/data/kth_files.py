@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from e3d.data.archives import check_member, open_archive, read_member
-from e3d.data.clip_records import RawClip
+from e3d.data.clip_records import AbsentError, RawClip
 from e3d.data.downloads import fetch
 from e3d.data.pictures import list_pictures, picture_frames
 from e3d.data.videos import video_frames
@@ -223,6 +223,6 @@ def _read(clip: Found) -> Iterator[np.ndarray]:
 
 
 def _missing(known: bool) -> Iterator[np.ndarray]:
-    reason = 'the data set itself lacks it' if known else 'the file is missing'
-    raise InputError(reason)
+    reason = 'lacking in the data set itself' if known else 'named in the list but not there'
+    raise AbsentError(reason)
     yield

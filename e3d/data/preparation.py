@@ -4,13 +4,19 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow_datasets as tfds
-
 from e3d.data.batches import frame_shape
-from e3d.data.clip_records import describe_skipped
 from e3d.data.digits import SPLITS
 from e3d.data.kth import count_sequences
-from e3d.data.sources import ENDLESS, Source, open_source, value_range
+from e3d.data.left_out import describe_left_out, summarize_left_out
+from e3d.data.sources import (
+    ENDLESS,
+    Source,
+    account,
+    left_out,
+    open_source,
+    validates_on_test,
+    value_range,
+)
 from e3d.errors import RunError
 
 ACCOUNT_FILE = 'preparation.txt'
@@ -26,8 +32,8 @@ def prepare(dataset: Mapping[str, Any], seed: int) -> str:
       seed: Of the run.
 
     Returns:
-      How many sequences of which size there are in each split, what was left out and where all
-      of it lies, in a few lines for the user.
+      How many sequences of which size there are in each split, how the files were understood and
+      divided, what was left out and why, and where all of it lies, in lines for the user.
 
     Raises:
       InputError: the data are not at hand or cannot be used.
@@ -36,36 +42,64 @@ def prepare(dataset: Mapping[str, Any], seed: int) -> str:
     # In the copy test each sequence is used twice, but there are no others.
     plain = {**dataset, 'copy_test': ()}
     sources = {split: open_source(plain, split, seed) for split in SPLITS}
-    height, width, channels = frame_shape(sources['train'])
-    lines = [
-        f'{dataset["name"]}: {dataset["input_frames"]} -> {dataset["output_frames"]} frames of '
-        f'{height} x {width} x {channels}'
-    ]
-    lines += [f'  {split:<11}{_count(source)}' for split, source in sources.items()]
+    lines = describe(plain, sources).splitlines()
+    lines += [f'  {line}' for line in describe_left_out(left_out(sources['train']))]
     if dataset['name'] == 'kth':
         lines += [
             f'  {rule} rule: ' + ', '.join(f'{split} {count:,}' for split, count in counts.items())
             for rule, counts in count_sequences(dataset).items()
         ]
-    if value_range(sources['train']):
-        low, high = value_range(sources['train'])
-        lines.append(f'  0 and 1 stand for the counts {low:g} and {high:g}')
     folder = _folder_of(sources['test'])
     if folder is None:
-        return '\n'.join([*lines, '  nothing was written: the files are read as they are'])
+        return printable(
+            '\n'.join([*lines, '  nothing was written: the files are read as they are'])
+        )
     size = sum(file.stat().st_size for file in folder.rglob('*') if file.is_file())
     lines.append(f'  {folder}, {size / 2**20:,.1f} MiB')
-    skipped = tfds.builder_from_directory(folder).info.metadata or {}
-    if skipped.get('skipped'):
-        lines.append(describe_skipped(skipped['skipped']))
-    _write(folder / ACCOUNT_FILE, '\n'.join(lines))
-    return '\n'.join(lines)
+    text = printable('\n'.join(lines))
+    _write(folder / ACCOUNT_FILE, text)
+    return text
 
 
-def _count(source: Source) -> str:
+def describe(dataset: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
+    """What was understood of a data set, and how many sequences go where, in a few lines.
+
+    Args:
+      dataset: The section `dataset` of a config.
+      sources: By split.
+    """
+    any_source = next(iter(sources.values()))
+    height, width, channels = frame_shape(any_source)
+    lines = [
+        f'{dataset["name"]}: {dataset["input_frames"]} -> {dataset["output_frames"]} frames of '
+        f'{height} x {width} x {channels}'
+    ]
+    lines += [f'  {split:<11}{_count(source, split)}' for split, source in sources.items()]
+    accounts = [line for source in sources.values() for line in account(source)]
+    lines += [f'  {line}' for line in dict.fromkeys(accounts)]
+    if value_range(any_source):
+        low, high = value_range(any_source)
+        lines.append(f'  0 and 1 stand for the counts {low:g} and {high:g}')
+    return printable('\n'.join(lines))
+
+
+def summarize(dataset: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
+    """As `describe`, and in one line what was left out."""
+    summary = summarize_left_out(left_out(next(iter(sources.values()))))
+    more = f'  {summary}; --mode=prepare tells more' if summary else ''
+    return '\n'.join(filter(None, (describe(dataset, sources), printable(more))))
+
+
+def printable(text: str) -> str:
+    """Text that can be printed and written though names of files in it are no UTF-8."""
+    return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+
+
+def _count(source: Source, split: str) -> str:
     if len(source) >= ENDLESS:
         return 'a new sequence at every draw'
-    return f'{len(source):,} sequences'
+    shared = ', those of the test split' * (split == 'validation' and validates_on_test(source))
+    return f'{len(source):,} sequences{shared}'
 
 
 def _folder_of(source: Source) -> pathlib.Path | None:

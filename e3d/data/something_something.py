@@ -18,6 +18,7 @@ import tqdm
 
 from e3d.data.adaptation import Preparation, preparation_of, stack_frames
 from e3d.data.clip_records import account_for, name_of_folder
+from e3d.data.left_out import LeftOut
 from e3d.data.records import open_records, read_split
 from e3d.data.something_something_files import (
     Video,
@@ -65,17 +66,17 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
         return {'clips': self._generate_examples(self.builder_config.videos)}
 
     def _generate_examples(self, videos: Sequence[Video]):
-        clips, skipped = [], []
+        clips, left_out = [], []
         for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit='clip', disable=None):
             try:
                 content = read_file(video.path, MAX_VIDEO_BYTES)
                 times = measure_video(video.path, io.BytesIO(content))
             except InputError as error:
-                skipped.append([video.id, str(error)])
+                left_out.append(LeftOut(video.id, str(error), damaged=True))
                 continue
             yield len(clips), {'webm': content}
             clips.append([video.id, video.split, video.label, *_timing(times)])
-        self.info.metadata.update(account_for(clips, skipped))
+        self.info.metadata.update(account_for(clips, left_out))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,7 @@ class ActionSequences:
       class_names: Of the labels.
       split: Whose sequences they are.
       shown_part: See `e3d.data.sources.shown_part`.
+      left_out: The videos that are not used.
     """
 
     records: Sequence[Mapping[str, bytes]]
@@ -103,6 +105,7 @@ class ActionSequences:
     class_names: tuple[str, ...] = ()
     split: str = ''
     shown_part: tuple[float, bool] = (1.0, True)
+    left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -178,13 +181,14 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     records = read_split(builder, 'clips')
     names = tuple(read_classes(folder, dataset['num_classes']))
     return ActionSequences(
-        records,
-        tuple(clips),
-        preparation,
-        str(builder.data_path),
-        names,
-        split,
-        (dataset['fraction'], from_front),
+        records=records,
+        clips=tuple(clips),
+        preparation=preparation,
+        folder=str(builder.data_path),
+        class_names=names,
+        split=split,
+        left_out=tuple(LeftOut(*one) for one in builder.info.metadata['left_out']),
+        shown_part=(dataset['fraction'], from_front),
     )
 
 

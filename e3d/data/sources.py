@@ -9,6 +9,7 @@ import numpy as np
 from e3d.data import arrays, digits, moving_mnist
 from e3d.data.copy_test import CopySequences
 from e3d.data.kth import open_kth
+from e3d.data.left_out import LeftOut
 from e3d.data.moving_actions import ActionClips, MovingActions
 from e3d.data.moving_digits import MovingDigits
 from e3d.data.scales import PIXELS, Scale
@@ -24,8 +25,9 @@ ENDLESS = 2**31
 class Source(Protocol):
     """Sequences by random access; can be pickled, so that worker processes can read it.
 
-    It may have `class_names`, a `value_range`, `bounds`, `simple_forecasts()` and an `account`, see the
-    functions of these names, and say by `split` that it has the sequences of another split.
+    It may have `class_names`, a `value_range`, `bounds`, `simple_forecasts()`, an `account` and
+    `left_out`, see the functions of these names, and say by `split` that it has the sequences of
+    another split.
     """
 
     def __len__(self) -> int: ...
@@ -70,6 +72,11 @@ def validates_on_test(source: Source) -> bool:
 def account(source: Source) -> tuple[str, ...]:
     """What was understood of the user's files, in lines: layout, rate, rule of division and so on."""
     return tuple(_stated(source, 'account', ()))
+
+
+def left_out(source: Source) -> tuple[LeftOut, ...]:
+    """What of the user's files is not used, in whatever split."""
+    return tuple(_stated(source, 'left_out', ()))
 
 
 def simple_forecasts(source: Source) -> dict[str, np.ndarray]:

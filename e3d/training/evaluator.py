@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from ml_collections import ConfigDict
 
 from e3d.data.batches import frame_shape
+from e3d.data.layouts import layout_of
 from e3d.data.sources import Source, open_source
 from e3d.errors import InputError
 from e3d.terminal import show
@@ -55,14 +56,36 @@ def open_splits(config: ConfigDict, splits: Sequence[str]) -> dict[str, Source]:
     return {split: open_source(config.dataset, split, config.seed) for split in ('train', *splits)}
 
 
-def check_channels(sources: dict[str, Source], channels: int) -> None:
-    """Raises InputError where a split has frames of another number of channels."""
+def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int) -> None:
+    """Makes sure that a model can learn from, and be measured by, all splits.
+
+    Raises:
+      InputError: a split has sequences of another length, size or number of channels than the
+        others or the model, or without a label of the model's classes.
+    """
+    length = layout_of(config.dataset).length
+    height, width, _ = frame_shape(sources['train'])
+    expected = {
+        'frames a sequence': length,
+        'rows': height,
+        'columns': width,
+        'channels': channels,
+    }
     for split, source in sources.items():
-        found = frame_shape(source)[2]
-        if found != channels:
+        example = source[0]
+        for (name, wanted), found in zip(expected.items(), example['frames'].shape, strict=True):
+            if found != wanted:
+                of_whom = 'the model is for' if name == 'channels' else 'those of the training have'
+                raise InputError(
+                    f'The {split} split has frames with {found} {name}; {of_whom} {wanted}. '
+                    f'Give data with {wanted} {name} for it.'
+                )
+        classes = config.model.get('classes')
+        if classes is not None and not 0 <= example.get('label', -1) < classes:
+            label = example.get('label')
             raise InputError(
-                f'The frames of the {split} split have {found} channels; the model is for '
-                f'{channels}. Give data of {channels} channels.'
+                f'The {split} split has the label {label}; model.classes={classes} needs labels '
+                f'from 0 to {classes - 1}.'
             )
 
 

@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import check_config, find_differences
 from e3d.data.batches import frame_shape, training_batches, training_order
 from e3d.data.layouts import layout_of
+from e3d.data.preparation import summarize
 from e3d.data.scales import Scale
 from e3d.data.sources import scale
 from e3d.errors import InputError, RunError
@@ -32,7 +33,7 @@ from e3d.signals import Interrupted
 from e3d.terminal import tell
 from e3d.training import devices, processes
 from e3d.training.checkpoints import Checkpoints, load_run
-from e3d.training.evaluator import Evaluator, check_channels
+from e3d.training.evaluator import Evaluator, check_sources
 from e3d.training.followers import FollowingCheckpoints, FollowingReporter
 from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.interruption import Interruption
@@ -73,6 +74,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     with Interruption(processes.count() == 1) as interruption, open_run(parts) as checkpoints:
         state, step = create_or_restore(parts, checkpoints)
         if processes.is_first():
+            tell(summarize(config.dataset, parts.evaluator.sources))
             tell(f'The model {config.model.name} has {parts.footprint}.')
             if step >= steps:
                 tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
@@ -124,8 +126,9 @@ def evaluate(
     mesh = devices.local_mesh()
     with processes.first_alone():  # which makes the data ready
         evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, ('test',))
-    check_channels(evaluator.sources, run.frame_shape[2])
+    check_sources(config, evaluator.sources, run.frame_shape[2])
     if processes.is_first():
+        tell(summarize(config.dataset, evaluator.sources))
         _tell_other_scale(run.scale, scale(evaluator.sources['test']))
     report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
     if processes.is_first():
@@ -187,7 +190,7 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     with processes.first_alone():  # which makes the data ready
         evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
     shape = frame_shape(evaluator.sources['train'])
-    check_channels(evaluator.sources, shape[2])
+    check_sources(config, evaluator.sources, shape[2])
     optimizer, learning_rate = build_optimizer(config.optimizer, config.train.steps)
     ema_decay = config.optimizer.ema_decay
     loss = task.build_loss(config, model)
