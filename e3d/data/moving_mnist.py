@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from e3d.data.digits import SPLITS
+from e3d.data.digits import SPLITS, splits_at_hand
 from e3d.data.moving_digits import MovingDigits
 from e3d.data.records import open_records, read_split
 from e3d.errors import InputError
@@ -41,7 +41,8 @@ class MovingMnistConfig(tfds.core.BuilderConfig):
     def __post_init__(self):
         settings = self.moving_digits
         height, width = settings.canvas
-        pixels = b''.join(settings.load_digits(split).tobytes() for split in SPLITS)
+        at_hand = splits_at_hand(settings.digits, settings.path)
+        pixels = b''.join(settings.load_digits(split).tobytes() for split in at_hand)
         self.name = '-'.join(
             [
                 f'{settings.digits}_{zlib.crc32(pixels):08x}',
@@ -105,5 +106,8 @@ def open_split(moving_digits: MovingDigits, sizes: Mapping[str, int], data_dir: 
         raise InputError(
             f"The data set has no '{split}' sequences; set dataset.{split}_size to 1 or more."
         )
+    moving_digits.load_digits(split)  # so that what is wrong with them shows at once
+    at_hand = splits_at_hand(moving_digits.digits, moving_digits.path)
+    sizes = {other: size for other, size in sizes.items() if other in at_hand}
     config = MovingMnistConfig(moving_digits=moving_digits, sizes=sizes)
     return read_split(open_records(MovingMnist, config, data_dir), split)

@@ -29,7 +29,7 @@ def evaluate(
     forecast: Callable[[np.ndarray], Any],
     batches: Iterable[Mapping[str, np.ndarray]],
     input_frames: int,
-    mean_image: np.ndarray,
+    mean_image: np.ndarray | None,
     protocol: str,
     step: int,
     num_sequences: int | None = None,
@@ -52,7 +52,7 @@ def evaluate(
       batches: 'frames' float32 `[B, T, H, W, C]`, 'mask' bool `[B]`, False for sequences
         that only fill up a batch, and, where there are `simple_forecasts`, 'index' int `[B]`.
       input_frames: how many frames of a sequence are seen.
-      mean_image: `[H, W, C]`, see the function of that name.
+      mean_image: `[H, W, C]`, see the function of that name; None leaves it out.
       protocol: what is measured, in words, for the report.
       step: of the weights, for the report.
       num_sequences: how many there will be, if known; only for the time left in the progress bar.
@@ -76,7 +76,8 @@ def evaluate(
       RunError: if the forecast is not finite.
     """
     simple_forecasts = simple_forecasts or {}
-    sums = {name: {} for name in ('model', *TRIVIAL_FORECASTS, *simple_forecasts)}
+    trivial = [name for name in TRIVIAL_FORECASTS if name != 'mean_image' or mean_image is not None]
+    sums = {name: {} for name in ('model', *trivial, *simple_forecasts)}
     count = 0
     with tqdm(
         total=num_sequences,
@@ -92,8 +93,9 @@ def evaluate(
             forecasts = {
                 'model': _finite(forecast(seen), step),
                 'last_frame': np.broadcast_to(seen[:, -1:], truth.shape),
-                'mean_image': np.broadcast_to(mean_image, truth.shape),
             }
+            if mean_image is not None:
+                forecasts['mean_image'] = np.broadcast_to(mean_image, truth.shape)
             for name, frames_of_all in simple_forecasts.items():
                 forecasts[name] = frames_of_all[batch['index']]
             for name, prediction in forecasts.items():

@@ -10,7 +10,8 @@ from e3d.data.batches import frame_shape
 from e3d.data.layouts import layout_of
 from e3d.data.sources import Source, open_source
 from e3d.errors import InputError
-from e3d.terminal import show
+from e3d.terminal import show, tell
+from e3d.training import processes
 
 REPORT_FILE = 'evaluation.json'
 CURVES_FILE = 'evaluation.png'
@@ -24,7 +25,7 @@ class Evaluator(Protocol):
     (see `e3d.training.processes.gather`), come to the same report, and only the first one draws.
 
     Attributes:
-      sources: by split, 'train' among them.
+      sources: by split; 'train' is among them where it is at hand.
     """
 
     sources: dict[str, Source]
@@ -52,8 +53,21 @@ class Evaluator(Protocol):
 
 
 def open_splits(config: ConfigDict, splits: Sequence[str]) -> dict[str, Source]:
-    """The sources of 'train' and of `splits`; raises InputError where one cannot be opened."""
-    return {split: open_source(config.dataset, split, config.seed) for split in ('train', *splits)}
+    """The sources of 'train' and of `splits`; raises InputError where one cannot be opened.
+
+    Where only the test is wanted, as in an evaluation, 'train' may be missing, which is said.
+    """
+    sources, missing = {}, None
+    for split in ('train', *splits):
+        try:
+            sources[split] = open_source(config.dataset, split, config.seed)
+        except InputError as error:
+            if split != 'train' or tuple(splits) != ('test',):
+                raise
+            missing = error
+    if missing and processes.is_first():
+        tell(f'The mean training image is left out, as there are no training data: {missing}')
+    return sources
 
 
 def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int) -> None:

@@ -90,7 +90,7 @@ class ForecastEvaluator:
     """Forecasts whole splits of a data set and compares them with what followed.
 
     Attributes:
-      sources: by split, 'train' among them.
+      sources: by split; 'train' is among them where it is at hand.
     """
 
     def __init__(
@@ -116,13 +116,13 @@ class ForecastEvaluator:
         self._config, self._workdir = config, workdir
         self.sources = open_splits(config, splits)
         self._layout = layout_of(config.dataset)
-        self._scale = scale(self.sources['train'])
+        self._scale = scale(self.sources[splits[0]])
         forecast = functools.partial(forecast_layout, model, self._layout, self._scale.bounds)
         self._forecast = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
 
     @functools.cached_property
-    def _mean_image(self) -> np.ndarray:
-        return mean_image(self.sources['train'])
+    def _mean_image(self) -> np.ndarray | None:
+        return mean_image(self.sources['train']) if 'train' in self.sources else None
 
     def evaluate(
         self, params: Any, step: int, split: str, max_sequences: int | None = None

@@ -135,7 +135,7 @@ class RecognitionEvaluator:
     """Recognises the clips of whole splits from their front parts.
 
     Attributes:
-      sources: by split, 'train' among them.
+      sources: by split; 'train' is among them where it is at hand.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class RecognitionEvaluator:
         """
         self._config, self._workdir = config, workdir
         self.sources = open_splits(config, splits)
-        self._names = class_names(self.sources['train'])
+        self._names = class_names(self.sources[splits[0]])
         if len(self._names) != config.model.classes:
             raise InputError(
                 f'model.classes={config.model.classes}: {config.dataset.name} has '
