@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,35 @@ def read_json(path: str | os.PathLike, max_bytes: int) -> Any:
         raise InputError(f'{path} cannot be read: its JSON is nested too deeply.') from None
     except ValueError as error:  # no UTF-8, no JSON, a number of thousands of digits
         raise InputError(f'{path} cannot be read: it is not JSON ({error}).') from error
+
+
+def local_path(text: str | os.PathLike, name: str) -> Path:
+    """A path that a user named, with `~` replaced; it need not exist.
+
+    Args:
+      text: as given.
+      name: what to call it at the beginning of messages.
+
+    Raises:
+      InputError: it is empty, a URL, or has a home directory that is not known.
+    """
+    text = os.fspath(text)
+    if not text or '\0' in text:
+        raise InputError(f'{name} {text!r} is not the path of a file or folder: name one.')
+    if scheme := url_scheme(text):
+        raise InputError(
+            f"{name} '{text}' is a URL ({scheme}): only files and folders of this machine can be "
+            'used. Fetch it, or mount the storage, and give the path.'
+        )
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{name} '{text}' has a home directory that is not known: write out the path."
+        ) from error
+
+
+def url_scheme(text: str) -> str:
+    """What a URL begins with, as 's3:/'; '' for a path."""
+    scheme = re.match(r'[A-Za-z][A-Za-z0-9+.-]+:/', text)
+    return scheme[0] if scheme else ''

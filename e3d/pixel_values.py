@@ -16,8 +16,8 @@ DEEP_WHITE = 65535  # of 16 bits
 _DEEP = ('u', 2)  # kind and bytes of uint16, in either order of the bytes
 
 _SCALE = (
-    'Otherwise map the range of what was measured to [0, 1], (frames - LOW) / (HIGH - LOW), with '
-    'the same two numbers for all files.'
+    'Map other data to [0, 1] by the range of what was measured, the same LOW and HIGH for all files: '
+    '(frames - LOW) / (HIGH - LOW).'
 )
 
 
@@ -144,9 +144,7 @@ def check_extent(dtype: np.dtype, extent: Extent, name: str) -> None:
         )
     if dtype.kind == 'f' and not (low >= -ROUNDING and high <= 1 + ROUNDING):
         eight_bits = (
-            'Divide 8-bit pixels by 255: frames / 255. '
-            if low >= 0 and 1 + ROUNDING < high <= 255
-            else ''
+            'Divide 8-bit pixels by 255: frames / 255. ' if low >= 0 and 2 < high <= 255 else ''
         )
         raise InputError(
             f'{name} has values from {low:g} to {high:g}; floats must lie in [0, 1]. '

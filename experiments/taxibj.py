@@ -3,10 +3,11 @@
     python launch.py --config=experiments/taxibj.py --config.dataset.path=FOLDER
     python launch.py --config=experiments/taxibj.py:small --config.dataset.path=FOLDER
 
-FOLDER holds BJ13_M32x32_T30_InOut.h5 to BJ16..., as distributed with ST-ResNet; or name the file
-dataset.npz. In- and outflow on a grid of 32 x 32, a frame each half hour, 4 frames to 4; the last
-28 days are for testing. The MSE is that of the paper: squared errors summed over the grid, scaled
-to [0, 1] by the training days. This is for a GPU: 11.9 million parameters, at least 0.8 GiB.
+FOLDER holds BJ13_M32x32_T30_InOut.h5 to BJ16... (up to 370 MB), which the authors of ST-ResNet give
+out by the link in https://github.com/lucktroy/DeepST/tree/master/data/TaxiBJ; or name the file
+dataset.npz of OpenSTL. In- and outflow on a grid of 32 x 32, a frame each half hour, 4 frames to 4;
+the last 28 days are for testing. The MSE is that of the paper: squared errors summed over the grid,
+scaled to [0, 1] by the training days. This is for a GPU: 11.9 million parameters, at least 0.8 GiB.
 `:small` takes 2 layers of 16 channels, for minutes on two CPU cores.
 """
 

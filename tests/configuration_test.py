@@ -2,6 +2,7 @@ import importlib
 import json
 
 import pytest
+from ml_collections import ConfigDict
 from training_helpers import tiny_config
 
 from e3d.configuration import (
@@ -28,6 +29,10 @@ BAD_VALUES = {
     'model.dtype': 'float16',
     'dataset.name': 'mnist',
     'dataset.input_frames': 0,
+    'dataset.path': 'gs://bucket/clips',
+    'dataset.data_dir': 's3://bucket/records',
+    'dataset.test_path': 'https://host/test.npy',
+    'init_from': 'gs://bucket/run',
     'dataset.output_frames': 0,
     'dataset.canvas': (8, 0),
     'dataset.speed': -1.0,
@@ -67,6 +72,13 @@ def test_bad_value_is_named_with_what_is_allowed(tmp_path, key):
     with pytest.raises(InputError) as caught:
         check_config(changed(tmp_path, **{key: BAD_VALUES[key]}))
     assert f'{key}={BAD_VALUES[key]!r}: allowed is ' in str(caught.value)
+
+
+@pytest.mark.parametrize('task', [[], {'a': 1}, None, 3])
+def test_a_task_of_any_type_is_refused_by_its_name(tmp_path, task):
+    values = tiny_config(tmp_path).to_dict() | {'task': task}
+    with pytest.raises(InputError, match="task.*'prediction' or 'recognition'"):
+        check_config(ConfigDict(values))
 
 
 def test_all_problems_are_named_at_once(tmp_path):

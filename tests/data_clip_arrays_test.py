@@ -108,3 +108,54 @@ def test_arrays_beyond_the_limit_are_refused(tmp_path, monkeypatch, suffix):
     (np.save if suffix == '.npy' else np.savez_compressed)(path, np.zeros((5, 4, 6, 3), np.uint8))
     with pytest.raises(InputError, match='GiB'):
         read_array(path)
+
+
+@pytest.mark.parametrize('dtype', ['<u2', '>u2'])
+def test_the_white_of_16_bits_is_65535(tmp_path, dtype):
+    array = np.array([0, 13107, 65535], dtype).reshape(3, 1, 1, 1) * np.ones((1, 5, 6, 1), dtype)
+    clip = read_array(saved(tmp_path / 'clip.npy', array))
+    assert clip.dtype == np.float32
+    np.testing.assert_array_equal(clip[:, 0, 0, 0], np.float32([0, 0.2, 1]))
+
+
+@pytest.mark.parametrize(
+    ('array', 'message'),
+    [
+        (BYTES > 99, None),
+        ((BYTES > 99).astype(np.uint8), r'0 and 1, .*frames\.astype\(bool\)'),
+        (np.zeros((3, 5, 6), np.uint8), None),
+        (BYTES.astype(np.uint16), r'at most 255, .*frames\.astype\(np\.uint8\)'),
+        (BYTES.astype(np.int16), r'int16 with values from 0 to 255.*frames\.astype\(np\.uint8\)'),
+        (BYTES.astype(np.int32) * 200, r'frames\.astype\(np\.uint16\)'),
+        (BYTES.astype(np.int64) - 9, r'from -9 to 246.*\(frames - LOW\)'),
+        (BYTES.astype('>f4'), r'from 0 to 255.*frames / 255\.'),
+        (FLOATS * 3 - 1, r'the same LOW and HIGH for all files'),
+        (np.ma.masked_array(FLOATS, FLOATS > 2), None),
+        (np.ma.masked_array(FLOATS, FLOATS > 0.5), r'masked values.*filled\(VALUE\)'),
+        (np.zeros((3, 5, 6), 'M8[s]'), 'plain numbers'),
+        (np.zeros((3, 5, 6), [('x', 'f4')]), 'plain numbers'),
+    ],
+)
+def test_no_remedy_changes_what_the_values_mean(array, message):
+    if message is None:
+        np.testing.assert_array_equal(checked_values(array, 'x'), np.asarray(array))
+        return
+    with pytest.raises(InputError, match=message) as caught:
+        checked_values(array, 'x')
+    for wrong in ('.min()', '.max()', 'largest value'):
+        assert wrong not in str(caught.value)
+
+
+def test_a_mask_beside_the_frames_is_not_dropped(tmp_path):
+    np.savez(tmp_path / 'clip.npz', frames=FLOATS, mask=FLOATS > 0.5)
+    with pytest.raises(InputError, match="holds a 'mask'"):
+        read_array(tmp_path / 'clip.npz')
+
+
+def test_how_a_clip_was_understood_is_said(tmp_path):
+    path = saved(tmp_path / 'clip.npy', np.moveaxis(BYTES, -1, 1))
+    np.testing.assert_array_equal(read_array(path, layout='NTCHW'), BYTES)
+    assert clip_arrays.describe_array(path, 'NTCHW') == (
+        f'{path}: uint8 [5, 3, 4, 6] read as TCHW (as dataset.layout says): 5 frames of 4 x 6, 3 '
+        'channels; 255 is white'
+    )

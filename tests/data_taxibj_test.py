@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from e3d.data import flow_files
+from e3d.data import flow_archives
 from e3d.data.digits import SPLITS
 from e3d.data.sources import validates_on_test
 from e3d.data.taxibj import open_taxibj
@@ -71,10 +71,12 @@ def test_scale_comes_from_the_training_alone_and_later_counts_are_not_cut(tmp_pa
     assert last.dtype == np.float32
 
 
-def test_channels_come_last_and_negative_counts_are_none(tmp_path):
+def test_channels_come_last_and_a_negative_count_is_none_which_is_said(tmp_path):
     dates = dates_of(6)
-    counts = RNG.integers(-5, 100, (len(dates), 2, 3, 2)).astype(float)
+    counts = RNG.integers(0, 100, (len(dates), 2, 3, 2)).astype(float)
+    counts[0, 1, 2, 0] = -5
     source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates, counts)), 'train')
+    assert '; 1 negative counts are taken for 0' in source.account[0]
     low, high = source.value_range
     frames = source[0]['frames']
     assert (frames.shape, low) == ((4, 3, 2, 2), 0)
@@ -89,6 +91,32 @@ def test_no_validation_days_make_the_test_serve(tmp_path):
     assert first_counts(validation) == first_counts(test) == list(range(14, 21))
     assert validates_on_test(validation)
     assert not validates_on_test(open_taxibj(dataset | {'validation_days': 1}, 'validation'))
+
+
+def test_dates_that_do_not_rise_are_put_in_order(tmp_path):
+    dates = dates_of(6)
+    order = np.random.default_rng(0).permutation(len(dates))
+    counts = np.arange(len(dates)).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+    path = write_flows(tmp_path / NAME, np.array(dates)[order], counts[order])
+    source = open_taxibj(make_dataset(path), 'train')
+    assert first_counts(source) == list(range(9))
+    assert source.account[0].endswith('; its dates do not rise and were put in order')
+
+
+@pytest.mark.parametrize('kind', [bytes, str, int])
+def test_what_was_understood_of_a_file_is_said(tmp_path, kind):
+    dates = [date.decode() if kind is str else kind(date) for date in dates_of(6)]
+    del dates[5]
+    counts = np.arange(len(dates)).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+    path = tmp_path / NAME
+    with h5py.File(path, 'w') as file:
+        file['data'], file['other'] = counts, counts
+        file.create_dataset('date', data=dates)
+    assert open_taxibj(make_dataset(path), 'train').account == (
+        f'{path}: data float64 [23, 2, 3, 2] read as [slots, C, H, W], 4 slots a day (T360 in its '
+        'name: minutes), 2015-02-26 to 2015-03-03',
+        '1 of 6 days are left out, as not all of their 4 slots are there: 2015-02-27',
+    )
 
 
 def test_days_with_holes_are_left_out_and_not_crossed(tmp_path):
@@ -185,7 +213,13 @@ def test_ready_sequences_are_read_from_an_archive(tmp_path):
         ({'X_test': np.zeros((5, 2, 3, 2), np.float32)}, r'shape \(5, 2, 3, 2\)'),
         ({'X_test': np.zeros((4, 4, 2, 3, 2), np.float32)}, 'same N'),
         ({'X_test': np.full((5, 4, 2, 3, 2), np.nan)}, 'finite'),
-        ({'X_test': np.full((5, 4, 2, 3, 2), -2.0)}, 'at least -1'),
+        ({'X_test': np.full((5, 4, 2, 3, 2), -2.0)}, r'in \[-1, 1\]; .* from -2'),
+        (
+            {'X_test': np.full((5, 4, 2, 3, 2), 0.1), 'Y_test': np.full((5, 4, 2, 3, 2), 0.2)},
+            '2 . x',
+        ),
+        ({'X_test': np.zeros((5, 4, 2, 3, 2), int)}, 'it is int64'),
+        ({'X_test': np.zeros((5, 4, 8, 8, 2)), 'Y_test': np.zeros((5, 4, 8, 8, 2))}, 'moveaxis'),
         ({'X_test': np.full((5, 4, 2, 3, 2), None)}, 'cannot be read'),
         ({'X_test': np.zeros((5, 1, 2, 3, 2), np.float32)}, 'have 1 and 4 frames'),
     ],
@@ -200,9 +234,9 @@ def test_archives_of_another_form_are_refused(tmp_path, changes, message):
 
 def test_archives_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
     np.savez_compressed(
-        tmp_path / 'dataset.npz', **dict.fromkeys(flow_files.ARCHIVE_KEYS, np.zeros(10**5))
+        tmp_path / 'dataset.npz', **dict.fromkeys(flow_archives.KEYS, np.zeros(10**5))
     )
-    monkeypatch.setattr(flow_files, 'MAX_BYTES', 10**5)
+    monkeypatch.setattr(flow_archives, 'MAX_BYTES', 10**5)
     with pytest.raises(InputError, match='unpacks to'):
         open_taxibj(make_dataset(tmp_path / 'dataset.npz'), 'test')
 
@@ -232,8 +266,14 @@ def write_wrong(path, kind):
             write_flows(path, [b'20151301%02d' % (slot % 4 + 1) for slot in range(24)], counts)
         case 'slot 0':
             write_flows(path, [date[:8] + b'%02d' % (int(date[8:]) - 1) for date in dates], counts)
-        case 'falling':
-            write_flows(path, dates[::-1], counts)
+        case 'long dates':
+            write_flows(path, [date + b'9' * 5000 for date in dates], counts)
+        case 'twice':
+            write_flows(path, [*dates[:2], dates[1], *dates[3:]], counts)
+        case 'signed':
+            write_flows(path, dates, np.where(np.arange(2).reshape(-1, 1, 1), 3.0, -3.0) + counts)
+        case 'channels last':
+            write_flows(path, dates, np.zeros((24, 8, 8, 2)))
         case 'constant':
             write_flows(path, dates, counts)
 
@@ -247,10 +287,13 @@ def write_wrong(path, kind):
         ('a group', "no 'data'"),
         ('fewer dates', r'\(24, 2, 3, 2\) and date \(23,\)'),
         ('no channels', r'\[N, C, H, W\]'),
-        ('nan', 'finite'),
+        ('nan', r'NaN or infinite in 24 of 24 slots, the first 2015022601'),
+        ('signed', r'144 of 288 numbers are below 0'),
+        ('channels last', r'moveaxis'),
+        ('twice', r'has the date 2015022602 twice'),
         ('other dates', 'must be like 2015110148'),
-        ('slot 0', 'count the slots of a day from 0'),
-        ('falling', 'do not rise'),
+        ('slot 0', 'has the date 2015022600: the slots of a day are counted from 1'),
+        ('long dates', 'must be like 2015110148'),
         ('constant', 'All counts'),
     ],
 )
@@ -263,7 +306,7 @@ def test_files_of_another_form_are_refused(tmp_path, kind, message):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'path': ''}, "dataset.path is ''"),
+        ({'path': ''}, "dataset.path is ''.*NYC14_M16x8_T60_NewEnd.*github"),
         ({'path': 'missing'}, "'missing', which does not exist"),
         ({'test_days': 5}, 'leave none for training'),
         ({'slots_per_day': 3}, 'slots_per_day is 3'),

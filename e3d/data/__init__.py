@@ -10,7 +10,7 @@ Data sets:
     moving_mnist         bouncing digits: digits, moving_digits; stored by others: arrays
     moving_actions       digits and what one of them does, for early recognition
     kth                  human actions; its archives and clips: kth_files
-    taxibj               flows over the grid of a city; its files: flow_files
+    taxibj               flows over the grid of a city; its files: flow_files, flow_archives
     something_something  people and things; its lists: something_something_files
     video_folder         anyone's clips
 
@@ -22,6 +22,9 @@ What they share:
     clips         a clip from a file of any form: videos, pictures, clip_arrays
     timing        when frames are on the screen; other rates made of that
     videos        frames and times of a video: containers, video_file, video_pixels
+    array_files   .npy and .npz; their axes: array_layouts
+    hdf5_files    data sets out of HDF5 files
+    archives      zip archives, in bounds
     adaptation    frames of another size or colour made to fit
     downloads     files from the network, whole and checked
 

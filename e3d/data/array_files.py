@@ -116,6 +116,8 @@ def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, MemoryError):
+        return InputError(f'{path} cannot be read: it does not fit into the memory. Divide it.')
     return InputError(
         f'{path} cannot be read: {error}. It must be a whole NumPy file of plain numbers, as '
         'numpy.save and numpy.savez write them; Python objects are never loaded.'

@@ -132,7 +132,7 @@ def _tell_clip(array: np.ndarray, name: str) -> tuple[str, str]:
     if array.ndim == 4:
         grid = _tell_channels(shape[1:])
         if grid is None or (grid == 'CHW' and shape[1] > 4):
-            raise _unclear(array, ('THWC', 'TCHW', 'CTHW', 'HWTC', 'HWCT'), name)
+            raise _unclear(array, ('THWC', 'TCHW', 'CTHW'), name)
         return f'T{grid}', 'by its shape'
     several = ' Store several clips as files of their own.' if array.ndim == 5 else ''
     raise InputError(
@@ -189,7 +189,7 @@ def _arrange(array: np.ndarray, layout: str) -> np.ndarray:
 
 def _account(array: np.ndarray, layout: str, reason: str, shape: tuple[int, ...], name: str) -> str:
     count, frames, height, width, channels = shape
-    sequences = f'{count:,} sequences of ' if 'N' in layout else ''
+    sequences = f'{count:,} sequence{"s" * (count != 1)} of ' if 'N' in layout else ''
     return (
         f'{name}: {array.dtype} {list(array.shape)} read as {layout} ({reason}): {sequences}'
         f'{frames:,} frames of {height} x {width}, {channels} channel{"s" * (channels != 1)}; '

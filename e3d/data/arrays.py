@@ -13,6 +13,7 @@ For the values see `e3d.pixel_values`. An `.npy` file is mapped, not read, so it
 than the memory; an `.npz` file is held in memory by each process that reads it.
 """
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -39,7 +40,7 @@ RELEASED_FILES = {
     'test': 'moving-mnist-test.npz',
 }
 FRACTIONS = (0.8, 0.1, 0.1)  # of training, validation and testing
-MAX_ARCHIVE_BYTES = 2**34
+MAX_ARCHIVE_BYTES = 2**33
 
 _RELEASED_KEYS = {'clips', 'dims', 'input_raw_data'}
 
@@ -100,7 +101,7 @@ def open_array(
         `length`, values that are not finite or out of range, a split without sequences.
     """
     folder = pathlib.Path(path).expanduser()
-    if path and folder.is_dir():
+    if path and os.path.isdir(folder):
         path = str(folder / RELEASED_FILES[split])
         fractions = tuple(float(split == other) for other in SPLITS)
     source = ArraySequences(path, split, length, fractions, layout)

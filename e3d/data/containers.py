@@ -25,19 +25,23 @@ _MATROSKA_SEGMENT = bytes.fromhex('18538067')
 _HEAD = 2**16  # bytes in which the header of an ASF file states its size
 
 
-def is_structure_whole(path: Path, content: BinaryIO | None, demuxer: str) -> bool:
+def is_whole(path: Path, content: BinaryIO | None, demuxer: str) -> bool | None:
     """Tells whether the parts of a file, by their own sizes, fill it exactly.
 
-    That proves that it was not cut off. The contrary proves nothing: sizes are often left at 0.
+    That proves that it was not cut off. The contrary often proves nothing, as sizes are left at 0
+    or something was appended.
 
     Args:
       path: of the file, if there is no `content`.
       content: of the file; its position is kept.
       demuxer: FFmpeg's name of the container.
+
+    Returns:
+      True, if they fill it; False, if the file is smaller than it says; None, if that is open.
     """
     walk = next((walk for name, walk in _WALKS.items() if name in demuxer.split(',')), None)
     if walk is None:
-        return False
+        return None
     try:
         if content is None:
             with open(path, 'rb') as file:
@@ -48,10 +52,10 @@ def is_structure_whole(path: Path, content: BinaryIO | None, demuxer: str) -> bo
         finally:
             content.seek(position)
     except (OSError, struct.error, IndexError):
-        return False
+        return None
 
 
-def _walk_boxes(file: BinaryIO, size: int) -> bool:
+def _walk_boxes(file: BinaryIO, size: int) -> bool | None:
     """MP4, QuickTime: boxes of [size, type], where 1 announces a size of 64 bits."""
     position, kinds = 0, set()
     while position < size:
@@ -60,25 +64,25 @@ def _walk_boxes(file: BinaryIO, size: int) -> bool:
         if length == 1:
             (length,) = struct.unpack('>Q', file.read(8))
         if length < 8:  # 0: up to the end, wherever that is
-            return False
+            return None
         kinds.add(kind)
         position += length
-    return position == size and b'moov' in kinds
+    return (position == size and b'moov' in kinds) or None
 
 
-def _walk_riff(file: BinaryIO, size: int) -> bool:
+def _walk_riff(file: BinaryIO, size: int) -> bool | None:
     """AVI: chunks of [type, size], padded to an even size; large files have several."""
     position = 0
     while position < size:
         file.seek(position)
         kind, length = struct.unpack('<4sI', file.read(8))
         if kind != b'RIFF':
-            return False
+            return None
         position += 8 + length + length % 2
-    return size <= position <= size + 1
+    return size <= position <= size + 1 or None
 
 
-def _walk_matroska(file: BinaryIO, size: int) -> bool:
+def _walk_matroska(file: BinaryIO, size: int) -> bool | None:
     """Matroska, WebM: a header, then a segment, each [id, size of 1 to 8 bytes]."""
     file.seek(0)
     head = file.read(4 + 8)
@@ -87,7 +91,7 @@ def _walk_matroska(file: BinaryIO, size: int) -> bool:
     file.seek(position)
     head = file.read(4 + 8)
     length, used = _matroska_size(head[4:])
-    return head[:4] == _MATROSKA_SEGMENT and position + 4 + used + length == size
+    return (head[:4] == _MATROSKA_SEGMENT and position + 4 + used + length == size) or None
 
 
 def _matroska_size(data: bytes) -> tuple[int, int]:
@@ -99,21 +103,25 @@ def _matroska_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[:used], 'big') & ((1 << 7 * used) - 1), used
 
 
-def _walk_asf(file: BinaryIO, size: int) -> bool:
+def _walk_asf(file: BinaryIO, size: int) -> bool | None:
     """ASF, WMV: the header states the size of the file."""
     file.seek(0)
     head = file.read(_HEAD)
-    place = head.index(_ASF_PROPERTIES) if _ASF_PROPERTIES in head else len(head)
-    return struct.unpack_from('<Q', head, place + 40)[0] == size
+    place = head.find(_ASF_PROPERTIES)
+    stated, flags = struct.unpack_from('<40xQ40xI', head, place if place >= 0 else len(head))
+    if flags & 1 or stated == 0:  # a broadcast, whose size was not known when it began
+        return None
+    return stated == size or (None if stated < size else False)
 
 
-def _walk_flv(file: BinaryIO, size: int) -> bool:
+def _walk_flv(file: BinaryIO, size: int) -> bool | None:
     """FLV: after each tag comes its size; the last one is looked at."""
     file.seek(size - 4)
     (length,) = struct.unpack('>I', file.read(4))
     file.seek(size - 4 - length)
     head = file.read(4)
-    return length > 11 and head[0] in (8, 9, 18) and int.from_bytes(head[1:], 'big') == length - 11
+    filled = head[0] in (8, 9, 18) and int.from_bytes(head[1:], 'big') == length - 11
+    return filled or None
 
 
 _WALKS = {

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from e3d.data.digits import SPLITS
-from e3d.data.flow_files import Flows, drop_days_with_holes, find_files, read_archive, read_flows
+from e3d.data.flow_archives import read_archive
+from e3d.data.flow_files import Flows, drop_days_with_holes, find_files, read_flows
 from e3d.data.scales import Scale
 from e3d.errors import InputError
 
@@ -46,6 +47,11 @@ class FlowSequences:
     training: np.ndarray
     value_range: tuple[float, float]
     bounds: tuple[float, float]
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """How the files were understood, in lines for the user."""
+        return self.flows.account
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -100,6 +106,7 @@ class ArchiveSequences:
       dataset: As given to `open_taxibj`.
       split: 'train', 'validation' or 'test'.
       frames: float32 [N, T, H, W, C].
+      account: How the file was understood, in lines for the user.
       value_range: None, for the file does not tell.
       bounds: As for `FlowSequences`; 0 is the smallest count.
     """
@@ -107,6 +114,7 @@ class ArchiveSequences:
     dataset: Mapping[str, Any]
     split: str
     frames: np.ndarray
+    account: tuple[str, ...] = ()
     value_range: None = None
     bounds: tuple[float, float] = (0.0, math.inf)
 
@@ -140,7 +148,7 @@ def open_taxibj(dataset: Mapping[str, Any], split: str) -> FlowSequences | Archi
     files = find_files(dataset['path'])
     if split == 'validation' and not dataset['validation_days']:
         split = 'test'
-    if files[0].suffix == '.npz':
+    if files[0].suffix.lower() == '.npz':
         source = _open_archive(dataset, split, files[0])
     else:
         source = _open_flows(dataset, split, read_flows(files, dataset['slots_per_day']))
@@ -216,4 +224,8 @@ def _open_archive(dataset: Mapping[str, Any], split: str, file) -> ArchiveSequen
         frames = frames[-held_out:]
     elif split == 'train' and held_out:  # and none that overlaps with the validation
         frames = frames[: max(0, len(frames) - held_out - stored_length + 1)]
-    return ArchiveSequences(dict(dataset), split, frames)
+    account = (
+        f'{file}: sequences [N, T, C, H, W] of {before.shape[1]} and {after.shape[1]} frames, values '
+        'in [-1, 1] mapped to [0, 1]; the counts that these stand for are not known',
+    )
+    return ArchiveSequences(dict(dataset), split, frames, account)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from e3d.errors import InputError
 
 MAX_REPEATED = 10**6  # frames that resampling adds to a clip
-RESTART = 1.0  # seconds by which a time stamp lies back where a clock was started anew
+RESTART = 2.0  # frames by which a time stamp lies back where a clock was started anew
 _EARLY = 1e-3  # of the time between two instants: so much may a sum of durations be too small
 
 
@@ -117,7 +117,7 @@ class Clock:
     """Turns the time stamps of a stream, one after the other, into seconds from its first frame.
 
     Where a stamp is missing, the frame comes as long after the one before it as the rate tells.
-    One that lies up to a second back counts as equal to the one before it; one that lies farther
+    One that lies up to two frames back counts as equal to the one before it; one that lies farther
     back starts the clock anew, as where two recordings were joined.
     """
 
@@ -144,9 +144,9 @@ class Clock:
             self._offset = -(stamp or 0) * self._tick
         if not self._timed:
             return None
-        following = self._last + (self._step or 0.0)
+        following = self._last + (self._step or self._gap)
         start = following if stamp is None else stamp * self._tick + self._offset
-        if start < self._last - RESTART:
+        if start < self._last - RESTART * (following - self._last):
             self._offset += following - start
             start = following
         start = self._on_grid(max(start, self._last))

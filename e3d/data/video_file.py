@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from e3d.data.containers import DEMUXERS, is_structure_whole
+from e3d.data.containers import DEMUXERS, is_whole
 from e3d.data.timing import Clock
 from e3d.errors import InputError
 from e3d.files import regular_file
@@ -35,9 +35,17 @@ _DURATION = re.compile(r'(\d{1,6}):(\d\d):(\d\d(?:\.\d*)?)')
 
 
 class Packet(NamedTuple):
-    """An encoded frame: its time stamp, its duration (0 if not stated), whether it needs others."""
+    """An encoded frame.
+
+    Attributes:
+      stamp: when it appears; None if not stated.
+      decoded: when it is to be decoded; None if not stated.
+      duration: 0 if not stated.
+      is_key: whether it is decoded without others.
+    """
 
     stamp: int | None
+    decoded: int | None
     duration: int
     is_key: bool
 
@@ -60,7 +68,7 @@ class VideoFile:
         check_size(path, self.stream.height, self.stream.width)
         self.opaque = container.format.name == 'avi' and self.stream.codec.name == 'rawvideo'
         self._decoder = _decoder_of(path, self.stream)
-        self._is_filled = is_structure_whole(path, content, container.format.name)
+        self._is_whole = is_whole(path, content, container.format.name)
         self._tick = float(self.stream.time_base)
         self._first = math.inf  # stamps: of the first frame, and the end of the last one
         self._end = -math.inf
@@ -78,7 +86,7 @@ class VideoFile:
                 continue
             stamp = packet.dts if packet.pts is None else packet.pts
             self._note(stamp, packet.duration)
-            yield Packet(stamp, packet.duration or 0, packet.is_keyframe)
+            yield Packet(stamp, packet.dts, packet.duration or 0, packet.is_keyframe)
 
     def decoded(self) -> Iterator[tuple[int | None, av.VideoFrame]]:
         """Yields the frames with their stamps, in the order in which they are shown."""
@@ -95,14 +103,18 @@ class VideoFile:
 
     def check_whole(self) -> None:
         """Raises InputError if much less was read than the file announces."""
-        mp4 = self.container.format.name.startswith('mov') and self.stream.frames
-        filled = self._is_filled and self.count >= WHOLE * mp4
+        remedy = 'Get the whole file, or save the frames that are there as a new one.'
+        if self._is_whole is False:
+            raise InputError(
+                f'{self.path} is truncated: the file is smaller than it says of itself. {remedy}'
+            )
+        # The boxes of an MP4 may fill it although the one with the frames is missing.
+        boxes = self.container.format.name.startswith('mov') and self.stream.frames
         share = min(self._shares(), default=1.0)
-        if share < WHOLE and not filled:
+        if share < WHOLE and not (self._is_whole and self.count >= WHOLE * boxes):
             raise InputError(
                 f'{self.path} is truncated: only {share:.0%} of what it announces is there '
-                f'({self.count} frames). Get the whole file, or save the frames that are there as '
-                'a new one.'
+                f'({self.count} frames). {remedy}'
             )
 
     def announced_end(self) -> float | None:
@@ -111,7 +123,7 @@ class VideoFile:
         Only for containers that do not state the duration of each frame.
         """
         name = self.container.format.name
-        if not self._is_filled or name not in _TOTALS:
+        if not self._is_whole or name not in _TOTALS:
             return None
         if name == 'avi':
             return ((self.stream.start_time or 0) + (self.stream.duration or 0)) * self._tick
@@ -125,11 +137,11 @@ class VideoFile:
         there, but its header tells the number of frames, dropped ones among them.
         """
         name, stream = self.container.format.name, self.stream
-        announced = self._tagged_duration()
-        if stream.duration:
+        announced, alone = self._tagged_duration(), len(self.container.streams) == 1
+        if stream.duration and (alone or name != 'asf'):  # where it is that of the file
             announced = float(stream.duration * stream.time_base)
         total = self.container.duration and self.container.duration / av.time_base
-        if total and (announced or len(self.container.streams) == 1):
+        if total and (announced or alone):
             announced = min(total, announced or total)
         if math.isfinite(self._first) and announced:
             # Matroska counts from 0 on, wherever the first frame is.

@@ -1,12 +1,11 @@
 """Video files, decoded by FFmpeg through PyAV: frames and when they appear."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
-
-from e3d.data.timing import RESTART, TimedFrame, Timing, timing_of
+from e3d.data.timing import TimedFrame, Timing, timing_of
 from e3d.data.video_file import REMEDY, Packet, VideoFile, opened_video
 from e3d.data.video_pixels import pixels_of
 from e3d.errors import InputError
@@ -56,10 +55,11 @@ def video_frames(path: Path, content: BinaryIO | None = None) -> Iterator[TimedF
             if held is not None:
                 yield TimedFrame(*held, start)
             held, duration = (pixels_of(frame, video.opaque), start), frame.duration
-        if held is not None:
-            video.check_whole()
-            end = clock.end(duration or 0, video.announced_end())
-            yield TimedFrame(held[0], None if end is None else held[1], end)
+        video.check_whole()
+        if held is None:
+            raise InputError(f'{path} holds no frames. {REMEDY}')
+        end = clock.end(duration or 0, video.announced_end())
+        yield TimedFrame(held[0], None if end is None else held[1], end)
 
 
 def last_video_frames(path: Path, times: VideoTimes, first: int) -> Iterator[TimedFrame]:
@@ -111,27 +111,27 @@ def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
     """
     with opened_video(path, content) as video:
         packets = list(video.packets())
+        video.check_whole()
         if not packets:
             raise InputError(f'{path} holds no frames. {REMEDY}')
-        video.check_whole()
-        in_order = _is_in_order(packets, float(video.stream.time_base))
-        if in_order:
+        if _is_in_order(packets):
             return _times(video, sorted(packets, key=lambda packet: packet.stamp))
     if content is not None:
         content.seek(0)
     with opened_video(path, content) as video:
-        frames = [Packet(s, frame.duration or 0, False) for s, frame in video.decoded()]
+        frames = [Packet(s, s, frame.duration or 0, False) for s, frame in video.decoded()]
         video.check_whole()
+        if not frames:
+            raise InputError(f'{path} holds no frames. {REMEDY}')
         return _times(video, frames)
 
 
-def _is_in_order(packets: Sequence[Packet], tick: float) -> bool:
+def _is_in_order(packets: Sequence[Packet]) -> bool:
     """Whether each packet has a stamp of its own, by which they can be sorted."""
     stamps = [packet.stamp for packet in packets]
-    if None in stamps or len(set(stamps)) < len(stamps):
-        return False
-    latest = np.maximum.accumulate(stamps)
-    return bool(((latest - stamps) * tick <= RESTART).all())
+    decoded = [packet.decoded for packet in packets if packet.decoded is not None]
+    rising = all(before < after for before, after in itertools.pairwise(decoded))
+    return rising and None not in stamps and len(set(stamps)) == len(stamps)
 
 
 def _times(video: VideoFile, frames: Sequence[Packet]) -> VideoTimes:

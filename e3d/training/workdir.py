@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import pathlib
-import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import find_differences, restore_config
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
+from e3d.files import local_path
 from e3d.terminal import tell
 
 CONFIG_FILE = 'config.json'
@@ -30,20 +30,7 @@ def resolve_workdir(workdir: str | os.PathLike) -> pathlib.Path:
     Raises:
       InputError: no run can have its files there.
     """
-    text = os.fspath(workdir)
-    if not text or '\0' in text:
-        raise InputError(f'The workdir {text!r} is not the path of a folder: name one.')
-    if scheme := re.match(r'[A-Za-z][A-Za-z0-9+.-]+:/', text):
-        raise InputError(
-            f"The workdir '{text}' is a URL ({scheme[0]}): only folders of this machine can be "
-            'used. Mount the storage and give the folder.'
-        )
-    try:
-        path = pathlib.Path(text).expanduser()
-    except RuntimeError as error:
-        raise InputError(
-            f"The workdir '{text}' has a home directory that is not known: write out the path."
-        ) from error
+    path = local_path(workdir, 'The workdir')
     full = str(path.absolute())
     wrong = {f"'{character}'" for character in UNUSABLE if character in full}
     if any('\ud800' <= character <= '\udfff' for character in full):

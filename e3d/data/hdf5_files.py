@@ -1,0 +1,102 @@
+"""Data sets out of HDF5 files of others: whole, in bounds, and from that file alone."""
+
+import contextlib
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from e3d.errors import InputError
+from e3d.files import regular_file
+
+# Filters that h5py has built in; the library looks for others among programs on the machine.
+FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_LZF,
+}
+_CHECKSUM_BYTES = 4  # that FILTER_FLETCHER32 adds to a chunk
+
+
+@contextlib.contextmanager
+def open_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
+    """Opens an HDF5 file; whatever is wrong with it becomes an InputError."""
+    path = regular_file(path)
+    try:
+        with h5py.File(path, 'r') as content:
+            yield content
+    except InputError:
+        raise
+    except Exception as error:  # of any type: the library expects no damage
+        raise InputError(
+            f'{path} cannot be read as HDF5: {error}. It must be a whole file; fetch it again.'
+        ) from error
+
+
+def read_dataset(content: h5py.File, name: str, max_bytes: int) -> np.ndarray:
+    """Reads a data set of a file.
+
+    Args:
+      content: Of `open_hdf5`.
+      name: Of the data set.
+      max_bytes: It may have.
+
+    Raises:
+      InputError: there is none, it is too large, was not written to its end, or its values lie in
+        another file or need a filter that is not built in.
+    """
+    file, link = Path(content.filename), content.get(name, getlink=True)
+    if link is not None and not isinstance(link, h5py.HardLink):
+        raise InputError(f"'{name}' in {file} is a link; {_OWN}")
+    dataset = content.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise InputError(f"{file} has no '{name}'; it holds {', '.join(content) or 'nothing'}.")
+    if dataset.is_virtual or dataset.external:
+        raise InputError(f"The values of '{name}' in {file} lie in other files; {_OWN}")
+    if dataset.shape is None:
+        raise InputError(f"'{name}' in {file} holds no values.")
+    size = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if size > max_bytes:
+        raise InputError(
+            f"'{name}' in {file} takes {size / 2**30:.1f} GiB, more than the "
+            f'{max_bytes / 2**30:g} GiB that are read.'
+        )
+    if size and dataset.id.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
+        raise InputError(
+            f"'{name}' in {file} was not written to its end: values of {dataset.shape} are missing. "
+            'Fetch or write the file again.'
+        )
+    _check_filters(dataset, name, file)
+    return dataset[()]
+
+
+_OWN = 'the file must hold its values itself. Write it anew, e.g. with h5py.'
+
+
+def _check_filters(dataset: h5py.Dataset, name: str, file: Path) -> None:
+    """Raises InputError for filters that are not known, and where unpacking goes out of bounds."""
+    plan = dataset.id.get_create_plist()
+    filters = [plan.get_filter(place)[0] for place in range(plan.get_nfilters())]
+    unknown = set(filters) - FILTERS
+    if unknown:
+        raise InputError(
+            f"'{name}' in {file} is packed by the filter {min(unknown)}; only gzip, LZF, shuffle "
+            'and checksums are read. Write it anew, e.g. with h5py and compression="gzip".'
+        )
+    if h5py.h5z.FILTER_DEFLATE not in filters:
+        return
+    # The library unpacks all that a chunk holds, however much that is.
+    place = filters.index(h5py.h5z.FILTER_DEFLATE)
+    most = math.prod(dataset.chunks) * dataset.dtype.itemsize + _CHECKSUM_BYTES
+    for index in range(dataset.id.get_num_chunks()):
+        chunk = dataset.id.get_chunk_info(index)
+        if chunk.filter_mask & (1 << place):
+            continue  # stored as it is
+        _, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
+        if len(zlib.decompressobj().decompress(packed, most + 1)) > most:
+            raise InputError(f"'{name}' in {file} unpacks to more than it announces.")
