@@ -50,6 +50,7 @@ from e3d.configuration import check_config
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import predict_file
+from e3d.prediction.presentation import Presentation
 from e3d.signals import Interrupted
 from e3d.sweep.entries import make_entries
 from e3d.sweep.execution import run_sweep
@@ -145,7 +146,11 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         loop.evaluate(config, workdir, values.checkpoint or 'newest')
     else:
         chosen = load_run(workdir, checkpoint=values.checkpoint or 'newest')
-        show(predict_file(chosen, values.input, values.output, values.horizon))
+        presentation = Presentation(values.with_input, values.scale, values.size)
+        account = predict_file(
+            chosen, values.input, values.output, values.horizon, values.overwrite, presentation
+        )
+        show(account)
 
 
 def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | None) -> None:

@@ -69,6 +69,29 @@ def define_flags() -> flags.FlagValues:
         lower_bound=1,
         **define,
     )
+    flags.DEFINE_boolean('overwrite', False, 'predict: replace an output that exists', **define)
+    flags.DEFINE_boolean(
+        'with_input',
+        False,
+        'predict: the frames that the model saw first, with a blue border; the forecast has an '
+        'orange one',
+        **define,
+    )
+    flags.DEFINE_integer(
+        'scale',
+        1,
+        'predict: enlarge the pictures, each pixel to so many by so many',
+        lower_bound=1,
+        upper_bound=64,
+        **define,
+    )
+    flags.DEFINE_enum(
+        'size',
+        'model',
+        ['model', 'input'],
+        'predict: size of the pictures, that of the model or that of the input',
+        **define,
+    )
     flags.DEFINE_string(
         'sweep',
         None,

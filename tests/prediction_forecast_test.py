@@ -1,12 +1,10 @@
 """A run continues arrays and files of any length, size and colour."""
 
 import chex
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
+from prediction_helpers import INPUT_FRAMES, OUTPUT_FRAMES, FadingSum, run_of
 
 from e3d.data.clips import read_clip
 from e3d.errors import InputError, RunError
@@ -14,27 +12,6 @@ from e3d.model import build_model
 from e3d.prediction import forecast as forecast_module
 from e3d.prediction.forecast import forecast, predict_file
 from e3d.prediction.media import write_clip
-from e3d.training.checkpoints import Run
-
-INPUT_FRAMES, OUTPUT_FRAMES = 3, 2
-
-
-class FadingSum(nn.Module):
-    """Predicts frame t as `rate` times the sum of all that it has seen, divided by t."""
-
-    @nn.compact
-    def __call__(self, frames, output_frames, truth_mask=None):
-        rate = self.param('rate', nn.initializers.constant(0.3), ())
-        total = rate * jnp.sum(frames, axis=1, keepdims=True)
-        times = jnp.arange(1, frames.shape[1] + output_frames)
-        return total / times[:, None, None, None]
-
-
-def run_of(model, channels=1, size=(8, 8)):
-    shape = (*size, channels)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 1, *shape)), 1)['params']
-    dataset = {'input_frames': INPUT_FRAMES, 'output_frames': OUTPUT_FRAMES}
-    return Run(model, params, ConfigDict({'dataset': dataset}), shape, 7)
 
 
 @pytest.fixture(scope='module')
@@ -74,7 +51,7 @@ def test_a_batch_is_many_clips(run, clip):
 
 def test_bytes_missing_channels_and_other_sizes(run, clip):
     levels = np.round(clip * 255).astype(np.uint8)
-    np.testing.assert_allclose(forecast(run, levels), forecast(run, clip), atol=2e-3)
+    np.testing.assert_array_equal(forecast(run, levels), forecast(run, levels / np.float32(255)))
     np.testing.assert_array_equal(forecast(run, clip[..., 0]), forecast(run, clip))
     large = clip.repeat(2, axis=1).repeat(3, axis=2).repeat(3, axis=3)
     np.testing.assert_allclose(forecast(run, large), forecast(run, clip), rtol=1e-5)
@@ -114,11 +91,12 @@ def test_the_real_model_forecasts_beyond_its_training():
         (np.zeros((8, 8)), None, r'\[B, T, H, W, C\]'),
         (np.zeros((0, 8, 8, 1)), None, 'no frames'),
         (np.full((3, 8, 8), np.nan), None, 'NaN'),
-        (np.full((3, 8, 8), 255.0), None, 'Divide'),
+        (np.full((3, 8, 8), 255.0), None, 'floats must lie in'),
         (np.zeros((3, 8, 8, 2)), None, '2 channels'),
         (np.zeros((3, 8, 8)), 0, 'at least 1'),
         (np.zeros((3, 8, 8)), -3, 'at least 1'),
         (np.zeros((3, 8, 8)), 2.5, 'whole number'),
+        (np.zeros((3, 8, 8)), 10**9, r'1,000,000,003 frames .* GiB of memory are available'),
     ],
 )
 def test_bad_arrays_and_horizons_are_refused(run, frames, horizon, message):
@@ -142,8 +120,8 @@ def test_files_are_continued(run, clip, tmp_path, output):
     text = predict_file(run, tmp_path / 'in.mp4', tmp_path / output, horizon=4)
     assert read_clip(tmp_path / output).shape[1:3] == (8, 8)
     assert 'the last 3 frames' in text
-    assert 'RGB made grey; 16 x 24 pixels resized to 8 x 8, aspect ratio changed' in text
-    assert f'Wrote the next 4 frames, 8 x 8 grey, to {tmp_path / output}' in text
+    assert 'RGB made gray; 16 x 24 pixels resized to 8 x 8, aspect ratio changed' in text
+    assert f'Wrote the next 4 frames, 8 x 8 gray, to {tmp_path / output}' in text
     assert ('25 frames/s' in text) == (output in ('out.mp4', 'out.gif'))
 
 

@@ -1,5 +1,7 @@
 """Clips survive every form of file; what cannot be written is refused."""
 
+import os
+
 import av
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ def test_gif_keeps_few_colours_and_its_rate(tmp_path):
 def test_npy_keeps_numbers(tmp_path, channels):
     frames = np.random.default_rng(0).random((3, 4, 5, channels), np.float32)
     write_clip(tmp_path / 'clip.npy', frames)
-    np.testing.assert_array_equal(read_clip(tmp_path / 'clip.npy'), frames)
+    np.testing.assert_array_equal(read_clip(tmp_path / 'clip.npy', layout='THWC'), frames)
     assert frame_rate(tmp_path / 'clip.npy') is None
 
 
@@ -60,18 +62,48 @@ def test_two_channels_are_written_as_colours(tmp_path):
     assert read_clip(tmp_path / 'flow').shape == COLOUR.shape
 
 
-def test_a_file_is_replaced_but_a_full_folder_is_not(tmp_path):
-    path = tmp_path / 'clip.npy'
-    write_clip(path, GREY)
-    write_clip(path, GREY[:1])
-    assert len(read_clip(path)) == 1
+@pytest.mark.parametrize('name', ['clip.mp4', 'clip.gif', 'clip.npy', 'clip'])
+def test_what_exists_is_replaced_only_on_demand(tmp_path, name):
+    write_clip(tmp_path / name, COLOUR)
+    with pytest.raises(InputError, match=r'exists already.*--overwrite'):
+        write_clip(tmp_path / name, COLOUR[:2])
+    assert len(read_clip(tmp_path / name)) == 4
+    write_clip(tmp_path / name, COLOUR[:2], overwrite=True)
+    assert len(read_clip(tmp_path / name)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_what_is_no_clip_is_never_replaced(tmp_path, overwrite):
     for name in ('precious', 'precious.gif'):
         folder = tmp_path / name
         folder.mkdir()
+        (folder / 'frame_00001.png').write_text('picture')
         (folder / 'mine.txt').write_text('mine')
         with pytest.raises(InputError, match='left alone'):
-            write_clip(folder, GREY)
-        assert [file.name for file in folder.iterdir()] == ['mine.txt']
+            write_clip(folder, GREY, overwrite=overwrite)
+        assert len(list(folder.iterdir())) == 2
+    os.mkfifo(tmp_path / 'pipe.gif')
+    with pytest.raises(InputError, match='no regular file'):
+        check_output(tmp_path / 'pipe.gif', overwrite)
+    (tmp_path / 'dangling.gif').symlink_to('nowhere')
+    with pytest.raises(InputError, match='no regular file'):
+        check_output(tmp_path / 'dangling.gif', overwrite)
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / 'clip').mkdir()
+    write_clip(tmp_path / 'clip', GREY)
+    assert len(read_clip(tmp_path / 'clip')) == 4
+
+
+def test_places_that_cannot_be_written_are_refused_before_any_work(tmp_path):
+    (tmp_path / 'file').write_text('')
+    for path in (tmp_path / 'file' / 'clip.gif', tmp_path / 'file' / 'deep' / 'clip.gif'):
+        with pytest.raises(InputError, match='cannot be written'):
+            check_output(path)
+    with pytest.raises(InputError, match='cannot be written'):
+        check_output(tmp_path / f'{"x" * 300}.gif')
 
 
 @pytest.mark.parametrize('name', ['clip.avi', 'clip.png'])

@@ -57,6 +57,10 @@ class Preparation:
         fitting = adapt_frames(frames, self.frame_shape)
         return np.rint(fitting * 255).astype(np.uint8) if frames.dtype == np.uint8 else fitting
 
+    def seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the part of decoded frames that is not cut away, in their pixels."""
+        return _cropped_size(*size, *self.frame_shape[:2]) if self.fit == 'crop' else tuple(size)
+
     def describe(self, shape: tuple[int, int, int], rate: float | None = None) -> str:
         """Says what is done to a clip; '' if nothing.
 

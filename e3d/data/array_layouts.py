@@ -63,13 +63,14 @@ def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
     return Reading(frames, _account(array, layout, reason, frames.shape, name))
 
 
-def read_clip_axes(array: np.ndarray, layout: str, name: str) -> Reading:
+def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = True) -> Reading:
     """Arranges an array of one clip as [T, H, W, C].
 
     Args:
       array: With 3 or 4 axes, or with 5 of which that of the sequences is 1.
       layout: Of the array or of sequences of such clips; '' where it must tell itself.
       name: What to call it in messages.
+      pixels: Whether to say what white is.
 
     Raises:
       InputError: as `read_sequences`; or there are several clips.
@@ -91,7 +92,7 @@ def read_clip_axes(array: np.ndarray, layout: str, name: str) -> Reading:
             f'{name} has the shape {array.shape}, read as {layout} ({reason}): {len(frames)} '
             'clips. Store each clip as a file of its own, [T, H, W, C].'
         )
-    return Reading(frames[0], _account(array, layout, reason, frames.shape, name))
+    return Reading(frames[0], _account(array, layout, reason, frames.shape, name, pixels))
 
 
 def _tell_sequences(array: np.ndarray, name: str) -> tuple[str, str]:
@@ -187,13 +188,20 @@ def _arrange(array: np.ndarray, layout: str) -> np.ndarray:
     return np.expand_dims(array.transpose(order), missing)
 
 
-def _account(array: np.ndarray, layout: str, reason: str, shape: tuple[int, ...], name: str) -> str:
+def _account(
+    array: np.ndarray,
+    layout: str,
+    reason: str,
+    shape: tuple[int, ...],
+    name: str,
+    pixels: bool = True,
+) -> str:
     count, frames, height, width, channels = shape
     sequences = f'{count:,} sequence{"s" * (count != 1)} of ' if 'N' in layout else ''
     return (
         f'{name}: {array.dtype} {list(array.shape)} read as {layout} ({reason}): {sequences}'
-        f'{frames:,} frames of {height} x {width}, {channels} channel{"s" * (channels != 1)}; '
-        + describe_values(array.dtype)
+        f'{frames:,} frames of {height} x {width}, {channels} channel{"s" * (channels != 1)}'
+        + (f'; {describe_values(array.dtype)}' if pixels else '')
     )
 
 

@@ -46,12 +46,17 @@ def describe_array(path: str | os.PathLike, layout: str = '') -> str:
     return _open(path, layout).account
 
 
-def _open(path: str | os.PathLike, layout: str) -> Reading:
+def read_numbers(path: str | os.PathLike, layout: str = '') -> Reading:
+    """Opens a clip of data with a unit: any numbers, as they are stored; see `read_array`."""
+    return _open(path, layout, pixels=False)
+
+
+def _open(path: str | os.PathLike, layout: str, pixels: bool = True) -> Reading:
     path = Path(path)
     array = _load(path) if path.suffix.lower() == '.npz' else map_array(path)
-    if array.size:
+    if array.size and pixels:
         check_dtype(array, str(path))
-    return read_clip_axes(array, layout, str(path))
+    return read_clip_axes(array, layout, str(path), pixels)
 
 
 def _load(path: Path) -> np.ndarray:

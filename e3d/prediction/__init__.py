@@ -1,8 +1,12 @@
 """From a user's own clip to its continuation.
 
-    media     forecasts to any form of file
-    forecast  a trained run continues an array of frames, or a file
+    inputs        a user's clip made into what a model sees
+    memory        whether a forecast fits into memory
+    presentation  a forecast as pictures to be looked at
+    media         forecasts to any form of file
+    forecast      a trained run continues an array of frames, or a file
 
-Clips are read and made to fit the model by `e3d.data`. Frames are `[T, H, W, C]`: uint8 in 0..255
+Clips are read and made to fit the model by the code of `e3d.data` that prepares those of the
+training. Frames are `[T, H, W, C]`: uint8 in 0..255
 or float32 in [0, 1]; T time, H W space, C channels.
 """

@@ -9,15 +9,19 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from e3d.data.adaptation import adapt_frames
-from e3d.data.clip_arrays import ARRAY_SUFFIXES, checked_values, describe_array
-from e3d.data.clips import frame_rate, read_clip
+from e3d.data.adaptation import color_name, preparation_of
 from e3d.errors import InputError, RunError
+from e3d.files import local_path
 from e3d.model import Recognizer
+from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
 from e3d.prediction.media import check_output, write_clip
-from e3d.training.checkpoints import Run, load_run
+from e3d.prediction.memory import check_fits
+from e3d.prediction.presentation import Presentation
+from e3d.training.checkpoints import FOLDER, Run, load_run
+from e3d.training.workdir import resolve_workdir
 
 DEFAULT_RATE = 10.0  # frames per second of a written clip whose input states none
+PLAIN = Presentation()
 
 
 def forecast(
@@ -26,27 +30,30 @@ def forecast(
     """Continues one clip, or a batch of clips.
 
     As many of the last frames are used as the model was trained to see, or all if there are
-    fewer. Grey and RGB are converted, and frames of another size resized, to what the model was
-    trained on (see `adapt_frames`); the forecast has the size and channels of the training.
-    Compiled once for each number of clips, frames and horizon.
+    fewer. They are prepared as those of the training were: cropped or stretched to the size, made
+    gray or RGB, rounded to 8 bits where they have no more (see `e3d.data.adaptation.Preparation`);
+    their rate is taken to be that of the training. The forecast has the size and channels of the
+    training. Compiled once for each number of clips, frames and horizon.
 
     Args:
-      run_or_model: a run of `e3d.training.checkpoints.load_run`, or the path of its workdir, which
-        is then read anew with every call.
-      frames: `[T, H, W]`, `[T, H, W, C]` or `[B, T, H, W, C]`, T >= 1, uint8, or floats in [0, 1].
+      run_or_model: a run of `e3d.training.checkpoints.load_run`, or the path of its workdir; that is
+        read once, and again when there is another checkpoint.
+      frames: `[T, H, W]`, `[T, H, W, C]` or `[B, T, H, W, C]`, T >= 1. Of pictures uint8, uint16,
+        bool, or floats in [0, 1]. Where the data of the run have a unit (`run.scale.value_range` is
+        not None, as for flows), integers or floats in that unit, such as counts.
       horizon: how many frames to forecast, any number; by default as many as in training.
 
     Returns:
-      Float32 `[horizon, H, W, C]`, or `[B, horizon, H, W, C]` for a batch, in [0, 1].
+      Float32 `[horizon, H, W, C]`, or `[B, horizon, H, W, C]` for a batch: in [0, 1], or in the unit
+      of the data where they have one.
 
     Raises:
-      InputError: if the frames or the horizon cannot be used.
+      InputError: if the frames or the horizon cannot be used, or the forecast cannot fit into memory.
       RunError: if the forecast is not finite, or memory does not suffice.
     """
-    run = run_or_model if isinstance(run_or_model, Run) else load_run(run_or_model)
-    _check_forecaster(run)
+    run = _opened_run(run_or_model)
     horizon = _checked_horizon(horizon, run)
-    frames = checked_values(frames, 'The array of frames')
+    frames = checked_frames(frames, run.scale, 'The array of frames')
     if frames.ndim not in (3, 4, 5):
         raise InputError(
             f'The array of frames has shape {frames.shape}; it must be [T, H, W], [T, H, W, C] or '
@@ -56,18 +63,10 @@ def forecast(
     if frames.ndim == 3:
         frames = frames[..., np.newaxis]
     clips = frames if batched else frames[np.newaxis]
-    seen = adapt_frames(clips[:, -run.config.dataset.input_frames :], run.frame_shape)
-    try:
-        prediction = np.asarray(_continue(run.model, run.params, seen, horizon))
-    except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
-        raise RunError(
-            f'Memory does not suffice to forecast {horizon} frames of {len(clips)} clips. Use a '
-            'smaller horizon, or fewer clips at once.'
-        ) from error
-    _check_finite(prediction)
-    prediction = np.clip(prediction, 0.0, 1.0)
+    preparation = preparation_of(run.config.dataset, run.frame_shape)
+    last = clips[:, -run.config.dataset.input_frames :]
+    seen = prepare_frames(last, preparation, run.scale, 'The array of frames')
+    prediction = run.scale.to_unit(_continue_clips(run, seen, horizon))
     return prediction if batched else prediction[0]
 
 
@@ -76,14 +75,22 @@ def predict_file(
     input: str | os.PathLike,
     output: str | os.PathLike,
     horizon: int | None = None,
+    overwrite: bool = False,
+    presentation: Presentation = PLAIN,
 ) -> str:
     """Continues the clip in a file and writes the continuation to another.
 
+    The clip is prepared as those of the training were, its frame rate included.
+
     Args:
       run: as for `forecast`.
-      input: whatever `e3d.data.clips.read_clip` reads.
-      output: `.mp4`, `.gif`, `.npy`, or no suffix for a folder of PNG files.
+      input: whatever `e3d.data.clips.read_clip` reads; where the data of the run have a unit, only
+        an array in that unit, or for flows their `.h5` file.
+      output: `.mp4`, `.gif`, `.npy`, or no suffix for a folder of PNG files. `.npy` holds the
+        numbers, as `forecast` returns them.
       horizon: as for `forecast`.
+      overwrite: whether to replace an output that exists.
+      presentation: how pictures are made.
 
     Returns:
       What was done to the input and what was written, in a few lines for the user.
@@ -92,27 +99,40 @@ def predict_file(
       InputError: if the input, the output or the horizon cannot be used; nothing is written.
       RunError: as for `forecast`, or if writing fails.
     """
-    check_output(output)
-    if all(Path(path).exists() for path in (input, output)) and os.path.samefile(input, output):
+    input, output = local_path(input, 'The input'), local_path(output, 'The output')
+    if all(os.path.exists(path) for path in (input, output)) and os.path.samefile(input, output):
         raise InputError(f'{output} is the input itself. Give the continuation another name.')
-    if not isinstance(run, Run):
-        run = load_run(run)
-    _check_forecaster(run)
+    check_output(output, overwrite)
+    numbers = output.suffix.lower() == '.npy'
+    presentation.check(has_pictures=not numbers)
+    run = _opened_run(run)
     horizon = _checked_horizon(horizon, run)
-    layout = run.config.dataset.get('layout', '')
-    frames = read_clip(input, run.config.dataset.input_frames, layout)
-    prediction = forecast(run, frames, horizon)
-    rate = frame_rate(input) or DEFAULT_RATE
-    write_clip(output, prediction, rate)
-    lines = [_account_of_input(frames, run, input)]
-    if Path(input).suffix.lower() in ARRAY_SUFFIXES:
-        lines.append(f'{describe_array(input, layout)}.')
-    speed = f' at {rate:g} frames/s' if Path(output).suffix.lower() in ('.mp4', '.gif') else ''
-    height, width, channels = prediction.shape[1:]
+    check_fits(1, horizon, run.frame_shape)
+    clip = read_input(input, run)
+    height, width = presentation.shape(run.frame_shape, clip.size)
+    steps = len(clip.frames) + horizon
+    check_fits(1, steps, run.frame_shape, 0 if numbers else 3 * steps * height * width)
+    prediction = _continue_clips(run, clip.frames[np.newaxis], horizon)[0]
+    rate = clip.rate or DEFAULT_RATE
+    if numbers:
+        height, width = run.frame_shape[:2]
+        write_clip(output, run.scale.to_unit(prediction), overwrite=overwrite)
+    else:
+        pictures = presentation.draw(clip.frames, prediction, clip.size)
+        write_clip(output, pictures, rate, overwrite)
+    lines = [*clip.account]
     lines.append(
-        f'Wrote the next {horizon} frames, {height} x {width} {_colour(channels)}, to '
-        f'{output}{speed}.'
+        f'Wrote the next {horizon} frames, {height} x {width} {color_name(run.frame_shape[2])}, to '
+        f'{output}{_account_of_rate(output, clip.rate)}.'
     )
+    if not run.scale.of_pixels:
+        white = None if numbers else presentation.white(clip.frames, prediction)
+        lines.append(_account_of_values(run, white))
+    if presentation.with_input:
+        lines.append(
+            f'The {len(clip.frames)} frames that the model saw come first, with a blue border; that '
+            'of the forecast is orange.'
+        )
     return '\n'.join(lines)
 
 
@@ -121,12 +141,44 @@ def _continue(model: nn.Module, params, frames: jax.Array, horizon: int) -> jax.
     return model.apply({'params': params}, frames, horizon)[:, -horizon:]
 
 
-def _check_forecaster(run: Run) -> None:
+def _continue_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
+    """From frames as the model sees them to those that follow, within the bounds of the data."""
+    clips, length = seen.shape[:2]
+    check_fits(clips, length + horizon, run.frame_shape)
+    try:
+        prediction = np.asarray(_continue(run.model, run.params, seen, horizon))
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        raise RunError(
+            f'Memory does not suffice to forecast {horizon} frames of {clips} clips. Use a '
+            'smaller horizon, or fewer clips at once.'
+        ) from error
+    _check_finite(prediction)
+    return run.scale.clip(prediction)
+
+
+def _opened_run(run: Run | str | os.PathLike) -> Run:
+    """The run of a forecaster; the newest checkpoint, if its workdir is given."""
+    if not isinstance(run, Run):
+        workdir = resolve_workdir(run).absolute()
+        folder = workdir / FOLDER
+        entries = os.scandir(folder) if folder.is_dir() else ()
+        found = sorted((entry.name, entry.stat().st_mtime_ns) for entry in entries)
+        run = _read_run(workdir, tuple(found))
     if isinstance(run.model, Recognizer):
         raise InputError(
-            f'The model of the run, {run.config.model.name}, recognises clips and continues none; '
-            'e3d.observe gives what it recognises.'
+            f'The model of the run, {run.config.model.name}, recognizes clips and continues none; '
+            'e3d.observe gives what it recognizes.'
         )
+    return run
+
+
+@functools.lru_cache(maxsize=2)
+def _read_run(workdir: Path, checkpoints: tuple[tuple[str, int], ...]) -> Run:
+    """Reads a run anew only where it has other `checkpoints` than the last time."""
+    del checkpoints
+    return load_run(workdir)
 
 
 def _checked_horizon(horizon: int | None, run: Run) -> int:
@@ -150,25 +202,16 @@ def _check_finite(prediction: np.ndarray) -> None:
         )
 
 
-def _account_of_input(frames: np.ndarray, run: Run, path: str | os.PathLike) -> str:
-    """Says which frames were used and how they were changed."""
-    trained, count = run.config.dataset.input_frames, len(frames)
-    used = f'the last {count} frames' if count > 1 else 'one frame'
-    account = f'Read {used} of {path}'
-    if count < trained:
-        account += f' (there are no more; the model was trained on {trained})'
-    changes = []
-    if frames.shape[-1] != run.frame_shape[2]:
-        before, after = _colour(frames.shape[-1]), _colour(run.frame_shape[2])
-        changes.append(f'{before} made {after}')
-    if frames.shape[1:3] != tuple(run.frame_shape[:2]):
-        before, after = frames.shape[1:3], run.frame_shape[:2]
-        stretch = '' if before[0] * after[1] == before[1] * after[0] else ', aspect ratio changed'
-        changes.append(
-            f'{before[0]} x {before[1]} pixels resized to {after[0]} x {after[1]}{stretch}'
-        )
-    return f'{account}: {"; ".join(changes)}.' if changes else f'{account}.'
+def _account_of_rate(output: Path, rate: float | None) -> str:
+    if output.suffix.lower() not in ('.mp4', '.gif'):
+        return '' if rate is None else f'; a frame stands for 1/{rate:g} s'
+    return f' at {rate or DEFAULT_RATE:g} frames/s' + ('' if rate else ', as the input states none')
 
 
-def _colour(channels: int) -> str:
-    return {1: 'grey', 3: 'RGB'}.get(channels, f'with {channels} channels')
+def _account_of_values(run: Run, white: float | None) -> str:
+    """Says what the values of a forecast are; `white` is what was drawn as white in pictures."""
+    unit = 'scaled' if run.scale.value_range is None else 'in the unit of the data'
+    if white is None:
+        return f'Its values are {unit}.'
+    low, high = run.scale.to_unit(np.array([0.0, white]))
+    return f'The darkest color is {low:g}, the brightest {high:g}, {unit}; .npy keeps the numbers.'

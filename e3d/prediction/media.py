@@ -1,6 +1,7 @@
 """Forecasts to files: videos, animated GIFs, NumPy arrays, folders of pictures."""
 
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from e3d.evaluation.files import written_whole
 from e3d.evaluation.pictures import as_colours
 
 OUTPUT_SUFFIXES = ('.mp4', '.gif', '.npy', '')
+PICTURE = re.compile(r'frame_\d{5,}\.png')  # of a folder that `write_clip` made
 
 
-def check_output(path: str | os.PathLike) -> None:
+def check_output(path: str | os.PathLike, overwrite: bool = False) -> None:
     """Raises InputError if `write_clip` could not write there, before any work is done."""
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
@@ -23,35 +25,62 @@ def check_output(path: str | os.PathLike) -> None:
             f'{path}: "{path.suffix}" cannot be written. Use .mp4, .gif or .npy, or a name without '
             'a suffix for a folder of PNG pictures.'
         )
-    if path.is_dir() and (path.suffix or any(path.iterdir())):
-        raise InputError(
-            f'{path} is a folder with something in it, which is left alone. Give another name.'
-        )
-    if path.is_file() and not path.suffix:
+    try:
+        _check_place(path, overwrite)
+        parent = next(parent for parent in path.absolute().parents if parent.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise InputError(f'{path} cannot be written: {parent} is no folder to write to.')
+    except OSError as error:  # names that are too long, folders that may not be looked into
+        raise InputError(f'{path} cannot be written: {error.strerror}.') from error
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    """Raises InputError for what lies there already and may not be replaced."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not path.suffix and path.is_file():
         raise InputError(f'{path} is a file; a folder of pictures needs another name.')
+    if path.is_dir():
+        if not any(path.iterdir()) and not path.suffix:
+            return
+        others = [file.name for file in path.iterdir() if not PICTURE.fullmatch(file.name)]
+        if path.suffix or others:
+            raise InputError(
+                f'{path} is a folder with something else in it, which is left alone. Give another '
+                'name.'
+            )
+    elif not path.is_file():
+        raise InputError(f'{path} is no regular file. Give another name.')
+    if not overwrite:
+        raise InputError(f'{path} exists already. Give another name, or replace it: --overwrite.')
 
 
 def write_clip(
-    path: str | os.PathLike, frames: np.ndarray, frames_per_second: float = 10.0
+    path: str | os.PathLike,
+    frames: np.ndarray,
+    frames_per_second: float = 10.0,
+    overwrite: bool = False,
 ) -> None:
     """Writes a clip in the form that the suffix tells; all of it or nothing.
 
-    A file of the same name is replaced; a folder with something in it is not. Only `.npy` keeps
-    the numbers as they are (float32); the other forms hold colours of 8 bits (see `as_colours`
-    for other than one or three channels). `.mp4` loses a little and has even sides; in `.gif`
-    equal frames in a row become one that stands longer.
+    Only `.npy` keeps the numbers as they are (float32); the other forms hold colours of 8 bits (see
+    `as_colours` for other than one or three channels). `.mp4` loses a little and has even sides; in
+    `.gif` equal frames in a row become one that stands longer.
 
     Args:
       path: `.mp4`, `.gif`, `.npy`, or no suffix for a folder of PNG files.
-      frames: `[T, H, W, C]`, uint8 or floats in [0, 1].
+      frames: `[T, H, W, C]`, uint8 or floats in [0, 1]; for `.npy` any floats.
       frames_per_second: for `.mp4` and `.gif`.
+      overwrite: replaces a file of the same name, or a folder that such a clip was written to.
 
     Raises:
       InputError: if the path cannot be used.
       RunError: if writing fails.
     """
     path = Path(path)
-    check_output(path)
+    check_output(path, overwrite)
     with written_whole(path) as temporary:
         match path.suffix.lower():
             case '.npy':
@@ -72,6 +101,8 @@ def write_clip(
                     grey = frames.shape[-1] == 1
                     image = Image.fromarray(frame[..., 0] if grey else frame)
                     image.save(temporary / f'frame_{index:05d}.png')
+                for old in path.glob('*') if path.is_dir() else ():
+                    old.unlink()  # which `check_output` saw to be such pictures
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, frames_per_second: float) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -96,23 +97,26 @@ class Checkpoints:
         if write:
             with _write_errors(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._retention,
-            create=False,
-            read_only=not write,
-            # Orbax goes by the clock of the day, which may be set while a checkpoint is written.
-            async_options=ocp.AsyncOptions(
-                timeout_secs=NEVER_SECONDS, create_directories_asynchronously=False
-            ),
-            # Without the other processes, of which only the first one writes.
-            multiprocessing_options=ocp.options.MultiprocessingOptions(
-                primary_host=processes.index(),
-                active_processes={processes.index()},
-                barrier_sync_key_prefix=f'process{processes.index()}',
-            ),
-        )
         handlers = {'state': CheckedState(), 'run': CheckedJson()}
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        with _without_warnings():
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=self._retention,
+                create=False,
+                read_only=not write,
+                # Orbax goes by the clock of the day, which may be set while a checkpoint is written.
+                async_options=ocp.AsyncOptions(
+                    timeout_secs=NEVER_SECONDS, create_directories_asynchronously=False
+                ),
+                # Without the other processes, of which only the first one writes.
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=processes.index(),
+                    active_processes={processes.index()},
+                    barrier_sync_key_prefix=f'process{processes.index()}',
+                ),
+            )
+            self._manager = ocp.CheckpointManager(
+                self.folder, options=options, item_handlers=handlers
+            )
 
     def __enter__(self) -> 'Checkpoints':
         return self
@@ -346,6 +350,17 @@ def load_run(
         )
         check_fit(params, expected, checkpoints.folder / str(step))
         return Run(model, params, config, frame_shape, step, scale)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silences orbax, which warns of every folder that is only to be read."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,171 @@
+"""A user's clip made into what a model sees, as the data set of its training does it."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from e3d.data.adaptation import Preparation, as_floats, preparation_of
+from e3d.data.clip_arrays import ARRAY_SUFFIXES, describe_array, read_numbers
+from e3d.data.clips import frame_rate, read_clip
+from e3d.data.flow_files import read_flows
+from e3d.data.scales import Scale
+from e3d.errors import InputError
+from e3d.pixel_values import checked_values
+from e3d.training.checkpoints import Run
+
+FLOW_SUFFIXES = ('.h5', '.hdf5')
+
+
+class InputClip(NamedTuple):
+    """The end of a clip, ready for a model.
+
+    Attributes:
+      frames: float32 `[T, H, W, C]` as the model sees them; T at most the input frames of the run.
+      size: height and width of what is seen of the decoded frames, in their pixels.
+      rate: frames per second; None where it is not known.
+      account: what was read and what was done to it, in lines.
+    """
+
+    frames: np.ndarray
+    size: tuple[int, int]
+    rate: float | None
+    account: list[str]
+
+
+def read_input(path: Path, run: Run) -> InputClip:
+    """Reads the end of a clip, as much of it as the model was trained to see.
+
+    Args:
+      path: whatever `e3d.data.clips.read_clip` reads; where the data of the run have a unit, only
+        an array, or an `.h5` file of flows.
+      run: of a forecaster.
+
+    Raises:
+      InputError: the clip cannot be read, or is no clip for this model.
+    """
+    dataset = run.config.dataset
+    last, layout, wanted = (
+        dataset.input_frames,
+        dataset.get('layout', ''),
+        dataset.get('frame_rate'),
+    )
+    preparation = preparation_of(dataset, run.frame_shape)
+    if not run.scale.of_pixels:
+        decoded, account = _read_numbers(path, run, last, layout)
+        given = None
+    else:
+        decoded = read_clip(path, last, layout, wanted)
+        account = [f'{describe_array(path, layout)}.'] if _is_array(path) else []
+        given = frame_rate(path)
+    count, done = len(decoded), preparation.describe(decoded.shape[1:], given)
+    used = f'the last {count} frames' if count > 1 else 'one frame'
+    if count < last:
+        used += f' (there are no more; the model was trained on {last})'
+    account.append(f'Read {used} of {path}{f": {done}" if done else ""}.')
+    if not run.scale.of_pixels:
+        account.append(_describe_range(decoded, run))
+    elif dataset.get('name') == 'taxibj':
+        account.append(
+            'The run was made by an earlier version, which did not keep the range of its data: '
+            'values are those of the training, scaled to [0, 1], here and in the forecast.'
+        )
+    frames = prepare_frames(decoded, preparation, run.scale, str(path))
+    # What states no times was taken for frames of the wanted rate in training as well.
+    return InputClip(frames, preparation.seen_size(decoded.shape[1:3]), wanted or given, account)
+
+
+def prepare_frames(
+    frames: np.ndarray, preparation: Preparation, scale: Scale, name: str
+) -> np.ndarray:
+    """Brings frames to the size, the color and the values that a model sees.
+
+    Args:
+      frames: `[..., H, W, C]`; pixels that were checked, or numbers in the unit of the data.
+      preparation: of the data set.
+      scale: of its values.
+      name: what to call the frames in messages.
+
+    Returns:
+      Float32 `[..., *preparation.frame_shape]`.
+
+    Raises:
+      InputError: the frames do not fit, or hold values that there cannot be.
+    """
+    if not scale.of_pixels:
+        frames = scale.from_unit(checked_numbers(frames, scale, name))
+    return as_floats(preparation.prepare(frames))
+
+
+def checked_frames(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
+    """Pixels, or numbers in the unit of the data where they have one.
+
+    Raises:
+      InputError: they are something else.
+    """
+    return checked_values(frames, name) if scale.of_pixels else checked_numbers(frames, scale, name)
+
+
+def checked_numbers(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
+    """Numbers in the unit of the data.
+
+    Raises:
+      InputError: no numbers, masked or missing ones, or values that there cannot be.
+    """
+    if isinstance(frames, np.ma.MaskedArray) and np.ma.is_masked(frames):
+        raise InputError(
+            f'{name} is a masked array with {np.ma.count_masked(frames):,} masked values. Fill '
+            'them with a value that stands for missing: frames.filled(VALUE).'
+        )
+    try:
+        frames = np.asarray(frames)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f'{name} cannot be made an array of numbers: {error}.') from error
+    if not frames.size:
+        raise InputError(f'{name} holds no frames: its shape is {frames.shape}.')
+    if frames.dtype.kind not in 'iuf':
+        raise InputError(f'{name} has dtype {frames.dtype}; it must hold integers or floats.')
+    if not np.isfinite(frames).all():
+        raise InputError(
+            f'{name} holds numbers that are NaN or infinite. Fill them as the data of the training '
+            'were filled.'
+        )
+    least = float(scale.to_unit(scale.bounds[0]))
+    # Rounding may leave the bound by a few units of float32.
+    if frames.min() < least - 1e-4 * max(1.0, abs(least)):
+        raise InputError(
+            f'{name} has values from {frames.min():g}; the data of the run have none below '
+            f'{least:g}.'
+        )
+    return frames
+
+
+def _read_numbers(path: Path, run: Run, last: int, layout: str) -> tuple[np.ndarray, list[str]]:
+    if path.suffix.lower() in FLOW_SUFFIXES and run.config.dataset.name == 'taxibj':
+        flows = read_flows([path], run.config.dataset.slots_per_day)
+        slots = flows.slots[-last:]
+        if slots[-1] - slots[0] != len(slots) - 1:
+            raise InputError(
+                f'{path} has a hole within its last {last} slots, which must follow each other.'
+            )
+        return flows.counts[-last:], []
+    if not _is_array(path):
+        raise InputError(
+            f'{path} is no array, but the model was trained on numbers with a unit, which pictures '
+            'do not hold. Give an .npy or .npz file of them, [T, H, W, C].'
+        )
+    reading = read_numbers(path, layout)
+    return np.array(reading.frames[-last:]), [f'{reading.account}.']
+
+
+def _describe_range(frames: np.ndarray, run: Run) -> str:
+    found = f'Its values go from {frames.min():g} to {frames.max():g}'
+    if run.scale.value_range is None:
+        return f'{found}, read as scaled ones: the run does not know the unit of its data.'
+    low, high = run.scale.value_range
+    return f'{found}, read in the unit of the data; those of the training went from {low:g} to {high:g}.'
+
+
+def _is_array(path: str | os.PathLike) -> bool:
+    return Path(path).suffix.lower() in ARRAY_SUFFIXES

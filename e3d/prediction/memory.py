@@ -1,0 +1,57 @@
+"""Whether a forecast fits into memory, told before it is made."""
+
+import os
+from pathlib import Path
+
+import jax
+
+from e3d.errors import InputError
+
+# Of every float32 frame: as the loop leaves it, put together from patches, in the order of time, in
+# the memory of the host.
+COPIES = 4
+FLOAT = 4  # bytes
+
+
+def check_fits(
+    clips: int, steps: int, frame_shape: tuple[int, int, int], shown_bytes: int = 0
+) -> None:
+    """Refuses a forecast of which the frames alone do not fit; what a model keeps comes on top.
+
+    Args:
+      clips: that go at once.
+      steps: frames of a clip, seen and forecast.
+      frame_shape: (H, W, C).
+      shown_bytes: of the pictures that are made of the frames.
+
+    Raises:
+      InputError: with the figures.
+    """
+    height, width, channels = frame_shape
+    needed = clips * steps * height * width * channels * FLOAT * COPIES + shown_bytes
+    available = available_bytes()
+    if needed > available:
+        several = f' of {clips} clips' if clips > 1 else ''
+        raise InputError(
+            f'{steps:,} frames of {height} x {width} x {channels}{several} take at least '
+            f'{needed / 2**30:,.1f} GiB, but {available / 2**30:,.1f} GiB of memory are available. '
+            'Use a smaller horizon, fewer clips at once, or a smaller scale of the pictures.'
+        )
+
+
+def available_bytes() -> int:
+    """Memory of the first device and of the host that is not in use, the lesser of the two."""
+    device = jax.local_devices()[0].memory_stats() or {}
+    limits = [_host_bytes()]
+    if 'bytes_limit' in device:
+        limits.append(device['bytes_limit'] - device.get('bytes_in_use', 0))
+    return min(limits)
+
+
+def _host_bytes() -> int:
+    try:
+        lines = Path('/proc/meminfo').read_text(encoding='ascii').splitlines()
+        found = next(line for line in lines if line.startswith('MemAvailable:'))
+        return int(found.split()[1]) * 1024
+    except (OSError, StopIteration):  # no Linux
+        return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')

@@ -1,0 +1,28 @@
+"""What the tests of prediction share: a model whose forecast is easily computed."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from e3d.training.checkpoints import Run
+
+INPUT_FRAMES, OUTPUT_FRAMES = 3, 2
+
+
+class FadingSum(nn.Module):
+    """Predicts frame t as `rate` times the sum of all that it has seen, divided by t."""
+
+    @nn.compact
+    def __call__(self, frames, output_frames, truth_mask=None):
+        rate = self.param('rate', nn.initializers.constant(0.3), ())
+        total = rate * jnp.sum(frames, axis=1, keepdims=True)
+        times = jnp.arange(1, frames.shape[1] + output_frames)
+        return total / times[:, None, None, None]
+
+
+def run_of(model, channels=1, size=(8, 8), **dataset):
+    shape = (*size, channels)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 1, *shape)), 1)['params']
+    dataset = {'input_frames': INPUT_FRAMES, 'output_frames': OUTPUT_FRAMES} | dataset
+    return Run(model, params, ConfigDict({'dataset': dataset}), shape, 7)
