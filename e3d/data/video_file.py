@@ -24,7 +24,8 @@ REMEDY = (
     'Give a video that FFmpeg decodes (.mp4, .avi, .webm, .mkv, ...), a .gif, .npy or .npz file '
     'or a folder of pictures.'
 )
-# Only the file itself: playlists and the like make FFmpeg open other files.
+# Only the file itself: playlists and the like make FFmpeg open other files. As options of the
+# streams as well, these crash PyAV before 18 where streams are found late (FLV, MPEG).
 _OPTIONS = {'protocol_whitelist': 'file', 'format_whitelist': ','.join(DEMUXERS)}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 # What decodes the transparency of WebM, which FFmpeg's own decoders leave out.
@@ -84,22 +85,24 @@ class VideoFile:
         for packet in self.container.demux(self.stream):
             if not packet.size or packet.is_discard or self._is_hidden(packet):
                 continue
-            stamp = packet.dts if packet.pts is None else packet.pts
-            self._note(stamp, packet.duration)
+            stamp = _stamp(packet)
+            self._note(stamp, packet.duration or 0)
             yield Packet(stamp, packet.dts, packet.duration or 0, packet.is_keyframe)
 
-    def decoded(self) -> Iterator[tuple[int | None, av.VideoFrame]]:
-        """Yields the frames with their stamps, in the order in which they are shown."""
-        size = None
+    def decoded(self) -> Iterator[tuple[int | None, int, av.VideoFrame]]:
+        """Yields stamp, duration (0 if not stated) and frame, in the order of their showing."""
+        size, durations = None, {}
         for packet in self.container.demux(self.stream):
             if not packet.size and packet.dts is not None:
                 continue  # stands for a repetition; to the decoder it would mean the end
+            durations[_stamp(packet)] = packet.duration or 0
             for frame in self._decoder.decode(packet):
                 size = size or (frame.height, frame.width)
                 self._check_frame(frame, size)
-                stamp = frame.dts if frame.pts is None else frame.pts
-                self._note(stamp, frame.duration)
-                yield stamp, frame
+                stamp = _stamp(frame)
+                duration = durations.pop(stamp, 0)
+                self._note(stamp, duration)
+                yield stamp, duration, frame
 
     def check_whole(self) -> None:
         """Raises InputError if much less was read than the file announces."""
@@ -165,7 +168,7 @@ class VideoFile:
             return None
         return self.container.duration / av.time_base
 
-    def _note(self, stamp: int | None, duration: int | None) -> None:
+    def _note(self, stamp: int | None, duration: int) -> None:
         self.count += 1
         if stamp is not None:
             step = duration or 1 / (self._tick * float(self.stream.average_rate or math.inf))
@@ -197,7 +200,7 @@ def opened_video(path: Path, content: BinaryIO | None) -> Iterator[VideoFile]:
     video = None
     try:
         source = content or str(regular_file(path).resolve())
-        with av.open(source, options=_OPTIONS) as container:
+        with av.open(source, container_options=_OPTIONS) as container:
             video = VideoFile(path, container, content)
             yield video
     except InputError:
@@ -217,6 +220,11 @@ def check_size(path: Path, height: int, width: int) -> None:
             f'{path} has frames of {height} x {width} pixels, more than the {MAX_PIXELS:,} pixels '
             'that are read. Make them smaller.'
         )
+
+
+def _stamp(timed: av.Packet | av.VideoFrame) -> int | None:
+    """When it is to be shown; where only the time of its decoding is stated, that."""
+    return timed.dts if timed.pts is None else timed.pts
 
 
 def _main_stream(path: Path, container: InputContainer) -> VideoStream:

@@ -49,16 +49,16 @@ def video_frames(path: Path, content: BinaryIO | None = None) -> Iterator[TimedF
         their size changes.
     """
     with opened_video(path, content) as video:
-        clock, held, duration = video.clock(), None, 0
-        for stamp, frame in video.decoded():
-            start = clock.place(stamp)
+        clock, held, last_duration = video.clock(), None, 0
+        for stamp, duration, frame in video.decoded():
+            start, last_duration = clock.place(stamp), duration
             if held is not None:
                 yield TimedFrame(*held, start)
-            held, duration = (pixels_of(frame, video.opaque), start), frame.duration
+            held = pixels_of(frame, video.opaque), start
         video.check_whole()
         if held is None:
             raise InputError(f'{path} holds no frames. {REMEDY}')
-        end = clock.end(duration or 0, video.announced_end())
+        end = clock.end(last_duration, video.announced_end())
         yield TimedFrame(held[0], None if end is None else held[1], end)
 
 
@@ -76,7 +76,6 @@ def last_video_frames(path: Path, times: VideoTimes, first: int) -> Iterator[Tim
     Raises:
       JumpError: a jump into the file is not possible, or does not lead to these frames: decode
         all of them.
-      InputError: as `video_frames`.
     """
     wanted = times.stamps[first:]
     keys = [key for key in times.keys if key <= wanted[0]] if times.keys else []
@@ -85,18 +84,23 @@ def last_video_frames(path: Path, times: VideoTimes, first: int) -> Iterator[Tim
         raise JumpError
     ends = [*times.starts[first + 1 :], times.end]
     count = 0
-    with opened_video(path, None) as video:
-        video.container.seek(keys[-2], stream=video.stream)
-        for stamp, frame in video.decoded():
-            if stamp is not None and stamp < wanted[0]:
-                continue
-            if count == len(wanted) or stamp != wanted[count]:
-                raise JumpError
-            pixels = pixels_of(frame, video.opaque)
-            yield TimedFrame(pixels, times.starts[first + count], ends[count])
-            count += 1
-    if count < len(wanted):
-        raise JumpError
+    try:
+        with opened_video(path, None) as video:
+            video.container.seek(keys[-2], stream=video.stream)
+            for stamp, _, frame in video.decoded():
+                if stamp is not None and stamp < wanted[0]:
+                    continue
+                if count == len(wanted) or stamp != wanted[count]:
+                    break
+                pixels = pixels_of(frame, video.opaque)
+                yield TimedFrame(pixels, times.starts[first + count], ends[count])
+                count += 1
+            else:
+                if count == len(wanted):
+                    return
+    except InputError as error:  # decoding all of it tells whether that is so
+        raise JumpError from error
+    raise JumpError
 
 
 def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
@@ -119,7 +123,7 @@ def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
     if content is not None:
         content.seek(0)
     with opened_video(path, content) as video:
-        frames = [Packet(s, s, frame.duration or 0, False) for s, frame in video.decoded()]
+        frames = [Packet(stamp, stamp, step, False) for stamp, step, _ in video.decoded()]
         video.check_whole()
         if not frames:
             raise InputError(f'{path} holds no frames. {REMEDY}')
