@@ -1,11 +1,12 @@
 """Something-Something v2 from the official lists and videos."""
 
 import json
+import os
 import pickle
 
 import numpy as np
 import pytest
-from clip_fixtures import write_webm
+from clip_fixtures import write_video, write_webm
 
 from e3d.data import something_something_files
 from e3d.data.digits import SPLITS
@@ -159,6 +160,19 @@ def test_videos_are_stored_as_they_are_and_the_files_needed_no_more(tmp_path):
     np.testing.assert_array_equal(copy[1]['frames'], source[1]['frames'])
 
 
+def test_videos_may_lie_in_several_folders_and_containers(tmp_path):
+    videos = write_data_set(tmp_path, train=('1', '2', '4'))
+    frames = np.broadcast_to(np.uint8(99), (FRAMES, 32, 64, 3)).copy()
+    for id, name in (('2', 'more/2.webm'), ('4', 'other/deep/4.mp4')):
+        (videos / f'{id}.webm').unlink()
+        path = tmp_path / 'raw' / name
+        path.parent.mkdir(parents=True)
+        write_video(path, frames, 'mpeg4' if name.endswith('mp4') else 'libvpx-vp9', 12)
+    source = open_something_something(make_dataset(tmp_path), 'train')
+    assert len(source) == 3 and not source.left_out
+    assert source[2]['frames'].mean() == pytest.approx(99, abs=2)
+
+
 def test_broken_and_missing_videos_are_named_and_left_out(tmp_path):
     videos = write_data_set(tmp_path, train=('1', '2', '4', '5'))
     noise = np.random.default_rng(0).integers(0, 256, (FRAMES, 32, 64, 3), np.uint8)
@@ -170,7 +184,7 @@ def test_broken_and_missing_videos_are_named_and_left_out(tmp_path):
     assert len(source) == 1
     reasons = {one.name: one.reason for one in source.left_out}
     assert reasons.keys() == {'1', '2', '4'}
-    for id, reason in (('1', 'truncated'), ('2', 'not a whole video'), ('4', 'No such file')):
+    for id, reason in (('1', 'truncated'), ('2', 'not a whole video'), ('4', 'does not exist')):
         assert reason in reasons[id]
 
 
@@ -197,6 +211,17 @@ def break_files(tmp_path, kind):
             train.write_text(json.dumps([{'id': '1'}]))
         case 'deep':
             train.write_text('[' * 100_000)
+        case 'deep objects':
+            train.write_text('{"a":' * 100_000 + '1' + '}' * 100_000)
+        case 'huge number':
+            train.write_text(f'[{{"id": {"9" * 5000}}}]')
+        case 'splits':
+            train.write_text('{"split": []}')
+        case 'list as template':
+            train.write_text('[{"id": "1", "template": []}]')
+        case 'a pipe':
+            train.unlink()
+            os.mkfifo(train)
         case 'long':
             train.write_text(' ' * 2000 + '[]')
         case 'no videos':
@@ -215,9 +240,14 @@ def break_files(tmp_path, kind):
         ('no list of objects', 'must be a list of objects'),
         ('path as id', r"the id '\.\./\.\./1'"),
         ('no template', 'no "template"'),
-        ('deep', 'is not JSON'),
+        ('deep', 'nested too deeply'),
+        ('deep objects', 'nested too deeply'),
+        ('huge number', 'is not JSON'),
+        ('splits', 'must be a list of objects'),
+        ('list as template', 'no "template"'),
+        ('a pipe', 'has none of something-something-v2-train.json'),
         ('long', 'more than the 1,000'),
-        ('no videos', r'no \.webm files'),
+        ('no videos', r'There are no videos in .*78687\.webm.*qualcomm\.com'),
         ('other classes', 'no video of the 41 classes'),
     ],
 )
@@ -231,7 +261,18 @@ def test_files_of_another_form_are_refused(tmp_path, monkeypatch, kind, message)
     assert not (tmp_path / 'data').exists()
 
 
-@pytest.mark.parametrize('labels', [[], {'a': '0'}, {str(n): 'x' for n in range(174)}])
+@pytest.mark.parametrize(
+    'labels',
+    [
+        [],
+        {'a': '0'},
+        {str(n): 'x' for n in range(174)},
+        {str(n): '0' for n in range(174)},
+        {str(n): float('inf') for n in range(174)},
+        {str(n): [n] for n in range(174)},
+        {str(n): n for n in range(1, 175)},
+    ],
+)
 def test_labels_of_another_form_are_refused(tmp_path, labels):
     write_data_set(tmp_path)
     (tmp_path / 'raw' / 'labels.json').write_text(json.dumps(labels))
@@ -240,7 +281,10 @@ def test_labels_of_another_form_are_refused(tmp_path, labels):
 
 
 def test_no_folder_is_told_where_the_data_come_from(tmp_path):
-    with pytest.raises(InputError, match=r'not a folder.*\.webm.*Qualcomm.*quickstart'):
+    with pytest.raises(
+        InputError,
+        match=r'not a folder.*Qualcomm.*19\.4 GB.*\.webm.*--config\.dataset\.path=.*quickstart',
+    ):
         open_something_something(make_dataset(tmp_path), 'train')
 
 

@@ -25,11 +25,11 @@ from e3d.data.something_something_files import (
     find_list,
     list_videos,
     read_classes,
-    read_file,
 )
 from e3d.data.timing import TimedFrame, resample
 from e3d.data.videos import VideoTimes, measure_video, video_frames
 from e3d.errors import InputError
+from e3d.files import read_bytes
 
 RATE = 12.0  # frames per second of the videos, should one not tell
 MAX_VIDEO_BYTES = 2**26
@@ -69,7 +69,7 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
         clips, left_out = [], []
         for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit='clip', disable=None):
             try:
-                content = read_file(video.path, MAX_VIDEO_BYTES)
+                content = read_bytes(video.path, MAX_VIDEO_BYTES)
                 times = measure_video(video.path, io.BytesIO(content))
             except InputError as error:
                 left_out.append(LeftOut(video.id, str(error), damaged=True))

@@ -1,14 +1,25 @@
 """The lists of Something-Something v2 as they are distributed, and the classes of the paper."""
 
-import json
+import os
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from e3d.data.walk import walk
 from e3d.errors import InputError
+from e3d.files import read_json
 
 MAX_LIST_BYTES = 2**28
+
+SUFFIXES = ('.webm', '.mp4', '.mkv', '.avi')  # of the videos; they are given out as the first
+SOURCE = (
+    'Qualcomm gives it out for research, 19.4 GB, after a registration at '
+    'https://www.qualcomm.com/developer/software/something-something-v-2-dataset. Fetch the videos '
+    'and the labels by hand, unpack both (20bn-something-something-v2/*.webm, and labels/train.json, '
+    'labels/validation.json, labels/labels.json) into one folder, and name it with '
+    '--config.dataset.path=FOLDER. experiments/quickstart.py needs no download.'
+)
 
 # The lists under the names of both distributions.
 LIST_NAMES = {
@@ -78,30 +89,41 @@ def list_videos(folder: pathlib.Path, num_classes: int) -> list[Video]:
     Raises:
       InputError: no such folder or lists, or lists of another form.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(
-            f"dataset.path is '{folder}', which is not a folder; it must be the one with the .webm "
-            f'files of Something-Something v2 and the lists {LIST_NAMES["train"][0]} and '
-            f'{LIST_NAMES["test"][0]}. They are given out on request by Qualcomm. '
-            'experiments/quickstart.py needs no download.'
+            f"The data set Something-Something v2 is not at hand: dataset.path is '{folder}', which "
+            f'is not a folder. {SOURCE}'
         )
     labels = {name: label for label, name in enumerate(read_classes(folder, num_classes))}
-    first = next(folder.rglob('*.webm'), None)
-    if first is None:
+    paths = _find_videos(folder)
+    if not paths:
         raise InputError(
-            f'There are no .webm files in {folder}; unpack those of the data set there.'
+            f'There are no videos in {folder}, files like 78687.webm ({", ".join(SUFFIXES)}). '
+            f'Unpack those of the data set there; pictures are not read. {SOURCE}'
         )
     videos = []
     for split in ('train', 'test'):
         file = find_list(folder, split)
         for id, name in _read_list(file):
             if name in labels:
-                videos.append(Video(id, split, labels[name], first.parent / f'{id}.webm'))
+                path = paths.get(id, folder / f'{id}{SUFFIXES[0]}')
+                videos.append(Video(id, split, labels[name], path))
             elif num_classes != len(FORTY_ONE):
                 raise InputError(f"{file} has the class '{name}', which the labels do not have.")
     if not videos:
         raise InputError(f'The lists in {folder} name no video of the {num_classes} classes.')
     return videos
+
+
+def _find_videos(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The videos in a folder or below, by their number; of two with one number the first."""
+    paths = {}
+    for place, _, names in walk(folder, []):
+        for name in names:
+            id, suffix = os.path.splitext(name)
+            if suffix.lower() in SUFFIXES:
+                paths.setdefault(id, place / name)
+    return paths
 
 
 def read_classes(folder: pathlib.Path, num_classes: int) -> list[str]:
@@ -123,14 +145,13 @@ def find_list(folder: pathlib.Path, kind: str) -> pathlib.Path:
             if (place / name).is_file():
                 return place / name
     raise InputError(
-        f'{folder} has none of {", ".join(LIST_NAMES[kind])}, nor has a folder labels in it; put '
-        'the lists of the data set there.'
+        f'{folder} has none of {", ".join(LIST_NAMES[kind])}, nor has a folder labels in it. {SOURCE}'
     )
 
 
 def _read_list(file: pathlib.Path) -> Iterator[tuple[str, str]]:
     """(number, class) of the videos in a list."""
-    entries = _read_json(file)
+    entries = read_json(file, MAX_LIST_BYTES)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f'{file} must be a list of objects with "id" and "template".')
     for entry in entries:
@@ -144,34 +165,14 @@ def _read_list(file: pathlib.Path) -> Iterator[tuple[str, str]]:
 
 
 def _read_labels(file: pathlib.Path, num_classes: int) -> dict[str, int]:
-    entries = _read_json(file)
-    try:
-        labels = {name: int(label) for name, label in entries.items()}
-    except (AttributeError, TypeError, ValueError):
-        labels = {}
-    if sorted(labels.values()) != list(range(num_classes)):
+    entries = read_json(file, MAX_LIST_BYTES)
+    labels = {}
+    if isinstance(entries, dict) and len(entries) == num_classes:
+        numbers = {str(number): number for number in range(num_classes)}
+        labels = {name: numbers.get(str(label)) for name, label in entries.items()}
+    if None in labels.values() or len(set(labels.values())) != num_classes:
         raise InputError(
             f'{file} must be an object that gives each of {num_classes} classes its number, from '
             f'"0" to "{num_classes - 1}".'
         )
     return labels
-
-
-def _read_json(file: pathlib.Path) -> Any:
-    try:
-        return json.loads(read_file(file, MAX_LIST_BYTES))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f'{file} is not JSON: {error}. Fetch it again.') from error
-
-
-def read_file(file: pathlib.Path, limit: int) -> bytes:
-    """Reads a file of at most `limit` bytes; raises InputError where that fails."""
-    try:
-        size = file.stat().st_size
-        if size > limit:
-            raise InputError(f'{file} has {size:,} bytes, more than the {limit:,} that are read.')
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(f'{file} cannot be read: {error.strerror}.') from error
