@@ -5,7 +5,8 @@
     python launch.py --config=experiments/something_something.py:small --config.dataset.path=FOLDER
     python launch.py --config=experiments/something_something.py:prediction --config.dataset.path=FOLDER
 
-FOLDER holds the .webm files and the .json lists, which are given out on request by Qualcomm. The 41
+FOLDER holds the videos (19.4 GB) and the .json lists, which Qualcomm gives out for research at
+https://www.qualcomm.com/developer/software/something-something-v-2-dataset. The 41
 classes of the paper, 24 frames a second, 224 x 224 in RGB; --config.dataset.fraction=0.5 observes the
 front half. Of what is observed the last 24 frames enter, and the next 10 are predicted beside.
 Accuracy is reported as that of the fraction of the whole clip, here 'accuracy_25'. The weight of

@@ -15,10 +15,31 @@ CONTENT = bytes(range(256)) * 400
 SHA1 = hashlib.sha1(CONTENT, usedforsecurity=False).hexdigest()
 
 
+# What servers say that do not keep to HTTP.
+RAW = {
+    'word': b'HTTP/1.0 200 OK\r\nContent-Length: abc\r\n\r\n',
+    'negative': b'HTTP/1.0 200 OK\r\nContent-Length: -5\r\n\r\n',
+    'pair': b'HTTP/1.0 200 OK\r\nContent-Length: 5, 5\r\n\r\n12345',
+    'digits': b'HTTP/1.0 200 OK\r\nContent-Length: ' + b'9' * 5000 + b'\r\n\r\n',
+    'huge': b'HTTP/1.0 200 OK\r\nContent-Length: 999999999999\r\n\r\n',
+    'no status': b'hello\r\n\r\n',
+    'nothing': b'',
+    'long line': b'HTTP/1.0 200 OK\r\nX: ' + b'x' * 10**6 + b'\r\n\r\n',
+    'odd status': b'HTTP/1.0 abc OK\r\n\r\n',
+    'loop': b'HTTP/1.0 302 Found\r\nLocation: /raw/loop\r\n\r\n',
+    'to a file': b'HTTP/1.0 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n',
+    'to nowhere': b'HTTP/1.0 302 Found\r\nLocation: http://[\r\n\r\n',
+    'chunks': b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves one file whole, and cut at another name."""
 
     def do_GET(self):
+        if self.path.startswith('/raw/'):
+            self.wfile.write(RAW[self.path[5:].replace('%20', ' ')])
+            return
         if self.path not in ('/whole', '/cut'):
             self.send_error(404)
             return
@@ -64,6 +85,13 @@ def test_failed_downloads_are_not_there_and_can_be_repeated(tmp_path, name, sha1
         assert not file.exists()
         fetch(f'{server}/whole', file, SHA1)
     assert file.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize('name', RAW)
+def test_servers_that_do_not_keep_to_http_are_named(tmp_path, name):
+    with serve() as server, pytest.raises(InputError, match=rf'{server}/raw/.* (fetched|longer)'):
+        fetch(f'{server}/raw/{name.replace(" ", "%20")}', tmp_path / 'file')
+    assert not (tmp_path / 'file').exists()
 
 
 def test_no_server_is_named(tmp_path):

@@ -280,12 +280,15 @@ def test_labels_of_another_form_are_refused(tmp_path, labels):
         list_videos(tmp_path / 'raw', 174)
 
 
-def test_no_folder_is_told_where_the_data_come_from(tmp_path):
+@pytest.mark.parametrize('path', ['', 'missing', 300 * 'n'])
+def test_no_folder_is_told_where_the_data_come_from(tmp_path, monkeypatch, path):
+    write_data_set(tmp_path)
+    monkeypatch.chdir(tmp_path / 'raw')  # an empty path is not the current folder
     with pytest.raises(
         InputError,
         match=r'not a folder.*Qualcomm.*19\.4 GB.*\.webm.*--config\.dataset\.path=.*quickstart',
     ):
-        open_something_something(make_dataset(tmp_path), 'train')
+        open_something_something(make_dataset(tmp_path, path=path), 'train')
 
 
 def test_clips_that_are_all_too_short_are_refused(tmp_path):

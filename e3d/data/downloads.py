@@ -41,8 +41,7 @@ def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
     except OSError as error:
         raise _unwritable(file, error) from error
     with output, _opened(url) as response:
-        announced = int(response.headers.get('Content-Length') or 0)
-        count = 0
+        announced, count = _announced_bytes(response, url), 0
         with tqdm.tqdm(
             desc=file.name,
             total=announced or None,
@@ -67,23 +66,40 @@ def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
         raise InputError(
             f'What {url} sent has the SHA-1 checksum {digest.hexdigest()} instead of {sha1}.'
         )
-    partial.replace(file)
+    try:
+        partial.replace(file)
+    except OSError as error:
+        raise _unwritable(file, error) from error
+
+
+def _announced_bytes(response, url: str) -> int:
+    """The length that a server states, 0 where it states none."""
+    text = response.headers.get('Content-Length', '0').strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise InputError(f'{url} could not be fetched: its length is stated as {text[:40]!r}.')
+    if int(text) > MAX_BYTES:
+        raise InputError(f'{url} is longer than {MAX_BYTES / 2**30:g} GiB; refused.')
+    return int(text)
 
 
 def _opened(url: str):
     try:
-        return urllib.request.urlopen(url, timeout=TIMEOUT)
+        response = urllib.request.urlopen(url, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         raise InputError(f'{url} could not be fetched: {error.code} {error.reason}.') from error
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+    # ValueError: a server that leads to an address that is none.
+    except (http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, 'reason', error)
         raise InputError(f'{url} could not be fetched: {reason}.') from error
+    if not response.url.startswith(('http:', 'https:')):
+        raise InputError(f'{url} could not be fetched: it leads to {response.url[:80]}.')
+    return response
 
 
 def _read(response, url: str) -> bytes:
     try:
         return response.read(PIECE)
-    except (http.client.HTTPException, OSError) as error:
+    except (http.client.HTTPException, OSError, ValueError) as error:
         raise InputError(f'{url} could not be fetched whole: {error}.') from error
 
 

@@ -22,6 +22,7 @@ from e3d.data.left_out import LeftOut
 from e3d.data.records import open_records, read_split
 from e3d.data.something_something_files import (
     Video,
+    find_folder,
     find_list,
     list_videos,
     read_classes,
@@ -152,7 +153,7 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
       InputError: files that are missing or have another form, or a split without clips.
       RunError: writing failed, as on a full disk.
     """
-    folder = pathlib.Path(dataset['path']).expanduser()
+    folder = find_folder(dataset['path'])
     videos = list_videos(folder, dataset['num_classes'])
     lists = [find_list(folder, name) for name in ('train', 'test')]
     present = sum(video.path.is_file() for video in videos)

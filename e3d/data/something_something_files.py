@@ -83,17 +83,23 @@ class Video(NamedTuple):
     path: pathlib.Path
 
 
+def find_folder(path: str) -> pathlib.Path:
+    """The folder of the data set; raises InputError where a path names none."""
+    folder = pathlib.Path(path).expanduser()
+    if not path or not os.path.isdir(folder):
+        raise InputError(
+            f"The data set Something-Something v2 is not at hand: dataset.path is '{path}', which is "
+            f'not a folder. {SOURCE}'
+        )
+    return folder
+
+
 def list_videos(folder: pathlib.Path, num_classes: int) -> list[Video]:
     """The videos that the official lists name and that belong to the classes, in their order.
 
     Raises:
-      InputError: no such folder or lists, or lists of another form.
+      InputError: no lists, or lists of another form, or no videos.
     """
-    if not os.path.isdir(folder):
-        raise InputError(
-            f"The data set Something-Something v2 is not at hand: dataset.path is '{folder}', which "
-            f'is not a folder. {SOURCE}'
-        )
     labels = {name: label for label, name in enumerate(read_classes(folder, num_classes))}
     paths = _find_videos(folder)
     if not paths:
