@@ -1,16 +1,18 @@
 """Real encoders and decoders: whole, truncated and foreign files."""
 
 import io
-import struct
+import os
 import wave
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
+from PIL import Image
 
 from e3d.data import video_file
-from e3d.data.videos import video_frames
+from e3d.data.videos import measure_video, video_frames
 from e3d.errors import InputError
 
 CODECS = {'.avi': 'mpeg4', '.mkv': 'libx264', '.webm': 'libvpx-vp9', '.mov': 'mpeg4'}
@@ -93,36 +95,65 @@ def test_a_longer_sound_track_is_no_truncation(tmp_path):
     assert len(read(path)) == 5
 
 
-def test_turned_videos_come_upright(tmp_path):
-    frames = np.zeros((3, 16, 32, 3), np.uint8)
-    frames[:, :, :16] = 200  # the left half is bright
-    encoded(tmp_path / 'lying.mp4', frames)
-    content = (tmp_path / 'lying.mp4').read_bytes()
-    one = 1 << 16
-    upright = struct.pack('>9i', one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
-    clockwise = struct.pack('>9i', 0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
-    head, track = content.split(b'tkhd')
-    assert upright in track
-    (tmp_path / 'turned.mp4').write_bytes(head + b'tkhd' + track.replace(upright, clockwise, 1))
-    clip = read(tmp_path / 'turned.mp4')
-    assert clip.shape == (3, 32, 16, 3)
-    assert clip[:, :12].min() > 150 > clip[:, 20:].max()  # left has become top
+PLAYLIST = '#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nclip.ts\n#EXT-X-ENDLIST\n'
+FOREIGN = {
+    'text.mp4': b'this is not a video\n' * 100,
+    'text.txt': b'hello\n' * 100,  # FFmpeg would draw the letters
+    'empty.mp4': b'',
+    'zeros.mkv': bytes(10000),
+    # These make FFmpeg open other files.
+    'list.txt': b"ffconcat version 1.0\nfile 'clip.ts'\n",
+    'list.ffconcat': b"ffconcat version 1.0\nfile 'clip.ts'\n",
+    'list.mp4': b"ffconcat version 1.0\nfile 'clip.ts'\n",
+    'list.m3u8': PLAYLIST.encode(),
+    'other.mp4': PLAYLIST.encode(),
+    'picture_%d.png': b'',
+    'session.sdp': b'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5000 RTP/AVP 96\n',
+}
 
 
-@pytest.mark.parametrize(
-    ('name', 'content'),
-    [
-        ('clip.mp4', b'this is not a video\n' * 100),
-        ('clip.txt', b'hello\n' * 100),  # FFmpeg would draw the letters
-        ('empty.mp4', b''),
-        ('list.txt', b"ffconcat version 1.0\nfile 'clip.mp4'\n"),
-        ('list.m3u8', b'#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nclip.ts\n#EXT-X-ENDLIST\n'),
-    ],
-)
-def test_other_files_are_refused(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf'{name} (is not a whole video file|holds no video)'):
+@pytest.mark.parametrize('name', FOREIGN)
+def test_other_files_are_refused(tmp_path, name):
+    encoded(tmp_path / 'clip.ts', moving_square(5))
+    Image.new('RGB', (16, 16)).save(tmp_path / 'picture_1.png')
+    (tmp_path / name).write_bytes(FOREIGN[name])
+    with pytest.raises(InputError, match=rf'{name} is not a whole video file, or not of a kind'):
         read(tmp_path / name)
+
+
+def test_pictures_and_animations_under_the_name_of_a_video_are_refused(tmp_path):
+    for kind in ('png', 'gif', 'webp', 'tiff'):
+        path = tmp_path / f'{kind}.mp4'
+        Image.new('RGB', (16, 16)).save(path, format=kind)
+        with pytest.raises(InputError, match='not of a kind that is read'):
+            read(path)
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.mp4')
+    (tmp_path / 'zero.mp4').symlink_to('/dev/zero')
+    for name in ('pipe.mp4', 'zero.mp4'):
+        with pytest.raises(InputError, match=f'{name} is a (named pipe|device)'):
+            read(tmp_path / name)
+        with pytest.raises(InputError, match=f'{name} is a (named pipe|device)'):
+            measure_video(tmp_path / name)
+    encoded(tmp_path / 'clip.mp4', moving_square(3))
+    (tmp_path / 'link.mp4').symlink_to('clip.mp4')
+    assert len(read(tmp_path / 'link.mp4')) == 3
+
+
+def test_names_may_be_any_bytes(tmp_path):
+    folder = tmp_path / os.fsdecode(b'caf\xe9')
+    folder.mkdir()
+    path = encoded(tmp_path / 'clip.avi', moving_square(3)).rename(
+        folder / os.fsdecode(b'\xff\xfe.avi')
+    )
+    assert len(read(path)) == 3
+    assert len(measure_video(path).starts) == 3
+    path.write_bytes(b'')
+    with pytest.raises(InputError) as caught:
+        read(path)
+    str(caught.value).encode('utf-8', 'backslashreplace')
 
 
 def test_sound_without_pictures_is_refused(tmp_path):
@@ -140,3 +171,49 @@ def test_frames_that_are_too_large_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(video_file, 'MAX_PIXELS', 1000)
     with pytest.raises(InputError, match='32 x 48 pixels'):
         read(path)
+
+
+def test_frames_whose_size_changes_are_refused(tmp_path):
+    small = encoded(tmp_path / 'small.ts', moving_square(5, 32, 32)).read_bytes()
+    large = encoded(tmp_path / 'large.ts', moving_square(5, 32, 48)).read_bytes()
+    (tmp_path / 'joined.ts').write_bytes(small + large)
+    with pytest.raises(InputError, match=r'joined\.ts has 32 x 48 pixels, those before it 32 x 32'):
+        read(tmp_path / 'joined.ts')
+
+
+def write_streams(path, streams):
+    """Writes (codec, frames, disposition) side by side."""
+    with av.open(str(path), 'w') as container:
+        added = []
+        for codec, frames, disposition in streams:
+            stream = container.add_stream(codec, rate=10)
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = 'rgb24' if codec == 'png' else 'yuv420p'
+            stream.disposition = disposition
+            added.append(stream)
+        for stream, (_, frames, _) in zip(added, streams, strict=True):
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+            container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize('cover_first', [True, False])
+def test_a_cover_picture_is_not_taken_for_the_video(tmp_path, cover_first):
+    cover = ('png', np.full((1, 64, 64, 3), 200, np.uint8), Disposition.attached_pic)
+    video = ('mpeg4', moving_square(4, 16, 32), Disposition.default)
+    streams = [cover, video] if cover_first else [video, cover]
+    path = write_streams(tmp_path / 'clip.mp4', streams)
+    assert read(path).shape == (4, 16, 32, 3)
+    assert len(measure_video(path).starts) == 4
+    with pytest.raises(InputError, match='holds no video but a cover picture'):
+        read(write_streams(tmp_path / 'cover.mp4', [cover]))
+
+
+def test_of_several_streams_the_default_one_is_taken_then_the_largest(tmp_path):
+    small, large = moving_square(3, 16, 16), moving_square(3, 32, 32)
+    none, default = Disposition(0), Disposition.default
+    for dispositions, side in (((none, default), 32), ((default, none), 16), ((none, none), 32)):
+        streams = [('mpeg4', small, dispositions[0]), ('mpeg4', large, dispositions[1])]
+        path = write_streams(tmp_path / 'clip.mkv', streams)
+        assert read(path).shape == (3, side, side, 3), dispositions
