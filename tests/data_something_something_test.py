@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from clip_fixtures import write_video, write_webm
+from PIL import Image
 
 from e3d.data import something_something_files
 from e3d.data.digits import SPLITS
@@ -184,8 +185,82 @@ def test_broken_and_missing_videos_are_named_and_left_out(tmp_path):
     assert len(source) == 1
     reasons = {one.name: one.reason for one in source.left_out}
     assert reasons.keys() == {'1', '2', '4'}
-    for id, reason in (('1', 'truncated'), ('2', 'not a whole video'), ('4', 'does not exist')):
+    for id, reason in (('1', 'truncated'), ('2', 'not a whole video'), ('4', 'not there')):
         assert reason in reasons[id]
+
+
+def test_videos_may_lie_in_several_folders_in_other_forms_or_as_pictures(tmp_path):
+    raw = tmp_path / 'raw'
+    for number, id in enumerate(('1', '2', '3', '4')):
+        frames = np.full((FRAMES, 16, 16, 3), 60 * number, np.uint8)
+        frames += 2 * np.arange(FRAMES, dtype=np.uint8)[:, None, None, None]
+        folder = raw / f'20bn-something-something-v2-{number:02d}'
+        folder.mkdir(parents=True)
+        if id == '1':
+            write_webm(folder / '1.webm', frames)
+        elif id == '2':
+            write_video(folder / '2.mp4', frames, 'libx264', 12)
+        else:
+            (folder / id).mkdir()
+            for n, frame in enumerate(frames, 1):
+                Image.fromarray(frame).save(folder / id / f'{n:06d}.png')
+    write_list(raw / '20bn-something-something-v2-00', 'train', ['1', '2', '3'])
+    write_list(raw / '20bn-something-something-v2-03', 'validation', ['4'])
+    dataset = make_dataset(tmp_path, frame_rate=12.0)
+    train, test = (open_something_something(dataset, split) for split in ('train', 'test'))
+    # Of 12 frames the front half ends before frame 6.
+    values = [
+        source[i]['frames'][:, 8, 8, 0] for source in (train, test) for i in range(len(source))
+    ]
+    expected = 60 * np.arange(4)[:, None] + 2 * np.arange(3, 8)
+    np.testing.assert_allclose(np.int32(values), expected, atol=4)
+    np.testing.assert_array_equal(values[2], expected[2])  # pictures lose nothing
+    assert train.account[0] == 'files: 2 pictures, 1 .webm, 1 .mp4'
+    copy = pickle.loads(pickle.dumps(train))
+    np.testing.assert_array_equal(copy[2]['frames'], train[2]['frames'])
+
+
+def test_a_video_of_both_lists_is_for_testing_only(tmp_path):
+    write_data_set(tmp_path, train=('1', '2', '3'), test=('3', '4'))
+    write_list(tmp_path / 'raw', 'train', ['1', '2', '3', '2'])
+    train, test = (
+        open_something_something(make_dataset(tmp_path), split) for split in ('train', 'test')
+    )
+    assert (len(train), len(test)) == (2, 2)
+    assert {(one.name, one.reason) for one in train.left_out} == {
+        ('3', 'in both lists, used for testing only'),
+        ('2', 'twice in a list, used once'),
+    }
+
+
+def test_a_repaired_video_is_read_at_the_next_start(tmp_path):
+    videos = write_data_set(tmp_path)
+    whole = (videos / '1.webm').read_bytes()
+    (videos / '1.webm').write_bytes(bytes(len(whole)))  # of the same size
+    assert len(open_something_something(make_dataset(tmp_path), 'train')) == 1
+    (videos / '1.webm').write_bytes(whole)
+    source = open_something_something(make_dataset(tmp_path), 'train')
+    assert len(source) == 2 and not source.left_out
+
+
+def test_the_account_tells_how_many_clips_go_where(tmp_path):
+    write_data_set(tmp_path, train=[str(id) for id in range(100, 112)])
+    source = open_something_something(make_dataset(tmp_path, validation_fraction=0.5), 'test')
+    train = len(open_something_something(make_dataset(tmp_path, validation_fraction=0.5), 'train'))
+    assert source.account == (
+        'files: 13 .webm',
+        'frames: RGB, crop; 24 a second',
+        'divided by the official lists, that for validation is the test; clips: train '
+        f'{train}, validation {12 - train}, 50% of that list, test 1',
+    )
+
+
+def test_parts_that_were_not_unpacked_are_named(tmp_path):
+    (tmp_path / 'raw').mkdir()
+    for part in ('00', '01'):
+        (tmp_path / 'raw' / f'20bn-something-something-v2-{part}').write_bytes(b'x')
+    with pytest.raises(InputError, match=r'Unpack them first: cat .*v2-\?\? \| tar'):
+        open_something_something(make_dataset(tmp_path), 'train')
 
 
 def test_short_clips_are_left_out(tmp_path):

@@ -185,17 +185,19 @@ def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> 
     return ClipSet(records, clips, left_out, str(builder.data_path), deep, tuple(account))
 
 
-def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> str:
+def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path], inside: bool = True) -> str:
     """A name for what lies in a folder; changes with the names, sizes and times of the files.
 
     Args:
       folder: The user's.
-      files: In it or below; of a folder among them, all its files count.
+      files: In it or below.
+      inside: Whether of a folder among them all its files count, or only which there are, as its
+        own time tells.
     """
     state = 0
     for path in files:
-        inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        for file in filter(pathlib.Path.is_file, inside):
+        of_path = sorted(path.iterdir()) if inside and path.is_dir() else [path]
+        for file in filter(pathlib.Path.exists, of_path):
             status, name = file.stat(), file.relative_to(folder.expanduser())
             line = f'{name} {status.st_size} {status.st_mtime_ns}\n'
             state = zlib.crc32(line.encode(errors='surrogateescape'), state)

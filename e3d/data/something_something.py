@@ -3,6 +3,7 @@
 The videos are kept as they are distributed, WebM, in one set of records, and decoded on reading.
 """
 
+import collections
 import dataclasses
 import io
 import itertools
@@ -19,11 +20,11 @@ import tqdm
 from e3d.data.adaptation import Preparation, preparation_of, stack_frames
 from e3d.data.clip_records import account_for, name_of_folder
 from e3d.data.left_out import LeftOut
+from e3d.data.pictures import list_pictures, picture_frames
 from e3d.data.records import open_records, read_split
 from e3d.data.something_something_files import (
     Video,
     find_folder,
-    find_list,
     list_videos,
     read_classes,
 )
@@ -47,10 +48,11 @@ class SomethingSomethingConfig(tfds.core.BuilderConfig):
 class SomethingSomething(tfds.core.GeneratorBasedBuilder):
     """The videos of a list, encoded; the metadata tell their labels, lengths and rates.
 
-    Where the rate of a video varies, they tell the times of its frames too.
+    Where the rate of a video varies, they tell the times of its frames too. Of a folder of pictures
+    the record is empty: they are read where they lie.
     """
 
-    VERSION = tfds.core.Version('2.0.0')
+    VERSION = tfds.core.Version('2.1.0')
     BUILDER_CONFIG_CLASS = SomethingSomethingConfig
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -69,14 +71,21 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, videos: Sequence[Video]):
         clips, left_out = [], []
         for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit='clip', disable=None):
+            content = b''
             try:
-                content = read_bytes(video.path, MAX_VIDEO_BYTES)
-                times = measure_video(video.path, io.BytesIO(content))
+                if video.path is None:
+                    left_out.append(LeftOut(video.id, 'named in a list but not there'))
+                    continue
+                if video.path.is_dir():
+                    timing = len(list_pictures(video.path)), RATE, None
+                else:
+                    content = read_bytes(video.path, MAX_VIDEO_BYTES)
+                    timing = _timing(measure_video(video.path, io.BytesIO(content)))
             except InputError as error:
                 left_out.append(LeftOut(video.id, str(error), damaged=True))
                 continue
             yield len(clips), {'webm': content}
-            clips.append([video.id, video.split, video.label, *_timing(times)])
+            clips.append([video.id, video.split, video.label, *timing])
         self.info.metadata.update(account_for(clips, left_out))
 
 
@@ -92,20 +101,24 @@ class ActionSequences:
       clips: (record, label, repeated, clip_frames, and of each frame of the sequence its number in
         the video).
       preparation: what is done to the frames.
+      pictures: By record, the folders of those clips that are pictures.
       folder: Where the records lie.
       class_names: Of the labels.
       split: Whose sequences they are.
       shown_part: See `e3d.data.sources.shown_part`.
+      account: What was understood of the files, in lines.
       left_out: The videos that are not used.
     """
 
     records: Sequence[Mapping[str, bytes]]
     clips: Sequence[tuple[int, int, int, int, tuple[int, ...]]]
     preparation: Preparation
+    pictures: Mapping[int, pathlib.Path]
     folder: str
     class_names: tuple[str, ...] = ()
     split: str = ''
     shown_part: tuple[float, bool] = (1.0, True)
+    account: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
@@ -113,16 +126,20 @@ class ActionSequences:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record, *counts, numbers = self.clips[index]
-        video = video_frames(
-            pathlib.Path(f'record {record}.webm'), io.BytesIO(self.records[record]['webm'])
-        )
-        wanted = set(numbers)
-        frames = {
-            number: frame.pixels
-            for number, frame in enumerate(itertools.islice(video, max(numbers) + 1))
-            if number in wanted
-        }
-        fitting = self.preparation.prepare(stack_frames(frames.values()))
+        wanted = sorted(set(numbers))
+        if record in self.pictures:
+            files = list_pictures(self.pictures[record])
+            stacked = stack_frames(picture_frames([files[number] for number in wanted]))
+            frames = dict(zip(wanted, stacked, strict=True))
+        else:
+            content = io.BytesIO(self.records[record]['webm'])
+            video = video_frames(pathlib.Path(f'record {record}'), content)
+            frames = {
+                number: frame.pixels
+                for number, frame in enumerate(itertools.islice(video, wanted[-1] + 1))
+                if number in wanted
+            }
+        fitting = self.preparation.prepare(_as_bytes(stack_frames(frames.values())))
         place = np.searchsorted(list(frames), numbers).clip(max=len(frames) - 1)
         names = ('label', 'repeated', 'clip_frames')
         counts = {name: np.int32(count) for name, count in zip(names, counts, strict=True)}
@@ -143,7 +160,9 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     video; with 0 the test sequences serve for it.
 
     Args:
-      dataset: `path` (the folder of the .webm files and the .json lists), `data_dir`,
+      dataset: `path` (the folder of the videos and the .json lists, in it or below; videos are
+        .webm as they are given out, of another form, or folders of pictures, called by their
+        number; pictures are taken to be 12 a second), `data_dir`,
         `input_frames`, `output_frames`, `frame_size` (H, W), `fit` ('crop' or 'stretch'),
         `frame_rate`, `fraction`, `num_classes` (174, or the 41 of the paper),
         `validation_fraction`.
@@ -154,43 +173,79 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
       RunError: writing failed, as on a full disk.
     """
     folder = find_folder(dataset['path'])
-    videos = list_videos(folder, dataset['num_classes'])
-    lists = [find_list(folder, name) for name in ('train', 'test')]
-    present = sum(video.path.is_file() for video in videos)
-    name = f'{name_of_folder(folder, lists)}-{dataset["num_classes"]}_classes-{present}'
+    videos, files = list_videos(folder, dataset['num_classes'])
+    paths = [video.path for video in videos if video.path]
+    used = [files.lists['train'], files.lists['test'], *paths]
+    name = f'{name_of_folder(folder, used, inside=False)}-{dataset["num_classes"]}_classes'
     config = SomethingSomethingConfig(name=name, videos=videos)
     builder = open_records(SomethingSomething, config, dataset['data_dir'])
     if split == 'validation' and not dataset['validation_fraction']:
         split = 'test'
-    clips, from_front = [], True
+    clips, from_front, counts, too_short = [], True, collections.Counter(), []
+    pictures = {video.id: video.path for video in videos if video.path and video.path.is_dir()}
+    pictures_of = {}
     for record, (id, part, label, *timing) in enumerate(builder.info.metadata['clips']):
-        if split != _split_of(id, part, dataset['validation_fraction']):
-            continue
+        own_split = _split_of(id, part, dataset['validation_fraction'])
         moments = _moments(*timing)
         numbers = frame_numbers(moments, dataset)
-        if numbers:
+        if not numbers:
+            too_short.append(LeftOut(id, f'of no more than {dataset["output_frames"]} frames'))
+            continue
+        counts[own_split] += 1
+        if own_split == split:
+            if id in pictures:
+                pictures_of[record] = pictures[id]
             shown, cut = _cut(moments, dataset)
             repeated = dataset['input_frames'] - cut
             clips.append((record, label, max(0, repeated), len(shown), numbers))
             from_front = from_front and repeated >= 0
     if not clips:
+        remedy = ' Raise dataset.validation_fraction.' if split == 'validation' else ''
         raise InputError(
             f"The split '{split}' of {dataset['path']} has no clips of more than "
-            f'dataset.output_frames={dataset["output_frames"]} frames.'
+            f'dataset.output_frames={dataset["output_frames"]} frames, of '
+            f'{len(builder.info.metadata["clips"]):,} that were found.{remedy}'
         )
     preparation = preparation_of(dataset, (*dataset['frame_size'], 3))
     records = read_split(builder, 'clips')
-    names = tuple(read_classes(folder, dataset['num_classes']))
+    names = tuple(read_classes(files, dataset['num_classes']))
     return ActionSequences(
         records=records,
         clips=tuple(clips),
         preparation=preparation,
+        pictures=pictures_of,
         folder=str(builder.data_path),
         class_names=names,
         split=split,
-        left_out=tuple(LeftOut(*one) for one in builder.info.metadata['left_out']),
+        account=tuple(_account(dataset, counts, paths)),
+        left_out=(
+            *(LeftOut(*one) for one in builder.info.metadata['left_out']),
+            *files.left_out,
+            *too_short,
+        ),
         shown_part=(dataset['fraction'], from_front),
     )
+
+
+def _account(
+    dataset: Mapping[str, Any], counts: Mapping[str, int], paths: Sequence[pathlib.Path]
+) -> list[str]:
+    forms = collections.Counter(path.suffix.lower() or 'pictures' for path in paths)
+    rate = dataset['frame_rate']
+    share = dataset['validation_fraction']
+    validation = f'{counts["validation"]:,}, {share:.0%} of that list' if share else 'the test'
+    return [
+        'files: ' + ', '.join(f'{count:,} {form}' for form, count in forms.most_common()),
+        f'frames: RGB, {dataset["fit"]}; '
+        + (f'{rate:g} a second' if rate else 'as many a second as the videos have'),
+        'divided by the official lists, that for validation is the test; clips: train '
+        f'{counts["train"]:,}, validation {validation}, test {counts["test"]:,}',
+    ]
+
+
+def _as_bytes(frames: np.ndarray) -> np.ndarray:
+    """All in 8 bits, as the data set is given out, whatever its videos were made into."""
+    return frames if frames.dtype == np.uint8 else np.rint(frames * 255).astype(np.uint8)
 
 
 def frame_numbers(moments: Sequence[float], dataset: Mapping[str, Any]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The lists of Something-Something v2 as they are distributed, and the classes of the paper."""
+"""The files of Something-Something v2: videos and lists as they are distributed; the classes."""
 
 import os
 import pathlib
@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from e3d.data.containers import VIDEO_SUFFIXES
+from e3d.data.left_out import LeftOut
+from e3d.data.pictures import PICTURE_SUFFIXES
 from e3d.data.walk import walk
 from e3d.errors import InputError
 from e3d.files import read_json
 
 MAX_LIST_BYTES = 2**28
 
-SUFFIXES = ('.webm', '.mp4', '.mkv', '.avi')  # of the videos; they are given out as the first
 SOURCE = (
     'Qualcomm gives it out for research, 19.4 GB, after a registration at '
     'https://www.qualcomm.com/developer/software/something-something-v-2-dataset. Fetch the videos '
@@ -20,6 +22,12 @@ SOURCE = (
     'labels/validation.json, labels/labels.json) into one folder, and name it with '
     '--config.dataset.path=FOLDER. experiments/quickstart.py needs no download.'
 )
+
+TWICE = 'twice in a list, used once'
+IN_BOTH = 'in both lists, used for testing only'
+
+_ID = re.compile('[0-9]{1,9}')
+_PART = re.compile(r'20bn-something-something-v2-[0-9a-z]{2}')
 
 # The lists under the names of both distributions.
 LIST_NAMES = {
@@ -75,12 +83,19 @@ FORTY_ONE = (
 
 
 class Video(NamedTuple):
-    """A video before its preparation: the split and the label that the lists give it."""
+    """A video before its preparation.
+
+    Attributes:
+      id: Its number in the lists.
+      split: The list, 'train' or 'test'.
+      label: By the lists.
+      path: A video file or a folder of pictures; None if there is none.
+    """
 
     id: str
     split: str
     label: int
-    path: pathlib.Path
+    path: pathlib.Path | None
 
 
 def find_folder(path: str) -> pathlib.Path:
@@ -94,65 +109,113 @@ def find_folder(path: str) -> pathlib.Path:
     return folder
 
 
-def list_videos(folder: pathlib.Path, num_classes: int) -> list[Video]:
+class Files(NamedTuple):
+    """What lies in a folder of the data set.
+
+    Attributes:
+      folder: Itself.
+      videos: By number, the video files, and the folders of pictures where there is no file.
+      lists: By kind, the lists that there are.
+      parts: The parts of the archive that were not joined and unpacked.
+      left_out: What cannot be looked at.
+    """
+
+    folder: pathlib.Path
+    videos: dict[str, pathlib.Path]
+    lists: dict[str, pathlib.Path]
+    parts: list[str]
+    left_out: list[LeftOut]
+
+
+def find_files(folder: pathlib.Path) -> Files:
+    """Finds videos and lists in a folder and below, in as many folders as there are.
+
+    Raises:
+      InputError: no videos in it.
+    """
+    files = Files(folder, {}, {}, [], [])
+    pictures = {}
+    for here, subfolders, names in walk(folder, files.left_out):
+        if _ID.fullmatch(here.name) and any(n.lower().endswith(PICTURE_SUFFIXES) for n in names):
+            pictures.setdefault(here.name, here)
+            subfolders.clear()
+            continue
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            if _ID.fullmatch(stem) and suffix.lower() in VIDEO_SUFFIXES:
+                files.videos.setdefault(stem, here / name)
+            elif _PART.fullmatch(name):
+                files.parts.append(name)
+        for kind, known in LIST_NAMES.items():
+            found = next((name for name in known if name in names), None)
+            if found:
+                files.lists.setdefault(kind, here / found)
+    for id, place in pictures.items():
+        files.videos.setdefault(id, place)
+    if not files.videos:
+        unpack = (
+            f' Unpack them first: cat {folder}/{files.parts[0][:-2]}?? | tar --extract --gzip.'
+            if files.parts
+            else f' {SOURCE}'
+        )
+        raise InputError(
+            f'There are no videos in {folder} called by their number, like 78687.webm, nor folders '
+            f'of pictures of such a name.{unpack}'
+        )
+    return files
+
+
+def list_videos(folder: pathlib.Path, num_classes: int) -> tuple[list[Video], Files]:
     """The videos that the official lists name and that belong to the classes, in their order.
+
+    A video that is in both lists is for testing only; one that is twice in a list counts once.
+    What is left out for it is added to `left_out` of the files.
 
     Raises:
       InputError: no lists, or lists of another form, or no videos.
     """
-    labels = {name: label for label, name in enumerate(read_classes(folder, num_classes))}
-    paths = _find_videos(folder)
-    if not paths:
-        raise InputError(
-            f'There are no videos in {folder}, files like 78687.webm ({", ".join(SUFFIXES)}). '
-            f'Unpack those of the data set there; pictures are not read. {SOURCE}'
-        )
+    files = find_files(folder)
+    labels = {name: label for label, name in enumerate(read_classes(files, num_classes))}
+    listed = {split: list(_read_list(find_list(files, split))) for split in ('train', 'test')}
+    for_testing = {id for id, _ in listed['test']}
     videos = []
-    for split in ('train', 'test'):
-        file = find_list(folder, split)
-        for id, name in _read_list(file):
-            if name in labels:
-                path = paths.get(id, folder / f'{id}{SUFFIXES[0]}')
-                videos.append(Video(id, split, labels[name], path))
-            elif num_classes != len(FORTY_ONE):
-                raise InputError(f"{file} has the class '{name}', which the labels do not have.")
+    for split, entries in listed.items():
+        seen = set()
+        for id, name in entries:
+            if name not in labels:
+                if num_classes != len(FORTY_ONE):
+                    file = files.lists[split]
+                    raise InputError(
+                        f"{file} has the class '{name}', which the labels do not have."
+                    )
+            elif id in seen:
+                files.left_out.append(LeftOut(id, TWICE))
+            elif split == 'train' and id in for_testing:
+                files.left_out.append(LeftOut(id, IN_BOTH))
+            else:
+                videos.append(Video(id, split, labels[name], files.videos.get(id)))
+            seen.add(id)
     if not videos:
         raise InputError(f'The lists in {folder} name no video of the {num_classes} classes.')
-    return videos
+    return videos, files
 
 
-def _find_videos(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The videos in a folder or below, by their number; of two with one number the first."""
-    paths = {}
-    for place, _, names in walk(folder, []):
-        for name in names:
-            id, suffix = os.path.splitext(name)
-            if suffix.lower() in SUFFIXES:
-                paths.setdefault(id, place / name)
-    return paths
-
-
-def read_classes(folder: pathlib.Path, num_classes: int) -> list[str]:
+def read_classes(files: Files, num_classes: int) -> list[str]:
     """The names of the classes by label; raises InputError where their list cannot be read."""
     if num_classes == len(FORTY_ONE):
         return list(FORTY_ONE)
-    labels = _read_labels(find_list(folder, 'labels'), num_classes)
+    labels = _read_labels(find_list(files, 'labels'), num_classes)
     return sorted(labels, key=labels.get)
 
 
-def find_list(folder: pathlib.Path, kind: str) -> pathlib.Path:
-    """The list 'train', 'test' or 'labels' in a folder or in `labels` within.
-
-    Raises:
-      InputError: there is none.
-    """
-    for place in (folder, folder / 'labels'):
-        for name in LIST_NAMES[kind]:
-            if (place / name).is_file():
-                return place / name
-    raise InputError(
-        f'{folder} has none of {", ".join(LIST_NAMES[kind])}, nor has a folder labels in it. {SOURCE}'
-    )
+def find_list(files: Files, kind: str) -> pathlib.Path:
+    """The list 'train', 'test' or 'labels'; raises InputError where there is none."""
+    if kind not in files.lists:
+        raise InputError(
+            f'{files.folder} has none of {", ".join(LIST_NAMES[kind])}, in whatever folder below. '
+            f'{SOURCE}'
+        )
+    return files.lists[kind]
 
 
 def _read_list(file: pathlib.Path) -> Iterator[tuple[str, str]]:
@@ -163,8 +226,9 @@ def _read_list(file: pathlib.Path) -> Iterator[tuple[str, str]]:
     for entry in entries:
         id, template = entry.get('id'), entry.get('template')
         # Only digits: the number becomes part of a path.
-        if not (isinstance(id, str) and re.fullmatch(r'[0-9]{1,9}', id)):
-            raise InputError(f'{file} has the id {id!r}; it must be a number in quotes.')
+        id = str(id) if type(id) is int else id
+        if not (isinstance(id, str) and _ID.fullmatch(id)):
+            raise InputError(f'{file} has the id {id!r}; it must be a number.')
         if not isinstance(template, str):
             raise InputError(f'The video {id} in {file} has no "template", which tells its class.')
         yield id, template.replace('[', '').replace(']', '')

@@ -78,7 +78,7 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
         others or the model, or without a label of the model's classes.
     """
     length = layout_of(config.dataset).length
-    height, width, _ = frame_shape(sources['train'])
+    height, width, _ = frame_shape(next(iter(sources.values())))
     expected = {
         'frames a sequence': length,
         'rows': height,
