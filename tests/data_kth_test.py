@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from clip_fixtures import write_kth
+from clip_fixtures import write_kth, write_video
 from PIL import Image
 
 from e3d.data import kth, kth_files
@@ -241,7 +241,7 @@ def test_ranges_are_read_as_they_stand(tmp_path):
         'person02_boxing_d1 frames 1-9' + 100_000 * ' ',
     ]
     (folder / '00sequences.txt').write_text('\n'.join(lines), 'latin-1')
-    assert kth_files.read_ranges(folder) == {
+    assert kth_files.read_ranges(folder / '00sequences.txt') == {
         'person01_boxing_d1': [(1, 95), (96, 185), (180, 360)],
         'person13_handclapping_d3': None,
         'person02_boxing_d1': [(1, 9)],
@@ -266,7 +266,71 @@ def test_ranges_of_another_form_are_rejected(tmp_path, text):
     folder = write_clips(tmp_path)
     (folder / '00sequences.txt').write_text(f'person01_boxing_d1 {text}')
     with pytest.raises(InputError, match=r"has the line 'person01_boxing_d1 .*must be like"):
-        kth_files.read_ranges(folder)
+        kth_files.read_ranges(folder / '00sequences.txt')
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'person01_boxing_d1.mp4',
+        'Person01_Boxing_D1_uncomp.AVI',
+        'person01 boxing d1.mkv',
+        'person1-boxing-d1 uncomp.mov',
+        'deep/er/person01_boxing_d1_uncomp.avi',
+    ],
+)
+def test_clips_of_other_forms_and_spellings_are_found(tmp_path, name):
+    path = tmp_path / 'kth' / name
+    path.parent.mkdir(parents=True)
+    write_video(path, counting_frames(), 'mpeg4', 25)
+    write_ranges(tmp_path, person01_boxing_d1='1-10')
+    (tmp_path / 'kth' / '00sequences.txt').rename(tmp_path / 'kth' / '00Sequences (1).TXT')
+    starts = [numbers[0] for numbers in sequences(open_kth(make_dataset(tmp_path), 'train', 0))]
+    assert starts == [1, 6]
+
+
+def test_linked_folders_are_followed(tmp_path):
+    write_clips(tmp_path, 'person01_boxing_d1')
+    (tmp_path / 'kth').rename(tmp_path / 'elsewhere')
+    (tmp_path / 'kth').mkdir()
+    (tmp_path / 'kth' / 'linked').symlink_to('../elsewhere')
+    (tmp_path / 'elsewhere' / 'back').symlink_to('../kth')
+    assert len(open_kth(make_dataset(tmp_path), 'train', 0)) == 4
+
+
+def test_of_two_forms_of_a_clip_one_counts_and_is_told(tmp_path):
+    folder = write_clips(tmp_path, 'person01_boxing_d1')
+    write_video(folder / 'person01_boxing_d1.mp4', counting_frames(), 'libx264', 25)
+    (folder / 'notes.zip').write_bytes(b'no archive')
+    source = open_kth(make_dataset(tmp_path), 'train', 0)
+    assert len(source) == 4
+    assert {(one.name, one.damaged) for one in source.left_out} == {
+        ('notes.zip', True),
+        ('person01_boxing_d1_uncomp.avi', False),
+    }
+
+
+def test_a_repaired_clip_is_read_at_the_next_start(tmp_path):
+    folder = write_clips(tmp_path, 'person01_boxing_d1', 'person02_boxing_d1')
+    path = folder / 'person02_boxing_d1_uncomp.avi'
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)))  # of the same size
+    assert len(open_kth(make_dataset(tmp_path), 'train', 0)) == 4
+    path.write_bytes(whole)
+    source = open_kth(make_dataset(tmp_path), 'train', 0)
+    assert len(source) == 8 and not source.left_out
+
+
+def test_a_repaired_picture_is_read_at_the_next_start(tmp_path):
+    folder = tmp_path / 'kth' / 'person01_boxing_d1'
+    write_pictures(folder, range(1, 7))
+    path = sorted(folder.iterdir())[2]
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)))
+    with pytest.raises(InputError, match='None of the 1 clips'):
+        open_kth(make_dataset(tmp_path), 'train', 0)
+    path.write_bytes(whole)
+    assert len(open_kth(make_dataset(tmp_path), 'train', 0)) == 1
 
 
 def test_truncated_missing_and_foreign_clips_are_named_and_left_out(tmp_path):

@@ -279,19 +279,21 @@ def _prepare(dataset: Mapping[str, Any]) -> ClipSet:
     height, width = dataset['frame_size']
     if dataset['path']:
         folder = pathlib.Path(dataset['path']).expanduser()
-        name = name_of_folder(folder, kth_files.list_files(folder))
+        files = kth_files.find_files(folder)
+        name = name_of_folder(folder, files.paths)
     else:
         folder = pathlib.Path(dataset['data_dir']).expanduser() / 'downloads' / 'kth'
-        name = 'official'
+        files, name = None, 'official'
 
     def list_clips():
         if not dataset['path']:
             kth_files.download(folder)
-        return kth_files.list_clips(folder)
+        return kth_files.list_clips(files or kth_files.find_files(folder))
 
     config = ClipSetConfig(
         name=f'{name}-{height}x{width}',
         preparation=preparation_of(dataset, (height, width, 1)),
         list_clips=list_clips,
     )
-    return open_clip_set(Kth, config, dataset['data_dir'])
+    clip_set = open_clip_set(Kth, config, dataset['data_dir'])
+    return clip_set._replace(left_out=[*clip_set.left_out, *(files.left_out if files else ())])

@@ -1,4 +1,4 @@
-"""The clips of KTH as they are distributed: zip archives, AVI files or folders of pictures.
+"""The clips of KTH: zip archives as they are distributed, video files or folders of pictures.
 
 A clip is called `person01_boxing_d1`. `00sequences.txt`, beside the clips, tells which of its
 frames show the action.
@@ -16,9 +16,12 @@ import numpy as np
 
 from e3d.data.archives import check_member, open_archive, read_member
 from e3d.data.clip_records import AbsentError, RawClip
+from e3d.data.containers import VIDEO_SUFFIXES
 from e3d.data.downloads import fetch
+from e3d.data.left_out import LeftOut
 from e3d.data.pictures import list_pictures, picture_frames
 from e3d.data.videos import video_frames
+from e3d.data.walk import walk
 from e3d.errors import InputError
 from e3d.files import read_bytes
 
@@ -38,10 +41,52 @@ ACTIONS = tuple(name.removesuffix('.zip') for name in ARCHIVES)
 MAX_CLIP_BYTES = 2**28  # of an AVI file in an archive; the largest genuine one has a few MiB
 MAX_SEQUENCES_BYTES = 2**20
 
-_CLIP = re.compile(rf'(person\d\d_(?:{"|".join(ACTIONS)})_d\d)(?:_uncomp)?(\.avi)?', re.IGNORECASE)
+# Names as they are given out, and as people write them: another suffix or case, spaces.
+_SEPARATOR = '[ _.-]{1,3}'
+_CLIP = re.compile(
+    rf'person[ _.-]?(\d\d?){_SEPARATOR}({"|".join(ACTIONS)}){_SEPARATOR}d([1-4])'
+    rf'(?:{_SEPARATOR}uncomp)?',
+    re.IGNORECASE,
+)
+_SEQUENCES = re.compile(r'00sequences(?: ?\(\d+\))?\.txt', re.IGNORECASE)
+SAME_CLIP = 'another form of a clip of KTH'
+
 _RANGE = re.compile('([0-9]{1,6}) ?- ?([0-9]{1,6})')
 
 Ranges = dict[str, list[tuple[int, int]] | None]
+
+
+class Found(NamedTuple):
+    """Where a clip lies.
+
+    Attributes:
+      path: Of a video file, an archive or a folder of pictures.
+      member: Of the archive; otherwise ''.
+      numbers: Of the frames, from the names of the pictures; otherwise None.
+    """
+
+    path: pathlib.Path
+    member: str = ''
+    numbers: list[int] | None = None
+
+
+class Files(NamedTuple):
+    """What lies in a folder of the data set.
+
+    Attributes:
+      clips: By name.
+      sequences: The file that tells which frames show the action; None if there is none.
+      left_out: What is not used.
+    """
+
+    clips: dict[str, Found]
+    sequences: pathlib.Path | None
+    left_out: list[LeftOut]
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """All files and folders of pictures that are read."""
+        return sorted({clip.path for clip in self.clips.values()} | {*filter(None, self[1:2])})
 
 
 def download(folder: pathlib.Path) -> None:
@@ -62,18 +107,17 @@ def download(folder: pathlib.Path) -> None:
         ) from error
 
 
-def list_clips(folder: pathlib.Path) -> list[RawClip]:
-    """All clips that lie in a folder or below, and those that should.
+def list_clips(files: Files) -> list[RawClip]:
+    """All clips that were found, and those that should be there.
 
     What is kept of a clip (`RawClip.about`) are the numbers of its frames where they are not 1, 2,
     3, ..., and its ranges in `00sequences.txt`, or None without that file. A clip that is named
     there but not found is listed too; reading it raises InputError.
 
     Raises:
-      InputError: no clips, a damaged or dangerous archive, or another `00sequences.txt`.
+      InputError: another `00sequences.txt`.
     """
-    found = find_clips(folder)
-    ranges = read_ranges(folder)
+    found, ranges = files.clips, read_ranges(files.sequences)
     raw_clips = []
     for name in sorted(found | (ranges or {})):
         clip = found.get(name)
@@ -86,75 +130,70 @@ def list_clips(folder: pathlib.Path) -> list[RawClip]:
     return raw_clips
 
 
-def list_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files and folders of pictures that `list_clips` reads."""
-    found = find_clips(folder).values()
-    return sorted({clip.path for clip in found} | set(folder.rglob(SEQUENCES)))
-
-
-class Found(NamedTuple):
-    """Where a clip lies.
-
-    Attributes:
-      path: Of an AVI file, an archive or a folder of pictures.
-      member: Of the archive; otherwise ''.
-      numbers: Of the frames, from the names of the pictures; otherwise None.
-    """
-
-    path: pathlib.Path
-    member: str = ''
-    numbers: list[int] | None = None
-
-
-def find_clips(folder: pathlib.Path) -> dict[str, Found]:
-    """The clips that lie in a folder or below, by name; of two with one name the first.
+def find_files(folder: pathlib.Path) -> Files:
+    """The clips that lie in a folder or below; of two with one name the first.
 
     Raises:
-      InputError: as `list_clips`.
+      InputError: no clips, or a damaged or dangerous archive.
     """
     if not folder.is_dir():
         raise InputError(
             f"dataset.path is '{folder}', which is not a folder; it must be the one with the "
             f'archives ({", ".join(ARCHIVES)}), the .avi files or the folders of pictures.'
         )
-    found = {}
-    for path in sorted(folder.rglob('*')):
-        match = _CLIP.fullmatch(path.name)
-        if match and path.is_dir() and not match[2]:
-            found.setdefault(match[1].lower(), Found(path, numbers=_numbers(path)))
-        elif match and path.is_file() and match[2]:
-            found.setdefault(match[1].lower(), Found(path))
-        elif path.suffix.lower() == '.zip' and not path.is_dir():
-            for name, member in _archived_clips(path).items():
-                found.setdefault(name, Found(path, member))
-    if not found:
+    clips: dict[str, Found] = {}
+    sequences, left_out = None, []
+
+    def add(name: str | None, clip: Found) -> None:
+        if name and clips.setdefault(name, clip) is not clip:
+            place = (clip.path / clip.member).relative_to(folder).as_posix()
+            left_out.append(LeftOut(place, SAME_CLIP))
+
+    for here, subfolders, names in walk(folder, left_out):
+        for name in names:
+            path = here / name
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                add(_clip_name(path.stem), Found(path))
+            elif path.suffix.lower() == '.zip':
+                for clip, member in _archived_clips(path, left_out).items():
+                    add(clip, Found(path, member))
+            elif _SEQUENCES.fullmatch(name):
+                sequences = sequences or path
+        for name in [name for name in subfolders if _clip_name(name)]:
+            subfolders.remove(name)
+            add(_clip_name(name), Found(here / name, numbers=_numbers(here / name)))
+    if not clips:
         raise InputError(
             f'There are no clips of KTH in {folder}. Expected are the archives '
             f'{", ".join(ARCHIVES)}, files like person01_boxing_d1_uncomp.avi, or folders of '
             'pictures with such names.'
         )
-    return found
+    return Files(clips, sequences, left_out)
 
 
-def read_ranges(folder: pathlib.Path) -> Ranges | None:
+def _clip_name(text: str) -> str | None:
+    """The name of a clip as in `person01_boxing_d1`, from that of a file; None for other files."""
+    match = _CLIP.fullmatch(text)
+    return match and f'person{int(match[1]):02d}_{match[2].lower()}_d{match[3]}'
+
+
+def read_ranges(file: pathlib.Path | None) -> Ranges | None:
     """The frames (first, last), counted from 1, that show the action, from `00sequences.txt`.
 
     Returns:
-      By clip; None for one that the data set lacks. None if there is no such file.
+      By clip; None for one that the data set lacks. None if there is no file.
 
     Raises:
       InputError: the file has another form.
     """
-    file = next(iter(sorted(folder.rglob(SEQUENCES))), None)
     if file is None:
         return None
     ranges: Ranges = {}
     for line in read_bytes(file, MAX_SEQUENCES_BYTES).decode('latin-1').splitlines():
         first, *words = line.split() or ['']
-        match = _CLIP.fullmatch(first)
-        if not match:
+        name = _clip_name(first)
+        if not name:
             continue  # the lines of text above
-        name = match[1].lower()
         pairs = None if words == ['*missing*'] else _parse_ranges(words)
         if name in ranges or pairs == []:
             raise InputError(
@@ -181,8 +220,21 @@ def _parse_ranges(words: list[str]) -> list[tuple[int, int]]:
     return pairs if all(1 <= first <= last for first, last in pairs) else []
 
 
-def _archived_clips(path: pathlib.Path) -> dict[str, str]:
-    """The members of an archive that are clips; nothing is ever unpacked to disk."""
+def _archived_clips(path: pathlib.Path, left_out: list[LeftOut]) -> dict[str, str]:
+    """The members of an archive that are clips; nothing is ever unpacked to disk.
+
+    An archive of another name than the official ones is left out if it is damaged.
+    """
+    try:
+        return _members(path)
+    except InputError as error:
+        if path.name.lower() in ARCHIVES:
+            raise
+        left_out.append(LeftOut(path.name, str(error), damaged=True))
+        return {}
+
+
+def _members(path: pathlib.Path) -> dict[str, str]:
     clips = {}
     with open_archive(path) as archive:
         for member in archive.infolist():
@@ -192,10 +244,10 @@ def _archived_clips(path: pathlib.Path) -> dict[str, str]:
                     f"{path} holds '{member.filename}', a path that leads out of the archive; it "
                     'is not the original. Nothing was unpacked.'
                 )
-            match = _CLIP.fullmatch(parts.name)
-            if match and match[2]:
+            name = _clip_name(parts.stem)
+            if name and parts.suffix.lower() in VIDEO_SUFFIXES:
                 check_member(archive, member, MAX_CLIP_BYTES)
-                clips[match[1].lower()] = member.filename
+                clips[name] = member.filename
     return clips
 
 
