@@ -13,6 +13,7 @@ from e3d.configuration.comparison import (
     describe_unknown_key,
     find_differences,
     flatten,
+    list_differences,
     restore_config,
 )
 from e3d.configuration.keys import all_rules
@@ -24,6 +25,7 @@ __all__ = [
     'describe_unknown_key',
     'find_differences',
     'flatten',
+    'list_differences',
     'model_section',
     'restore_config',
     'switch_model',

@@ -1,7 +1,7 @@
 """A config as flat keys; what distinguishes two of them; keys that there are not."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -41,13 +41,20 @@ def find_differences(stored: ConfigDict, config: ConfigDict) -> list[str]:
     The keys in `CHANGEABLE` may differ, and train.steps as well, unless the learning rate depends
     on it.
     """
+    free = set(CHANGEABLE)
+    schedules = {flatten(side).get('optimizer.schedule') for side in (stored, config)}
+    if schedules == {'constant'}:
+        free.add('train.steps')
+    return list_differences(stored, config, free)
+
+
+def list_differences(
+    stored: ConfigDict, config: ConfigDict, free: Collection[str] = ()
+) -> list[str]:
+    """The keys in which two configs differ, a line each, but for those in `free`."""
     left, right = (
         {key: repr(_as_tuple(value)) for key, value in flatten(c).items()} for c in (stored, config)
     )
-    free = set(CHANGEABLE)
-    schedules = {side.get('optimizer.schedule') for side in (left, right)}
-    if schedules == {repr('constant')}:
-        free.add('train.steps')
     return [
         f'{key}: stored {left.get(key, "nothing")}, given {right.get(key, "nothing")}'
         for key in left | right

@@ -173,6 +173,8 @@ DATASET_RULES = {
 # What does not change what is learnt, so that a run may go on with other values.
 CHANGEABLE = (
     'model.memory',
+    'dataset.path',  # the folder may have moved; other data are told
+    'dataset.test_path',
     'dataset.data_dir',
     'dataset.workers',
     'train.log_every',

@@ -213,7 +213,9 @@ def format_table(report: Mapping[str, Any]) -> str:
 
 def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
     """What to call the forecasts of a report that need no learning, by name."""
-    names = [name for name, value in report.items() if isinstance(value, Mapping)]
+    names = [
+        name for name, value in report.items() if isinstance(value, Mapping) and 'mse' in value
+    ]
     return {name: TRIVIAL_FORECASTS.get(name, name.replace('_', ' ')) for name in names}
 
 

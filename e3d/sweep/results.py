@@ -49,7 +49,7 @@ def read_result(entry: Entry, workdir: pathlib.Path) -> Result:
     step = max((line['step'] for line in lines), default=0)
     validation = {}
     for line in lines:
-        if line.get('split') == 'validation':
+        if line.get('split') in ('validation', 'validation_on_test'):
             for metric, value in _metrics(line).items():
                 validation.setdefault(metric, []).append((line['step'], value))
     steps = entry.config.train.steps

@@ -12,6 +12,8 @@
     checkpoints  the states on disk, and `load_run`, which opens a trained run for use
     interruption SIGTERM and Ctrl-C
     workdir      the folder of a run and the config stored in it
+    contents     what tells the data of a run from others
+    provenance   what an evaluation measured, and the name of its files
     evaluator    what measures parameters on the splits of a data set
     forecasting  the loss and the evaluator of the task 'prediction'
     observing    which front part of a clip a recognizer observes

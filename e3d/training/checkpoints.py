@@ -34,6 +34,7 @@ from e3d.training.checksums import (
     SaveState,
     find_damage,
 )
+from e3d.training.contents import read_contents
 from e3d.training.retention import Retention
 from e3d.training.state import TrainState, check_fit
 from e3d.training.workdir import resolve_workdir
@@ -178,6 +179,7 @@ class Checkpoints:
         if choice == 'newest':
             step, kind = self.newest(), 'checkpoint'
         elif choice == 'best':
+            self._explain_no_best()
             step, kind = self.best(), 'evaluated checkpoint'
         else:
             return self._checked_step(choice)
@@ -187,6 +189,14 @@ class Checkpoints:
                 'to its first one (see checkpoint.every and train.evaluate_every).'
             )
         return step
+
+    def _explain_no_best(self) -> None:
+        contents = read_contents(self.folder)
+        if contents is not None and contents.no_best:
+            raise InputError(
+                f"checkpoint='best': '{self.folder}' has none: {contents.no_best} Choose 'newest' "
+                f'or a step{self._list_steps()}.'
+            )
 
     def _checked_step(self, choice: str | int) -> int:
         text = str(choice)

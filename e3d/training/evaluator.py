@@ -13,8 +13,7 @@ from e3d.errors import InputError
 from e3d.terminal import show, tell
 from e3d.training import processes
 
-REPORT_FILE = 'evaluation.json'
-CURVES_FILE = 'evaluation.png'
+REPORT_NAME = 'evaluation'  # of the run's own data and lengths
 SAMPLES_FOLDER = 'samples'
 
 
@@ -26,9 +25,11 @@ class Evaluator(Protocol):
 
     Attributes:
       sources: by split; 'train' is among them where it is at hand.
+      name: of the files that it writes, without suffix.
     """
 
     sources: dict[str, Source]
+    name: str
 
     def evaluate(
         self, params: Any, step: int, split: str, max_sequences: int | None = None
@@ -103,13 +104,20 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
             )
 
 
-def say_where(workdir: pathlib.Path) -> None:
-    """Prints where the results of an evaluation lie."""
+def samples_folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
+    """Where the pictures of sequences go, by the name of the evaluation."""
+    return workdir / (SAMPLES_FOLDER + name.removeprefix(REPORT_NAME))
+
+
+def say_where(workdir: pathlib.Path, name: str, report: dict[str, Any]) -> None:
+    """Prints which checkpoint was measured, and where the results lie."""
+    if 'checkpoint' in report:
+        show(f'{"checkpoint":<12} {report["checkpoint"]}, step {report["step"]}')
     places = {
-        'numbers': REPORT_FILE,
-        'curves': CURVES_FILE,
-        'pictures': f'{SAMPLES_FOLDER}/',
+        'numbers': f'{name}.json',
+        'curves': f'{name}.png',
+        'pictures': f'{samples_folder(workdir, name).name}/',
         'checkpoints': 'checkpoints/',
     }
-    for name, place in places.items():
-        show(f'{name:<12} {workdir}/{place}')
+    for kind, place in places.items():
+        show(f'{kind:<12} {workdir}/{place}')

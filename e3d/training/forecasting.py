@@ -20,13 +20,13 @@ from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.terminal import show
 from e3d.training import devices, processes
 from e3d.training.evaluator import (
-    CURVES_FILE,
-    REPORT_FILE,
-    SAMPLES_FOLDER,
+    REPORT_NAME,
     open_splits,
+    samples_folder,
     say_where,
 )
 from e3d.training.losses import Objective, forecast_loss
+from e3d.training.provenance import split_label
 from e3d.training.schedules import Sampling, draw_shared_mask, truth_probability
 from e3d.training.step import Batch, LossFunction
 
@@ -91,7 +91,10 @@ class ForecastEvaluator:
 
     Attributes:
       sources: by split; 'train' is among them where it is at hand.
+      name: of the files that it writes, without suffix.
     """
+
+    name = REPORT_NAME
 
     def __init__(
         self,
@@ -134,7 +137,8 @@ class ForecastEvaluator:
         share = (processes.index(), processes.count())
         batches = evaluation_batches(source, self._config.evaluation.batch_size, count, share)
         kind = f'copy test {dataset.copy_test}, ' if dataset.copy_test else ''
-        protocol = f'{dataset.name} {split} {kind}{dataset.input_frames} -> {dataset.output_frames}'
+        lengths = f'{dataset.input_frames} -> {dataset.output_frames}'
+        protocol = f'{dataset.name} {split_label(split, source)} {kind}{lengths}'
         report = evaluate(
             forecast,
             batches,
@@ -158,7 +162,7 @@ class ForecastEvaluator:
             return
         frames = next(evaluation_batches(source, count, count))['frames']
         observed = self._layout.observed[: self._layout.input_frames]
-        folder = self._workdir / SAMPLES_FOLDER
+        folder = samples_folder(self._workdir, self.name)
         predictions = forecast(frames[:, : len(observed)])
         write_samples(folder, step, frames, predictions, observed, self._scale.value_range)
 
@@ -168,7 +172,7 @@ class ForecastEvaluator:
 
     def present(self, report: dict[str, Any]) -> None:
         """As `Evaluator.present`."""
-        write_report(report, self._workdir / REPORT_FILE)
-        write_curves(report, self._workdir / CURVES_FILE)
+        write_report(report, self._workdir / f'{self.name}.json')
+        write_curves(report, self._workdir / f'{self.name}.png')
         show(format_table(report))
-        say_where(self._workdir)
+        say_where(self._workdir, self.name, report)

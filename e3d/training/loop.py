@@ -32,11 +32,19 @@ from e3d.model import build_model
 from e3d.signals import Interrupted
 from e3d.terminal import tell
 from e3d.training import devices, processes
-from e3d.training.checkpoints import Checkpoints, load_run
-from e3d.training.evaluator import Evaluator, check_sources
+from e3d.training.checkpoints import FOLDER, Checkpoints, Run, load_run
+from e3d.training.contents import Contents, contents_of, read_contents, write_contents
+from e3d.training.evaluator import REPORT_NAME, Evaluator, check_sources
 from e3d.training.followers import FollowingCheckpoints, FollowingReporter
 from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.interruption import Interruption
+from e3d.training.provenance import (
+    describe,
+    describe_choice,
+    report_name,
+    split_label,
+    why_no_best,
+)
 from e3d.training.reporting import Reporter, StepMetrics, scalars
 from e3d.training.state import TrainState, build_optimizer, create_state
 from e3d.training.step import train_step
@@ -47,6 +55,7 @@ from e3d.training.workdir import (
     held,
     other_config_message,
     prepare_workdir,
+    resolve_workdir,
     write_config,
 )
 
@@ -80,13 +89,19 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
                 tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
             elif step:
                 tell(f'Going on with the run in {parts.workdir}, from step {step}.')
+            if step and (before := read_contents(checkpoints.folder)):
+                tell_other_data(before, parts.contents)
+            if parts.contents.no_best and config.checkpoint.keep_best:
+                tell(f'No checkpoint is kept as the best: {parts.contents.no_best}')
             write_config(parts.workdir, config)
+            write_contents(checkpoints.folder, parts.contents)
         with open_reporter(parts, step) as reporter:
-            if step < steps or (step == steps and (step, 'validation') not in reporter.kept):
+            if step < steps or (step == steps and not is_validated(parts, step, reporter)):
                 state = run_updates(parts, state, step, checkpoints, reporter, interruption)
                 step = steps
             with interruption.at_once():
                 report = parts.evaluator.evaluate(state.forecast_params, step, 'test')
+            report |= describe(config, config, 'test', 'newest')
             if (step, 'test') not in reporter.kept:
                 reporter.write(step, 'test', scalars(report))
     if processes.is_first():
@@ -124,16 +139,47 @@ def evaluate(
     if processes.is_first():
         workdir = prepare_workdir(workdir)
     mesh = devices.local_mesh()
+    splits = ('test', 'validation') if checkpoint == 'best' else ('test',)
     with processes.first_alone():  # which makes the data ready
-        evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, ('test',))
+        evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
     check_sources(config, evaluator.sources, run.frame_shape[2])
     if processes.is_first():
         tell(summarize(config.dataset, evaluator.sources))
         _tell_other_scale(run.scale, scale(evaluator.sources['test']))
+    evaluator.name = _name_report(run, config, workdir, evaluator)
     report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
+    choice = describe_choice(checkpoint, run.step, evaluator.sources)
+    report |= describe(run.config, config, 'test', choice)
     if processes.is_first():
         evaluator.present(report)
     return report
+
+
+def _name_report(
+    run: Run, config: ConfigDict, workdir: str | pathlib.Path, evaluator: Evaluator
+) -> str:
+    """The name of the files of an evaluation; says where the data are not those of the run."""
+    if report_name(run.config, config) == REPORT_NAME:
+        before = read_contents(resolve_workdir(workdir) / FOLDER)
+        if before is not None:
+            other_data = tell_other_data(before, contents_of(evaluator.sources))
+        else:  # a run of an earlier version, which says nothing of its data
+            other_data = config.dataset.path != run.config.dataset.path
+    else:
+        other_data = config.dataset.path != run.config.dataset.path
+    name = report_name(run.config, config, other_data)
+    if name != REPORT_NAME and processes.is_first():
+        tell(f'Measured are other data or lengths than those of the run: see {name}.json.')
+    return name
+
+
+def tell_other_data(before: Contents, found: Contents) -> bool:
+    """Says how data differ from those of a run, and whether they do."""
+    differences = before.find_differences(found)
+    if differences and processes.is_first():
+        lines = '; '.join(differences)
+        tell(f'The data are not those that the run was trained with: {lines}.')
+    return bool(differences)
 
 
 def _tell_other_scale(trained: Scale, found: Scale) -> None:
@@ -159,6 +205,7 @@ class Parts(NamedTuple):
       step_function: the update, for all devices.
       footprint: what it takes.
       evaluator: measures parameters.
+      contents: what tells its data from others.
     """
 
     config: ConfigDict
@@ -170,6 +217,7 @@ class Parts(NamedTuple):
     step_function: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     footprint: Footprint
     evaluator: Evaluator
+    contents: Contents
 
 
 def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
@@ -210,7 +258,11 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     footprint = measure_footprint(loss, jax.eval_shape(create), example, share)
     parallel = devices.parallel_step(step_function, mesh)
     values = scale(evaluator.sources['train'])
-    return Parts(config, workdir, mesh, shape, values, create, parallel, footprint, evaluator)
+    sources = evaluator.sources
+    contents = contents_of(sources, why_no_best(config, sources['validation']))
+    return Parts(
+        config, workdir, mesh, shape, values, create, parallel, footprint, evaluator, contents
+    )
 
 
 @contextlib.contextmanager
@@ -220,9 +272,10 @@ def open_run(parts: Parts) -> Iterator[Checkpoints | FollowingCheckpoints]:
         yield FollowingCheckpoints()
         return
     options = parts.config.checkpoint
+    keep_best = options.keep_best and not parts.contents.no_best
     with (
         held(parts.workdir),
-        Checkpoints(parts.workdir, options.keep, options.keep_best) as checkpoints,
+        Checkpoints(parts.workdir, options.keep, keep_best) as checkpoints,
     ):
         yield checkpoints
 
@@ -290,7 +343,7 @@ def run_updates(
         for step in range(first_step, config.train.steps + 1):
             last = step == config.train.steps
             due = step > 0 and (last or step % config.train.evaluate_every == 0)
-            if due and (step, 'validation') not in reporter.kept:
+            if due and not is_validated(parts, step, reporter):
                 metrics.write()
                 with contextlib.suppress(Interrupted):  # what is saved is evaluated later
                     validate(parts, state, step, checkpoints, reporter, interruption)
@@ -331,6 +384,12 @@ def check_replicas(state: TrainState, step: int) -> None:
             )
 
 
+def is_validated(parts: Parts, step: int, reporter: Reporter | FollowingReporter) -> bool:
+    """Whether a step was evaluated before, under the name of today or of earlier versions."""
+    label = split_label('validation', parts.evaluator.sources['validation'])
+    return not reporter.kept.isdisjoint([(step, label), (step, 'validation')])
+
+
 def validate(
     parts: Parts,
     state: TrainState,
@@ -344,8 +403,10 @@ def validate(
         report = parts.evaluator.evaluate(
             state.forecast_params, step, 'validation', parts.config.evaluation.max_sequences
         )
-    checkpoints.record_error(step, parts.evaluator.error(report))
-    reporter.write(step, 'validation', scalars(report))
+    if not parts.contents.no_best:
+        checkpoints.record_error(step, parts.evaluator.error(report))
+    label = split_label('validation', parts.evaluator.sources['validation'])
+    reporter.write(step, label, scalars(report))
 
 
 @contextlib.contextmanager

@@ -26,10 +26,9 @@ from e3d.evaluation.recognition import (
 from e3d.terminal import show
 from e3d.training import devices, processes
 from e3d.training.evaluator import (
-    CURVES_FILE,
-    REPORT_FILE,
-    SAMPLES_FOLDER,
+    REPORT_NAME,
     open_splits,
+    samples_folder,
     say_where,
 )
 from e3d.training.observing import (
@@ -41,6 +40,7 @@ from e3d.training.observing import (
     of_whole_clips,
     shown_lengths,
 )
+from e3d.training.provenance import split_label
 from e3d.training.schedules import OBSERVING, Sampling, random_key, truth_probability
 from e3d.training.step import Batch, LossFunction
 
@@ -136,7 +136,10 @@ class RecognitionEvaluator:
 
     Attributes:
       sources: by split; 'train' is among them where it is at hand.
+      name: of the files that it writes, without suffix.
     """
+
+    name = REPORT_NAME
 
     def __init__(
         self,
@@ -234,7 +237,8 @@ class RecognitionEvaluator:
         self._draw_samples(params, source, step, fractions)
         report = {
             'step': step,
-            'protocol': f'{config.dataset.name} {split}, front parts of the whole clip',
+            'protocol': f'{config.dataset.name} {split_label(split, source)}, front parts of the '
+            'whole clip',
             'num_sequences': count,
         }
         of_clip = log_probabilities[:, : len(fractions)]
@@ -255,7 +259,7 @@ class RecognitionEvaluator:
         frames = np.asarray(align(batch)[0])
         for index in range(count):
             draw_confidences(
-                self._workdir / SAMPLES_FOLDER / f'step_{step:08d}_sample_{index}.png',
+                samples_folder(self._workdir, self.name) / f'step_{step:08d}_sample_{index}.png',
                 frames[index],
                 np.exp(logs[index]),
                 inputs['lengths'][index],
@@ -270,7 +274,7 @@ class RecognitionEvaluator:
 
     def present(self, report: dict[str, Any]) -> None:
         """As `Evaluator.present`."""
-        write_report(report, self._workdir / REPORT_FILE)
-        write_recognition(report, self._workdir / CURVES_FILE)
+        write_report(report, self._workdir / f'{self.name}.json')
+        write_recognition(report, self._workdir / f'{self.name}.png')
         show(format_recognition(report))
-        say_where(self._workdir)
+        say_where(self._workdir, self.name, report)

@@ -259,6 +259,8 @@ def drop_lines_after(path: pathlib.Path, step: int) -> None:
 
 def scalars(report: Mapping[str, Any]) -> dict[str, float]:
     """The single numbers of an evaluation's report, without step, protocol and lists."""
-    numbers = {key: value for key, value in report.items() if isinstance(value, int | float)}
-    numbers.pop('step')
-    return numbers
+    return {
+        key: value
+        for key, value in report.items()
+        if isinstance(value, int | float) and key not in ('step', 'checkpoint')
+    }

@@ -1,0 +1,83 @@
+"""The data of a run, as far as it takes to tell them from others: data.json beside the checkpoints."""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from e3d.data.adaptation import as_floats
+from e3d.data.batches import frame_shape
+from e3d.data.sources import Source
+from e3d.errors import InputError
+from e3d.evaluation.files import written_whole
+from e3d.files import read_json
+
+CONTENTS_FILE = 'data.json'
+MAX_BYTES = 2**20
+_LOOKED_AT = 8  # sequences of the test split
+# Means of frames in [0, 1]; another version of a video decoder does not change them so much.
+_TOLERANCE = 2e-3
+
+
+class Contents(NamedTuple):
+    """Of the data of a run.
+
+    Attributes:
+      frames: (T, H, W, C) of a sequence of the test split.
+      sequences: how many there are, by split.
+      means: of a few sequences of the test split, spread evenly over it.
+      no_best: why no checkpoint is the best; '' where one is selected.
+    """
+
+    frames: tuple[int, ...]
+    sequences: Mapping[str, int]
+    means: tuple[float, ...]
+    no_best: str = ''
+
+    def find_differences(self, other: 'Contents') -> list[str]:
+        """How other data differ, a line each; nothing where they seem to be the same."""
+        lines = []
+        if self.frames != other.frames:
+            lines.append(f'sequences [T, H, W, C] of {list(other.frames)}, not {list(self.frames)}')
+        for split in self.sequences.keys() & other.sequences.keys():
+            count, now = self.sequences[split], other.sequences[split]
+            if now != count:
+                lines.append(f'{now:,} sequences in the {split} split, not {count:,}')
+        near = len(self.means) == len(other.means) and all(
+            math.isclose(mean, now, abs_tol=_TOLERANCE)
+            for mean, now in zip(self.means, other.means, strict=True)
+        )
+        return lines if lines or near else ['other frames in the test split']
+
+
+def contents_of(sources: Mapping[str, Source], no_best: str = '') -> Contents:
+    """Looks at a few sequences of opened splits, 'test' among them."""
+    test = sources['test']
+    chosen = np.unique(np.linspace(0, len(test) - 1, _LOOKED_AT).round().astype(int))
+    frames = [as_floats(np.asarray(test[int(index)]['frames'])) for index in chosen]
+    means = tuple(round(float(part.mean(dtype=np.float64)), 6) for part in frames)
+    lengths = {split: len(source) for split, source in sources.items()}
+    return Contents((len(frames[0]), *frame_shape(test)), lengths, means, no_best)
+
+
+def write_contents(folder: pathlib.Path, contents: Contents) -> None:
+    """Writes data.json into the folder of the checkpoints; raises RunError where it cannot."""
+    with written_whole(folder / CONTENTS_FILE) as temporary:
+        temporary.write_text(json.dumps(contents._asdict(), indent=2) + '\n', encoding='utf-8')
+
+
+def read_contents(folder: pathlib.Path) -> Contents | None:
+    """What data.json says; None of a run of an earlier version, or where it is damaged."""
+    try:
+        stored = read_json(folder / CONTENTS_FILE, MAX_BYTES)
+        return Contents(
+            tuple(int(side) for side in stored['frames']),
+            {str(split): int(count) for split, count in stored['sequences'].items()},
+            tuple(float(mean) for mean in stored['means']),
+            str(stored['no_best']),
+        )
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None

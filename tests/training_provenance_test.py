@@ -1,0 +1,219 @@
+"""What an evaluation says of what it measured, where it goes, and by what the best is selected."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from training_helpers import TinyForecaster, tiny_config
+
+from e3d.errors import InputError
+from e3d.training import checkpoints as checkpoints_module
+from e3d.training import loop
+from e3d.training.checkpoints import load_run
+from e3d.training.contents import CONTENTS_FILE, Contents, read_contents
+from e3d.training.loop import evaluate, train
+from e3d.training.provenance import report_name
+from experiments import base
+
+NO_VALIDATION = {'dataset.split_fractions': (0.5, 0.0, 0.5)}
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Trains the tiny model in place of the one that the config names."""
+    for module in (loop, checkpoints_module):
+        monkeypatch.setattr(module, 'build_model', lambda **model: TinyForecaster())
+
+
+def folder_config(tmp_path, clips, **overrides):
+    """Clips of a user, by name [T, 8, 8] in [0, 1]."""
+    folder = tmp_path / 'clips'
+    for name, frames in clips.items():
+        path = folder / f'{name}.npy'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, frames)
+    config = tiny_config(tmp_path)
+    dataset = config.dataset
+    common = {key: dataset[key] for key in ('input_frames', 'output_frames', 'data_dir')}
+    config.dataset = base.get_base_config().dataset
+    config.dataset.update(base.video_folder())
+    config.dataset.update(common)
+    config.dataset.update({'path': str(folder), 'frame_size': (8, 8), 'test_stride': 1})
+    config.dataset.data_dir = str(tmp_path / 'prepared')
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+def clips(seed=0, splits=('train', 'test'), frames=6):
+    generator = np.random.default_rng(seed)
+    return {
+        f'{split}/{number}': generator.random((frames, 8, 8), np.float32)
+        for split in splits
+        for number in range(3)
+    }
+
+
+def reports_in(workdir):
+    return {path.name: json.loads(path.read_text()) for path in workdir.glob('evaluation*.json')}
+
+
+def splits_in(workdir):
+    lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+    return {json.loads(line)['split'] for line in lines}
+
+
+def test_a_validation_on_the_test_is_called_so_and_selects_nothing(tmp_path, capsys):
+    workdir = tmp_path / 'run'
+    config = folder_config(tmp_path, clips(), **NO_VALIDATION)
+    config.checkpoint.keep = 1
+    report = train(config, workdir)
+    said = capsys.readouterr().err
+    assert 'No checkpoint is kept as the best' in said
+    assert 'a folder named validation beside train and test' in said
+    assert splits_in(workdir) == {'train', 'validation_on_test', 'test'}
+    assert not (workdir / 'checkpoints' / 'errors.json').exists()
+    assert report['checkpoint'] == 'newest'
+    kept = [path.name for path in (workdir / 'checkpoints').iterdir() if path.name.isdigit()]
+    assert kept == ['4']
+    with pytest.raises(InputError, match=r"checkpoint='best'.*no validation split(?s:.*)steps 4"):
+        load_run(workdir, best=True)
+
+
+def test_a_validation_of_its_own_selects_the_best(tmp_path, capsys):
+    workdir = tmp_path / 'run'
+    config = folder_config(tmp_path, clips(splits=('train', 'validation', 'test')))
+    train(config, workdir)
+    assert 'kept as the best' not in capsys.readouterr().err
+    assert splits_in(workdir) == {'train', 'validation', 'test'}
+    errors = json.loads((workdir / 'checkpoints' / 'errors.json').read_text())
+    best = min(errors, key=errors.get)
+    report = evaluate(None, workdir, 'best')
+    assert (report['checkpoint'], report['step']) == ('best on validation', int(best))
+    report = evaluate(None, workdir, best)
+    assert (report['checkpoint'], report['step']) == (int(best), int(best))
+    assert 'checkpoint   4' not in capsys.readouterr().out or best == '4'
+
+
+def test_the_best_of_an_older_run_that_validated_on_the_test_is_called_so(tmp_path):
+    workdir = tmp_path / 'run'
+    train(folder_config(tmp_path, clips(), **NO_VALIDATION), workdir)
+    (workdir / 'checkpoints' / CONTENTS_FILE).unlink()
+    (workdir / 'checkpoints' / 'errors.json').write_text('{"4": 1.0}')
+    assert evaluate(None, workdir, 'best')['checkpoint'] == 'best on test'
+
+
+def test_a_report_says_what_was_measured(tmp_path):
+    workdir = tmp_path / 'run'
+    config = folder_config(tmp_path, clips())
+    report = train(config, workdir)
+    assert report['data'] == {
+        'name': 'video_folder',
+        'path': config.dataset.path,
+        'input_frames': 2,
+        'output_frames': 2,
+        'copy_test': [],
+        'split': 'test',
+    }
+    assert report['differences'] == [] and report['num_sequences'] == 9
+    assert reports_in(workdir) == {'evaluation.json': report}
+
+
+def test_an_evaluation_of_other_lengths_has_a_file_of_its_own(tmp_path, capsys):
+    workdir = tmp_path / 'run'
+    config = folder_config(tmp_path, clips())
+    first = train(config, workdir)
+    pictures = {path: path.read_bytes() for path in (workdir / 'samples').iterdir()}
+    config.dataset.output_frames = 4
+    longer = evaluate(config, workdir)
+    name = 'evaluation_output_frames_4'
+    assert reports_in(workdir) == {'evaluation.json': first, f'{name}.json': longer}
+    assert longer['differences'] == ['dataset.output_frames: stored 2, given 4']
+    said = capsys.readouterr()
+    assert f'{name}.json' in said.err and f'{workdir}/{name}.json' in said.out
+    assert (workdir / f'{name}.png').is_file()
+    assert {path: path.read_bytes() for path in (workdir / 'samples').iterdir()} == pictures
+    assert list((workdir / 'samples_output_frames_4').iterdir())
+
+
+def test_data_that_moved_are_the_data_of_the_run(tmp_path, capsys):
+    workdir = tmp_path / 'run'
+    config = folder_config(tmp_path, clips())
+    first = train(config, workdir)
+    moved = tmp_path / 'elsewhere'
+    pathlib.Path(config.dataset.path).rename(moved)
+    config.dataset.path = str(moved)
+    report = evaluate(config, workdir)
+    assert reports_in(workdir) == {'evaluation.json': report}
+    assert report['data']['path'] == str(moved)
+    assert [report[key] for key in ('mse', 'ssim')] == [first[key] for key in ('mse', 'ssim')]
+    capsys.readouterr()
+    config.train.steps = 5
+    train(config, workdir)
+    said = capsys.readouterr().err
+    assert 'from step 4' in said and 'The data are not those' not in said
+
+
+@pytest.mark.parametrize(
+    ('others', 'difference'),
+    [
+        (clips(seed=1), None),
+        (clips(frames=7), '12 sequences in the test split, not 9'),
+        ({k: v / 2 for k, v in clips().items()}, 'other frames in the test split'),
+    ],
+)
+def test_other_data_at_another_path_are_told_and_take_no_reports_place(
+    tmp_path, capsys, others, difference
+):
+    workdir = tmp_path / 'run'
+    first = train(folder_config(tmp_path, clips()), workdir)
+    (tmp_path / 'other').mkdir()
+    config = folder_config(tmp_path / 'other', others)
+    capsys.readouterr()
+    report = evaluate(config, workdir)
+    found = reports_in(workdir)
+    assert found.pop('evaluation.json') == first
+    assert list(found.values()) == [report] and 'path_clips' in next(iter(found))
+    assert (difference or 'The data are not those') in capsys.readouterr().err
+    config.train.steps = 5
+    train(config, workdir)
+    assert (difference or 'The data are not those') in capsys.readouterr().err
+
+
+def test_reports_of_different_data_have_different_names(tmp_path):
+    run = folder_config(tmp_path, {})
+    names = set()
+    changes = [
+        {'dataset.output_frames': 4},
+        {'dataset.output_frames': 5},
+        {'dataset.copy_test': (2, 2)},
+        {'dataset.split_fractions': (0.5, 0.0, 0.5)},
+        {'dataset.path': '/a/clips'},
+        {'dataset.path': '/b/clips'},
+        {'dataset.path': '../..'},
+        {'dataset.path': 'ünï/' + 'x' * 400},
+    ]
+    for change in changes:
+        config = run.copy_and_resolve_references()
+        config.update_from_flattened_dict(change)
+        names.add(report_name(run, config, other_data='dataset.path' in change))
+    assert len(names) == len(changes)
+    assert all(len(name) < 120 and '/' not in name and '..' not in name for name in names)
+    unmeasured = run.copy_and_resolve_references()
+    unmeasured.update_from_flattened_dict({'dataset.workers': 2, 'train.steps': 9})
+    assert report_name(run, unmeasured) == 'evaluation'
+
+
+@pytest.mark.parametrize(
+    'text', ['', '[]', '{}', '{"frames": 3}', '[' * 10**5, '{"frames": ["a"]}', 'Infinity']
+)
+def test_damaged_contents_are_as_good_as_none(tmp_path, text):
+    (tmp_path / CONTENTS_FILE).write_text(text)
+    assert read_contents(tmp_path) is None
+
+
+def test_contents_that_are_nearly_the_same_are_the_same():
+    stored = Contents((4, 8, 8, 1), {'test': 3, 'train': 9}, (0.5, 0.25))
+    assert stored.find_differences(stored._replace(means=(0.5005, 0.2495))) == []
+    assert stored.find_differences(stored._replace(means=(0.6, 0.25)))
+    assert stored.find_differences(stored._replace(sequences={'test': 3, 'validation': 2})) == []
