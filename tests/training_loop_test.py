@@ -422,8 +422,11 @@ def test_batch_that_the_devices_do_not_divide(tmp_path):
     ('shape', 'message'),
     [
         ((4, 4, 8, 8, 3), 'test split has frames with 3 channels; the model is for 1'),
-        ((4, 4, 8, 12, 1), 'test split has frames with 12 columns; those of the training have 8'),
-        ((4, 4, 16, 8, 1), 'test split has frames with 16 rows; those of the training have 8'),
+        (
+            (4, 4, 8, 12, 1),
+            'test split has frames with 12 columns; those of the train split have 8',
+        ),
+        ((4, 4, 16, 8, 1), 'test split has frames with 16 rows; those of the train split have 8'),
     ],
 )
 def test_a_split_of_another_shape_is_rejected_before_the_first_step(tmp_path, shape, message):

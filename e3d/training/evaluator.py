@@ -79,7 +79,8 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
         others or the model, or without a label of the model's classes.
     """
     length = layout_of(config.dataset).length
-    height, width, _ = frame_shape(next(iter(sources.values())))
+    first = next(iter(sources))  # 'train', where that is at hand
+    height, width, _ = frame_shape(sources[first])
     expected = {
         'frames a sequence': length,
         'rows': height,
@@ -90,7 +91,8 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
         example = source[0]
         for (name, wanted), found in zip(expected.items(), example['frames'].shape, strict=True):
             if found != wanted:
-                of_whom = 'the model is for' if name == 'channels' else 'those of the training have'
+                others = f'those of the {first} split have'
+                of_whom = 'the model is for' if name == 'channels' else others
                 raise InputError(
                     f'The {split} split has frames with {found} {name}; {of_whom} {wanted}. '
                     f'Give data with {wanted} {name} for it.'
