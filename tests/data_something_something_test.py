@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from clip_fixtures import write_video, write_webm
+from clip_fixtures import write_timed, write_video, write_webm
 from PIL import Image
 
 from e3d.data import something_something_files
@@ -97,6 +97,16 @@ def test_what_is_shown_of_the_whole_clip_is_told(tmp_path, changes, clip_frames,
     source = open_something_something(make_dataset(tmp_path, **changes), 'test')
     assert source[0]['clip_frames'] == clip_frames
     assert part_shown_by(source) == shown_part
+
+
+def test_a_varying_rate_follows_the_time_stamps(tmp_path):
+    videos = write_data_set(tmp_path)
+    stamps = [0, 100, 200, 300, 400, 500, 1000, 1500, 2000, 2500, 3000, 3500]
+    write_timed(videos / '3.webm', stamps, 'libvpx-vp9')
+    dataset = make_dataset(tmp_path, frame_rate=2.0, fraction=0.5)
+    # At 2 a second: 0, 5, 6, 7 | 8, 9, 10, 11
+    frames = open_something_something(dataset, 'test')[0]['frames']
+    assert np.rint((frames[:, 8, 8].mean(axis=-1) - 10) / 10).tolist() == [5, 6, 7, 8, 9]
 
 
 def test_videos_become_their_middle_or_all_of_them(tmp_path):

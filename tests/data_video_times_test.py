@@ -1,11 +1,10 @@
 """When the frames of real files appear, and their end without what comes before."""
 
-import itertools
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
+from clip_fixtures import MILLISECOND, write_timed
 
 from e3d.data import clips
 from e3d.data.clips import clip_frames, clip_timing, read_clip
@@ -13,7 +12,6 @@ from e3d.data.timing import Timing
 from e3d.data.videos import JumpError, last_video_frames, measure_video, video_frames
 from e3d.errors import InputError
 
-MILLISECOND = Fraction(1, 1000)
 UNEVEN = [0, 100, 200, 300, 400, 500, 1000, 1500, 2000, 2500, 3000, 3500]  # 10 a second, then 2
 CONTAINERS = {
     'clip.mp4': 'libx264',
@@ -28,29 +26,6 @@ CONTAINERS = {
 }
 
 
-def encode(
-    path, stamps, codec, tick=MILLISECOND, durations=None, reorder=0, options=None, gop=12, rate=10
-):
-    """Writes gray frames, the brightness of which tells their number."""
-    with av.open(str(path), 'w', options=options or {}) as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.width = stream.height = 16
-        stream.pix_fmt, stream.codec_context.time_base = 'yuv420p', tick
-        stream.codec_context.max_b_frames, stream.codec_context.gop_size = reorder, gop
-        packets = []
-        for number, stamp in enumerate(stamps):
-            pixels = np.full((16, 16, 3), 10 + 10 * number % 240, np.uint8)
-            frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
-            frame.pts, frame.time_base = stamp, tick
-            packets += stream.encode(frame)
-        packets += stream.encode()
-        for packet, duration in itertools.zip_longest(packets, durations or []):
-            if duration is not None:
-                packet.duration = duration
-            container.mux(packet)
-    return path
-
-
 def numbers(frames):
     return [round((float(frame[0, 0, 0]) - 10) / 10) for frame in frames]
 
@@ -59,14 +34,14 @@ def numbers(frames):
     ('name', 'reorder'), [*((name, 0) for name in CONTAINERS), ('clip.mp4', 2), ('clip.mkv', 2)]
 )
 def test_other_rates_follow_the_time_stamps(tmp_path, name, reorder):
-    path = encode(tmp_path / name, UNEVEN, CONTAINERS[name], reorder=reorder)
+    path = write_timed(tmp_path / name, UNEVEN, CONTAINERS[name], reorder=reorder)
     assert numbers(clip_frames(path)) == list(range(12))
     assert numbers(clip_frames(path, rate=2.0)) == [0, 5, 6, 7, 8, 9, 10, 11]
     assert clip_timing(path) == Timing(pytest.approx(11 / 3.5), False)
 
 
 def test_times_start_at_the_first_frame_wherever_its_stamp_is(tmp_path):
-    late = encode(tmp_path / 'clip.mkv', [5000 + stamp for stamp in UNEVEN], 'libx264')
+    late = write_timed(tmp_path / 'clip.mkv', [5000 + stamp for stamp in UNEVEN], 'libx264')
     assert numbers(clip_frames(late, rate=2.0)) == [0, 5, 6, 7, 8, 9, 10, 11]
     assert next(video_frames(late)).start == 0
 
@@ -74,7 +49,7 @@ def test_times_start_at_the_first_frame_wherever_its_stamp_is(tmp_path):
 @pytest.mark.parametrize('first', [0, 33])
 def test_stated_rates_come_back_from_rounded_stamps(tmp_path, first):
     stamps = [first + round(1000 * n / 30) for n in range(40)]
-    path = encode(tmp_path / 'clip.mkv', stamps, 'libx264', rate=30)
+    path = write_timed(tmp_path / 'clip.mkv', stamps, 'libx264', rate=30)
     assert clip_timing(path) == Timing(30.0, True)
     assert [frame.start for frame in video_frames(path)] == pytest.approx(
         [n / 30 for n in range(40)], abs=1e-9
@@ -82,14 +57,14 @@ def test_stated_rates_come_back_from_rounded_stamps(tmp_path, first):
 
 
 def test_dropped_frames_of_an_avi_let_the_one_before_stand(tmp_path):
-    path = encode(tmp_path / 'clip.avi', [0, 1, 2, 3, 10, 11], 'mpeg4', Fraction(1, 10))
+    path = write_timed(tmp_path / 'clip.avi', [0, 1, 2, 3, 10, 11], 'mpeg4', Fraction(1, 10))
     assert numbers(clip_frames(path)) == list(range(6))
     assert numbers(clip_frames(path, rate=5.0)) == [0, 2, 3, 3, 3, 4]
 
 
 @pytest.mark.parametrize('name', [*set(CONTAINERS) - {'clip.ts', 'clip.nut'}, 'fragmented.mp4'])
 def test_videos_whose_last_frame_stands_long_are_whole(tmp_path, name):
-    path = encode(
+    path = write_timed(
         tmp_path / name,
         [0, 100, 200, 300],
         CONTAINERS.get(name, 'libx264'),
@@ -102,18 +77,18 @@ def test_videos_whose_last_frame_stands_long_are_whole(tmp_path, name):
 
 
 def test_an_avi_that_ends_with_dropped_frames_is_whole(tmp_path):
-    path = encode(tmp_path / 'clip.avi', [0, 1, 2], 'mpeg4', Fraction(1, 10), [1, 1, 18])
+    path = write_timed(tmp_path / 'clip.avi', [0, 1, 2], 'mpeg4', Fraction(1, 10), [1, 1, 18])
     assert numbers(clip_frames(path)) == [0, 1, 2]
     assert numbers(clip_frames(path, rate=2.0)) == [0, 2, 2, 2]
 
 
 def test_a_matroska_without_a_duration_is_whole(tmp_path):
-    path = encode(tmp_path / 'live.mkv', [0, 100, 200], 'libx264', options={'live': '1'})
+    path = write_timed(tmp_path / 'live.mkv', [0, 100, 200], 'libx264', options={'live': '1'})
     assert numbers(clip_frames(path)) == [0, 1, 2]
 
 
 def test_joined_recordings_follow_each_other(tmp_path):
-    one = encode(tmp_path / 'one.ts', range(0, 1000, 100), 'libx264').read_bytes()
+    one = write_timed(tmp_path / 'one.ts', range(0, 1000, 100), 'libx264').read_bytes()
     (tmp_path / 'both.ts').write_bytes(one + one)
     times = measure_video(tmp_path / 'both.ts')
     assert times.starts == pytest.approx([n / 10 for n in range(20)])
@@ -122,13 +97,13 @@ def test_joined_recordings_follow_each_other(tmp_path):
 
 
 def test_raw_streams_state_no_times_and_keep_their_frames(tmp_path):
-    path = encode(tmp_path / 'clip.h264', range(0, 500, 100), 'libx264')
+    path = write_timed(tmp_path / 'clip.h264', range(0, 500, 100), 'libx264')
     assert clip_timing(path) is None
     assert numbers(clip_frames(path, rate=2.0)) == [0, 1, 2, 3, 4]
 
 
 def test_time_stamps_far_apart_do_not_become_endless_frames(tmp_path):
-    path = encode(tmp_path / 'clip.mkv', [0, 100, 10**9], 'libx264')
+    path = write_timed(tmp_path / 'clip.mkv', [0, 100, 10**9], 'libx264')
     assert numbers(clip_frames(path)) == [0, 1, 2]
     with pytest.raises(InputError, match=r'clip\.mkv at 0\.1 s stands for 1e\+06 s'):
         for _ in clip_frames(path, rate=30.0):
@@ -143,7 +118,7 @@ def test_the_end_of_a_long_video_is_decoded_alone(tmp_path, monkeypatch, name, r
     codec = CONTAINERS.get(name.replace('long', 'clip'), 'mpeg4')
     tick = Fraction(1, 10) if name.endswith('avi') else MILLISECOND
     stamps = [n if name.endswith('avi') else 100 * n for n in range(80)]
-    path = encode(tmp_path / name, stamps, codec, tick, reorder=reorder, gop=8)
+    path = write_timed(tmp_path / name, stamps, codec, tick, reorder=reorder, gop=8)
     everything = list(video_frames(path))
     at_rate = np.stack(list(clip_frames(path, rate=7.0)))
 
@@ -160,7 +135,7 @@ def test_the_end_of_a_long_video_is_decoded_alone(tmp_path, monkeypatch, name, r
 
 
 def test_where_a_jump_leads_elsewhere_all_is_decoded(tmp_path, monkeypatch):
-    path = encode(tmp_path / 'clip.mp4', range(0, 8000, 100), 'libx264', gop=8)
+    path = write_timed(tmp_path / 'clip.mp4', range(0, 8000, 100), 'libx264', gop=8)
     times = measure_video(path)
     wrong = times._replace(stamps=[stamp + (stamp > times.stamps[75]) for stamp in times.stamps])
     with pytest.raises(JumpError):
@@ -175,7 +150,7 @@ def test_where_a_jump_leads_elsewhere_all_is_decoded(tmp_path, monkeypatch):
 
 
 def test_a_long_clip_is_read_piece_by_piece_but_not_kept(tmp_path, monkeypatch):
-    path = encode(tmp_path / 'clip.mp4', range(0, 4000, 100), 'libx264')
+    path = write_timed(tmp_path / 'clip.mp4', range(0, 4000, 100), 'libx264')
     monkeypatch.setattr(clips, 'MAX_BYTES', 10 * 16 * 16 * 3)
     assert sum(1 for _ in clip_frames(path)) == 40
     assert len(read_clip(path, last=10)) == 10

@@ -14,7 +14,6 @@ import shutil
 import signal
 import string
 
-import av
 import chex
 import jax
 import numpy as np
@@ -315,11 +314,21 @@ def test_flow_files(folder, flows, data):
         assert frames.shape[0] == 4 and np.isfinite(frames).all()
 
 
+VIDEOS = {
+    'a.mp4': 'mpeg4',
+    'b.avi': 'mpeg4',
+    'c.webm': 'libvpx-vp9',
+    'e.mkv': 'libx264',
+    'f.flv': 'flv1',
+    'g.wmv': 'wmv2',
+}
+
+
 def make_videos(folder):
     frames = moving_square(6, 16, 24)
     files = {
         name: write_video(folder / name, frames, codec, 10).read_bytes()
-        for name, codec in [('a.mp4', 'mpeg4'), ('b.avi', 'mpeg4'), ('c.webm', 'libvpx-vp9')]
+        for name, codec in VIDEOS.items()
     }
     pictures = [Image.fromarray(frame) for frame in frames]
     save = functools.partial(pictures[0].save, save_all=True, append_images=pictures[1:])
@@ -329,7 +338,6 @@ def make_videos(folder):
 
 @pytest.fixture(scope='module')
 def videos(folder):
-    av.logging.set_level(av.logging.PANIC)
     return make_videos(folder)
 
 
