@@ -10,8 +10,10 @@ from e3d.data.clips import read_clip
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.prediction import forecast as forecast_module
+from e3d.prediction import memory
 from e3d.prediction.forecast import forecast, predict_file
 from e3d.prediction.media import write_clip
+from e3d.prediction.presentation import Presentation
 
 
 @pytest.fixture(scope='module')
@@ -146,3 +148,67 @@ def test_nothing_is_written_when_something_is_wrong(run, clip, tmp_path):
             predict_file(run, tmp_path / source, tmp_path / target, horizon)
     assert sorted(file.name for file in tmp_path.iterdir()) == ['broken.mp4', 'in.npy']
     np.testing.assert_array_equal(np.load(tmp_path / 'in.npy'), clip)
+
+
+def test_a_workdir_is_read_once_and_again_for_another_checkpoint(run, clip, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(forecast_module, 'load_run', lambda workdir: read.append(workdir) or run)
+    for step in (1, 2):
+        (tmp_path / 'checkpoints' / str(step)).mkdir(parents=True)
+        for _ in range(3):
+            np.testing.assert_array_equal(forecast(tmp_path, clip), forecast(run, clip))
+        assert read == [tmp_path] * step
+
+
+def test_a_run_that_is_read_again_is_not_compiled_again(clip):
+    def fresh():
+        return run_of(build_model('e3d_lstm', layers=1, features=1, kernel_size=[2, 3, 3]))
+
+    forecast(fresh(), clip)
+    before = forecast_module._continue._cache_size()
+    forecast(fresh(), clip)
+    assert forecast_module._continue._cache_size() == before
+    forecast(fresh(), clip, 7)  # another program, so the count is real
+    assert forecast_module._continue._cache_size() == before + 1
+
+
+@pytest.mark.parametrize('name', ['input', 'output'])
+@pytest.mark.parametrize('path', ['', 's3://bucket/clip.npy', 'http://host/clip.npy'])
+def test_paths_that_are_none_are_refused(run, tmp_path, monkeypatch, name, path):
+    monkeypatch.chdir(tmp_path)
+    np.save('in.npy', np.zeros((3, 8, 8), np.float32))
+    paths = {'input': 'in.npy', 'output': 'out.npy', name: path}
+    with pytest.raises(InputError, match=f'The {name} .*path'):
+        predict_file(run, **paths)
+    assert [file.name for file in tmp_path.iterdir()] == ['in.npy']
+
+
+def test_the_home_directory_is_known(run, clip, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    np.save(tmp_path / 'in.npy', clip)
+    predict_file(run, '~/in.npy', '~/out.npy')
+    assert (tmp_path / 'out.npy').is_file()
+
+
+def test_an_output_that_exists_is_kept_unless_it_is_to_be_replaced(run, clip, tmp_path):
+    np.save(tmp_path / 'in.npy', clip)
+    predict_file(run, tmp_path / 'in.npy', tmp_path / 'out.npy', 1)
+    with pytest.raises(InputError, match='exists already'):
+        predict_file(run, tmp_path / 'in.npy', tmp_path / 'out.npy', 2)
+    assert len(np.load(tmp_path / 'out.npy')) == 1
+    predict_file(run, tmp_path / 'in.npy', tmp_path / 'out.npy', 2, overwrite=True)
+    assert len(np.load(tmp_path / 'out.npy')) == 2
+    with pytest.raises(InputError, match='the input itself'):
+        predict_file(run, tmp_path / 'in.npy', tmp_path / 'in.npy', overwrite=True)
+
+
+def test_pictures_that_cannot_fit_are_refused(run, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, '_host_bytes', lambda: 10**6)
+    np.save(tmp_path / 'in.npy', clip)
+    predict_file(run, tmp_path / 'in.npy', tmp_path / 'small', 9)
+    with pytest.raises(InputError, match='memory are available'):
+        predict_file(
+            run, tmp_path / 'in.npy', tmp_path / 'large', 9, presentation=Presentation(scale=64)
+        )
+    with pytest.raises(InputError, match='2,003 frames of 8 x 8 x 1 '):
+        forecast(run, clip, 2000)

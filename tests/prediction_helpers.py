@@ -21,8 +21,8 @@ class FadingSum(nn.Module):
         return total / times[:, None, None, None]
 
 
-def run_of(model, channels=1, size=(8, 8), **dataset):
+def run_of(model, channels=1, size=(8, 8), dataset=()):
     shape = (*size, channels)
     params = model.init(jax.random.key(0), jnp.zeros((1, 1, *shape)), 1)['params']
-    dataset = {'input_frames': INPUT_FRAMES, 'output_frames': OUTPUT_FRAMES} | dataset
+    dataset = {'input_frames': INPUT_FRAMES, 'output_frames': OUTPUT_FRAMES} | dict(dataset)
     return Run(model, params, ConfigDict({'dataset': dataset}), shape, 7)

@@ -1,0 +1,117 @@
+"""The frames that a model sees in prediction are, bit by bit, those of the records of training."""
+
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+from prediction_helpers import FadingSum, run_of
+
+from e3d.data.adaptation import as_floats
+from e3d.data.sources import open_source
+from e3d.errors import InputError
+from e3d.prediction.forecast import forecast, predict_file
+from e3d.prediction.inputs import read_input
+from e3d.prediction.media import write_clip
+from experiments import base
+
+INPUT, RATE = 3, 25
+COLOR = np.random.default_rng(0).integers(0, 256, (19, 18, 24, 3), np.uint8)
+# Smooth in time and space, so that arrays tell their axes.
+FIELD = np.random.default_rng(1).random((19, 18, 24)).cumsum(axis=1).cumsum(axis=2) / 500
+
+
+def write(kind, folder):
+    """A clip of a kind in a folder; returns its path."""
+    folder.mkdir(exist_ok=True)
+    path = folder / kind
+    match kind:
+        case 'clip.mp4' | 'clip.gif':
+            write_clip(path, COLOR, RATE)
+        case 'pictures':
+            write_clip(path, COLOR)
+        case 'gray':
+            write_clip(path, COLOR[..., :1])
+        case 'deep':
+            path.mkdir()
+            for index, frame in enumerate(COLOR[..., 0].astype(np.uint16) * 200):
+                Image.fromarray(frame).save(path / f'frame_{index:03d}.png')
+        case 'bytes.npy':
+            np.save(path, COLOR)
+        case 'floats.npy':
+            np.save(path, FIELD.astype(np.float32))
+        case 'words.npz':
+            np.savez(path, frames=(FIELD * 65535).astype(np.uint16))
+    return path
+
+
+def make_dataset(folder, **changes):
+    dataset = base.get_base_config().dataset
+    dataset.update(base.video_folder())
+    dataset.update({'path': str(folder), 'data_dir': str(folder.parent / 'data')})
+    dataset.update({'input_frames': INPUT, 'output_frames': 1, 'split_fractions': (1.0, 0.0, 0.0)})
+    dataset.update(changes)
+    return dataset
+
+
+KINDS = ('clip.mp4', 'clip.gif', 'pictures', 'gray', 'bytes.npy', 'floats.npy', 'words.npz')
+FITS = ({'fit': 'stretch'}, {'fit': 'crop'})
+RATES = ({'frame_rate': None}, {'frame_rate': 10.0}, {'frame_rate': 60.0})
+SIZES = ({'frame_size': (18, 24)}, {'frame_size': (9, 9)}, {'frame_size': (20, 50)})
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_prediction_sees_what_training_keeps(kind, tmp_path):
+    path = write(kind, tmp_path / 'clips')
+    for fit, rate, size, channels in itertools.product(FITS, RATES, SIZES, (1, 3)):
+        changes = {**fit, **rate, **size, 'channels': channels}
+        dataset = make_dataset(tmp_path / 'clips', **changes)
+        source = open_source(dataset, 'train')
+        trained = as_floats(source[len(source) - 1]['frames'])[-INPUT:]
+        run = run_of(FadingSum(), channels, size['frame_size'], dataset)
+        clip = read_input(path, run)
+        np.testing.assert_array_equal(clip.frames, trained, err_msg=str(changes))
+        assert clip.frames.dtype == np.float32
+        timed = kind.startswith('clip')
+        assert clip.rate == (rate['frame_rate'] or (RATE if timed else None))
+
+
+@pytest.mark.parametrize('fit', ['stretch', 'crop'])
+def test_arrays_in_python_are_prepared_as_files_are(fit, tmp_path):
+    path = write('bytes.npy', tmp_path / 'clips')
+    dataset = make_dataset(tmp_path / 'clips', fit=fit, frame_size=(8, 8), channels=1)
+    run = run_of(FadingSum(), 1, (8, 8), dataset)
+    seen = read_input(path, run).frames
+    total = 0.3 * seen.sum(axis=0)
+    np.testing.assert_allclose(forecast(run, COLOR)[0], total / INPUT, rtol=1e-5)
+
+
+def test_the_account_says_what_was_done(tmp_path):
+    path = write('clip.gif', tmp_path / 'clips')
+    changes = {'fit': 'crop', 'frame_rate': 10.0, 'frame_size': (9, 9), 'channels': 1}
+    run = run_of(FadingSum(), 1, (9, 9), make_dataset(tmp_path, **changes))
+    text = predict_file(run, path, tmp_path / 'next.gif')
+    assert 'Read the last 3 frames of' in text
+    assert '25 frames/s brought to 10; RGB made gray; the middle 18 x 18 of 18 x 24 cut' in text
+    assert '18 x 18 pixels resized to 9 x 9' in text
+    assert text.endswith(f'to {tmp_path / "next.gif"} at 10 frames/s.')
+    text = predict_file(run, path, tmp_path / 'next.npy')
+    assert text.endswith('next.npy; a frame stands for 1/10 s.')
+
+    path = write('floats.npy', tmp_path / 'clips')
+    run = run_of(FadingSum(), 1, (18, 24), make_dataset(tmp_path, frame_size=(18, 24)))
+    text = predict_file(run, path, tmp_path / 'next.mp4')
+    assert 'float32 [19, 18, 24] read as THW' in text and '1 is white' in text
+    assert text.endswith('next.mp4 at 10 frames/s, as the input states none.')
+
+
+def test_the_layout_of_the_run_is_that_of_its_input(tmp_path):
+    frames = np.moveaxis(COLOR, -1, 1)[:, :, :, :3]  # [T, C, H, W], which 3 x 18 x 3 does not tell
+    np.save(tmp_path / 'clip.npy', frames)
+    run = run_of(FadingSum(), 3, (18, 3), make_dataset(tmp_path, layout='TCHW'))
+    np.testing.assert_array_equal(
+        read_input(tmp_path / 'clip.npy', run).frames, as_floats(COLOR[-3:, :, :3])
+    )
+    run = run_of(FadingSum(), 3, (18, 3), make_dataset(tmp_path))
+    with pytest.raises(InputError, match=r'dataset\.layout'):
+        read_input(tmp_path / 'clip.npy', run)
