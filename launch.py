@@ -14,7 +14,8 @@ python launch.py --mode=evaluate --workdir=runs/quickstart
     --checkpoint=best takes the best on validation, --checkpoint=STEP that of a step
 python launch.py --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
     continues a clip (video, animated GIF, .npy, .npz) and writes it (.mp4, .gif, .npy, or a
-    folder of PNG where the name has no suffix)
+    folder of PNG where the name has no suffix); --with_input --scale=8 shows the clip before it,
+    enlarged
 python launch.py --mode=prepare --config=experiments/kth.py
     makes a data set ready ahead of training, which would do it by itself, and says what is in it
 python launch.py --config=FILE --coordinator=HOST:PORT --num_processes=2 --process_id=0
@@ -60,6 +61,8 @@ from e3d.training.checkpoints import load_run
 
 # What several processes can do together.
 TOGETHER = ('train', 'evaluate')
+# What only predictions have.
+PREDICT_FLAGS = ('input', 'output', 'horizon', 'overwrite', 'with_input', 'scale', 'size')
 
 
 def main(arguments: list[str]) -> int:
@@ -126,6 +129,9 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         )
     if values.mode == 'predict' and not (values.input and values.output):
         raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
+    given = [f'--{name}' for name in PREDICT_FLAGS if values[name].present]
+    if given and values.mode != 'predict':
+        raise InputError(f'--mode={values.mode} takes no {given[0]}; predict does.')
     if values.checkpoint and values.mode not in ('evaluate', 'predict'):
         raise InputError(f'--mode={values.mode} takes no --checkpoint; evaluate and predict do.')
     joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)

@@ -63,6 +63,11 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
     arguments = [f'--workdir={workdir}', '--input=clip.npy', '--output=next.npy', '--horizon=3']
     assert 'next.npy' in launch_here('--mode=predict', *arguments).out
     assert np.load('next.npy').shape == (3, 8, 8, 1)
+    assert launch.main(['launch.py', '--mode=predict', *arguments]) == 2
+    assert '--overwrite' in capsys.readouterr().err
+    launch_here('--mode=predict', *arguments, '--overwrite', '--checkpoint=best')
+    arguments[-2:] = ['--output=next.gif', '--with_input', '--scale=3', '--size=input']
+    assert 'blue border' in launch_here('--mode=predict', *arguments).out
 
 
 @pytest.mark.parametrize(
@@ -128,6 +133,15 @@ def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
         (['--mode=evaluate', '--workdir=nowhere'], r"no trained run in 'nowhere'"),
         (['--mode=predict', '--workdir=nowhere'], r'needs --input=FILE and --output=FILE'),
         (['--mode=predict', '--workdir=x', '--input=a', '--output=b', '--horizon=0'], r'horizon=0'),
+        (['--mode=predict', '--workdir=x', '--input=a', '--output='], r'needs --input=FILE and'),
+        (['--mode=predict', '--workdir=x', '--input=a', '--output=b', '--scale=65'], r'scale=65'),
+        (
+            ['--mode=predict', '--workdir=x', '--input=a', '--output=b', '--size=big'],
+            r'model\|input',
+        ),
+        ([QUICKSTART, '--horizon=5'], r'--mode=train takes no --horizon; predict does'),
+        (['--mode=evaluate', '--workdir=x', '--overwrite'], r'evaluate takes no --overwrite'),
+        (['--mode=predict', '--workdir=gs://x', '--input=a', '--output=b'], r'gs://x.* is a URL'),
         ([QUICKSTART, '--workdir=/dev/null/x'], r"--workdir='/dev/null/x' cannot be written to"),
     ],
 )
