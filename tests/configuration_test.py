@@ -77,7 +77,7 @@ def test_bad_value_is_named_with_what_is_allowed(tmp_path, key):
 @pytest.mark.parametrize('task', [[], {'a': 1}, None, 3])
 def test_a_task_of_any_type_is_refused_by_its_name(tmp_path, task):
     values = tiny_config(tmp_path).to_dict() | {'task': task}
-    with pytest.raises(InputError, match="task.*'prediction' or 'recognition'"):
+    with pytest.raises(InputError, match=r"task.*'prediction' or 'recognition'"):
         check_config(ConfigDict(values))
 
 
