@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import ml_collections
@@ -6,6 +7,7 @@ import pytest
 
 from e3d.data import sources
 from e3d.errors import InputError
+from experiments import base
 
 
 def make_dataset(tmp_path, **changes):
@@ -136,3 +138,23 @@ def test_the_test_serves_for_validation_where_there_is_none(tmp_path):
         assert (validation[0]['frames'] == test[0]['frames']).all() == shared
         copies = sources.open_source({**dataset, 'copy_test': (1, 1)}, 'validation')
         assert sources.validates_on_test(copies) is shared
+
+
+@pytest.mark.parametrize('path', ['n' * 300, '~no_such_user/data', 'null\0character', 'pipe'])
+@pytest.mark.parametrize(
+    ('name', 'changes'),
+    [
+        ('moving_mnist', {'digits': 'mnist_idx'}),
+        ('moving_mnist', {'digits': 'array'}),
+        ('moving_actions', {'digits': 'mnist_idx'}),
+        ('taxibj', {}),
+    ],
+)
+def test_paths_that_lead_to_nothing_are_rejected(tmp_path, monkeypatch, name, changes, path):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo('pipe')
+    config = base.get_base_config()
+    config.dataset.update({'taxibj': base.flows}.get(name, getattr(base, name, None))())
+    config.dataset.update({'path': path, **changes})
+    with pytest.raises(InputError, match='path'):
+        sources.open_source(config.dataset, 'test')

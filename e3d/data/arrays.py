@@ -23,7 +23,7 @@ from e3d.data.array_files import load_arrays, map_array
 from e3d.data.array_layouts import read_sequences
 from e3d.data.digits import SPLITS
 from e3d.errors import InputError
-from e3d.files import regular_file
+from e3d.files import local_path, regular_file
 from e3d.pixel_values import (
     as_pixels,
     check_dtype,
@@ -100,8 +100,7 @@ def open_array(
       InputError: a missing or unreadable file, one of another form, sequences shorter than
         `length`, values that are not finite or out of range, a split without sequences.
     """
-    folder = pathlib.Path(path).expanduser()
-    if path and os.path.isdir(folder):
+    if path and os.path.isdir(folder := local_path(path, 'The path of the array')):
         path = str(folder / RELEASED_FILES[split])
         fractions = tuple(float(split == other) for other in SPLITS)
     source = ArraySequences(path, split, length, fractions, layout)
@@ -113,7 +112,7 @@ def read_clips(path: str, layout: str = '') -> tuple[Sequence[np.ndarray], str]:
     """Views of the sequences of a file, each [T, H, W, C], and how the file was understood."""
     if not path:
         raise InputError("There is no file ''; the path must name the array file.")
-    file = regular_file(pathlib.Path(path).expanduser())
+    file = regular_file(local_path(path, 'The path of the array'))
     if file.suffix.lower() == '.npy':
         array = map_array(file)
     elif file.suffix.lower() != '.npz':

@@ -45,7 +45,7 @@ def read_clip(
       InputError: if there is no such file, or it is no clip, damaged, truncated or too large.
     """
     path = Path(path)
-    if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file():
+    if path.suffix.lower() in ARRAY_SUFFIXES and os.path.isfile(path):
         return read_array(path, last, layout)
     if last is not None and _is_video(path):
         try:
@@ -65,7 +65,7 @@ def clip_frames(
 def timed_frames(path: str | os.PathLike, layout: str = '') -> Iterator[TimedFrame]:
     """Yields the frames of a clip one by one, with their times; see `read_clip`."""
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f'{path} does not exist. {REMEDY}')
     if path.is_dir():
         frames = map(TimedFrame, picture_frames(list_pictures(path)))

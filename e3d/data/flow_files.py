@@ -5,6 +5,7 @@ who left in a slot of time, and `date` [N], `yyyymmddss` with the slot 01, 02, .
 """
 
 import datetime
+import os
 import pathlib
 import re
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 
 from e3d.data.hdf5_files import open_hdf5, read_dataset
 from e3d.errors import InputError
-from e3d.files import regular_file
+from e3d.files import local_path, regular_file
 
 MAX_BYTES = 2**33
 MINUTES_A_DAY = 24 * 60
@@ -59,8 +60,8 @@ def find_files(path: str) -> list[pathlib.Path]:
     Raises:
       InputError: there are none.
     """
-    place = pathlib.Path(path).expanduser()
-    if not path or not place.exists():
+    place = local_path(path, 'dataset.path') if path else None
+    if not place or not os.path.exists(place):
         raise InputError(
             f"The flows are not at hand: dataset.path is '{path}', which does not exist. {SOURCES}"
         )

@@ -87,12 +87,16 @@ class MovingActions:
         first, last = (round(self.clip_frames * part) for part in _ONSET)
         return range(first, last + 1)
 
+    def load_digits(self, split: str) -> np.ndarray:
+        """Returns the digit images of a split, uint8 [N, digit_size, digit_size]."""
+        return digit_images.load_digits(self.digits, split, self.path, self.digit_size)
+
     def clip(self, seed: int, split: str, index: int) -> tuple[np.ndarray, int]:
         """Returns frames, uint8 [T, H, W, 1], and the class, which depend on the arguments alone.
 
         Every class comes once in each run of as many indices.
         """
-        images = digit_images.load_digits(self.digits, split, self.path, self.digit_size)
+        images = self.load_digits(split)
         stream = np.random.PCG64([seed, digit_images.SPLITS.index(split), index])
         generator = np.random.Generator(stream)
         label = index % len(CLASSES)

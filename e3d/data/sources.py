@@ -189,6 +189,7 @@ def _open_moving_actions(dataset: Mapping[str, Any], split: str, seed: int) -> A
         clip_frames=dataset['input_frames'],
         length=dataset['input_frames'] + dataset['output_frames'],
     )
+    actions.load_digits(split)  # now, so that what is wrong with them shows at once
     if split == 'train':
         # Another stream than that of the fixed splits: these do not depend on the run's seed.
         return ActionClips(actions, seed, split, ENDLESS)
