@@ -109,6 +109,14 @@ def test_a_varying_rate_follows_the_time_stamps(tmp_path):
     assert np.rint((frames[:, 8, 8].mean(axis=-1) - 10) / 10).tolist() == [5, 6, 7, 8, 9]
 
 
+def test_a_video_whose_time_stamps_lie_far_apart_is_left_out(tmp_path):
+    videos = write_data_set(tmp_path, test=('3', '4'))
+    write_timed(videos / '3.webm', [0, 100, 10**9], 'libvpx-vp9')
+    source = open_something_something(make_dataset(tmp_path), 'test')
+    assert len(source) == 1
+    assert [(one.name, one.damaged) for one in source.left_out] == [('3', True)]
+
+
 def test_videos_become_their_middle_or_all_of_them(tmp_path):
     videos = write_data_set(tmp_path)
     wide = np.zeros((FRAMES, 32, 64, 3), np.uint8)

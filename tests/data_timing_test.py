@@ -87,7 +87,8 @@ def test_stamps_rounded_to_milliseconds_are_put_where_they_were():
 
 def test_missing_equal_and_lower_stamps():
     assert placed([0, None, None, 500]) == pytest.approx([0, 0.1, 0.2, 0.5])
-    assert placed([None, None, 500]) == [None, None, None]
+    assert placed([None, None, 500, 700]) == pytest.approx([0, 0.1, 0.2, 0.4])
+    assert placed([0, 1], tick=0) == [None, None]
     assert placed([0, 100, 100, 90, 300]) == pytest.approx([0, 0.1, 0.1, 0.1, 0.3])
     # a second recording joined to the first
     assert placed([5000, 5100, 5200, 0, 100]) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])

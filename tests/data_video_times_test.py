@@ -96,8 +96,9 @@ def test_joined_recordings_follow_each_other(tmp_path):
     assert times.timing.constant and times.timing.rate == pytest.approx(10)
 
 
-def test_raw_streams_state_no_times_and_keep_their_frames(tmp_path):
-    path = write_timed(tmp_path / 'clip.h264', range(0, 500, 100), 'libx264')
+@pytest.mark.parametrize(('name', 'codec'), [('a.h264', 'libx264'), ('a.m1v', 'mpeg1video')])
+def test_raw_streams_state_no_times_and_keep_their_frames(tmp_path, name, codec):
+    path = write_timed(tmp_path / name, range(5), codec, Fraction(1, 25), rate=25)
     assert clip_timing(path) is None
     assert numbers(clip_frames(path, rate=2.0)) == [0, 1, 2, 3, 4]
 

@@ -14,11 +14,14 @@ VIDEO_SUFFIXES = (
 )
 # FFmpeg's names of the containers and raw streams that are read. All of them hold their frames
 # themselves; others (playlists, patterns of file names, devices) make FFmpeg open other files.
-DEMUXERS = (
-    *('asf', 'avi', 'flv', 'gxf', 'ivf', 'matroska', 'mov', 'mpeg', 'mpegts', 'mxf', 'nut'),
+CONTAINERS = (
+    *('asf', 'avi', 'dv', 'flv', 'gxf', 'ivf', 'matroska', 'mov', 'mpeg', 'mpegts', 'mxf', 'nut'),
     *('ogg', 'rm', 'webm', 'wtv', 'yuv4mpegpipe'),
-    *('av1', 'cavsvideo', 'dirac', 'dv', 'h261', 'h263', 'h264', 'hevc', 'm4v', 'mjpeg'),
-    *('mpegvideo', 'obu', 'vc1', 'vvc'),
+)
+# Nothing but frames: FFmpeg makes their times up.
+RAW_STREAMS = (
+    *('av1', 'cavsvideo', 'dirac', 'h261', 'h263', 'h264', 'hevc', 'm4v', 'mjpeg', 'mpegvideo'),
+    *('obu', 'vc1', 'vvc'),
 )
 _ASF_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
 _MATROSKA_SEGMENT = bytes.fromhex('18538067')

@@ -181,15 +181,19 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
     builder = open_records(SomethingSomething, config, dataset['data_dir'])
     if split == 'validation' and not dataset['validation_fraction']:
         split = 'test'
-    clips, from_front, counts, too_short = [], True, collections.Counter(), []
+    clips, from_front, counts, unused = [], True, collections.Counter(), []
     pictures = {video.id: video.path for video in videos if video.path and video.path.is_dir()}
     pictures_of = {}
     for record, (id, part, label, *timing) in enumerate(builder.info.metadata['clips']):
         own_split = _split_of(id, part, dataset['validation_fraction'])
         moments = _moments(*timing)
-        numbers = frame_numbers(moments, dataset)
+        try:
+            numbers = frame_numbers(moments, dataset)
+        except InputError as error:  # its frames stand too long to be resampled
+            unused.append(LeftOut(id, str(error), damaged=True))
+            continue
         if not numbers:
-            too_short.append(LeftOut(id, f'of no more than {dataset["output_frames"]} frames'))
+            unused.append(LeftOut(id, f'of no more than {dataset["output_frames"]} frames'))
             continue
         counts[own_split] += 1
         if own_split == split:
@@ -221,7 +225,7 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
         left_out=(
             *(LeftOut(*one) for one in builder.info.metadata['left_out']),
             *files.left_out,
-            *too_short,
+            *unused,
         ),
         shown_part=(dataset['fraction'], from_front),
     )

@@ -116,7 +116,8 @@ def timing_of(
 class Clock:
     """Turns the time stamps of a stream, one after the other, into seconds from its first frame.
 
-    Where a stamp is missing, the frame comes as long after the one before it as the rate tells.
+    Where a stamp is missing, the frame comes as long after the one before it as the rate tells,
+    and later stamps go on from there.
     One that lies up to two frames back counts as equal to the one before it; one that lies farther
     back starts the clock anew, as where two recordings were joined.
     """
@@ -125,7 +126,7 @@ class Clock:
         """Starts at the first stamp.
 
         Args:
-          tick: seconds of a unit of the stamps.
+          tick: seconds of a unit of the stamps; 0 for a source without times.
           rate: frames per second where stamps are missing.
           grid: frames per second whose multiples the stamps seem to be; those that were rounded,
             as Matroska does to milliseconds, are put there.
@@ -134,23 +135,27 @@ class Clock:
         self._step = 1.0 / rate if rate else None
         self._grid = grid
         self._rounding = min(tick, 1e-3)
-        self._timed, self._offset, self._last, self._place = None, 0.0, 0.0, -1
-        self._gap = 0.0
+        self._offset = self._last = None
+        self._gap, self._place = 0.0, -1
 
     def place(self, stamp: int | None) -> float | None:
-        """When the next frame appears; None, for all frames, if the first one has no stamp."""
-        if self._timed is None:
-            self._timed = stamp is not None
-            self._offset = -(stamp or 0) * self._tick
-        if not self._timed:
+        """When the next frame appears; None without times."""
+        if not self._tick:
             return None
-        following = self._last + (self._step or self._gap)
-        start = following if stamp is None else stamp * self._tick + self._offset
-        if start < self._last - RESTART * (following - self._last):
-            self._offset += following - start
+        following = 0.0 if self._last is None else self._last + (self._step or self._gap)
+        if stamp is None:
             start = following
-        start = self._on_grid(max(start, self._last))
-        self._gap, self._last = start - self._last, start
+        else:
+            if self._offset is None:
+                self._offset = following - stamp * self._tick
+            start = stamp * self._tick + self._offset
+        if self._last is not None:
+            if start < self._last - RESTART * (following - self._last):
+                self._offset += following - start
+                start = following
+            start = self._on_grid(max(start, self._last))
+            self._gap = start - self._last
+        self._last = start
         return start
 
     def end(self, duration: int, announced: float | None) -> float | None:
@@ -160,10 +165,12 @@ class Clock:
           duration: of this frame, as stamps are counted; 0 if not stated.
           announced: end of the stream, in seconds, as stamps are counted; None if not stated.
         """
-        if not self._timed:
+        if not self._tick:
             return None
         step = duration * self._tick if duration > 0 else self._step or self._gap
-        end = max(self._last + step, (announced or 0.0) + self._offset)
+        end = self._last + step
+        if announced and self._offset is not None:
+            end = max(end, announced + self._offset)
         return end if end > 0 else None
 
     def _on_grid(self, start: float) -> float:

@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from e3d.data.containers import DEMUXERS, is_whole
+from e3d.data.containers import CONTAINERS, RAW_STREAMS, is_whole
 from e3d.data.timing import Clock
 from e3d.errors import InputError
 from e3d.files import regular_file
@@ -26,7 +26,7 @@ REMEDY = (
 )
 # Only the file itself: playlists and the like make FFmpeg open other files. As options of the
 # streams as well, these crash PyAV before 18 where streams are found late (FLV, MPEG).
-_OPTIONS = {'protocol_whitelist': 'file', 'format_whitelist': ','.join(DEMUXERS)}
+_OPTIONS = {'protocol_whitelist': 'file', 'format_whitelist': ','.join((*CONTAINERS, *RAW_STREAMS))}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 # What decodes the transparency of WebM, which FFmpeg's own decoders leave out.
 _ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
@@ -77,6 +77,8 @@ class VideoFile:
     def clock(self) -> Clock:
         """A clock for the stamps of this stream."""
         stream = self.stream
+        if self.container.format.name in RAW_STREAMS:
+            return Clock(0, None, None)
         rate = stream.average_rate or stream.guessed_rate
         return Clock(self._tick, rate and float(rate), float(stream.base_rate or rate or 0))
 
