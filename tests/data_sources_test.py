@@ -156,5 +156,5 @@ def test_paths_that_lead_to_nothing_are_rejected(tmp_path, monkeypatch, name, ch
     config = base.get_base_config()
     config.dataset.update({'taxibj': base.flows}.get(name, getattr(base, name, None))())
     config.dataset.update({'path': path, **changes})
-    with pytest.raises(InputError, match='path'):
+    with pytest.raises(InputError, match=r'path|cannot be read|named pipe'):
         sources.open_source(config.dataset, 'test')
