@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pathlib
 import pickle
 import time
 
@@ -29,7 +30,7 @@ def broken():
     raise InputError('broken is truncated')
 
 
-def opened(tmp_path, raw_clips=None, **changes):
+def opened(data_dir, raw_clips=None, **changes):
     if raw_clips is None:
         raw_clips = [RawClip(name, lambda f=f: iter(f), [name]) for name, f in CLIPS.items()]
     settings = {
@@ -38,7 +39,7 @@ def opened(tmp_path, raw_clips=None, **changes):
         'list_clips': lambda: raw_clips,
     }
     config = clip_records.ClipSetConfig(**(settings | changes))
-    return open_clip_set(SomeClips, config, str(tmp_path))
+    return open_clip_set(SomeClips, config, str(data_dir))
 
 
 def whole(clip_set, clip):
@@ -77,6 +78,70 @@ def test_a_broken_clip_is_named_and_the_others_stay_right(tmp_path):
         assert clip_set.left_out == [('broken', 'broken is truncated', True)]
         (clip,) = clip_set.clips
         np.testing.assert_array_equal(whole(clip_set, clip), CLIPS['even'])
+
+
+def test_a_clip_that_the_system_cannot_read_is_left_out(tmp_path):
+    def unreadable():
+        yield from CLIPS['even']
+        raise PermissionError(13, 'Permission denied')
+
+    raw_clips = [RawClip('unreadable', unreadable), RawClip('even', lambda: iter(CLIPS['even']))]
+    clip_set = opened(tmp_path, raw_clips)
+    assert clip_set.left_out == [('unreadable', 'cannot be read: Permission denied', True)]
+    np.testing.assert_array_equal(whole(clip_set, clip_set.clips[0]), CLIPS['even'])
+
+
+@pytest.mark.parametrize(
+    ('folder', 'message'),
+    [
+        (os.fsdecode(b'caf\xe9'), 'not UTF-8'),
+        (300 * 'n', 'cannot be made or written to: File name too long'),
+        ('~nobody-here/x', 'home directory that is not known'),
+        ('a_file/x', 'cannot be made or written to: Not a directory'),
+    ],
+)
+def test_folders_that_cannot_be_written_are_an_input_error(tmp_path, folder, message):
+    (tmp_path / 'a_file').write_text('')
+    folder = folder if folder.startswith('~') else tmp_path / folder
+    with pytest.raises(InputError, match=message):
+        opened(folder)
+
+
+@pytest.mark.parametrize('folder', ['with [1] and *', 'q?', 'at@3', '{braces}', 'sp ace, ü'])
+def test_folders_of_unusual_names_are_written_and_read(tmp_path, folder):
+    for _ in range(2):
+        clip_set = opened(tmp_path / folder)
+    np.testing.assert_array_equal(whole(clip_set, clip_set.clips[0]), CLIPS['long'])
+
+
+@pytest.mark.parametrize('file', ['dataset_info.json', 'metadata.json', 'features.json'])
+def test_damaged_records_are_an_input_error(tmp_path, file):
+    folder = pathlib.Path(opened(tmp_path).folder)
+    (folder / file).write_text('{')
+    with pytest.raises(InputError, match=r'are damaged.*Delete that folder'):
+        opened(tmp_path)
+
+
+def test_the_forms_of_clips_are_told(tmp_path):
+    wide = np.zeros((2, 8, 12, 3), np.uint8)
+    raw_clips = [
+        RawClip('wide', lambda: iter(wide), describe=lambda: (25.0, '')),
+        RawClip('even', lambda: iter(CLIPS['even'])),
+        RawClip('long', lambda: iter(CLIPS['long'])),
+    ]
+    assert opened(tmp_path, raw_clips).account == (
+        '2 clips: frames as they are',
+        '1 clip: 25 frames/s; RGB made gray; 8 x 12 pixels resized to 4 x 6',
+    )
+
+
+def test_equal_frames_have_equal_fingerprints(tmp_path):
+    other = CLIPS['even'].copy()
+    other[-1, 0, 0, 0] ^= 1
+    clips = {'a': CLIPS['even'], 'b': CLIPS['even'].copy(), 'c': other, 'd': CLIPS['even'][:-1]}
+    clip_set = opened(tmp_path, [RawClip(name, lambda f=f: iter(f)) for name, f in clips.items()])
+    prints = [clip.fingerprint for clip in clip_set.clips]
+    assert prints[0] == prints[1] and len(set(prints)) == 3
 
 
 def test_a_set_without_a_whole_clip_is_refused_and_leaves_nothing(tmp_path):

@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import hashlib
 import itertools
+import os
 import pathlib
 import re
 import zlib
@@ -21,13 +22,14 @@ import tqdm
 
 from e3d.data.adaptation import Preparation, as_floats, stack_frames
 from e3d.data.left_out import LeftOut
-from e3d.data.records import open_records, read_split
+from e3d.data.records import damage_explained, open_records, read_split
 from e3d.errors import InputError
 
 CHUNK = 16
 # The features of a record, by the depth of the values.
 DEPTHS = {'frames': np.uint8, 'deep_frames': np.float32}
 FORMS = 5  # of clips that are told
+MAX_NAME = 40  # letters of a folder's name
 
 
 class AbsentError(InputError):
@@ -112,8 +114,13 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
                     record, count = record + 1, count + len(chunk)
                     depths.add(chunk.dtype)
                     fingerprint.update(chunk)
-            except InputError as error:  # what was written of it is left without a reference
+            # What was written of such a clip is left without a reference.
+            except InputError as error:
                 left_out.append(LeftOut(raw.name, str(error), not isinstance(error, AbsentError)))
+                continue
+            except OSError as error:
+                reason = f'cannot be read: {error.strerror or error}'
+                left_out.append(LeftOut(raw.name, reason, damaged=True))
                 continue
             clips.append([raw.name, first, count, raw.about, fingerprint.hexdigest()])
             deep |= depths != {np.dtype(np.uint8)}
@@ -171,18 +178,24 @@ def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> 
       RunError: writing failed, as on a full disk.
     """
     builder = open_records(builder_class, config, data_dir)
-    metadata = builder.info.metadata
-    clips = [Clip(*clip) for clip in metadata['clips']]
+    with damage_explained(builder.data_path):
+        metadata = builder.info.metadata
+        clips = [Clip(*clip) for clip in metadata['clips']]
+        left_out = [LeftOut(*one) for one in metadata['left_out']]
+        account = _account_of_forms(metadata['forms'])
+        deep = bool(metadata['deep'])
+    if deep:
+        account.append('values: float32, as some clips have more than 8 bits')
     records = read_split(builder, 'clips')
-    left_out = [LeftOut(*one) for one in metadata['left_out']]
-    deep, forms = metadata['deep'], metadata['forms']
+    return ClipSet(records, clips, left_out, str(builder.data_path), deep, tuple(account))
+
+
+def _account_of_forms(forms: Sequence[tuple[str, int]]) -> list[str]:
     account = [f'{count:,} clip{"s" * (count > 1)}: {form}' for form, count in forms[:FORMS]]
     if len(forms) > FORMS:
         others = sum(count for _, count in forms[FORMS:])
         account.append(f'{others:,} clips of {len(forms) - FORMS} other forms')
-    if deep:
-        account.append('values: float32, as some clips have more than 8 bits')
-    return ClipSet(records, clips, left_out, str(builder.data_path), deep, tuple(account))
+    return account
 
 
 def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path], inside: bool = True) -> str:
@@ -196,12 +209,15 @@ def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path], inside: 
     """
     state = 0
     for path in files:
-        of_path = sorted(path.iterdir()) if inside and path.is_dir() else [path]
-        for file in filter(pathlib.Path.exists, of_path):
+        try:
+            of_path = sorted(path.iterdir()) if inside and path.is_dir() else [path]
+        except OSError:  # reading it will say so again
+            of_path = [path]
+        for file in filter(os.path.exists, of_path):
             status, name = file.stat(), file.relative_to(folder.expanduser())
             line = f'{name} {status.st_size} {status.st_mtime_ns}\n'
             state = zlib.crc32(line.encode(errors='surrogateescape'), state)
-    name = re.sub(r'\W+', '_', folder.expanduser().resolve().name) or 'root'
+    name = re.sub(r'\W+', '_', folder.expanduser().resolve().name)[:MAX_NAME] or 'root'
     return f'{name}-{state:08x}'
 
 

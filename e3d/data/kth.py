@@ -6,7 +6,6 @@ show the action.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from e3d.data.clip_records import (
 from e3d.data.digits import SPLITS
 from e3d.data.left_out import LeftOut
 from e3d.errors import InputError
+from e3d.files import local_path
 
 # The persons of each part, as the papers on prediction divide them, as the data set's own paper
 # (ICPR 2004) does, and where all persons are in all parts.
@@ -278,11 +278,11 @@ def _with_ranges(clip: Clip, ranges: list) -> Clip:
 def _prepare(dataset: Mapping[str, Any]) -> ClipSet:
     height, width = dataset['frame_size']
     if dataset['path']:
-        folder = pathlib.Path(dataset['path']).expanduser()
+        folder = local_path(dataset['path'], 'dataset.path')
         files = kth_files.find_files(folder)
         name = name_of_folder(folder, files.paths)
     else:
-        folder = pathlib.Path(dataset['data_dir']).expanduser() / 'downloads' / 'kth'
+        folder = local_path(dataset['data_dir'], 'dataset.data_dir') / 'downloads' / 'kth'
         files, name = None, 'official'
 
     def list_clips():

@@ -7,6 +7,7 @@ frames show the action.
 import functools
 import io
 import itertools
+import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -136,7 +137,7 @@ def find_files(folder: pathlib.Path) -> Files:
     Raises:
       InputError: no clips, or a damaged or dangerous archive.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(
             f"dataset.path is '{folder}', which is not a folder; it must be the one with the "
             f'archives ({", ".join(ARCHIVES)}), the .avi files or the folders of pictures.'

@@ -13,6 +13,7 @@ from absl import logging
 from tensorflow_datasets.core.constants import INCOMPLETE_PREFIX
 
 from e3d.errors import InputError, RunError
+from e3d.files import local_path
 
 
 def open_records(builder_class: type, config: tfds.core.BuilderConfig, data_dir: str):
@@ -34,15 +35,22 @@ def open_records(builder_class: type, config: tfds.core.BuilderConfig, data_dir:
       InputError: what the builder raises, a folder that cannot be written, damaged data.
       RunError: writing failed, as on a full disk.
     """
-    folder = str(pathlib.Path(data_dir).expanduser())
+    folder = str(local_path(data_dir, 'dataset.data_dir'))
     with _quiet():
-        builder = builder_class(data_dir=folder, config=config, file_format='array_record')
-        if not builder.data_path.exists():
+        place = pathlib.Path(folder, builder_class.name, config.name)
+        with damage_explained(place), _folder_explained(folder):
+            folder.encode()  # array_record takes no other names
+            builder = builder_class(data_dir=folder, config=config, file_format='array_record')
+            is_there = builder.data_path.exists()
+        if not is_there:
             with _only_process(pathlib.Path(builder.data_path.parent)):
                 if not builder.data_path.exists():
                     _prepare(builder)
-    with _damage_explained(builder.data_path):
-        return tfds.builder_from_directory(builder.data_path)
+    with damage_explained(builder.data_path):
+        builder = tfds.builder_from_directory(builder.data_path)
+        if builder.info.metadata is not None:
+            builder.info.metadata.load_metadata_if_needed()
+        return builder
 
 
 def read_split(builder: tfds.core.DatasetBuilder, split: str):
@@ -51,20 +59,39 @@ def read_split(builder: tfds.core.DatasetBuilder, split: str):
     Raises:
       InputError: damaged data.
     """
-    with _damage_explained(builder.data_path):
+    with damage_explained(builder.data_path):
         records = builder.as_data_source(split)
         records[0]
     return records
 
 
 @contextlib.contextmanager
-def _damage_explained(folder) -> Iterator[None]:
+def damage_explained(folder) -> Iterator[None]:
+    """Makes an InputError of whatever goes wrong with prepared data."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of any type: TFDS expects no damage
         raise InputError(
             f'The data in {folder} are damaged: {error}. Delete that folder; it is written anew at '
             'the next start.'
+        ) from error
+
+
+@contextlib.contextmanager
+def _folder_explained(folder: str | pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f'The folder {folder!r} has a name that is not UTF-8; let dataset.data_dir name '
+            'another one.'
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f'The folder {folder} cannot be made or written to: {error.strerror}. Let '
+            'dataset.data_dir name a folder that you may write to.'
         ) from error
 
 
@@ -74,16 +101,11 @@ def _only_process(folder: pathlib.Path) -> Iterator[None]:
 
     The system lifts the lock of a process that is killed.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / '.lock').open('w')
-    except OSError as error:
-        raise InputError(
-            f'The folder {folder} cannot be made or written to: {error.strerror}. Let '
-            'dataset.data_dir name a folder that you may write to.'
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        with _folder_explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((folder / '.lock').open('w'))
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -11,7 +11,7 @@ from e3d.data.left_out import LeftOut
 from e3d.data.pictures import PICTURE_SUFFIXES
 from e3d.data.walk import walk
 from e3d.errors import InputError
-from e3d.files import read_json
+from e3d.files import local_path, read_json
 
 MAX_LIST_BYTES = 2**28
 
@@ -100,7 +100,7 @@ class Video(NamedTuple):
 
 def find_folder(path: str) -> pathlib.Path:
     """The folder of the data set; raises InputError where a path names none."""
-    folder = pathlib.Path(path).expanduser()
+    folder = local_path(path, 'dataset.path') if path else pathlib.Path()
     if not path or not os.path.isdir(folder):
         raise InputError(
             f"The data set Something-Something v2 is not at hand: dataset.path is '{path}', which is "

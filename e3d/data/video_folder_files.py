@@ -13,6 +13,7 @@ from e3d.data.pictures import PICTURE_SUFFIXES
 from e3d.data.video_folder_splits import rank, split_of
 from e3d.data.walk import walk
 from e3d.errors import InputError
+from e3d.files import local_path
 
 CLIP_SUFFIXES = (*VIDEO_SUFFIXES, '.gif', *ARRAY_SUFFIXES)
 PICTURES = 'pictures'  # the form of a folder of them
@@ -45,8 +46,8 @@ def find_clips(path: str) -> tuple[dict[str, pathlib.Path], list[LeftOut]]:
     Raises:
       InputError: no such folder, or there are no clips.
     """
-    root = pathlib.Path(path).expanduser()
-    if not path or not root.is_dir():
+    root = local_path(path, 'dataset.path') if path else pathlib.Path()
+    if not path or not os.path.isdir(root):
         raise InputError(
             f"dataset.path is '{path}', which is not a folder; it must be the folder of your clips."
         )
@@ -131,8 +132,10 @@ def _first_of_each(
 
 
 def _same_file(name: str, path: pathlib.Path) -> Hashable:
-    del name
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:  # reading it will say so again
+        return name
     return status.st_dev, status.st_ino
 
 
