@@ -434,5 +434,5 @@ def test_the_official_archives_are_fetched_once(tmp_path, monkeypatch):
 
 
 def test_clips_shorter_than_their_ranges_are_used_as_far_as_they_go():
-    clip = Clip('person01_boxing_d1', 5, 8, {'numbers': None, 'ranges': [[1, 20]]})
+    clip = Clip('person01_boxing_d1', 5, 8, {'numbers': None, 'gaps': [], 'ranges': [[1, 20]]})
     assert sequence_starts([clip], 'e3d', 2, 2).tolist() == [[5, 0], [5, 4]]

@@ -8,7 +8,7 @@ import pytest
 
 from e3d.data.clips import frame_rate, read_clip
 from e3d.errors import InputError
-from e3d.prediction.media import check_output, write_clip, write_video
+from e3d.prediction.media import check_output, playable_rate, write_clip, write_video
 
 GREY = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 1), np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (4, 6, 8, 3), np.uint8)
@@ -27,6 +27,39 @@ def test_gif_keeps_few_colours_and_its_rate(tmp_path):
     assert frame_rate(tmp_path / 'clip.gif') == 25
     write_clip(tmp_path / 'grey.gif', GREY)
     np.testing.assert_array_equal(read_clip(tmp_path / 'grey.gif'), GREY.repeat(3, axis=-1))
+
+
+@pytest.mark.parametrize('frames', [COLOUR[[0, 0, 1, 1, 1]], GREY[[0, 0, 0]], COLOUR[[2]]])
+@pytest.mark.parametrize('rate', [3.7, 24, 30, 50])
+def test_gif_has_as_many_frames_as_were_written(tmp_path, frames, rate):
+    write_clip(tmp_path / 'clip.gif', frames, rate)
+    expected = np.broadcast_to(frames, (*frames.shape[:3], 3))
+    np.testing.assert_array_equal(read_clip(tmp_path / 'clip.gif'), expected)
+    found = frame_rate(tmp_path / 'clip.gif')
+    assert found == (pytest.approx(rate, rel=0.05) if len(frames) > 1 else None)
+
+
+def test_gif_keeps_all_grays(tmp_path):
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    write_clip(tmp_path / 'clip.gif', ramp)
+    np.testing.assert_array_equal(read_clip(tmp_path / 'clip.gif')[..., :1], ramp)
+
+
+@pytest.mark.parametrize(
+    ('name', 'rate', 'playable'),
+    [
+        ('clip.gif', 1 / 3600, 1 / 655.35),
+        ('clip.gif', 1000, 50),
+        ('clip.mp4', 1 / 3600, 1 / 3600),
+        ('clip.mp4', 1e-9, 1 / 3600),
+        ('clip.mp4', 1e9, 1000),
+    ],
+)
+def test_rates_that_cannot_be_stated_become_the_nearest(tmp_path, name, rate, playable):
+    assert playable_rate(tmp_path / name, rate) == pytest.approx(playable)
+    write_clip(tmp_path / name, COLOUR, rate)
+    assert len(read_clip(tmp_path / name)) == len(COLOUR)
+    assert frame_rate(tmp_path / name) == pytest.approx(playable)
 
 
 @pytest.mark.parametrize('channels', [1, 2, 3, 5])

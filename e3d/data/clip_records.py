@@ -42,7 +42,8 @@ class RawClip(NamedTuple):
     Attributes:
       name: Unique in its set.
       frames: Reads the frames, each [H, W, C], uint8 or float in [0, 1].
-      about: Whatever JSON holds, to be kept beside the records.
+      about: Whatever JSON holds, to be kept beside the records. 'gaps' are the frames, counted from
+        0, before which others are missing: no sequence may cross them.
       describe: Tells the frames per second, or None, and how the file was understood, or ''.
     """
 
@@ -284,6 +285,11 @@ def read_frames(
     if deep:
         pieces = [as_floats(piece) for piece in pieces]
     return np.concatenate(pieces)[start % CHUNK :][:length]
+
+
+def stretches_between(gaps: Sequence[int], num_frames: int) -> list[tuple[int, int]]:
+    """(first, length) of the parts of a clip between gaps, the frames before which others miss."""
+    return [(a, b - a) for a, b in itertools.pairwise([0, *gaps, num_frames])]
 
 
 def _pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from e3d.data.adaptation import stack_frames
-from e3d.data.clip_arrays import ARRAY_SUFFIXES, MAX_BYTES, read_array
-from e3d.data.pictures import gif_frames, list_pictures, opened_picture, picture_frames
+from e3d.data.animations import animation_frames, animation_timing, describe_animation
+from e3d.data.clip_arrays import ARRAY_SUFFIXES, MAX_BYTES, describe_array, read_array
+from e3d.data.picture_folders import look_at, order_folder, picture_frames
+from e3d.data.pictures import PICTURE_SUFFIXES
 from e3d.data.timing import TimedFrame, Timing, resample
 from e3d.data.video_file import REMEDY
 from e3d.data.videos import JumpError, last_video_frames, measure_video, video_frames
@@ -30,16 +32,19 @@ def read_clip(
     """Reads a clip: a video, an animated GIF, an array or a folder of pictures.
 
     Args:
-      path: an `.npy` or `.npz` file, a `.gif`, a folder with one picture per frame (in the order
-        of the numbers in their names), or any video that FFmpeg decodes.
+      path: an `.npy` or `.npz` file, a folder with one picture per frame (in the order
+        of the numbers in their names; see `e3d.data.picture_order`), a picture or animation, or
+        any video that FFmpeg decodes.
       last: return only so many frames, the last ones; of a long video only its end is decoded.
       layout: of an array, see `e3d.data.array_layouts`; '' where it tells itself.
       rate: frames per second to which a clip with times is brought first, see `resample`; None
-        leaves the frames as they are.
+        leaves the frames as they are, but for those of an animation, which are repeated as long as
+        they stand (see `e3d.data.animations.even_times`).
 
     Returns:
       `[T, H, W, C]`, uint8, or float32 in [0, 1]. Videos and GIFs have three channels; pictures
-      have three, or one if the first of them is grey.
+      have three, or one if all of them are gray. Of a folder in which pictures are missing only
+      what follows the last gap.
 
     Raises:
       InputError: if there is no such file, or it is no clip, damaged, truncated or too large.
@@ -47,19 +52,24 @@ def read_clip(
     path = Path(path)
     if path.suffix.lower() in ARRAY_SUFFIXES and os.path.isfile(path):
         return read_array(path, last, layout)
+    if path.is_dir():
+        files = order_folder(path).last[-(last or 0) :]
+        if len(files) * look_at(files[0]).nbytes > MAX_BYTES:
+            raise _too_long(path)
+        return _collect(path, map(TimedFrame, picture_frames(files)), last, None)
     if last is not None and _is_video(path):
         try:
             return _collect(path, _end_of_video(path, last, rate), last, rate)
         except JumpError:
             pass
-    return _collect(path, timed_frames(path, layout), last, rate)
+    return _collect(path, timed_frames(path, layout), last, rate or _own_rate(path))
 
 
 def clip_frames(
     path: str | os.PathLike, layout: str = '', rate: float | None = None
 ) -> Iterator[np.ndarray]:
     """Yields the frames `[H, W, C]` of a clip of any length one by one; see `read_clip`."""
-    return resample(timed_frames(path, layout), rate, str(path))
+    return resample(timed_frames(path, layout), rate or _own_rate(path), str(path))
 
 
 def timed_frames(path: str | os.PathLike, layout: str = '') -> Iterator[TimedFrame]:
@@ -68,11 +78,11 @@ def timed_frames(path: str | os.PathLike, layout: str = '') -> Iterator[TimedFra
     if not os.path.exists(path):
         raise InputError(f'{path} does not exist. {REMEDY}')
     if path.is_dir():
-        frames = map(TimedFrame, picture_frames(list_pictures(path)))
+        frames = map(TimedFrame, picture_frames(order_folder(path).files))
     elif path.suffix.lower() in ARRAY_SUFFIXES:
         frames = map(TimedFrame, read_array(path, layout=layout))
-    elif path.suffix.lower() == '.gif':
-        frames = _evenly_timed(gif_frames(path), frame_rate(path))
+    elif path.suffix.lower() in PICTURE_SUFFIXES:
+        frames = animation_frames(path)
     else:
         frames = video_frames(path)
     count, shape = 0, None
@@ -98,11 +108,23 @@ def clip_timing(path: str | os.PathLike) -> Timing | None:
     path = Path(path)
     if path.is_dir() or path.suffix.lower() in ARRAY_SUFFIXES:
         return None
-    if path.suffix.lower() == '.gif':
-        with opened_picture(path) as image:
-            milliseconds = image.info.get('duration', 0)
-        return Timing(1000.0 / milliseconds, True) if milliseconds else None
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return animation_timing(path)
     return measure_video(path).timing
+
+
+def describe_clip(path: str | os.PathLike, layout: str = '') -> str:
+    """Says how `read_clip` understands what could be understood otherwise; '' for a video.
+
+    Raises:
+      InputError: as `read_clip`, as far as it shows.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return f'{path}: pictures {order_folder(path).account}'
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return describe_array(path, layout)
+    return describe_animation(path) if path.suffix.lower() in PICTURE_SUFFIXES else ''
 
 
 def frame_rate(path: str | os.PathLike) -> float | None:
@@ -115,8 +137,15 @@ def frame_rate(path: str | os.PathLike) -> float | None:
     return timing and timing.rate
 
 
+def _own_rate(path: Path | str) -> float | None:
+    """The rate to which an animation is brought in any case: its frames stand for several steps."""
+    if Path(path).suffix.lower() not in PICTURE_SUFFIXES or Path(path).is_dir():
+        return None
+    return frame_rate(path)
+
+
 def _is_video(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() not in (*ARRAY_SUFFIXES, '.gif')
+    return path.is_file() and path.suffix.lower() not in (*ARRAY_SUFFIXES, *PICTURE_SUFFIXES)
 
 
 def _end_of_video(path: Path, last: int, rate: float | None) -> Iterator[TimedFrame]:
@@ -136,13 +165,12 @@ def _collect(
     for frame in resample(frames, rate, str(path)):
         kept.append(frame)
         if len(kept) * frame.nbytes > MAX_BYTES:
-            raise InputError(
-                f'{path} is too long: at most {MAX_BYTES / 2**30:g} GiB of frames are kept in '
-                'memory. Cut the clip, or make its frames smaller.'
-            )
+            raise _too_long(path)
     return stack_frames(kept)
 
 
-def _evenly_timed(frames: Iterable[np.ndarray], rate: float | None) -> Iterator[TimedFrame]:
-    for index, frame in enumerate(frames):
-        yield TimedFrame(frame, index / rate, (index + 1) / rate) if rate else TimedFrame(frame)
+def _too_long(path: Path) -> InputError:
+    return InputError(
+        f'{path} is too long: at most {MAX_BYTES / 2**30:g} GiB of frames are kept in memory. Cut '
+        'the clip, or make its frames smaller.'
+    )

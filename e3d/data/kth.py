@@ -183,8 +183,8 @@ def stretches_of(clips: Iterable[Clip], joined: bool) -> list[Stretch]:
         elif joined:
             chosen = [np.unique(np.concatenate([*chosen, np.array([], int)]))]
         for frames in chosen:
-            gaps = np.flatnonzero(np.diff(numbers[frames]) != 1) + 1
-            pieces = [piece for piece in np.split(frames, gaps) if len(piece)]
+            broken = (np.diff(frames) != 1) | np.isin(frames[1:], clip.about['gaps'])
+            pieces = [piece for piece in np.split(frames, np.flatnonzero(broken) + 1) if len(piece)]
             stretches += [Stretch(clip, int(piece[0]), len(piece)) for piece in pieces]
     return stretches
 

@@ -6,7 +6,6 @@ frames show the action.
 
 import functools
 import io
-import itertools
 import os
 import pathlib
 import re
@@ -20,7 +19,7 @@ from e3d.data.clip_records import AbsentError, RawClip
 from e3d.data.containers import VIDEO_SUFFIXES
 from e3d.data.downloads import fetch
 from e3d.data.left_out import LeftOut
-from e3d.data.pictures import list_pictures, picture_frames
+from e3d.data.picture_folders import known_order, order_folder, picture_frames
 from e3d.data.videos import video_frames
 from e3d.data.walk import walk
 from e3d.errors import InputError
@@ -63,12 +62,10 @@ class Found(NamedTuple):
     Attributes:
       path: Of a video file, an archive or a folder of pictures.
       member: Of the archive; otherwise ''.
-      numbers: Of the frames, from the names of the pictures; otherwise None.
     """
 
     path: pathlib.Path
     member: str = ''
-    numbers: list[int] | None = None
 
 
 class Files(NamedTuple):
@@ -111,8 +108,9 @@ def download(folder: pathlib.Path) -> None:
 def list_clips(files: Files) -> list[RawClip]:
     """All clips that were found, and those that should be there.
 
-    What is kept of a clip (`RawClip.about`) are the numbers of its frames where they are not 1, 2,
-    3, ..., and its ranges in `00sequences.txt`, or None without that file. A clip that is named
+    What is kept of a clip (`RawClip.about`) are the numbers of its frames, from the names of
+    pictures, or None where they are 1, 2, 3, ...; the frames, counted from 0, before which pictures
+    are missing; and its ranges in `00sequences.txt`, or None without that file. A clip that is named
     there but not found is listed too; reading it raises InputError.
 
     Raises:
@@ -122,7 +120,10 @@ def list_clips(files: Files) -> list[RawClip]:
     raw_clips = []
     for name in sorted(found | (ranges or {})):
         clip = found.get(name)
-        about = {'numbers': clip and clip.numbers, 'ranges': ranges and ranges.get(name, [])}
+        about = {'numbers': None, 'gaps': [], 'ranges': ranges and ranges.get(name, [])}
+        if clip and clip.path.is_dir():
+            order = known_order(clip.path)
+            about |= {'numbers': _whole(order.numbers), 'gaps': order.gaps}
         if clip is None:
             frames = functools.partial(_missing, known=ranges[name] is None)
         else:
@@ -162,7 +163,7 @@ def find_files(folder: pathlib.Path) -> Files:
                 sequences = sequences or path
         for name in [name for name in subfolders if _clip_name(name)]:
             subfolders.remove(name)
-            add(_clip_name(name), Found(here / name, numbers=_numbers(here / name)))
+            add(_clip_name(name), Found(here / name))
     if not clips:
         raise InputError(
             f'There are no clips of KTH in {folder}. Expected are the archives '
@@ -252,20 +253,14 @@ def _members(path: pathlib.Path) -> dict[str, str]:
     return clips
 
 
-def _numbers(folder: pathlib.Path) -> list[int] | None:
-    """The numbers of the pictures of a folder; None where their names tell no rising ones."""
-    try:
-        digits = [re.findall(r'\d+', file.stem) for file in list_pictures(folder)]
-    except InputError:
-        return None  # reading it will say so again
-    numbers = [int(groups[-1]) for groups in digits if groups]
-    rising = all(a < b for a, b in itertools.pairwise(numbers))
-    return numbers if rising and len(numbers) == len(digits) else None
+def _whole(numbers: list | None) -> list[int] | None:
+    """Numbers of frames; None where there are none, or times instead."""
+    return numbers if numbers and all(isinstance(number, int) for number in numbers) else None
 
 
 def _read(clip: Found) -> Iterator[np.ndarray]:
     if clip.path.is_dir():
-        yield from picture_frames(list_pictures(clip.path))
+        yield from picture_frames(order_folder(clip.path).files)
     elif not clip.member:
         yield from (frame.pixels for frame in video_frames(clip.path))
     else:

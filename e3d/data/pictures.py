@@ -1,69 +1,240 @@
-"""Frames from pictures: animated GIFs and folders with one picture per frame."""
+"""Pictures decoded: upright, in gray or RGB, transparency on black, all their depth kept."""
 
 import contextlib
+import functools
 import re
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image, ImageCms, UnidentifiedImageError
 
+from e3d.data.adaptation import as_floats, over_black
 from e3d.data.video_file import REMEDY, check_size
 from e3d.errors import InputError
+from e3d.files import regular_file
+from e3d.pixel_values import DEEP_WHITE, checked_values
 
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+PICTURE_SUFFIXES = (
+    *('.png', '.apng', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.dib', '.gif', '.webp', '.avif'),
+    *('.tif', '.tiff', '.pgm', '.ppm', '.pbm', '.pnm', '.pfm'),
+)
+# The only ones that Pillow may try, whatever the suffix: others run programs or open other files.
+FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'GIF', 'WEBP', 'AVIF', 'TIFF', 'PPM')
+GRAY = ('1', 'L', 'LA', 'La')
+ALPHA = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
+# Numbers of tags of TIFF, and of one value.
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED, WHITE_IS_ZERO = 258, 262, 339, 2, 0
+SUBFILE, REDUCED = 254, 1  # the bit of a thumbnail
+_MANY = ('GIF', 'PNG', 'WEBP', 'AVIF', 'TIFF')  # formats with several frames
+ORIENTATION = 274  # in EXIF
+# How each orientation is put upright.
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
 
 
 @contextlib.contextmanager
 def opened_picture(path: Path) -> Iterator[Image.Image]:
-    """A picture or GIF; whatever is wrong with it becomes an InputError."""
+    """A picture or animation; whatever is wrong with it becomes an InputError."""
+    regular_file(path)
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            image = Image.open(path, formats=_formats())
+        with image:
             check_size(path, image.height, image.width)
             yield image
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f'{path} is not a whole picture of a kind that is read: {", ".join(_formats())}, with '
+            'at most 16 bits per channel, or gray floats of 32 bits.'
+        ) from error
     except Exception as error:  # of any type: the decoders of Pillow expect no damage
         raise InputError(f'{path} is not a whole picture: {error}. {REMEDY}') from error
 
 
-def gif_frames(path: Path) -> Iterator[np.ndarray]:
-    """Yields the frames of an animated GIF: uint8 `[H, W, 3]`."""
-    with opened_picture(path) as image:
-        for frame in ImageSequence.Iterator(image):
-            yield np.asarray(frame.convert('RGB'))
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of the numbers in their names."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
-    if not files:
+def is_animation(path: Path) -> bool:
+    """Whether a picture file has several frames; False for one that cannot be read."""
+    try:
+        with opened_picture(path) as image:
+            return len(frames_of(image)) > 1
+    except InputError:
+        return False
+
+
+def frames_of(image: Image.Image) -> list[int]:
+    """The numbers of the frames that count: no thumbnails, nor what stands for an animation."""
+    if image.format not in _MANY:
+        return [0]
+    numbers = list(range(getattr(image, 'n_frames', 1)))
+    if image.format == 'PNG' and len(numbers) > 1 and image.default_image:
+        return numbers[1:]  # the first is for programs that know no animations
+    if image.format == 'TIFF' and len(numbers) > 1:
+        return [number for number in numbers if not _is_thumbnail(image, number)] or [0]
+    return numbers
+
+
+def _is_thumbnail(image: Image.Image, number: int) -> bool:
+    image.seek(number)
+    return bool(image.tag_v2.get(SUBFILE, 0) & REDUCED)
+
+
+def shape_of(image: Image.Image) -> tuple[int, int]:
+    """(H, W) of what `decode` gives."""
+    turned = image.format != 'TIFF' and _orientation(image) >= 5
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def is_gray(image: Image.Image) -> bool:
+    """Whether `decode` gives one channel; never of a GIF, of which it depends on the frame."""
+    return image.mode.startswith(('I', 'F')) or (image.mode in GRAY and image.format != 'GIF')
+
+
+def is_deep(path: Path, image: Image.Image) -> bool:
+    """Whether `decode` gives float32: more than 8 bits a channel."""
+    return image.mode.startswith(('I', 'F')) or _has_deep_colors(path, image)
+
+
+def unified(pixels: np.ndarray, gray: bool, deep: bool) -> np.ndarray:
+    """One frame of a clip, of which all frames are gray or not, and some have more than 8 bits."""
+    pixels = as_floats(pixels) if deep else pixels
+    return pixels if gray or pixels.shape[-1] == 3 else np.repeat(pixels, 3, axis=-1)
+
+
+def decode(path: Path, image: Image.Image) -> np.ndarray:
+    """Decodes the frame at which an opened picture stands.
+
+    Gray stays gray, everything else becomes RGB. What is transparent lies on black. Values of more
+    than 8 bits become float32: their share of the largest of their type, 65535 for 16 bits. Of
+    AVIF Pillow gives 8 bits.
+
+    Args:
+      path: of the file.
+      image: of `opened_picture`, not loaded yet.
+
+    Returns:
+      Upright, `[H, W, 1]` or `[H, W, 3]`, uint8, or float32 in [0, 1].
+
+    Raises:
+      InputError: its numbers are of a kind that has no such meaning.
+    """
+    # Pillow puts TIFF upright itself.
+    upright = _UPRIGHT.get(_orientation(image), lambda pixels: pixels)
+    if image.mode.startswith(('I', 'F')):
+        pixels = _deep_gray(path, image)
+    elif _has_deep_colors(path, image):
+        pixels = _deep_colors(path, image, upright)
+    else:
+        _check_unsigned(path, image)
+        pixels = _shallow(image)
+    return np.ascontiguousarray(pixels if image.format == 'TIFF' else upright(pixels))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # of any type; a picture is whole without what others noted about it
+        return 1
+
+
+def _shallow(image: Image.Image) -> np.ndarray:
+    """Of 8 bits: uint8 `[H, W, 1]` or `[H, W, 3]`."""
+    gray = is_gray(image)
+    if image.mode in ALPHA or 'transparency' in image.info:
+        return over_black(np.asarray(image.convert('LA' if gray else 'RGBA')))
+    if image.mode == 'LAB':
+        image = ImageCms.applyTransform(image, _lab_to_rgb())
+    pixels = np.asarray(image.convert('L' if gray else 'RGB'))
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+@functools.cache
+def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
+    profiles = ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB')
+    return ImageCms.buildTransform(*profiles, 'LAB', 'RGB')
+
+
+def _deep_gray(path: Path, image: Image.Image) -> np.ndarray:
+    """Of one channel with 16 bits or floats: float32 `[H, W, 1]`."""
+    tags = image.tag_v2 if image.format == 'TIFF' else {}
+    _check_unsigned(path, image)
+    bits, key = max(tags.get(BITS, (16,))), image.info.get('transparency')
+    if image.mode.startswith('I') and bits > 16:
         raise InputError(
-            f'The folder {folder} holds no pictures. One file per frame is expected, with one of '
-            f'the suffixes {", ".join(PICTURE_SUFFIXES)}.'
+            f'{path} has whole numbers of {bits} bits, of which nobody knows which is white. Save '
+            'it with 16 bits, or as floats in [0, 1].'
         )
-    return sorted(files, key=_numbers_in_name)
+    pixels = np.asarray(image)
+    black = pixels == key if isinstance(key, int) else np.zeros((), bool)  # the transparent one
+    if image.mode.startswith('I'):
+        pixels = pixels.astype(np.float32) / np.float32(2**bits - 1)
+    pixels = checked_values(pixels, str(path))
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        pixels = 1 - pixels
+    return np.where(black, np.float32(0), pixels)[..., np.newaxis]
 
 
-def picture_frames(files: Iterable[Path]) -> Iterator[np.ndarray]:
-    """Yields pictures of one size: `[H, W, 1]` if the first of them is grey, else `[H, W, 3]`."""
-    mode = shape = None
-    for file in files:
-        with opened_picture(file) as image:
-            if image.mode.startswith(('I', 'F')):
-                raise InputError(f'{file} has more than 8 bits per pixel; save it with 8 bits.')
-            mode = mode or ('L' if image.mode in ('1', 'L') else 'RGB')
-            frame = np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
-        shape = shape or frame.shape
-        if frame.shape != shape:
-            raise InputError(
-                f'{file} has {frame.shape[0]} x {frame.shape[1]} pixels, but the pictures before '
-                f'it {shape[0]} x {shape[1]}. All frames of a clip must have the same size.'
-            )
-        yield frame
+def _check_unsigned(path: Path, image: Image.Image) -> None:
+    if image.format == 'TIFF' and SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
+        raise InputError(
+            f'{path} has numbers with a sign, of which nobody knows which is black. Save it with 8 '
+            'or 16 bits without a sign, or as floats in [0, 1].'
+        )
 
 
-def _numbers_in_name(file: Path) -> list[tuple[int, str]]:
-    """Sorting key that puts `frame_10` after `frame_9`."""
-    parts = re.split(r'(\d+)', file.name)
-    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]
+def _has_deep_colors(path: Path, image: Image.Image) -> bool:
+    """Whether Pillow would reduce its channels to 8 bits."""
+    if image.mode not in ('RGB', 'RGBA', 'LA') or image.format not in _CODECS:
+        return False
+    if image.format == 'TIFF':
+        return max(image.tag_v2.get(BITS, (8,))) > 8
+    with path.open('rb') as file:
+        head = file.read(2**12)
+    if image.format == 'PNG':
+        return head[24] == 16  # the header comes first, the depth after both sides
+    words = re.sub(rb'#[^\r\n]*', b' ', head).split(maxsplit=4)
+    return words[3].isdigit() and int(words[3]) > 255
+
+
+_CODECS = {'PNG': 'png', 'TIFF': 'tiff', 'PPM': 'ppm'}  # of FFmpeg, which keeps all bits
+
+
+def _deep_colors(
+    path: Path, image: Image.Image, upright: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Of several channels with 16 bits: float32 `[H, W, 1]` or `[H, W, 3]`.
+
+    Where FFmpeg decodes something else than Pillow, as of TIFF in tiles, it is not believed.
+    """
+    alpha = image.mode in ALPHA or 'transparency' in image.info
+    reduced = np.asarray(image.convert('RGBA') if image.mode == 'LA' else image, np.float32)
+    context = av.CodecContext.create(_CODECS[image.format], 'r')
+    frames = context.decode(av.Packet(path.read_bytes())) or context.decode(None)
+    pixels = frames[0].to_ndarray(format='rgba64le' if alpha else 'rgb48le').astype(np.float32)
+    if image.format == 'TIFF':
+        pixels = upright(pixels)
+    seen = pixels[..., : reduced.shape[-1]]
+    if seen.shape != reduced.shape or np.abs(seen / 257 - reduced).max() > 1:
+        raise InputError(
+            f'{path} has 16 bits per channel in a form that is not read. Save it as a PNG of 16 '
+            'bits with one frame.'
+        )
+    pixels /= DEEP_WHITE
+    return over_black(pixels) if alpha else pixels

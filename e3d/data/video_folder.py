@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from e3d.data.adaptation import preparation_of
-from e3d.data.clip_arrays import ARRAY_SUFFIXES, describe_array
 from e3d.data.clip_records import (
     Clip,
     ClipSet,
@@ -18,10 +17,12 @@ from e3d.data.clip_records import (
     Sequences,
     name_of_folder,
     open_clip_set,
+    stretches_between,
 )
-from e3d.data.clips import clip_frames, frame_rate
+from e3d.data.clips import clip_frames, describe_clip, frame_rate
 from e3d.data.digits import SPLITS
 from e3d.data.left_out import LeftOut
+from e3d.data.picture_folders import known_order
 from e3d.data.video_folder_files import find_clips
 from e3d.data.video_folder_splits import Division, divide_clips
 from e3d.errors import InputError
@@ -95,11 +96,15 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
 
 
 def sequence_starts(clips: Iterable[Clip], length: int, stride: int) -> np.ndarray:
-    """Where the sequences of so many frames begin: int [N, 2], first record and frame."""
+    """Where the sequences of so many frames begin: int [N, 2], first record and frame.
+
+    None crosses a gap in the numbers of pictures.
+    """
     starts = [
         (clip.first_record, start)
         for clip in clips
-        for start in range(0, clip.num_frames - length + 1, stride)
+        for first, count in stretches_between(clip.about['gaps'], clip.num_frames)
+        for start in range(first, first + count - length + 1, stride)
     ]
     return np.array(starts, np.int64).reshape(-1, 2)
 
@@ -134,14 +139,18 @@ def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> C
     height, width = dataset['frame_size']
     channels, rate = dataset['channels'], dataset['frame_rate']
     layout = dataset.get('layout', '')
-    raw_clips = [
-        RawClip(
-            name,
-            functools.partial(clip_frames, file, layout, rate),
-            describe=functools.partial(_describe, file, layout),
-        )
-        for name, file in files.items()
-    ]
+
+    def list_clips() -> list[RawClip]:
+        return [
+            RawClip(
+                name,
+                functools.partial(clip_frames, file, layout, rate),
+                about={'gaps': known_order(file).gaps if file.is_dir() else []},
+                describe=functools.partial(_describe, file, layout),
+            )
+            for name, file in files.items()
+        ]
+
     parts = [
         name_of_folder(pathlib.Path(dataset['path']), files.values()),
         f'{height}x{width}x{channels}',
@@ -152,12 +161,10 @@ def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> C
     config = ClipSetConfig(
         name='-'.join(parts),
         preparation=preparation_of(dataset, (height, width, channels)),
-        list_clips=lambda: raw_clips,
+        list_clips=list_clips,
     )
     return open_clip_set(VideoFolder, config, dataset['data_dir'])
 
 
 def _describe(file: pathlib.Path, layout: str) -> tuple[float | None, str]:
-    if file.suffix.lower() in ARRAY_SUFFIXES and file.is_file():
-        return None, describe_array(file, layout).removeprefix(f'{file}: ')
-    return frame_rate(file), ''
+    return frame_rate(file), describe_clip(file, layout).removeprefix(f'{file}: ')

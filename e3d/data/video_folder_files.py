@@ -9,16 +9,17 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from e3d.data.clip_arrays import ARRAY_SUFFIXES
 from e3d.data.containers import VIDEO_SUFFIXES
 from e3d.data.left_out import LeftOut
+from e3d.data.picture_folders import MAY_MOVE, is_picture_name, moves
 from e3d.data.pictures import PICTURE_SUFFIXES
 from e3d.data.video_folder_splits import rank, split_of
 from e3d.data.walk import walk
 from e3d.errors import InputError
 from e3d.files import local_path
 
-CLIP_SUFFIXES = (*VIDEO_SUFFIXES, '.gif', *ARRAY_SUFFIXES)
+CLIP_SUFFIXES = (*VIDEO_SUFFIXES, *ARRAY_SUFFIXES)
 PICTURES = 'pictures'  # the form of a folder of them
 # Of several forms of one clip, that which is nearest to the original.
-PREFERENCE = (*VIDEO_SUFFIXES, PICTURES, *ARRAY_SUFFIXES, '.gif')
+PREFERENCE = (*VIDEO_SUFFIXES, PICTURES, *ARRAY_SUFFIXES, *MAY_MOVE)
 
 # What tells the workdir of a run and the folder of a sweep, and what they have drawn.
 CONFIG_FILE, RUN_FILES = 'config.json', {'metrics.jsonl', 'checkpoints'}
@@ -39,7 +40,7 @@ def find_clips(path: str) -> tuple[dict[str, pathlib.Path], list[LeftOut]]:
     """The clips below a folder by their path within it, each once; and what is none.
 
     Pictures are a clip where they have a folder of their own. Beside videos they are left out; so
-    they are beside arrays and GIFs, unless they are numbered and more. What runs and sweeps have
+    they are beside arrays and animations, unless they are numbered and more. What runs and sweeps have
     drawn is left out. Of the forms that a clip has (files and folders of pictures with the same
     stem in the same folder, or in two trees as in videos/a.mp4 and frames/a/) one is taken.
 
@@ -58,8 +59,10 @@ def find_clips(path: str) -> tuple[dict[str, pathlib.Path], list[LeftOut]]:
         drawn = _drawn(names, subfolders)
         subfolders[:] = [name for name in subfolders if name not in drawn]
         names = [name for name in names if name not in drawn]
-        pictures = [name for name in names if name.lower().endswith(PICTURE_SUFFIXES)]
-        files = [name for name in names if name.lower().endswith(CLIP_SUFFIXES)]
+        pictures = [name for name in names if is_picture_name(name)]
+        moving = {name for name in pictures if moves(folder / name)}
+        pictures = [name for name in pictures if name not in moving]
+        files = [name for name in names if name.lower().endswith(CLIP_SUFFIXES) or name in moving]
         others.update(pathlib.Path(name).suffix.lower() for name in {*names} - {*files, *pictures})
         here = folder.relative_to(root)
         kept = files
@@ -108,7 +111,8 @@ def _no_clips(
     there = f' There is: {", ".join(found[:5])}.' if found else ''
     return InputError(
         f'There are no clips in {root}.{there} Clips are files with the suffixes '
-        f'{", ".join(CLIP_SUFFIXES)}, and folders of pictures ({", ".join(PICTURE_SUFFIXES)}).'
+        f'{", ".join(CLIP_SUFFIXES)}, pictures with several frames, and folders of pictures '
+        f'({", ".join(PICTURE_SUFFIXES)}).'
     )
 
 
@@ -183,4 +187,4 @@ def _tree(name: str) -> tuple[str, str, str]:
 def _form(path: pathlib.Path) -> str:
     """PICTURES, or the suffix of a file."""
     suffix = path.suffix.lower()
-    return suffix if suffix in CLIP_SUFFIXES and not path.is_dir() else PICTURES
+    return PICTURES if path.is_dir() else suffix

@@ -14,7 +14,7 @@ from e3d.errors import InputError, RunError
 from e3d.files import local_path
 from e3d.model import Recognizer
 from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
-from e3d.prediction.media import check_output, write_clip
+from e3d.prediction.media import check_output, playable_rate, write_clip
 from e3d.prediction.memory import check_fits
 from e3d.prediction.presentation import Presentation
 from e3d.training.checkpoints import FOLDER, Run, load_run
@@ -205,7 +205,11 @@ def _check_finite(prediction: np.ndarray) -> None:
 def _account_of_rate(output: Path, rate: float | None) -> str:
     if output.suffix.lower() not in ('.mp4', '.gif'):
         return '' if rate is None else f'; a frame stands for 1/{rate:g} s'
-    return f' at {rate or DEFAULT_RATE:g} frames/s' + ('' if rate else ', as the input states none')
+    written = playable_rate(output, rate or DEFAULT_RATE)
+    reason = '' if rate else ', as the input states none'
+    if written != (rate or DEFAULT_RATE):
+        reason = f', as near as such a file comes to {rate:g}'
+    return f' at {written:.4g} frames/s{reason}'
 
 
 def _account_of_values(run: Run, white: float | None) -> str:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from e3d.data.adaptation import Preparation, as_floats, preparation_of
-from e3d.data.clip_arrays import ARRAY_SUFFIXES, describe_array, read_numbers
-from e3d.data.clips import frame_rate, read_clip
+from e3d.data.clip_arrays import ARRAY_SUFFIXES, read_numbers
+from e3d.data.clips import describe_clip, frame_rate, read_clip
 from e3d.data.flow_files import read_flows
 from e3d.data.scales import Scale
 from e3d.errors import InputError
@@ -57,7 +57,7 @@ def read_input(path: Path, run: Run) -> InputClip:
         given = None
     else:
         decoded = read_clip(path, last, layout, wanted)
-        account = [f'{describe_array(path, layout)}.'] if _is_array(path) else []
+        account = [f'{line}.' for line in [describe_clip(path, layout)] if line]
         given = frame_rate(path)
     count, done = len(decoded), preparation.describe(decoded.shape[1:], given)
     used = f'the last {count} frames' if count > 1 else 'one frame'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
@@ -15,6 +15,9 @@ from e3d.evaluation.pictures import as_colours
 
 OUTPUT_SUFFIXES = ('.mp4', '.gif', '.npy', '')
 PICTURE = re.compile(r'frame_\d{5,}\.png')  # of a folder that `write_clip` made
+# Least and most frames per second. A GIF counts in hundredths of a second, up to 65535; what is to
+# stand shorter than two of them, browsers show for ten.
+RATES = {'.mp4': (1 / 3600, 1000.0), '.gif': (100 / 65535, 50.0)}
 
 
 def check_output(path: str | os.PathLike, overwrite: bool = False) -> None:
@@ -57,6 +60,12 @@ def _check_place(path: Path, overwrite: bool) -> None:
         raise InputError(f'{path} exists already. Give another name, or replace it: --overwrite.')
 
 
+def playable_rate(path: str | os.PathLike, frames_per_second: float) -> float:
+    """The rate nearest to the wanted one that a file of this kind can have."""
+    low, high = RATES.get(Path(path).suffix.lower(), (0.0, np.inf))
+    return min(max(frames_per_second, low), high)
+
+
 def write_clip(
     path: str | os.PathLike,
     frames: np.ndarray,
@@ -66,13 +75,13 @@ def write_clip(
     """Writes a clip in the form that the suffix tells; all of it or nothing.
 
     Only `.npy` keeps the numbers as they are (float32); the other forms hold colours of 8 bits (see
-    `as_colours` for other than one or three channels). `.mp4` loses a little and has even sides; in
-    `.gif` equal frames in a row become one that stands longer.
+    `as_colours` for other than one or three channels). `.mp4` loses a little and has even sides; a
+    frame of `.gif` has up to 256 colors.
 
     Args:
       path: `.mp4`, `.gif`, `.npy`, or no suffix for a folder of PNG files.
       frames: `[T, H, W, C]`, uint8 or floats in [0, 1]; for `.npy` any floats.
-      frames_per_second: for `.mp4` and `.gif`.
+      frames_per_second: for `.mp4` and `.gif`; see `playable_rate`.
       overwrite: replaces a file of the same name, or a folder that such a clip was written to.
 
     Raises:
@@ -81,6 +90,7 @@ def write_clip(
     """
     path = Path(path)
     check_output(path, overwrite)
+    rate = playable_rate(path, frames_per_second)
     with written_whole(path) as temporary:
         match path.suffix.lower():
             case '.npy':
@@ -88,13 +98,9 @@ def write_clip(
                 with temporary.open('wb') as file:  # np.save would add to a suffix like .NPY
                     np.save(file, frames.astype(np.float32) / np.float32(scale))
             case '.mp4':
-                write_video(temporary, as_colours(frames), frames_per_second)
+                write_video(temporary, as_colours(frames), rate)
             case '.gif':
-                first, *others = (Image.fromarray(frame) for frame in as_colours(frames))
-                milliseconds = max(20, round(1000.0 / frames_per_second))
-                first.save(
-                    temporary, save_all=True, append_images=others, duration=milliseconds, loop=0
-                )
+                write_gif(temporary, as_colours(frames), rate)
             case _:
                 temporary.mkdir()
                 for index, frame in enumerate(as_colours(frames), start=1):
@@ -103,6 +109,31 @@ def write_clip(
                     image.save(temporary / f'frame_{index:05d}.png')
                 for old in path.glob('*') if path.is_dir() else ():
                     old.unlink()  # which `check_output` saw to be such pictures
+
+
+def write_gif(path: str | os.PathLike, frames: np.ndarray, frames_per_second: float) -> None:
+    """Writes an animated GIF with exactly these frames; each has its own colors, up to 256.
+
+    Pillow itself would make one of equal frames in a row.
+
+    Args:
+      path: of the file.
+      frames: uint8 RGB `[T, H, W, 3]`.
+      frames_per_second: see `playable_rate`; the time of each frame is rounded to 10 ms.
+    """
+    moments = np.rint(np.arange(len(frames) + 1) * 100 / frames_per_second).astype(int)
+    with open(path, 'wb') as file:
+        for index, frame in enumerate(frames):
+            if (frame == frame[..., :1]).all():
+                image = Image.fromarray(frame[..., 0])
+            else:
+                image = Image.fromarray(frame).convert('P', palette=Image.Palette.ADAPTIVE)
+            if not index:
+                file.writelines(GifImagePlugin.getheader(image, info={'loop': 0})[0])
+            duration = 10 * int(moments[index + 1] - moments[index])
+            options = {'duration': duration, 'include_color_table': True}
+            file.writelines(GifImagePlugin.getdata(image, **options))
+        file.write(b';')
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, frames_per_second: float) -> None:
@@ -121,6 +152,8 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, frames_per_second: 
         codec, options = 'mpeg4', {'qmin': '1', 'qmax': '3'}
     with av.open(str(path), 'w') as container:
         rate = Fraction(frames_per_second).limit_denominator(1001)
+        if frames_per_second < 1:
+            rate = 1 / Fraction(1 / frames_per_second).limit_denominator(1001)
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = 'yuv420p'

@@ -1,0 +1,178 @@
+"""Pictures with several frames: GIF, APNG, animated WebP and AVIF, TIFF with several pages."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from e3d.data.pictures import decode, frames_of, is_deep, is_gray, opened_picture, unified
+from e3d.data.timing import TimedFrame, Timing
+from e3d.data.video_file import check_size
+from e3d.errors import InputError
+
+MAX_PIXELS = 2**29  # of all frames, or
+PIXELS_PER_BYTE = 100  # of a larger file; what needs more time than this is made for that
+# As browsers do: what is not to stand longer than 10 ms stands for 100 ms.
+SHORTEST, DEFAULT = 11.0, 100.0
+TICK = {'GIF': 10.0}  # to which times are rounded; to a millisecond where not said
+FINEST = 5  # steps in the shortest duration, at most
+MAX_SEARCHED = 2000  # frames among whose times an even step is looked for
+
+
+class Times(NamedTuple):
+    """When the frames of an animation appear, in milliseconds.
+
+    Attributes:
+      starts: of each.
+      end: of the last one.
+      step: with which frames follow each other evenly, if each is repeated as long as it stands.
+      constant: whether each stands for one step.
+    """
+
+    starts: list[float]
+    end: float
+    step: float
+    constant: bool
+
+
+class _Plan(NamedTuple):
+    """What is known of an animation before it is decoded.
+
+    Attributes:
+      numbers: of the frames that count.
+      gray: whether all of them are.
+      deep: whether any has more than 8 bits.
+      times: of the frames; None where there are none.
+    """
+
+    numbers: list[int]
+    gray: bool
+    deep: bool
+    times: Times | None
+
+
+def animation_frames(path: Path) -> Iterator[TimedFrame]:
+    """Decodes the frames of a picture file with one or more of them; see `decode`.
+
+    Times are put on the grid of even steps where there is one, see `even_times`. A single picture
+    has no times, nor have the pages of a TIFF; a page that is marked as a thumbnail is left out.
+
+    Yields:
+      Frames of one number of channels and one depth; the pages of a TIFF may have several sizes.
+
+    Raises:
+      InputError: the file is no whole picture, or its frames are too large.
+    """
+    numbers, gray, deep, times = _look_through(path)
+    with opened_picture(path) as image:
+        for index, number in enumerate(numbers):
+            image.seek(number)
+            pixels = unified(decode(path, image), gray, deep)
+            if times:
+                end = times.starts[index + 1] if index + 1 < len(numbers) else times.end
+                yield TimedFrame(pixels, times.starts[index] / 1000, end / 1000)
+            else:
+                yield TimedFrame(pixels)
+
+
+def animation_timing(path: Path) -> Timing | None:
+    """The rate of its even steps, see `even_times`; None for what has no times."""
+    times = _look_through(path).times
+    return times and Timing(1000 / times.step, times.constant)
+
+
+def describe_animation(path: Path) -> str:
+    """Says how the times of an animation are understood; '' where its frames are even."""
+    numbers, _, _, times = _look_through(path)
+    if len(numbers) < 2:
+        return f'{path}: a single picture'
+    if times is None:
+        return f'{path}: a frame for each page'
+    if times.constant:
+        return ''
+    return (
+        f'{path}: frames that do not stand equally long, repeated in even steps of '
+        f'{times.step:.4g} ms'
+    )
+
+
+def even_times(durations: Sequence[float], tick: float) -> Times:
+    """Finds the even steps in which frames follow each other.
+
+    They are one for each frame, if that agrees with rounded times; or the shortest duration or up
+    to its `FINEST`th part, of which the others are multiples, exactly or but for the rounding. The
+    last frame may stand any time. Without such a step it is the shortest duration, and times stay
+    as they are.
+
+    Args:
+      durations: of the frames, in milliseconds.
+      tick: to which the times are rounded, in milliseconds.
+    """
+    moments = np.cumsum([0.0, *durations])
+    starts, end = moments[:-1], float(moments[-1])
+    step = _even_step(moments, tick) if 1 < len(starts) <= MAX_SEARCHED else None
+    if step is None:
+        return Times(starts.tolist(), end, min(durations), False)
+    places = np.rint(starts / step)
+    last = max(places[-1] + 1, float(np.rint(end / step)))
+    return Times((places * step).tolist(), last * step, step, last == len(starts))
+
+
+def _even_step(moments: np.ndarray, tick: float) -> float | None:
+    """The step of `even_times`; the moments rise from 0, and the last one is the end."""
+    step = _fitting(moments, np.arange(len(moments)), tick / 2)
+    if step:
+        return step
+    tries = [
+        (known, float(np.diff(known).min()) / parts)
+        for parts in range(1, FINEST + 1)
+        for known in (moments, moments[:-1])
+        if len(known) > 2
+    ]
+    for known, near in tries:
+        places = np.rint(known / near)
+        # So short a step would have all times as its multiples.
+        if near >= 2 * tick and np.abs(places * near - known).max() < 1e-3:
+            return near
+    for known, near in tries:
+        low, high = max(near - tick, 0.6 * near), near + tick
+        for count in range(max(1, int(known[-1] / high)), int(known[-1] / low) + 1):
+            step = _fitting(known, np.rint(known * (count / known[-1])), tick / 2)
+            if step:
+                return step
+    return None
+
+
+def _fitting(moments: np.ndarray, places: np.ndarray, rounding: float) -> float | None:
+    """The step whose multiples at these places are the moments, but for the rounding, if any."""
+    if (np.diff(places) < 1).any():
+        return None
+    least = ((moments[1:] - rounding) / places[1:]).max()
+    most = ((moments[1:] + rounding) / places[1:]).min()
+    return float(np.clip(moments[-1] / places[-1], least, most)) if least <= most else None
+
+
+def _look_through(path: Path) -> _Plan:
+    with opened_picture(path) as image:
+        numbers = frames_of(image)
+        pixels, durations, gray, deep = 0, [], True, False
+        most = max(MAX_PIXELS, PIXELS_PER_BYTE * path.stat().st_size)
+        for number in numbers:
+            image.seek(number)
+            check_size(path, image.height, image.width)
+            pixels += image.height * image.width
+            if pixels > most:
+                raise InputError(
+                    f'{path} has {len(numbers)} frames with more than {most:,} pixels together, '
+                    'so many for a file of its size that they are not read. Cut it, make it '
+                    'smaller, or make a video of it.'
+                )
+            gray, deep = gray and is_gray(image), deep or is_deep(path, image)
+            if image.format in ('WEBP', 'AVIF') and len(numbers) > 1:
+                image.load()  # which tells the duration
+            duration = image.info.get('duration', 0)
+            durations.append(float(duration) if duration >= SHORTEST else DEFAULT)
+        timed = image.format != 'TIFF' and len(numbers) > 1
+        times = even_times(durations, TICK.get(image.format, 1.0)) if timed else None
+        return _Plan(numbers, gray, deep, times)
