@@ -13,9 +13,9 @@ python launch.py --mode=evaluate --workdir=runs/quickstart
     measures a trained run on the whole test split; writes evaluation.json and pictures;
     --checkpoint=best takes the best on validation, --checkpoint=STEP that of a step
 python launch.py --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
-    continues a clip (video, animated GIF, .npy, .npz) and writes it (.mp4, .gif, .npy, or a
-    folder of PNG where the name has no suffix); --with_input --scale=8 shows the clip before it,
-    enlarged
+    continues a clip (video, animated picture, folder of pictures, .npy, .npz) and writes it (.mp4,
+    .gif, .npy, or a folder of PNG where the name has no suffix); --with_input --scale=8 shows the
+    clip before it, enlarged
 python launch.py --mode=prepare --config=experiments/kth.py
     makes a data set ready ahead of training, which would do it by itself, and says what is in it
 python launch.py --config=FILE --coordinator=HOST:PORT --num_processes=2 --process_id=0

@@ -214,7 +214,7 @@ def video_folder() -> ConfigDict:
     """The keys of the data set `video_folder`: anyone's clips."""
     return ConfigDict(
         {
-            # path: a folder, at any depth, of videos, .gif, .npy, .npz and folders of pictures.
+            # path: a folder, at any depth, of videos, animations, .npy, .npz, folders of pictures.
             'name': 'video_folder',
             'frame_size': (64, 64),  # height, width
             'channels': 1,  # 1: grey, 3: RGB

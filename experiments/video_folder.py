@@ -4,12 +4,12 @@
     python launch.py --config=experiments/video_folder.py:small --config.dataset.path=FOLDER
     python launch.py --mode=predict --workdir=runs/video_folder --input=clip.mp4 --output=next.mp4
 
-FOLDER holds, at any depth, video files, GIFs, .npy or .npz arrays [T, H, W, C], and folders of
-pictures. With folders `train` and `test` in it these are the splits; otherwise whole files are
-divided by dataset.split_fractions. Size, colour, frame rate and strides are keys of the data set:
---config.dataset.frame_size="(96, 128)" --config.dataset.channels=3. This is for a GPU: 12.1 million
-parameters, at least 1.6 GiB. `:small` takes 32 x 32 and 2 layers of 16 channels, for minutes on two
-CPU cores.
+FOLDER holds, at any depth, video files, animated pictures, .npy or .npz arrays [T, H, W, C], and
+folders of pictures. With folders `train` and `test` in it these are the splits; otherwise whole
+files are divided by dataset.split_fractions. Size, colour, frame rate and strides are keys of the
+data set: --config.dataset.frame_size="(96, 128)" --config.dataset.channels=3. This is for a GPU:
+12.1 million parameters, at least 1.6 GiB. `:small` takes 32 x 32 and 2 layers of 16 channels, for
+minutes on two CPU cores.
 """
 
 from ml_collections import ConfigDict

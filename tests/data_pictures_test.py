@@ -258,7 +258,8 @@ def test_several_frames_make_an_animation(tmp_path):
     frames[0].save(path, append_images=[frames[1]], save_all=True, tiffinfo={254: 1})
     assert not is_animation(path)
     path.write_text('no picture')
-    assert not is_animation(path)
+    with pytest.raises(InputError, match='not a whole picture'):
+        is_animation(path)
 
 
 def test_words_of_the_header_may_be_comments(tmp_path):

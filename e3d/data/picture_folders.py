@@ -84,7 +84,10 @@ def moves(file: Path) -> bool:
             head = opened.read(2**12)
         if b'IDAT' in head:  # what tells an animation comes before it
             return b'acTL' in head.partition(b'IDAT')[0]
-    return is_animation(file)
+    try:
+        return is_animation(file)
+    except InputError:
+        return suffix in ('.gif', '.apng')  # for which it is usual
 
 
 def picture_frames(files: Sequence[Path]) -> Iterator[np.ndarray]:

@@ -71,12 +71,9 @@ def _formats() -> tuple[str, ...]:
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a picture file has several frames; False for one that cannot be read."""
-    try:
-        with opened_picture(path) as image:
-            return len(frames_of(image)) > 1
-    except InputError:
-        return False
+    """Whether a picture file has several frames; raises InputError where it cannot be read."""
+    with opened_picture(path) as image:
+        return len(frames_of(image)) > 1
 
 
 def frames_of(image: Image.Image) -> list[int]:

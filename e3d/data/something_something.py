@@ -20,7 +20,7 @@ import tqdm
 from e3d.data.adaptation import Preparation, preparation_of, stack_frames
 from e3d.data.clip_records import account_for, name_of_folder
 from e3d.data.left_out import LeftOut
-from e3d.data.pictures import list_pictures, picture_frames
+from e3d.data.picture_folders import order_folder, picture_frames
 from e3d.data.records import open_records, read_split
 from e3d.data.something_something_files import (
     Video,
@@ -77,7 +77,7 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
                     left_out.append(LeftOut(video.id, 'named in a list but not there'))
                     continue
                 if video.path.is_dir():
-                    timing = len(list_pictures(video.path)), RATE, None
+                    timing = _count_pictures(video.path), RATE, None
                 else:
                     content = read_bytes(video.path, MAX_VIDEO_BYTES)
                     timing = _timing(measure_video(video.path, io.BytesIO(content)))
@@ -128,7 +128,7 @@ class ActionSequences:
         record, *counts, numbers = self.clips[index]
         wanted = sorted(set(numbers))
         if record in self.pictures:
-            files = list_pictures(self.pictures[record])
+            files = order_folder(self.pictures[record]).files
             stacked = stack_frames(picture_frames([files[number] for number in wanted]))
             frames = dict(zip(wanted, stacked, strict=True))
         else:
@@ -280,6 +280,15 @@ def _timing(times: VideoTimes) -> tuple[int, float, list[float] | None]:
     rate, constant = times.timing or (RATE, True)
     even = times.end is None or (constant and abs(times.end - num_frames / rate) < 1e-3)
     return num_frames, rate, None if even else [*times.starts, times.end]
+
+
+def _count_pictures(folder: pathlib.Path) -> int:
+    """How many pictures a clip has; raises InputError where some are missing."""
+    order = order_folder(folder)
+    if order.gaps:
+        after, before = (order.files[order.gaps[0] - 1 + n].name for n in (0, 1))
+        raise InputError(f'Between {after} and {before} in {folder} pictures are missing.')
+    return len(order.files)
 
 
 def _moments(num_frames: int, rate: float, moments: Sequence[float] | None) -> Sequence[float]:

@@ -103,9 +103,9 @@ def _are_the_clip(pictures: Sequence[str], files: Sequence[str]) -> bool:
 
 
 def _no_clips(
-    root: pathlib.Path, others: Mapping[str, int], left_out: Sequence[LeftOut]
+    root: pathlib.Path, others: collections.Counter, left_out: Sequence[LeftOut]
 ) -> InputError:
-    found = [f'{count} {suffix or "without a suffix"}' for suffix, count in others.items()]
+    found = [f'{count} {suffix or "without a suffix"}' for suffix, count in others.most_common()]
     if left_out:
         found.append(f"'{left_out[0].name}' ({left_out[0].reason})")
     there = f' There is: {", ".join(found[:5])}.' if found else ''
