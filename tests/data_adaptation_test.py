@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from e3d.data.adaptation import Preparation, adapt_frames, as_floats, preparation_of
+from e3d.data.timing import Timing
 from e3d.errors import InputError
 
 RGB = np.random.default_rng(0).random((2, 3, 12, 8, 3), np.float32)
@@ -86,14 +87,26 @@ def test_the_preparation_of_a_data_set_is_that_of_its_keys():
 
 
 @pytest.mark.parametrize(
-    ('preparation', 'shape', 'rate', 'account'),
+    ('preparation', 'shape', 'timing', 'account'),
     [
-        (Preparation((4, 6, 1)), (4, 6, 1), 10.0, ''),
+        (Preparation((4, 6, 1)), (4, 6, 1), Timing(10.0, True), ''),
+        (
+            Preparation((4, 6, 1)),
+            (4, 6, 1),
+            Timing(3.1, False),
+            'frames at a varying rate taken as even',
+        ),
+        (
+            Preparation((4, 6, 1), 'crop', 2.0),
+            (4, 6, 1),
+            Timing(2.0, False),
+            'frames at a varying rate brought to 2 frames/s',
+        ),
         (Preparation((4, 6, 1)), (8, 12, 3), None, 'RGB made gray; 8 x 12 pixels resized to 4 x 6'),
         (
             Preparation((4, 6, 3), 'stretch', 2.0),
             (4, 8, 1),
-            12.5,
+            Timing(12.5, True),
             '12.5 frames/s brought to 2; gray made RGB; '
             '4 x 8 pixels resized to 4 x 6, aspect ratio changed',
         ),
@@ -106,5 +119,5 @@ def test_the_preparation_of_a_data_set_is_that_of_its_keys():
         ),
     ],
 )
-def test_what_is_done_to_a_clip_is_said(preparation, shape, rate, account):
-    assert preparation.describe(shape, rate) == account
+def test_what_is_done_to_a_clip_is_said(preparation, shape, timing, account):
+    assert preparation.describe(shape, timing) == account

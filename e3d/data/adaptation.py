@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from e3d.data.timing import Timing
 from e3d.errors import InputError
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # gray of red, green and blue (ITU-R BT.601)
@@ -61,16 +62,21 @@ class Preparation:
         """Height and width of the part of decoded frames that is not cut away, in their pixels."""
         return _cropped_size(*size, *self.frame_shape[:2]) if self.fit == 'crop' else tuple(size)
 
-    def describe(self, shape: tuple[int, int, int], rate: float | None = None) -> str:
+    def describe(self, shape: tuple[int, int, int], timing: Timing | None = None) -> str:
         """Says what is done to a clip; '' if nothing.
 
         Args:
           shape: (H, W, C) of its decoded frames.
-          rate: its frames per second, if stated.
+          timing: of its frames; None without times.
         """
         changes = []
-        if self.frame_rate and rate and rate != self.frame_rate:
-            changes.append(f'{rate:g} frames/s brought to {self.frame_rate:g}')
+        if timing and not timing.constant:
+            become = (
+                f'brought to {self.frame_rate:g} frames/s' if self.frame_rate else 'taken as even'
+            )
+            changes.append(f'frames at a varying rate {become}')
+        elif timing and self.frame_rate and timing.rate != self.frame_rate:
+            changes.append(f'{timing.rate:g} frames/s brought to {self.frame_rate:g}')
         if shape[2] != self.frame_shape[2]:
             changes.append(f'{color_name(shape[2])} made {color_name(self.frame_shape[2])}')
         size, wanted = tuple(shape[:2]), tuple(self.frame_shape[:2])

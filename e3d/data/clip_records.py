@@ -23,6 +23,7 @@ import tqdm
 from e3d.data.adaptation import Preparation, as_floats, stack_frames
 from e3d.data.left_out import LeftOut
 from e3d.data.records import damage_explained, open_records, read_split
+from e3d.data.timing import Timing
 from e3d.errors import InputError
 
 CHUNK = 16
@@ -44,13 +45,14 @@ class RawClip(NamedTuple):
       frames: Reads the frames, each [H, W, C], uint8 or float in [0, 1].
       about: Whatever JSON holds, to be kept beside the records. 'gaps' are the frames, counted from
         0, before which others are missing: no sequence may cross them.
-      describe: Tells the frames per second, or None, and how the file was understood, or ''.
+      describe: Tells how fast the frames follow each other, or None, and how the file was
+        understood, or ''.
     """
 
     name: str
     frames: Callable[[], Iterator[np.ndarray]]
     about: Any = None
-    describe: Callable[[], tuple[float | None, str]] = lambda: (None, '')
+    describe: Callable[[], tuple[Timing | None, str]] = lambda: (None, '')
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -107,7 +109,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
             first, count, shape, depths = record, 0, None, set()
             fingerprint = hashlib.blake2b(digest_size=8)
             try:
-                rate, reading = raw.describe()
+                timing, reading = raw.describe()
                 for piece in _pieces(raw.frames()):
                     shape = piece.shape[1:]
                     chunk = preparation.prepare(piece)
@@ -125,8 +127,9 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
                 continue
             clips.append([raw.name, first, count, raw.about, fingerprint.hexdigest()])
             deep |= depths != {np.dtype(np.uint8)}
-            change = preparation.describe(shape, rate)
-            stated = f'{rate:.4g} frames/s' if rate and not preparation.frame_rate else ''
+            change = preparation.describe(shape, timing)
+            even = timing and timing.constant and not preparation.frame_rate
+            stated = f'{timing.rate:.4g} frames/s' if even else ''
             forms['; '.join(filter(None, (reading, stated, change))) or 'frames as they are'] += 1
         account = {'deep': deep, 'forms': forms.most_common()}
         self.info.metadata.update(account_for(clips, left_out) | account)

@@ -19,10 +19,11 @@ from e3d.data.clip_records import (
     open_clip_set,
     stretches_between,
 )
-from e3d.data.clips import clip_frames, describe_clip, frame_rate
+from e3d.data.clips import clip_frames, clip_timing, describe_clip
 from e3d.data.digits import SPLITS
 from e3d.data.left_out import LeftOut
 from e3d.data.picture_folders import known_order
+from e3d.data.timing import Timing
 from e3d.data.video_folder_files import find_clips
 from e3d.data.video_folder_splits import Division, divide_clips
 from e3d.errors import InputError
@@ -166,5 +167,5 @@ def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> C
     return open_clip_set(VideoFolder, config, dataset['data_dir'])
 
 
-def _describe(file: pathlib.Path, layout: str) -> tuple[float | None, str]:
-    return frame_rate(file), describe_clip(file, layout).removeprefix(f'{file}: ')
+def _describe(file: pathlib.Path, layout: str) -> tuple[Timing | None, str]:
+    return clip_timing(file), describe_clip(file, layout).removeprefix(f'{file}: ')

@@ -8,7 +8,7 @@ import numpy as np
 
 from e3d.data.adaptation import Preparation, as_floats, preparation_of
 from e3d.data.clip_arrays import ARRAY_SUFFIXES, read_numbers
-from e3d.data.clips import describe_clip, frame_rate, read_clip
+from e3d.data.clips import clip_timing, describe_clip, read_clip
 from e3d.data.flow_files import read_flows
 from e3d.data.scales import Scale
 from e3d.errors import InputError
@@ -54,12 +54,12 @@ def read_input(path: Path, run: Run) -> InputClip:
     preparation = preparation_of(dataset, run.frame_shape)
     if not run.scale.of_pixels:
         decoded, account = _read_numbers(path, run, last, layout)
-        given = None
+        timing = None
     else:
         decoded = read_clip(path, last, layout, wanted)
         account = [f'{line}.' for line in [describe_clip(path, layout)] if line]
-        given = frame_rate(path)
-    count, done = len(decoded), preparation.describe(decoded.shape[1:], given)
+        timing = clip_timing(path)
+    count, done = len(decoded), preparation.describe(decoded.shape[1:], timing)
     used = f'the last {count} frames' if count > 1 else 'one frame'
     if count < last:
         used += f' (there are no more; the model was trained on {last})'
@@ -73,7 +73,8 @@ def read_input(path: Path, run: Run) -> InputClip:
         )
     frames = prepare_frames(decoded, preparation, run.scale, str(path))
     # What states no times was taken for frames of the wanted rate in training as well.
-    return InputClip(frames, preparation.seen_size(decoded.shape[1:3]), wanted or given, account)
+    rate = wanted or (timing and timing.rate)
+    return InputClip(frames, preparation.seen_size(decoded.shape[1:3]), rate, account)
 
 
 def prepare_frames(
