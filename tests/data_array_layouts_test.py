@@ -139,3 +139,18 @@ def test_several_clips_in_a_file_of_one_are_rejected():
     for layout in ('', 'NTHWC'):
         with pytest.raises(InputError, match=r'[Ss]tore .*clip.* of (its|their) own'):
             read_clip_axes(np.zeros((2, 12, 9, 11, 3)), layout, 'file')
+
+
+def test_a_clip_can_be_stored_so_that_it_tells_its_layout():
+    frames = np.random.default_rng(0).random((12, 9, 9))
+    for layout, remedy in {
+        'HWT': 'frames.transpose(2, 0, 1)[..., np.newaxis]',
+        'THW': 'frames[..., np.newaxis]',
+    }.items():
+        stored = stored_as(frames[np.newaxis, ..., np.newaxis], 'HWT')
+        with pytest.raises(InputError) as caught:
+            read_clip_axes(stored, '', 'file')
+        assert f'layout={layout} for ' in str(caught.value)
+        assert f'(or store {remedy})' in str(caught.value)
+    again = stored.transpose(2, 0, 1)[..., np.newaxis]
+    np.testing.assert_array_equal(read_clip_axes(again, '', 'file').frames[..., 0], frames)

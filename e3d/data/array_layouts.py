@@ -221,9 +221,20 @@ def _unclear(array: np.ndarray, layouts: Sequence[str], name: str) -> InputError
     meanings = '; '.join(
         f'--config.dataset.layout={layout} for '
         + ', '.join(f'{axis}={size}' for axis, size in zip(layout, array.shape, strict=True))
+        + _rearrangement(array.shape, layout)
         for layout in layouts
     )
     return InputError(
         f'{name} has the shape {array.shape}, which does not tell which axis is which (N '
         f'sequences, T time, H height, W width, C channels). Say so: {meanings}; or the like.'
     )
+
+
+def _rearrangement(shape: tuple[int, ...], layout: str) -> str:
+    """How to store a clip so that it tells its layout itself; '' where that does not help."""
+    order = [layout.index(axis) for axis in 'THWC' if axis in layout]
+    sizes = [shape[place] for place in order] + [1] * ('C' not in layout)
+    if 'N' in layout or _tell_channels(sizes[1:]) != 'HWC':
+        return ''
+    moved = '' if order == sorted(order) else f'.transpose({", ".join(map(str, order))})'
+    return f' (or store frames{moved}{"" if "C" in layout else "[..., np.newaxis]"})'
