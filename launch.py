@@ -9,6 +9,8 @@ python launch.py --config=FILE --sweep='optimizer.learning_rate=1e-3,3e-4;model.
     trains every combination in turn, each in a folder of --workdir (runs/NAME_sweep if not given),
     and ends with a table and a picture; --sweep=get_sweep takes what get_sweep() in FILE returns,
     --sweep_index=N only one entry; the same command again goes on
+python launch.py --workdir=runs/quickstart --config.dataset.path=FOLDER
+    goes on with a run by the config that is stored with it; here its data have moved
 python launch.py --mode=evaluate --workdir=runs/quickstart
     measures a trained run on the whole test split; writes evaluation.json and pictures;
     --checkpoint=best takes the best on validation, --checkpoint=STEP that of a step
@@ -47,7 +49,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 
 from e3d.command_line import describe_flags, list_experiments, parse
-from e3d.configuration import check_config
+from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import predict_file
@@ -123,7 +125,7 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         return
     needs_config = values.mode in ('train', 'prepare')
     if config is None and (needs_config or values.workdir is None):
-        other = '' if needs_config else ' or --workdir=FOLDER of a trained run'
+        other = ' or --workdir=FOLDER of a run' + ' that was trained' * (not needs_config)
         raise InputError(
             f'--mode={values.mode} needs --config=FILE{other}. There are:\n{list_experiments()}'
         )
@@ -152,6 +154,8 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         loop.evaluate(config, workdir, values.checkpoint or 'newest')
     else:
         chosen = load_run(workdir, checkpoint=values.checkpoint or 'newest')
+        if values.config is None and config is not None:
+            refuse_changes(chosen.config, config)
         presentation = Presentation(values.with_input, values.scale, values.size)
         account = predict_file(
             chosen, values.input, values.output, values.horizon, values.overwrite, presentation
@@ -159,9 +163,18 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         show(account)
 
 
+def refuse_changes(stored: ConfigDict, config: ConfigDict) -> None:
+    """Raises InputError where values are given that predictions of a run cannot have."""
+    if differences := find_differences(stored, config):
+        lines = '\n'.join(f'  {line}' for line in differences)
+        raise InputError(
+            f'--mode=predict goes by the config of the run, which cannot be changed:\n{lines}'
+        )
+
+
 def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | None) -> None:
     """Trains the entries of --sweep, each by this program again."""
-    if config is None or values.mode != 'train':
+    if values.config is None or values.mode != 'train':
         raise InputError('--sweep needs --config=FILE, and no other --mode than train.')
     entries = make_entries(values.sweep, values.config, arguments)
     default = pathlib.Path('runs') / f'{config.name}_sweep'

@@ -11,16 +11,19 @@ from ml_collections import ConfigDict, config_flags
 
 from e3d.configuration import all_rules, describe_unknown_key, flatten, switch_model
 from e3d.errors import InputError
+from e3d.training.checkpoints import stored_config
 
 # Where `experiments/` lies; paths on the command line may be relative to it as well.
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+MOST_SHOWN = 200  # characters of an argument in a message
 
 
 def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
     """Reads the command line.
 
     Returns:
-      The flags, and the config with its overrides, or None without --config.
+      The flags, and the config with its overrides: that of --config, or without it the one that is
+      stored in --workdir, as far as it is asked for; or None.
 
     Raises:
       InputError: an unknown flag or key, a value of a wrong type, a config that cannot be loaded.
@@ -28,10 +31,11 @@ def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
     values = define_flags()
     try:
         rest = values(arguments, known_only=True)
-        if values.config is None:
+        config = find_config(values, rest)
+        if config is None:
             _check_no_more(rest, values)
             return values, None
-        config = choose_model(load_config(values.config), rest)
+        config = choose_model(config, rest)
         config, rest = set_nones(config, keep_last_values(config, rest))
         check_overrides(config, rest)
         overrides = flags.FlagValues()
@@ -41,6 +45,30 @@ def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
     except flags.Error as error:
         raise InputError(_explain(str(error))) from error
     return values, overrides.config
+
+
+def find_config(values: flags.FlagValues, rest: list[str]) -> ConfigDict | None:
+    """The config of --config, or of the run in --workdir that goes on or has values changed.
+
+    Args:
+      values: the flags.
+      rest: arguments that are none of them, `--config.section.key` among them.
+
+    Raises:
+      InputError: values of a config are given, but there is none.
+    """
+    if values.config is not None:
+        return load_config(values.config)
+    changed = next((a for a in rest if re.match(r'--?(?:no)?config\.', a)), None)
+    stored = None
+    if values.workdir is not None and (changed or values.mode in ('train', 'prepare')):
+        stored = stored_config(values.workdir)
+    if changed and stored is None:
+        where = 'without --config=FILE or --workdir=FOLDER of a run'
+        if values.workdir is not None:
+            where = f"as there is no run in --workdir='{values.workdir}'; give --config=FILE"
+        raise InputError(f"'{changed[:MOST_SHOWN]}' is not understood {where}.")
+    return stored
 
 
 def define_flags() -> flags.FlagValues:
@@ -235,4 +263,4 @@ def _explain(message: str) -> str:
     """Says what is allowed for a key, where absl only says that it cannot read a value."""
     match = re.match(r'flag --config\.([\w.]+)=(.*?): ', message, re.DOTALL)
     rule = all_rules().get(match[1]) if match else None
-    return f"{match[1]}='{match[2]}': allowed is {rule.allowed}" if rule else message
+    return f"{match[1]}='{match[2][:MOST_SHOWN]}': allowed is {rule.allowed}" if rule else message

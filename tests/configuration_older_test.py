@@ -100,3 +100,13 @@ def test_an_older_run_is_the_run_of_the_same_experiment_today():
     fixed = {'train.steps', 'checkpoint.every', 'train.evaluate_every'}
     different = find_differences(restore_config(stored()), config)
     assert [line for line in different if line.split(':')[0] not in fixed] == []
+
+
+def test_what_was_none_can_be_given_a_number():
+    config = restore_config(stored())
+    config.evaluation.max_sequences = 3
+    config.model.history = 2
+    config.optimizer.ema_decay = 0.5
+    check_config(config)
+    with pytest.raises(TypeError):
+        config.model.history = 'all'

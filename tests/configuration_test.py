@@ -14,10 +14,12 @@ from e3d.configuration import (
     restore_config,
     switch_model,
 )
+from e3d.configuration.values import number
 from e3d.errors import InputError
 from e3d.model import FORECASTERS
 
 BAD_VALUES = {
+    'name': 'runs/mine',
     'seed': -1,
     'task': 'segmentation',
     'model.name': 'lstm',
@@ -79,6 +81,58 @@ def test_a_task_of_any_type_is_refused_by_its_name(tmp_path, task):
     values = tiny_config(tmp_path).to_dict() | {'task': task}
     with pytest.raises(InputError, match=r"task.*'prediction' or 'recognition'"):
         check_config(ConfigDict(values))
+
+
+ABSURD = [
+    'model.layers', 'model.features', 'model.depth', 'model.history', 'model.patch_size',
+    'model.kernel_size', 'dataset.canvas', 'dataset.num_digits', 'dataset.digit_size',
+    'dataset.input_frames', 'dataset.output_frames', 'dataset.test_size', 'dataset.workers',
+    'dataset.copy_test', 'train.batch_size', 'train.steps', 'evaluation.batch_size',
+    'evaluation.num_samples', 'checkpoint.keep', 'train.evaluate_every', 'loss.l1_warmup_steps',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('size', [10**10, 10**5000], ids=['large', 'huge'])
+@pytest.mark.parametrize('key', ABSURD)
+def test_an_absurd_size_is_refused_with_the_largest_that_is_allowed(tmp_path, key, size):
+    tuples = {'model.kernel_size': (2, 3, size), 'dataset.canvas': (8, size)}
+    value = tuples.get(key, (3, size) if key == 'dataset.copy_test' else size)
+    with pytest.raises(InputError, match=rf'{key}=.* and at most \d+') as caught:
+        check_config(changed(tmp_path, **{key: value}))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    'value', [float('nan'), float('inf'), -float('inf'), 1e39, 1j, '0.1', None]
+)
+def test_numbers_that_are_none(tmp_path, value):
+    for key in ('optimizer.learning_rate', 'loss.l2_weight', 'sampling.decrease'):
+        with pytest.raises(InputError, match=f'{key}=.*allowed is a number'):
+            check_config(changed(tmp_path, **{key: value}))
+
+
+def test_whole_numbers_of_any_size_are_compared():
+    rule = number(0)
+    assert rule.accepts(10**20) and not rule.accepts(10**400) and not rule.accepts(-(10**400))
+    assert not rule.accepts(True)
+
+
+@pytest.mark.parametrize(
+    ('name', 'good'),
+    [
+        ('mine', True), ('mine 2', True), ('ünï', True), ('a.b-c_d', True), ('', False),
+        ('.', False), ('..', False), ('../x', False), ('a/b', False), ('/tmp/x', False),
+        ('a\\b', False), ('a\0b', False), ('a\nb', False), ('x' * 300, False), ('ü' * 150, False),
+        ('\udc80', False), (' ', False),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_run_is_that_of_a_folder(tmp_path, name, good):
+    config = changed(tmp_path, name=name)
+    if good:
+        check_config(config)
+    else:
+        with pytest.raises(InputError, match=r'name=.*allowed is the name of a folder'):
+            check_config(config)
 
 
 def test_all_problems_are_named_at_once(tmp_path):

@@ -100,6 +100,48 @@ def test_other_models_train_resume_evaluate_and_predict(tmp_path, monkeypatch, c
     assert np.load('next.npy').shape == (2, 8, 8, 1)
 
 
+def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def launch_here(*arguments, code=0):
+        assert launch.main(['launch.py', *arguments]) == code
+        return capsys.readouterr()
+
+    frames = np.random.default_rng(0).integers(0, 256, (12, 4, 8, 8, 1)).astype(np.uint8)
+    np.save('digits.npy', frames)
+    train = [QUICKSTART, *TINY, '--config.dataset.digits=array']
+    launch_here(
+        *train, '--config.dataset.path=digits.npy', '--config.train.steps=2', '--workdir=run'
+    )
+    report = json.loads(pathlib.Path('run/evaluation.json').read_text())
+    pathlib.Path('digits.npy').rename('moved.npy')
+    moved = ['--workdir=run', '--config.dataset.path=moved.npy']
+    assert 'digits.npy' in launch_here('--mode=evaluate', '--workdir=run', code=2).err
+    launch_here('--mode=evaluate', *moved)
+    again = json.loads(pathlib.Path('run/evaluation.json').read_text())
+    assert again['mse'] == report['mse'] and again['data']['path'] == 'moved.npy'
+
+    # Other values of the data and the evaluation, one of them None until now.
+    other = ['--config.dataset.output_frames=1', '--config.evaluation.max_sequences=3']
+    launch_here('--mode=evaluate', *moved, *other)
+    assert list(pathlib.Path('run').glob('evaluation_output_frames_1_path_moved.npy_*.json'))
+    np.save('clip.npy', np.zeros((3, 8, 8, 1), np.uint8))
+    predict = ['--mode=predict', '--input=clip.npy', '--output=next.npy']
+    assert 'cannot be changed' in launch_here(*predict, *moved, *other, code=2).err
+    assert 'next.npy' in launch_here(*predict, *moved).out
+
+    # The rate of this run depends on no number of steps.
+    assert 'from step 2' in launch_here(*moved, '--config.train.steps=3').err
+    assert json.loads(pathlib.Path('run/config.json').read_text())['dataset']['path'] == 'moved.npy'
+    assert 'finished, at step 3' in launch_here('--workdir=run').err
+    whole = [*train, '--config.dataset.path=moved.npy', '--config.train.steps=4', '--workdir=run']
+    assert 'from step 3' in launch_here(*whole).err
+    refused = launch_here('--workdir=run', '--config.optimizer.learning_rate=0.5', code=2).err
+    assert 'optimizer.learning_rate: stored 0.003, given 0.5' in refused
+    pathlib.Path('run/config.json').unlink()  # the checkpoints have it as well
+    assert 'finished, at step 4' in launch_here('--workdir=run').err
+
+
 def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
     failed = start(tmp_path, QUICKSTART, '--config.train.steps=0')
     assert failed.returncode == 2 and failed.stdout == ''
@@ -110,7 +152,10 @@ def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([], r'--mode=train needs --config=FILE. There are:\n.*quickstart.py'),
+        ([], r'--mode=train needs --config=FILE or .*There are:\n.*quickstart.py'),
+        (['--workdir=none', '--config.seed=3'], r"no run in --workdir='none'; give --config=FILE"),
+        (['--workdir=none'], r'--mode=train needs --config=FILE or --workdir=FOLDER of a run'),
+        ([QUICKSTART, '--config.name=../other'], r"name='../other': allowed is the name of a"),
         (['--config=nothing.py'], r"--config='nothing.py': there is no such file"),
         (['--config=launch.py'], r'launch.py\' cannot be loaded: .*get_config'),
         (['--config=experiments/quickstart.py:big'], r"there is no 'big'; allowed are small"),

@@ -31,7 +31,7 @@ MAY_IMPORT = {
         'configuration',
         'training',
     },
-    'command_line': {'errors', 'files', 'configuration'},
+    'command_line': {'errors', 'files', 'configuration', 'training'},
     'sweep': {'errors', 'files', 'evaluation', 'configuration', 'training', 'command_line'},
 }
 

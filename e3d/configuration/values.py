@@ -6,6 +6,11 @@ from typing import Any, NamedTuple
 
 from e3d.files import url_scheme
 
+MOST_WHOLE = 2**31 - 1  # of what is counted in int32, as steps are
+MOST_SHOWN = 200  # characters of a value in a message
+MOST_FRAMES = 100_000  # of a sequence
+MOST = 1e30  # that float32 holds with room for a sum
+
 
 class Rule(NamedTuple):
     """What a value may be.
@@ -13,30 +18,39 @@ class Rule(NamedTuple):
     Attributes:
       allowed: in words, to follow "allowed is".
       accepts: whether a value may stand there.
+      kind: int or float where the value is a number, or None.
     """
 
     allowed: str
     accepts: Callable[[Any], bool]
+    kind: type | None = None
 
 
-def whole(minimum: int, maximum: float = math.inf) -> Rule:
+def shown_value(value: Any) -> str:
+    """A value in a message, not longer than a few lines."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return '(a number of more digits than can be shown)'
+    return text if len(text) <= MOST_SHOWN else f'{text[:MOST_SHOWN]}...'
+
+
+def whole(minimum: int, maximum: int = MOST_WHOLE) -> Rule:
     """A whole number."""
-    words = f'a whole number of at least {minimum}'
-    words += '' if maximum == math.inf else f' and at most {maximum}'
-    return Rule(words, lambda value: _is_whole(value) and minimum <= value <= maximum)
+    words = f'a whole number of at least {minimum} and at most {maximum}'
+    return Rule(words, lambda value: _is_whole(value) and minimum <= value <= maximum, int)
 
 
-def number(minimum: float, maximum: float = math.inf, above: bool = False) -> Rule:
+def number(minimum: float, maximum: float = MOST, above: bool = False) -> Rule:
     """A finite number; with `above` the minimum itself is excluded."""
-    words = f'a number {"above" if above else "of at least"} {minimum:g}'
-    words += '' if maximum == math.inf else f' and at most {maximum:g}'
+    words = f'a number {"above" if above else "of at least"} {minimum:g} and at most {maximum:g}'
 
     def accepts(value):
         real = isinstance(value, int | float) and not isinstance(value, bool)
-        inside = real and math.isfinite(value) and minimum <= value <= maximum
-        return inside and not (above and value == minimum)
+        # Of not-a-number no comparison is true.
+        return real and minimum <= value <= maximum and not (above and value == minimum)
 
-    return Rule(words, accepts)
+    return Rule(words, accepts, float)
 
 
 def one_of(*values: Any) -> Rule:
@@ -44,25 +58,40 @@ def one_of(*values: Any) -> Rule:
     return Rule(' or '.join(repr(value) for value in values), lambda value: value in values)
 
 
-def sizes(length: int) -> Rule:
-    """A tuple of whole numbers of at least 1."""
+def sizes(example: tuple[int, ...], maximum: int) -> Rule:
+    """As many whole numbers, of at least 1, as an example has."""
+    shown = ', '.join(map(str, example))
     return Rule(
-        f'{length} whole numbers of at least 1, as "({", ".join("8" * length)})"',
+        f'{len(example)} whole numbers of at least 1 and at most {maximum}, as "({shown})"',
         lambda value: (
             isinstance(value, tuple | list)
-            and len(value) == length
-            and all(_is_whole(item) and item >= 1 for item in value)
+            and len(value) == len(example)
+            and all(_is_whole(item) and 1 <= item <= maximum for item in value)
         ),
     )
 
 
 def optional(rule: Rule) -> Rule:
     """What `rule` allows, or None."""
-    return Rule(f'{rule.allowed}, or None', lambda value: value is None or rule.accepts(value))
+    return Rule(
+        f'{rule.allowed}, or None',
+        lambda value: value is None or rule.accepts(value),
+        rule.kind,
+    )
 
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_folder_name(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and value.strip(' .') != ''
+        and len(value.encode('utf-8', 'replace')) <= 200
+        and not set(value) & set('/\\')
+        and value.isprintable()
+    )
 
 
 def _names_axes(value: str) -> bool:
@@ -83,7 +112,10 @@ FOLDER = Rule(
     'a folder of this machine (no URL)',
     lambda value: isinstance(value, str) and bool(value) and not url_scheme(value),
 )
-NAME = Rule('a text that is not empty', lambda value: isinstance(value, str) and bool(value))
+NAME = Rule(
+    'the name of a folder: not empty, printable, at most 200 bytes, without / and \\, and not . or ..',
+    _is_folder_name,
+)
 SWITCH = Rule('True or False', lambda value: isinstance(value, bool))
 FRACTIONS = Rule('three numbers of at least 0 whose sum is 1, as "(0.8, 0.1, 0.1)"', _sums_to_one)
 PARTS = Rule(
@@ -94,15 +126,15 @@ PARTS = Rule(
     ),
 )
 FIT = one_of('crop', 'stretch')
-FRAME_RATE = optional(number(0, above=True))
+FRAME_RATE = optional(number(0, 1e6, above=True))
 LAYOUT = Rule(
     "'', where the array tells itself, or its axes in order: T, H, W, and N and C where it has them, "
     'as "NTHWC"',
     lambda value: value == '' or (isinstance(value, str) and _names_axes(value)),
 )
 COPY_TEST = Rule(
-    '() or two whole numbers of at least 1, as "(10, 10)"',
-    lambda value: value in ((), []) or sizes(2).accepts(value),
+    f'() or {sizes((10, 10), MOST_FRAMES).allowed}',
+    lambda value: value in ((), []) or sizes((10, 10), MOST_FRAMES).accepts(value),
 )
 PERSONS = Rule(
     'different whole numbers of at least 1 and at most 25, as "(15, 16)"',

@@ -37,7 +37,7 @@ from e3d.training.checksums import (
 from e3d.training.contents import read_contents
 from e3d.training.retention import Retention
 from e3d.training.state import TrainState, check_fit
-from e3d.training.workdir import resolve_workdir
+from e3d.training.workdir import CONFIG_FILE, read_config, resolve_workdir
 
 FOLDER = 'checkpoints'
 # By step the error on the validation split, by which the best checkpoint is chosen.
@@ -371,6 +371,24 @@ def _without_warnings() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+def stored_config(workdir: str | os.PathLike) -> ConfigDict | None:
+    """The config of the run in a workdir, from config.json or else the newest checkpoint.
+
+    None where there is no run.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    folder = resolve_workdir(workdir)
+    if (folder / CONFIG_FILE).exists():
+        return read_config(folder / CONFIG_FILE)
+    if not os.path.isdir(folder / FOLDER):
+        return None
+    with Checkpoints(workdir, write=False) as checkpoints:
+        step = checkpoints.newest()
+        return None if step is None else checkpoints.read_run(step)[0]
 
 
 @contextlib.contextmanager
