@@ -8,6 +8,7 @@ compiles once. Of a result that is not averaged over the devices, `out_axes=None
 return the first device's: `train_step` averages gradients and metrics.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -161,10 +162,18 @@ class Agreement:
         return 0 if before is None else np.asarray(before).item()
 
 
+@functools.lru_cache(maxsize=4)
+def _compiled(apply: Callable[[Any, Any], Any], devices: tuple[jax.Device, ...]) -> Callable:
+    return jax.pmap(apply, axis_name=AXIS, in_axes=(None, 0), devices=devices)
+
+
 def parallel_apply(
     apply: Callable[[Any, Any], Any], mesh: Mesh, batch_size: int
 ) -> Callable[[Any, Any], Any]:
     """Compiles a model's use on the devices of this process once, for batches of any size.
+
+    Equal ones are not compiled again: let `apply` be an object that compares by what it does, as a
+    frozen dataclass, where several are made in a process.
 
     Args:
       apply: `apply(params, batch)`, from a tree of arrays `[B, ...]`, as frames `[B, T, H, W, C]`,
@@ -177,7 +186,7 @@ def parallel_apply(
       what it gives is in the host's memory as well.
     """
     size = -(-batch_size // mesh.size) * mesh.size
-    compiled = jax.pmap(apply, axis_name=AXIS, in_axes=(None, 0), devices=mesh.devices.tolist())
+    compiled = _compiled(apply, tuple(mesh.devices.tolist()))
 
     def share(array, start):
         part = array[start : start + size]

@@ -1,5 +1,6 @@
 """The task 'prediction': the frames that follow are forecast."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
@@ -58,32 +59,38 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     return loss
 
 
-def forecast_layout(
-    model: nn.Module,
-    layout: Layout,
-    bounds: tuple[float, float],
-    params: Any,
-    frames: jax.Array,
-) -> jax.Array:
+@dataclasses.dataclass(frozen=True)
+class LayoutForecast:
     """The measured forecast of a model; of what comes before it sees what the layout has observed.
 
-    Args:
+    Attributes:
       model: a forecaster, see `e3d.model.E3DLSTM`.
       layout: of the sequences.
       bounds: the least and the largest value there can be.
-      params: of the model.
-      frames: `[B, layout.input_frames, H, W, C]` in [0, 1].
-
-    Returns:
-      `[B, layout.output_frames, H, W, C]`, within the bounds.
     """
-    padding = [(0, 0)] * frames.ndim
-    padding[1] = (0, layout.output_frames - 1)
-    entering = jnp.broadcast_to(layout.entering, (len(frames), layout.later_frames - 1))
-    predictions = model.apply(
-        {'params': params}, jnp.pad(frames, padding), layout.later_frames, entering
-    )
-    return jnp.clip(predictions[:, -layout.output_frames :], *bounds)
+
+    model: nn.Module
+    layout: Layout
+    bounds: tuple[float, float]
+
+    def __call__(self, params: Any, frames: jax.Array) -> jax.Array:
+        """From the frames before it to the forecast.
+
+        Args:
+          params: of the model.
+          frames: `[B, layout.input_frames, H, W, C]`.
+
+        Returns:
+          `[B, layout.output_frames, H, W, C]`, within the bounds.
+        """
+        layout = self.layout
+        padding = [(0, 0)] * frames.ndim
+        padding[1] = (0, layout.output_frames - 1)
+        entering = jnp.broadcast_to(layout.entering, (len(frames), layout.later_frames - 1))
+        predictions = self.model.apply(
+            {'params': params}, jnp.pad(frames, padding), layout.later_frames, entering
+        )
+        return jnp.clip(predictions[:, -layout.output_frames :], *self.bounds)
 
 
 class ForecastEvaluator:
@@ -120,7 +127,7 @@ class ForecastEvaluator:
         self.sources = open_splits(config, splits)
         self._layout = layout_of(config.dataset)
         self._scale = scale(self.sources[splits[0]])
-        forecast = functools.partial(forecast_layout, model, self._layout, self._scale.bounds)
+        forecast = LayoutForecast(model, self._layout, self._scale.bounds)
         self._forecast = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
 
     @functools.cached_property

@@ -1,5 +1,6 @@
 """The task 'recognition': the class of a clip from its front part, and the next frames beside it."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -131,6 +132,27 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     return loss
 
 
+@dataclasses.dataclass(frozen=True)
+class Recognition:
+    """Logarithms of the probabilities of the classes.
+
+    Attributes:
+      model: a recognizer.
+      input_frames: of a sequence, so many at most are seen.
+    """
+
+    model: nn.Module
+    input_frames: int
+
+    def __call__(self, params: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+        """From sequences, and 'lengths' `[B, L]` of what is seen of them, to `[B, L, classes]`."""
+        frames, _ = align(batch)
+        scores = self.model.apply(
+            {'params': params}, frames[:, : self.input_frames], 1, None, batch['lengths']
+        ).scores
+        return jax.nn.log_softmax(scores)
+
+
 class RecognitionEvaluator:
     """Recognises the clips of whole splits from their front parts.
 
@@ -172,14 +194,7 @@ class RecognitionEvaluator:
         if 'validation' in splits:  # or else nothing is trained
             check_observed(config, self.sources)
 
-        def recognise(params, batch):
-            frames, _ = align(batch)
-            input_frames = config.dataset.input_frames
-            scores = model.apply(
-                {'params': params}, frames[:, :input_frames], 1, None, batch['lengths']
-            ).scores
-            return jax.nn.log_softmax(scores)
-
+        recognise = Recognition(model, config.dataset.input_frames)
         self._recognise = devices.parallel_apply(recognise, mesh, config.evaluation.batch_size)
 
     def _fractions(self, source: Source) -> tuple[list[float], list[int]]:
