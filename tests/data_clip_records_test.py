@@ -13,6 +13,7 @@ from e3d.data import clip_records
 from e3d.data.adaptation import Preparation
 from e3d.data.batches import evaluation_batches
 from e3d.data.clip_records import CHUNK, RawClip, Sequences, open_clip_set
+from e3d.data.timing import Timing
 from e3d.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -125,7 +126,7 @@ def test_damaged_records_are_an_input_error(tmp_path, file):
 def test_the_forms_of_clips_are_told(tmp_path):
     wide = np.zeros((2, 8, 12, 3), np.uint8)
     raw_clips = [
-        RawClip('wide', lambda: iter(wide), describe=lambda: (25.0, '')),
+        RawClip('wide', lambda: iter(wide), describe=lambda: (Timing(25.0, True), '')),
         RawClip('even', lambda: iter(CLIPS['even'])),
         RawClip('long', lambda: iter(CLIPS['long'])),
     ]

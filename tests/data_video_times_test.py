@@ -7,7 +7,7 @@ import pytest
 from clip_fixtures import MILLISECOND, write_timed
 
 from e3d.data import clips
-from e3d.data.clips import clip_frames, clip_timing, read_clip
+from e3d.data.clips import clip_frames, clip_timing, describe_clip, read_clip
 from e3d.data.timing import Timing
 from e3d.data.videos import JumpError, last_video_frames, measure_video, video_frames
 from e3d.errors import InputError
@@ -38,6 +38,7 @@ def test_other_rates_follow_the_time_stamps(tmp_path, name, reorder):
     assert numbers(clip_frames(path)) == list(range(12))
     assert numbers(clip_frames(path, rate=2.0)) == [0, 5, 6, 7, 8, 9, 10, 11]
     assert clip_timing(path) == Timing(pytest.approx(11 / 3.5), False)
+    assert describe_clip(path) == f'{path}: frames that do not stand equally long'
 
 
 def test_times_start_at_the_first_frame_wherever_its_stamp_is(tmp_path):
@@ -51,6 +52,7 @@ def test_stated_rates_come_back_from_rounded_stamps(tmp_path, first):
     stamps = [first + round(1000 * n / 30) for n in range(40)]
     path = write_timed(tmp_path / 'clip.mkv', stamps, 'libx264', rate=30)
     assert clip_timing(path) == Timing(30.0, True)
+    assert describe_clip(path) == ''
     assert [frame.start for frame in video_frames(path)] == pytest.approx(
         [n / 30 for n in range(40)], abs=1e-9
     )

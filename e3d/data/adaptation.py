@@ -70,11 +70,8 @@ class Preparation:
           timing: of its frames; None without times.
         """
         changes = []
-        if timing and not timing.constant:
-            become = (
-                f'brought to {self.frame_rate:g} frames/s' if self.frame_rate else 'taken as even'
-            )
-            changes.append(f'frames at a varying rate {become}')
+        if timing and self.frame_rate and not timing.constant:
+            changes.append(f'brought to {self.frame_rate:g} frames/s')
         elif timing and self.frame_rate and timing.rate != self.frame_rate:
             changes.append(f'{timing.rate:g} frames/s brought to {self.frame_rate:g}')
         if shape[2] != self.frame_shape[2]:

@@ -114,7 +114,7 @@ def clip_timing(path: str | os.PathLike) -> Timing | None:
 
 
 def describe_clip(path: str | os.PathLike, layout: str = '') -> str:
-    """Says how `read_clip` understands what could be understood otherwise; '' for a video.
+    """Says how `read_clip` understands what could be understood otherwise; '' if nothing could.
 
     Raises:
       InputError: as `read_clip`, as far as it shows.
@@ -124,7 +124,11 @@ def describe_clip(path: str | os.PathLike, layout: str = '') -> str:
         return f'{path}: pictures {order_folder(path).account}'
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return describe_array(path, layout)
-    return describe_animation(path) if path.suffix.lower() in PICTURE_SUFFIXES else ''
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return describe_animation(path)
+    timing = measure_video(path).timing
+    varying = timing is not None and not timing.constant
+    return f'{path}: frames that do not stand equally long' if varying else ''
 
 
 def frame_rate(path: str | os.PathLike) -> float | None:
