@@ -6,7 +6,10 @@
 Two digits of 28 pixels on 64 x 64; 4 layers of 64 channels, patches of 4; 80,000 updates of 8
 sequences with Adam at 1e-3; the probability of true frames falls by 2e-5 an update. Training
 sequences are ever new, as in the papers that report on this data set; validation and test are fixed
-sets of 3,000 and 5,000 sequences. This is for a GPU: 12.1 million parameters, at least 1.6 GiB.
+sets of 3,000 and 5,000 sequences. --config.dataset.test_path=mnist_test_seq.npy tests on that file
+instead, --config.dataset.digits=array --config.dataset.path=FILE trains on stored sequences
+[N, T, H, W, C]; --config.dataset.layout=NTCHW names the axes of an array that does not tell them.
+This is for a GPU: 12.1 million parameters, at least 1.6 GiB.
 `:small` takes one digit on 32 x 32 and 2 layers of 16 channels, for minutes on two CPU cores (0.37
 s a step on two of an Intel Xeon).
 """

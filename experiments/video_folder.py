@@ -5,7 +5,9 @@
     python launch.py --mode=predict --workdir=runs/video_folder --input=clip.mp4 --output=next.mp4
 
 FOLDER holds, at any depth, video files, animated pictures, .npy or .npz arrays [T, H, W, C], and
-folders of pictures. With folders `train` and `test` in it these are the splits; otherwise whole
+folders of pictures. Arrays that tell their axes may have others, as [T, H, W] or [T, C, H, W];
+--config.dataset.layout=HWT names those of arrays that do not. White is 255 in uint8, 65535 in
+uint16, True in bool and 1 in floats. With folders `train` and `test` in it these are the splits; otherwise whole
 files are divided by dataset.split_fractions. Size, colour, frame rate and strides are keys of the
 data set: --config.dataset.frame_size="(96, 128)" --config.dataset.channels=3. This is for a GPU:
 12.1 million parameters, at least 1.6 GiB. `:small` takes 32 x 32 and 2 layers of 16 channels, for

@@ -23,6 +23,9 @@ COMPARED_BYTES = 2**28  # allow
 DECISIVE = 3.0
 
 
+_SEVERAL = ' Store several clips as files of their own.'
+
+
 class Reading(NamedTuple):
     """An array as it was understood.
 
@@ -133,9 +136,9 @@ def _tell_clip(array: np.ndarray, name: str) -> tuple[str, str]:
     if array.ndim == 4:
         grid = _tell_channels(shape[1:])
         if grid is None or (grid == 'CHW' and shape[1] > 4):
-            raise _unclear(array, ('THWC', 'TCHW', 'CTHW'), name)
+            raise _unclear(array, ('THWC', 'TCHW', 'CTHW'), name, _SEVERAL)
         return f'T{grid}', 'by its shape'
-    several = ' Store several clips as files of their own.' if array.ndim == 5 else ''
+    several = _SEVERAL if array.ndim == 5 else ''
     raise InputError(
         f'{name} holds an array of shape {shape}; a clip is [T, H, W] or [T, H, W, C] (time, '
         f'height, width, channels).{several}'
@@ -217,7 +220,7 @@ def _mismatch(array: np.ndarray, layout: str, name: str) -> InputError:
     )
 
 
-def _unclear(array: np.ndarray, layouts: Sequence[str], name: str) -> InputError:
+def _unclear(array: np.ndarray, layouts: Sequence[str], name: str, more: str = '') -> InputError:
     meanings = '; '.join(
         f'--config.dataset.layout={layout} for '
         + ', '.join(f'{axis}={size}' for axis, size in zip(layout, array.shape, strict=True))
@@ -226,7 +229,7 @@ def _unclear(array: np.ndarray, layouts: Sequence[str], name: str) -> InputError
     )
     return InputError(
         f'{name} has the shape {array.shape}, which does not tell which axis is which (N '
-        f'sequences, T time, H height, W width, C channels). Say so: {meanings}; or the like.'
+        f'sequences, T time, H height, W width, C channels). Say so: {meanings}; or the like.{more}'
     )
 
 
