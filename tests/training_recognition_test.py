@@ -345,7 +345,7 @@ def test_a_run_from_start_to_end_and_one_that_begins_with_it(tmp_path):
     lines = [json.loads(line) for line in (first / 'metrics.jsonl').read_text().splitlines()]
     assert {'cross_entropy', 'l2', 'prediction_weight'} <= lines[0].keys()
     assert any('accuracy_25' in line for line in lines if line['split'] == 'test')
-    with pytest.raises(InputError, match='recognises clips and continues none'):
+    with pytest.raises(InputError, match='recognizes clips and continues none'):
         forecast(first, np.zeros((3, 8, 8, 1), np.float32))
     with pytest.raises(InputError, match='There is no trained run'):
         train(tiny_config(init_from=str(tmp_path / 'nothing')), tmp_path / 'second')
