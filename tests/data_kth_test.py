@@ -164,6 +164,14 @@ def test_folders_of_pictures_keep_the_numbers_of_their_frames(tmp_path):
     assert [numbers[0] for numbers in sequences(source)] == [3, 2]
 
 
+def test_pictures_may_come_in_steps_and_those_missing_end_a_stretch(tmp_path):
+    path = tmp_path / 'kth' / 'person01_boxing_d1'
+    write_pictures(path, [1, 3, 5, 7, 9, 13, 15, 17, 19, 21])  # 11 is missing
+    source = open_kth(make_dataset(tmp_path), 'train', 0)
+    assert sequences(source) == [[1, 3, 5, 7, 9], [13, 15, 17, 19, 21]]
+    assert 'numbers in their names, in steps of 2; 1 gap' in '\n'.join(source.account)
+
+
 def archive_clips(tmp_path, name='boxing.zip', members=('person01_boxing_d1_uncomp.avi',)):
     """Puts clips into an archive that lies where they were."""
     folder = write_clips(tmp_path)

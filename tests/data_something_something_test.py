@@ -238,6 +238,17 @@ def test_videos_may_lie_in_several_folders_in_other_forms_or_as_pictures(tmp_pat
     np.testing.assert_array_equal(copy[2]['frames'], train[2]['frames'])
 
 
+def test_a_clip_of_which_pictures_are_missing_is_left_out(tmp_path):
+    videos = write_data_set(tmp_path, train=('1', '2'))
+    (videos / '1.webm').unlink()
+    for number in (1, 2, 3, 5, 6, 7):
+        (videos / '1').mkdir(exist_ok=True)
+        Image.new('RGB', (16, 16)).save(videos / '1' / f'{number:06d}.png')
+    source = open_something_something(make_dataset(tmp_path), 'train')
+    reasons = {one.name: one.reason for one in source.left_out}
+    assert 'Between 000003.png and 000005.png' in reasons['1']
+
+
 def test_a_video_of_both_lists_is_for_testing_only(tmp_path):
     write_data_set(tmp_path, train=('1', '2', '3'), test=('3', '4'))
     write_list(tmp_path / 'raw', 'train', ['1', '2', '3', '2'])

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from clip_fixtures import moving_square, write_video
+from picture_fixtures import write_grays
 from PIL import Image
 
 from e3d.data import video_folder
@@ -14,7 +15,7 @@ from e3d.data.video_folder import open_video_folder
 from e3d.data.video_folder_files import find_clips
 from e3d.data.video_folder_splits import divide_clips
 from e3d.errors import InputError
-from e3d.training.evaluator import CURVES_FILE, SAMPLES_FOLDER
+from e3d.training.evaluator import SAMPLES_FOLDER
 from e3d.training.reporting import METRICS_FILE
 from e3d.training.workdir import CONFIG_FILE
 
@@ -184,14 +185,19 @@ def test_pictures_of_a_run_in_the_folder_are_no_clips(tmp_path, workdir):
     write_arrays(tmp_path, ['a.npy', 'b/c.npy'])
     before, _ = find_clips(str(tmp_path / 'clips'))
     folder = tmp_path / 'clips' / workdir
-    for name in (CONFIG_FILE, METRICS_FILE, CURVES_FILE, f'{SAMPLES_FOLDER}/step_1_sample_0.png'):
+    for name in (
+        CONFIG_FILE,
+        METRICS_FILE,
+        'evaluation.png',
+        f'{SAMPLES_FOLDER}/step_1_sample_0.png',
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b'')
     (folder / SAMPLES_FOLDER / 'step_1_sample_0.gif').write_bytes(b'')
     after, left_out = find_clips(str(tmp_path / 'clips'))
     assert after == before
     assert sorted(pathlib.PurePath(one.name).name for one in left_out) == [
-        CURVES_FILE,
+        'evaluation.png',
         SAMPLES_FOLDER,
     ]
 
@@ -201,3 +207,31 @@ def test_a_folder_without_clips_is_refused(tmp_path):
     (tmp_path / 'clips' / 'notes.txt').write_text('no clip')
     with pytest.raises(InputError, match=r'no clips in .*\.mp4.*\.npy'):
         open_video_folder(make_dataset(tmp_path), 'train')
+
+
+def test_no_sequence_crosses_a_gap_in_the_numbers_of_pictures(tmp_path):
+    numbers = [*range(10, 170, 10), *range(180, 250, 10)]  # 170 is missing
+    write_grays(tmp_path / 'clips' / 'walk', {f'f_{n:03d}.png': n for n in numbers}, (8, 8))
+    np.save(tmp_path / 'clips' / 'other.npy', np.full((9, 8, 8), 255, np.uint8))
+    dataset = make_dataset(tmp_path, train_stride=1, split_fractions=(0.5, 0, 0.5))
+    sequences = [
+        source[index]['frames'][:, 0, 0, 0].tolist()
+        for source in (open_video_folder(dataset, 'train'), open_video_folder(dataset, 'test'))
+        for index in range(len(source))
+    ]
+    walks = [grays for grays in sequences if grays[0] < 255]
+    assert walks and all(grays == list(range(grays[0], grays[-1] + 1, 10)) for grays in walks)
+    account = open_video_folder(dataset, 'train').account
+    assert any(
+        'in steps of 10; 1 gap in them, which no sequence crosses' in line for line in account
+    )
+
+
+def test_animated_pictures_are_clips_and_others_beside_them_frames(tmp_path):
+    folder = tmp_path / 'clips'
+    frames = [Image.new('L', (8, 8), 10 * n) for n in range(1, 6)]
+    for name in ('a.gif', 'b.png', 'c.webp', 'd.tif'):
+        (folder / name[0]).mkdir(parents=True)
+        frames[0].save(folder / name[0] / name, save_all=True, append_images=frames[1:])
+    write_grays(folder / 'e', {f'{n}.gif': 50 * n for n in range(1, 6)}, (8, 8))
+    assert sorted(find_clips(str(folder))[0]) == ['a/a.gif', 'b/b.png', 'c/c.webp', 'd/d.tif', 'e']

@@ -105,6 +105,26 @@ def test_the_account_says_what_was_done(tmp_path):
     assert text.endswith('next.mp4 at 10 frames/s, as the input states none.')
 
 
+def test_pictures_after_a_gap_are_continued_and_it_is_said(tmp_path):
+    for number, frame in zip((1, 2, 3, 5, 6), COLOR, strict=False):
+        (tmp_path / 'clip').mkdir(exist_ok=True)
+        Image.fromarray(frame).save(tmp_path / 'clip' / f'{number}.png')
+    run = run_of(FadingSum(), 3, (18, 24), make_dataset(tmp_path, frame_size=(18, 24), channels=3))
+    clip = read_input(tmp_path / 'clip', run)
+    np.testing.assert_array_equal(clip.frames, as_floats(COLOR[3:5]))
+    text = '\n'.join(clip.account)
+    assert '1 gap in them, which no sequence crosses: a forecast continues the last stretch' in text
+    assert 'the last 2 frames' in text
+
+
+@pytest.mark.parametrize(('name', 'rate'), [('next.gif', '50'), ('next.mp4', '1000')])
+def test_rates_that_a_file_cannot_state_are_said(tmp_path, name, rate):
+    dataset = make_dataset(tmp_path, frame_size=(18, 24), channels=3, frame_rate=2000.0)
+    run = run_of(FadingSum(), 3, (18, 24), dataset)
+    text = predict_file(run, write('clip.gif', tmp_path / 'clips'), tmp_path / name)
+    assert text.endswith(f'at {rate} frames/s, as near as such a file comes to 2000.')
+
+
 def test_the_layout_of_the_run_is_that_of_its_input(tmp_path):
     frames = np.moveaxis(COLOR, -1, 1)[:, :, :, :3]  # [T, C, H, W], which 3 x 18 x 3 does not tell
     np.save(tmp_path / 'clip.npy', frames)

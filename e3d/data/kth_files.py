@@ -121,14 +121,16 @@ def list_clips(files: Files) -> list[RawClip]:
     for name in sorted(found | (ranges or {})):
         clip = found.get(name)
         about = {'numbers': None, 'gaps': [], 'ranges': ranges and ranges.get(name, [])}
+        reading = ''
         if clip and clip.path.is_dir():
             order = known_order(clip.path)
             about |= {'numbers': _whole(order.numbers), 'gaps': order.gaps}
+            reading = f'pictures {order.account}'
         if clip is None:
             frames = functools.partial(_missing, known=ranges[name] is None)
         else:
             frames = functools.partial(_read, clip)
-        raw_clips.append(RawClip(name, frames, about))
+        raw_clips.append(RawClip(name, frames, about, lambda reading=reading: (None, reading)))
     return raw_clips
 
 

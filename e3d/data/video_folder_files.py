@@ -90,7 +90,8 @@ def _drawn(names: Iterable[str], subfolders: Iterable[str]) -> set[str]:
     if not of_run and SWEEP_FILE not in here:
         return set()
     pictures = {name for name in names if name.lower().endswith(PICTURE_SUFFIXES)}
-    return pictures | ({SAMPLES_FOLDER} & {*subfolders} if of_run else set())
+    samples = {name for name in subfolders if name.startswith(SAMPLES_FOLDER)}
+    return pictures | (samples if of_run else set())
 
 
 def _are_the_clip(pictures: Sequence[str], files: Sequence[str]) -> bool:
