@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from launch_test import QUICKSTART
 from PIL import Image
-from prediction_forecast_test import FadingSum, run_of
+from prediction_helpers import FadingSum, run_of
 from training_checkpoints_test import make_state
 from training_helpers import SHAPE, TinyForecaster, tiny_config
 
@@ -34,6 +34,7 @@ from e3d.command_line import parse
 from e3d.configuration import check_config, flatten, restore_config
 from e3d.data.arrays import open_array
 from e3d.data.clips import frame_rate, read_clip
+from e3d.data.scales import Scale
 from e3d.data.taxibj import open_taxibj
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import forecast
@@ -45,7 +46,7 @@ from e3d.training.workdir import check_same_experiment
 from experiments import quickstart
 
 NUMBERS = {
-    'configs': 300, 'command lines': 150, 'stored configs': 100, 'sweeps': 100, 'arrays': 150,
+    'configs': 300, 'command lines': 150, 'stored configs': 100, 'sweeps': 100, 'arrays': 150, 'counts': 150,
     'array files': 250, 'flow files': 200, 'videos': 200, 'checkpoints': 60, 'metrics': 100,
 }  # fmt: skip
 SECONDS = 20  # for one input, on a slow machine
@@ -227,6 +228,24 @@ def test_arrays(frames, horizon):
         result = forecast(RUN, frames, horizon)
         assert result.shape[-4:] == (2 if horizon is None else horizon, 8, 8, 1)
         assert np.isfinite(result).all() and result.min() >= 0 and result.max() <= 1
+
+
+COUNTS = RUN._replace(scale=Scale((3.0, 250.0), (-3 / 247, np.inf)))
+
+
+@inputs(
+    'counts',
+    frames=st.one_of(
+        arrays_of.arrays(arrays_of.scalar_dtypes(), SHAPES),
+        arrays_of.arrays(np.int32, SHAPES, elements=st.integers(0, 500)),
+        VALUE,
+    ),
+)
+def test_arrays_with_a_unit(frames):
+    with documented_errors():
+        result = forecast(COUNTS, frames)
+        assert result.shape[-4:] == (2, 8, 8, 1)
+        assert np.isfinite(result).all() and result.min() >= -1e-4
 
 
 def as_bytes(save):

@@ -127,10 +127,12 @@ def checked_numbers(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
         raise InputError(f'{name} holds no frames: its shape is {frames.shape}.')
     if frames.dtype.kind not in 'iuf':
         raise InputError(f'{name} has dtype {frames.dtype}; it must hold integers or floats.')
-    if not np.isfinite(frames).all():
+    with np.errstate(over='ignore'):
+        finite = np.isfinite(frames.astype(np.float32)).all()
+    if not finite:
         raise InputError(
-            f'{name} holds numbers that are NaN or infinite. Fill them as the data of the training '
-            'were filled.'
+            f'{name} holds numbers that are NaN, infinite or too large for float32. Fill them as the '
+            'data of the training were filled.'
         )
     least = float(scale.to_unit(scale.bounds[0]))
     # Rounding may leave the bound by a few units of float32.
