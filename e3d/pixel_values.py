@@ -4,6 +4,7 @@ Accepted are uint8 (255 is white), uint16 (65,535 is white), truth values (True 
 in [0, 1]. Nothing else has a white that everyone agrees on, and none is guessed.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,10 +111,13 @@ def extent_of(array: np.ndarray) -> Extent:
     return Extent(float(array.min()), float(array.max()), unusable)
 
 
-def joint_extent(extents: list[Extent]) -> Extent:
+def joint_extent(extents: Iterable[Extent]) -> Extent:
     """The extent of several arrays together."""
-    lows, highs, unusable = zip(*extents, strict=True)
-    return Extent(min(lows), max(highs), sum(unusable))
+    low, high, unusable = np.inf, -np.inf, 0
+    for extent in extents:
+        low, high = min(low, extent.low), max(high, extent.high)
+        unusable += extent.unusable
+    return Extent(low, high, unusable)
 
 
 def check_extent(dtype: np.dtype, extent: Extent, name: str) -> None:

@@ -154,3 +154,12 @@ def test_a_clip_can_be_stored_so_that_it_tells_its_layout():
         assert f'(or store {remedy})' in str(caught.value)
     again = stored.transpose(2, 0, 1)[..., np.newaxis]
     np.testing.assert_array_equal(read_clip_axes(again, '', 'file').frames[..., 0], frames)
+
+
+def test_a_layout_that_the_frames_speak_against_is_followed_and_this_is_said():
+    frames = drifting(20, 12, 9, 11, 1)
+    for layout, doubt in {'NTHWC': False, 'TNHWC': True}.items():
+        reading = read_sequences(frames, layout, 'file')
+        expected = frames.swapaxes(0, 1) if doubt else frames
+        np.testing.assert_array_equal(reading.frames, expected)
+        assert ('though frames of one time are more alike' in reading.account) == doubt

@@ -51,9 +51,12 @@ def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
     """
     _check_shape(array, name)
     if layout:
-        reason = 'as dataset.layout says'
         if len(layout) != array.ndim:
             raise _mismatch(array, layout, name)
+        reason = 'as dataset.layout says'
+        wins, places = _compare_axes(_arrange(array, layout))
+        if wins < -DECISIVE * math.sqrt(places):
+            reason += ', though frames of one time are more alike than those of one sequence'
     elif array.ndim not in (4, 5):
         raise InputError(
             f'{name} has the shape {array.shape}; it must be [N, T, H, W, C], or [N, T, H, W] for '

@@ -15,7 +15,8 @@ than the memory; an `.npz` file is held in memory by each process that reads it.
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,7 @@ RELEASED_FILES = {
 }
 FRACTIONS = (0.8, 0.1, 0.1)  # of training, validation and testing
 MAX_ARCHIVE_BYTES = 2**33
+BLOCK_BYTES = 2**26  # that are looked at at once
 
 _RELEASED_KEYS = {'clips', 'dims', 'input_raw_data'}
 
@@ -59,23 +61,76 @@ class ArraySequences:
         self._arguments = (path, split, length, fractions, layout)
         clips, account = read_clips(path, layout)
         self.account = (account,)
-        indices = _divide(len(clips), split, fractions)
-        self._clips = [_cut(clips[index], length, path) for index in indices]
+        self._clips, self._length = clips, length
+        self._indices = _divide(len(clips), split, fractions)
+        shortest = _shortest(clips, self._indices)
+        if shortest < length:
+            raise InputError(
+                f'The sequences in {path} have {shortest} frames, but dataset.input_frames + '
+                f'dataset.output_frames is {length}; lower one of them.'
+            )
 
     def __len__(self) -> int:
-        return len(self._clips)
+        return len(self._indices)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {'frames': as_pixels(np.array(self._clips[index]))}
+        clip = self._clips[self._indices[index]][: self._length]
+        return {'frames': as_pixels(np.array(clip))}
 
     def __reduce__(self):
         return ArraySequences, self._arguments
 
     def check_values(self) -> None:
         """Raises InputError where a value is not finite or out of range."""
-        extent = joint_extent([extent_of(clip) for clip in self._clips])
+        extent = joint_extent(map(extent_of, _blocks(self._clips, self._indices, self._length)))
         name = f"The split '{self._arguments[1]}' of {self._arguments[0]}"
-        check_extent(self._clips[0].dtype, extent, name)
+        check_extent(self._clips.dtype, extent, name)
+
+
+class Stretches(NamedTuple):
+    """Sequences that lie in one array of frames.
+
+    Attributes:
+      frames: [F, H, W, C].
+      ranges: First frame and the one after the last of each sequence, int [N, 2].
+    """
+
+    frames: np.ndarray
+    ranges: np.ndarray
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the frames."""
+        return self.frames.dtype
+
+    def __len__(self) -> int:
+        return len(self.ranges)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        start, end = self.ranges[index]
+        return self.frames[start:end]
+
+
+# Sequences by index, each [T, H, W, C]; an array has them of one length, [N, T, H, W, C].
+Clips = np.ndarray | Stretches
+
+
+def _shortest(clips: Clips, indices: range) -> int:
+    """Frames of the shortest sequence."""
+    if isinstance(clips, np.ndarray):
+        return clips.shape[1]
+    return int(np.diff(clips.ranges[indices.start : indices.stop]).min())
+
+
+def _blocks(clips: Clips, indices: range, length: int) -> Iterator[np.ndarray]:
+    """The first `length` frames of the sequences, in parts that memory holds."""
+    if isinstance(clips, np.ndarray):
+        step = max(1, BLOCK_BYTES // clips[0, :length].nbytes)
+        for start in indices[::step]:
+            yield clips[start : min(start + step, indices.stop), :length]
+    else:
+        for index in indices:
+            yield clips[index][:length]
 
 
 def open_array(
@@ -108,8 +163,8 @@ def open_array(
     return source
 
 
-def read_clips(path: str, layout: str = '') -> tuple[Sequence[np.ndarray], str]:
-    """Views of the sequences of a file, each [T, H, W, C], and how the file was understood."""
+def read_clips(path: str, layout: str = '') -> tuple[Clips, str]:
+    """The sequences of a file, and how the file was understood."""
     if not path:
         raise InputError("There is no file ''; the path must name the array file.")
     file = regular_file(local_path(path, 'The path of the array'))
@@ -134,7 +189,7 @@ def read_clips(path: str, layout: str = '') -> tuple[Sequence[np.ndarray], str]:
 
 def _divide_released(
     clips: np.ndarray, dims: np.ndarray, input_raw_data: np.ndarray, file: pathlib.Path
-) -> tuple[list[np.ndarray], str]:
+) -> tuple[Stretches, str]:
     if (
         not input_raw_data.size
         or input_raw_data.ndim != 4
@@ -165,16 +220,7 @@ def _divide_released(
         f'[frames, C, H, W], of which clips names {len(starts):,} sequences; '
         + describe_values(input_raw_data.dtype)
     )
-    return [frames[start:end] for start, end in zip(starts, ends, strict=True)], account
-
-
-def _cut(clip: np.ndarray, length: int, path: str) -> np.ndarray:
-    if len(clip) < length:
-        raise InputError(
-            f'The sequences in {path} have {len(clip)} frames, but dataset.input_frames + '
-            f'dataset.output_frames is {length}; lower one of them.'
-        )
-    return clip[:length]
+    return Stretches(frames, np.stack([starts, ends], axis=1)), account
 
 
 def _divide(count: int, split: str, fractions: Sequence[float]) -> range:
