@@ -217,3 +217,14 @@ def test_of_several_streams_the_default_one_is_taken_then_the_largest(tmp_path):
         streams = [('mpeg4', small, dispositions[0]), ('mpeg4', large, dispositions[1])]
         path = write_streams(tmp_path / 'clip.mkv', streams)
         assert read(path).shape == (3, side, side, 3), dispositions
+
+
+@pytest.mark.parametrize('name', ['clip.mkv', 'clip.mp4', 'clip.mov'])
+def test_a_thumbnail_that_is_not_marked_as_one_is_not_taken_either(tmp_path, name):
+    thumbnail = ('mpeg4', np.full((1, 64, 64, 3), 200, np.uint8), Disposition.default)
+    video = ('mpeg4', moving_square(4, 16, 32), Disposition.default)
+    path = write_streams(tmp_path / name, [thumbnail, video])
+    assert read(path).shape == (4, 16, 32, 3)
+    content = io.BytesIO(path.read_bytes())
+    assert len(list(video_frames(Path('inside'), content))) == 4
+    assert read(write_streams(tmp_path / name, [thumbnail])).shape == (1, 64, 64, 3)

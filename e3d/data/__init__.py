@@ -21,7 +21,8 @@ What they share:
     copy_test     any of these with a sequence seen before
     clips         a clip from a file of any form: videos, pictures, clip_arrays
     timing        when frames are on the screen; other rates made of that
-    videos        frames and times of a video: containers, video_file, video_pixels
+    videos        frames and times of a video: containers, video_streams, video_file,
+                  video_pixels
     pictures      one decoded: upright, on black, all its depth; several in a file: animations
     picture_folders  one picture per frame; order and gaps: picture_order, picture_names
     array_files   .npy and .npz; their axes: array_layouts

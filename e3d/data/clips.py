@@ -15,10 +15,10 @@ import numpy as np
 from e3d.data.adaptation import stack_frames
 from e3d.data.animations import animation_frames, animation_timing, describe_animation
 from e3d.data.clip_arrays import ARRAY_SUFFIXES, MAX_BYTES, describe_array, read_array
+from e3d.data.containers import REMEDY
 from e3d.data.picture_folders import look_at, order_folder, picture_frames
 from e3d.data.pictures import PICTURE_SUFFIXES
 from e3d.data.timing import TimedFrame, Timing, resample
-from e3d.data.video_file import REMEDY
 from e3d.data.videos import JumpError, last_video_frames, measure_video, video_frames
 from e3d.errors import InputError
 

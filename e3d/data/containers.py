@@ -23,6 +23,10 @@ RAW_STREAMS = (
     *('av1', 'cavsvideo', 'dirac', 'h261', 'h263', 'h264', 'hevc', 'm4v', 'mjpeg', 'mpegvideo'),
     *('obu', 'vc1', 'vvc'),
 )
+REMEDY = (
+    'Give a video that FFmpeg decodes (.mp4, .avi, .webm, .mkv, ...), a .gif, .npy or .npz file '
+    'or a folder of pictures.'
+)
 _ASF_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
 _MATROSKA_SEGMENT = bytes.fromhex('18538067')
 _HEAD = 2**16  # bytes in which the header of an ASF file states its size

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from e3d.data.adaptation import as_floats, over_black
-from e3d.data.video_file import REMEDY, check_size
+from e3d.data.containers import REMEDY
+from e3d.data.video_file import check_size
 from e3d.errors import InputError
 from e3d.files import regular_file
 from e3d.pixel_values import DEEP_WHITE, checked_values

@@ -8,28 +8,19 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import av
-from av.codec import CodecContext
 from av.container import InputContainer
-from av.stream import Disposition
-from av.video.stream import VideoStream
 
-from e3d.data.containers import CONTAINERS, RAW_STREAMS, is_whole
+from e3d.data.containers import CONTAINERS, RAW_STREAMS, REMEDY, is_whole
 from e3d.data.timing import Clock
+from e3d.data.video_streams import decoder_of, main_stream
 from e3d.errors import InputError
 from e3d.files import regular_file
 
 MAX_PIXELS = 2**26  # of a frame
 WHOLE = 0.95  # a file in which less than this share of what it announces is there was cut off
-REMEDY = (
-    'Give a video that FFmpeg decodes (.mp4, .avi, .webm, .mkv, ...), a .gif, .npy or .npz file '
-    'or a folder of pictures.'
-)
 # Only the file itself: playlists and the like make FFmpeg open other files. As options of the
 # streams as well, these crash PyAV before 18 where streams are found late (FLV, MPEG).
 _OPTIONS = {'protocol_whitelist': 'file', 'format_whitelist': ','.join((*CONTAINERS, *RAW_STREAMS))}
-_COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
-# What decodes the transparency of WebM, which FFmpeg's own decoders leave out.
-_ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 # Containers that state how long their last frame stands in nothing but a total.
 _TOTALS = ('matroska,webm', 'avi', 'flv', 'asf')
 _DURATION = re.compile(r'(\d{1,6}):(\d\d):(\d\d(?:\.\d*)?)')
@@ -65,10 +56,10 @@ class VideoFile:
     def __init__(self, path: Path, container: InputContainer, content: BinaryIO | None):
         """Chooses the stream and its decoder; see `opened_video` for the errors."""
         self.path, self.container, self.count = path, container, 0
-        self.stream = _main_stream(path, container)
+        self.stream = main_stream(path, container, lambda: _opened_again(path, content))
         check_size(path, self.stream.height, self.stream.width)
         self.opaque = container.format.name == 'avi' and self.stream.codec.name == 'rawvideo'
-        self._decoder = _decoder_of(path, self.stream)
+        self._decoder = decoder_of(path, self.stream, MAX_PIXELS)
         self._is_whole = is_whole(path, content, container.format.name)
         self._tick = float(self.stream.time_base)
         self._first = math.inf  # stamps: of the first frame, and the end of the last one
@@ -201,8 +192,7 @@ def opened_video(path: Path, content: BinaryIO | None) -> Iterator[VideoFile]:
     """
     video = None
     try:
-        source = content or str(regular_file(path).resolve())
-        with av.open(source, container_options=_OPTIONS) as container:
+        with _container(path, content) as container:
             video = VideoFile(path, container, content)
             yield video
     except InputError:
@@ -213,6 +203,25 @@ def opened_video(path: Path, content: BinaryIO | None) -> Iterator[VideoFile]:
         if video and video.count:
             state = f'is damaged after frame {video.count}'
         raise InputError(f'{path} {state}: {reason}. {REMEDY}') from error
+
+
+def _container(path: Path, content: BinaryIO | None) -> InputContainer:
+    source = content or str(regular_file(path).resolve())
+    return av.open(source, container_options=_OPTIONS)
+
+
+@contextlib.contextmanager
+def _opened_again(path: Path, content: BinaryIO | None) -> Iterator[InputContainer]:
+    """A second look at a file; the position of `content` is kept."""
+    position = content and content.tell()
+    if content:
+        content.seek(0)
+    try:
+        with _container(path, content) as container:
+            yield container
+    finally:
+        if content:
+            content.seek(position)
 
 
 def check_size(path: Path, height: int, width: int) -> None:
@@ -227,39 +236,3 @@ def check_size(path: Path, height: int, width: int) -> None:
 def _stamp(timed: av.Packet | av.VideoFrame) -> int | None:
     """When it is to be shown; where only the time of its decoding is stated, that."""
     return timed.dts if timed.pts is None else timed.pts
-
-
-def _main_stream(path: Path, container: InputContainer) -> VideoStream:
-    """Of several streams the default one, of several of these the largest; never a cover."""
-    streams = [stream for stream in container.streams.video if not stream.disposition & _COVERS]
-    if not streams:
-        cover = ' but a cover picture' if container.streams.video else ''
-        raise InputError(f'{path} holds no video{cover}. {REMEDY}')
-    readable = [stream for stream in streams if stream.codec_context is not None]
-    if not readable:
-        raise InputError(f'{path} holds a video whose codec is not known here. {REMEDY}')
-    return max(
-        readable,
-        key=lambda stream: (
-            bool(stream.disposition & Disposition.default),
-            stream.height * stream.width,
-        ),
-    )
-
-
-def _decoder_of(path: Path, stream: VideoStream) -> CodecContext:
-    """The decoder of a stream, one that knows of transparency where there is some."""
-    decoder = stream.codec_context
-    name = _ALPHA_DECODERS.get(stream.codec.name)
-    tags = {key.lower(): value for key, value in stream.metadata.items()}
-    if name and tags.get('alpha_mode') == '1':
-        if name not in av.codecs_available:
-            raise InputError(
-                f'{path} has transparent parts, which need the decoder {name}; this PyAV was built '
-                'without it. Write the video anew without transparency.'
-            )
-        decoder = CodecContext.create(name, 'r')
-        decoder.extradata = stream.codec_context.extradata
-    decoder.thread_type = 'AUTO'
-    decoder.options = {'max_pixels': str(MAX_PIXELS)}
-    return decoder

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from e3d.data.containers import REMEDY
 from e3d.data.timing import TimedFrame, Timing, timing_of
-from e3d.data.video_file import REMEDY, Packet, VideoFile, opened_video
+from e3d.data.video_file import Packet, VideoFile, opened_video
 from e3d.data.video_pixels import pixels_of
 from e3d.errors import InputError
 
