@@ -32,6 +32,7 @@ from e3d.training.checksums import (
     RestoreState,
     SaveJson,
     SaveState,
+    check_folder,
     find_damage,
 )
 from e3d.training.contents import read_contents
@@ -95,11 +96,9 @@ class Checkpoints:
         self.folder = resolve_workdir(workdir).absolute() / FOLDER
         self._write = write
         self._retention = Retention(self.folder / ERRORS_FILE, keep, keep_best)
-        if write:
-            with _write_errors(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
+        check_folder(self.folder, write)
         handlers = {'state': CheckedState(), 'run': CheckedJson()}
-        with _without_warnings():
+        with _without_warnings(), _opening_errors(self.folder):
             options = ocp.CheckpointManagerOptions(
                 preservation_policy=self._retention,
                 create=False,
@@ -318,7 +317,8 @@ class Checkpoints:
 
     def _read_state(self, step: int, shapes: Any) -> Any:
         """A state in the host's memory, in the structure of `shapes`."""
-        empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+        with _read_errors(self.folder / str(step)):  # more than there is memory for
+            empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
         return self._read(step, state=RestoreState(empty))['state']
 
     def _read(self, step: int, **items) -> Any:
@@ -389,6 +389,17 @@ def stored_config(workdir: str | os.PathLike) -> ConfigDict | None:
     with Checkpoints(workdir, write=False) as checkpoints:
         step = checkpoints.newest()
         return None if step is None else checkpoints.read_run(step)[0]
+
+
+@contextlib.contextmanager
+def _opening_errors(folder: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of any type: the libraries expect no damage
+        raise InputError(
+            f'The checkpoints in {folder} cannot be opened: {str(error)[:300]}\nMove the one that '
+            'is damaged away, or give another --workdir.'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ own, but not for the numbers of large arrays.
 
 import hashlib
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -15,8 +16,13 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from e3d.errors import InputError
+from e3d.files import read_json, regular_file
+
 CHECKSUMS_FILE = 'checksums.json'
 MAX_BYTES = 2**24  # of such a file
+# Files of orbax that it reads at once, whatever their size.
+READ_WHOLE = ('_CHECKPOINT_METADATA', '_METADATA', 'metadata', 'commit_success.txt', '_sharding')
 # Orbax adds this one after the rest; nothing in it is read.
 UNCOUNTED = {CHECKSUMS_FILE, 'commit_success.txt'}
 
@@ -78,11 +84,38 @@ class RestoreJson(ocp.args.JsonRestore):
     """Arguments to read JSON."""
 
 
+def check_folder(folder: pathlib.Path, write: bool) -> None:
+    """Makes sure that checkpoints can lie in a folder, and that orbax can open what is there.
+
+    Args:
+      folder: of the checkpoints.
+      write: whether it is made where there is none.
+
+    Raises:
+      InputError: it is no folder, or holds a named pipe, for which orbax would wait, or a device, or
+        a file of more bytes than orbax should read at once.
+    """
+    try:
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in (path for path in folder.rglob('*') if path.exists() and not path.is_dir()):
+            size = regular_file(path).stat().st_size
+            if size > MAX_BYTES and path.name in READ_WHOLE:
+                raise InputError(f'{path} has {size:,} bytes, which is no such file.')
+        with os.scandir(folder):
+            pass
+    except (OSError, InputError) as error:
+        reason = error if isinstance(error, InputError) else f'{error.strerror}.'
+        raise InputError(
+            f'{folder} cannot be used for checkpoints: {reason} Move it away, or give another '
+            '--workdir.'
+        ) from error
+
+
 def find_damage(folder: pathlib.Path) -> str | None:
     """What is wrong with the files of an item, in words, or None."""
     try:
-        with (folder / CHECKSUMS_FILE).open(encoding='utf-8') as file:
-            expected = json.loads(file.read(MAX_BYTES))
+        expected = read_json(folder / CHECKSUMS_FILE, MAX_BYTES)
         found = _files(folder)
         for name in sorted(expected):
             if name not in found:

@@ -17,14 +17,16 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
-from e3d.errors import RunError
+from e3d.errors import InputError, RunError
 from e3d.evaluation.files import written_whole
+from e3d.files import regular_file
 from e3d.terminal import tell
 
 METRICS_FILE = 'metrics.jsonl'
 EVENTS_FOLDER = 'tensorboard'
 # With train.skip_nonfinite: more than so many updates without effect are no accident.
 MAX_SKIPPED_IN_A_ROW = 100
+MAX_LINE = 2**20  # characters of a file of metrics
 
 
 class Reporter:
@@ -47,7 +49,7 @@ class Reporter:
         self._workdir = workdir
         path = workdir / METRICS_FILE
         drop_lines_after(path, first_step)
-        self.kept = {(line['step'], line.get('split')) for line in read_lines(path)}
+        self.kept = {(line['step'], str(line.get('split'))) for line in read_lines(path)}
         with self._disk_errors():
             self._lines = path.open('a', encoding='utf-8')
             self._events = Events(workdir / EVENTS_FOLDER, first_step)
@@ -237,20 +239,31 @@ class StepMetrics:
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The objects in a file of metrics; a line that was cut off is left out."""
-    lines = []
-    if path.is_file():
-        for text in path.read_text(encoding='utf-8', errors='replace').splitlines():
-            with contextlib.suppress(ValueError):
-                line = json.loads(text)
-                if isinstance(line, dict) and isinstance(line.get('step'), int):
-                    lines.append(line)
-    return lines
+    """The objects in a file of metrics; a line that was cut off is left out.
+
+    Of two lines for one step and split, as older versions could write, the later one is taken.
+
+    Raises:
+      InputError: it is no regular file, or cannot be read.
+    """
+    if not os.path.lexists(path):
+        return []
+    lines = {}
+    try:
+        with regular_file(path).open(encoding='utf-8', errors='replace') as file:
+            while text := file.readline(MAX_LINE):
+                with contextlib.suppress(ValueError, RecursionError):
+                    line = json.loads(text)
+                    if isinstance(line, dict) and isinstance(line.get('step'), int):
+                        lines[line['step'], str(line.get('split'))] = line
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}.') from error
+    return list(lines.values())
 
 
 def drop_lines_after(path: pathlib.Path, step: int) -> None:
     """Removes the lines of later steps, and one that was cut off, from a file of metrics."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     kept = [line for line in read_lines(path) if line['step'] <= step]
     with written_whole(path) as temporary:

@@ -1,11 +1,13 @@
 """Which checkpoints stay: the last few, and the best."""
 
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from e3d.evaluation.files import written_whole
+from e3d.files import read_json
 from e3d.terminal import tell
 
 MAX_BYTES = 2**24  # of the file of errors
@@ -45,12 +47,11 @@ class Retention:
             temporary.write_text(json.dumps(errors) + '\n', encoding='utf-8')
 
     def _read(self) -> dict[int, float]:
-        try:
-            with self._file.open(encoding='utf-8') as file:
-                errors = json.loads(file.read(MAX_BYTES))
-            return {int(step): float(error) for step, error in errors.items()}
-        except FileNotFoundError:
+        if not os.path.lexists(self._file):
             return {}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        try:
+            errors = read_json(self._file, MAX_BYTES)
+            return {int(step): float(error) for step, error in errors.items()}
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             tell(f'{self._file} cannot be read, so no checkpoint is the best: {error}')
             return {}

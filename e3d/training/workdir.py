@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 from e3d.configuration import find_differences, restore_config
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
-from e3d.files import local_path
+from e3d.files import local_path, read_json, regular_file
 from e3d.terminal import tell
 
 CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
+MAX_BYTES = 2**24  # of a config.json
 # Orbax takes the path of a checkpoint for a pattern, and TensorStore a backslash for a slash: what
 # was written would not be found again.
 UNUSABLE = '[*?\\'
@@ -72,12 +73,14 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
     Raises:
       InputError: another process trains in it, or it cannot be written to.
     """
+    path = workdir / LOCK_FILE
     try:
-        opened = (workdir / LOCK_FILE).open('a+', encoding='utf-8')
-    except OSError as error:
+        if os.path.lexists(path):
+            regular_file(path)
+        opened = path.open('a+', encoding='utf-8', errors='replace')
+    except (OSError, InputError) as error:
         raise InputError(
-            f'{workdir / LOCK_FILE} cannot be written: {error.strerror}. Move it away, or give '
-            'another --workdir.'
+            f'{path} cannot be written: {error}. Move it away, or give another --workdir.'
         ) from error
     with opened as file:
         try:
@@ -99,7 +102,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
 def check_same_experiment(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Raises InputError, with the differences, where a workdir holds a run of another config."""
     path = workdir / CONFIG_FILE
-    if path.exists() and (differences := find_differences(read_config(path), config)):
+    if os.path.lexists(path) and (differences := find_differences(read_config(path), config)):
         raise InputError(other_config_message(workdir, differences))
 
 
@@ -110,13 +113,15 @@ def read_config(path: pathlib.Path) -> ConfigDict:
       InputError: it cannot be read.
     """
     try:
-        values = json.loads(path.read_text(encoding='utf-8'))
+        values = read_json(path, MAX_BYTES)
         if not isinstance(values, dict):
             raise TypeError('it holds no JSON object')
         return restore_config(values)
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f'{path} cannot be read as a config: {error}. Move it away, or give another --workdir.'
+            f'{path} cannot be read as a config: {error}. Put back a copy of it (every checkpoint '
+            'has the config of the run, in checkpoints/STEP/run/metadata), or give another '
+            '--workdir.'
         ) from error
 
 
