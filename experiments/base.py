@@ -18,6 +18,8 @@ def get_base_config() -> ConfigDict:
     config.seed = 0
     # Workdir of a run whose parameters training begins with, as far as they fit; '': none.
     config.init_from = ''
+    # Whether it takes the moments of Adam as well, to go on with other values.
+    config.init_optimizer = False
     config.task = 'prediction'
 
     # The fields of the model, which its docstring explains (e3d/model/e3d_lstm.py).

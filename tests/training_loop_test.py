@@ -442,3 +442,86 @@ def test_missing_data_leaves_no_config_behind(tmp_path):
     with pytest.raises(InputError, match='nothing'):
         train(tiny_config(tmp_path, **overrides), tmp_path / 'run')
     assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_without_its_config_file_a_run_is_not_taken_over(tmp_path, finished):
+    (finished / 'config.json').unlink()
+    before = sorted(path.name for path in (finished / 'checkpoints').iterdir())
+    with pytest.raises(InputError, match=r'another config:\n  seed: stored 0, given 7\n') as caught:
+        train(tiny_config(tmp_path, seed=7), finished)
+    assert '--config.init_from=' in str(caught.value)
+    assert not (finished / 'config.json').exists()
+    assert sorted(path.name for path in (finished / 'checkpoints').iterdir()) == before
+    train(tiny_config(tmp_path), finished)
+    assert (finished / 'config.json').exists()
+
+
+def test_a_damaged_config_file_is_not_to_be_moved_away(tmp_path, finished):
+    for text in ('{', '[]', '[' * 100_000, '{"a": ' * 100_000, 'null', '\udcff'):
+        (finished / 'config.json').write_bytes(text.encode('utf-8', 'surrogateescape'))
+        with pytest.raises(InputError, match='Put back a copy of it') as caught:
+            train(tiny_config(tmp_path), finished)
+        assert 'Move it away' not in str(caught.value)
+
+
+@pytest.mark.parametrize('name', ['config.json', 'metrics.jsonl', '.lock', 'checkpoints/1/x'])
+@pytest.mark.parametrize('kind', ['pipe', 'device', 'folder'])
+def test_files_of_a_run_that_are_no_files(tmp_path, finished, name, kind):
+    if (path := finished / name).exists():
+        path.unlink()
+    path.parent.mkdir(exist_ok=True)
+    if kind == 'pipe':
+        os.mkfifo(path)
+    elif kind == 'device':
+        path.symlink_to('/dev/zero')
+    elif name != 'checkpoints/1/x':
+        path.mkdir()
+    else:
+        path.symlink_to('/dev/null')
+    with pytest.raises(InputError, match=f'{name}.* is a (named pipe|device|folder)'):
+        train(tiny_config(tmp_path), finished)
+
+
+@pytest.mark.parametrize(
+    'overrides',
+    [
+        {'dataset.digits': 'mnist_idx', 'dataset.path': '/nowhere'},
+        {'init_from': '/nowhere'},
+        {'model.features': 0},
+    ],
+)
+def test_a_start_that_fails_leaves_no_folder(tmp_path, overrides):
+    with pytest.raises(InputError):
+        train(tiny_config(tmp_path, **overrides), tmp_path / 'runs' / 'new')
+    assert not list(tmp_path.iterdir())
+    (tmp_path / 'mine').mkdir()
+    with pytest.raises(InputError):
+        train(tiny_config(tmp_path, **overrides), tmp_path / 'mine')
+    assert (tmp_path / 'mine').is_dir()  # it was there before
+
+
+def test_going_on_elsewhere_with_the_optimizer(tmp_path, finished):
+    overrides = {'optimizer.learning_rate': 1e-9, 'optimizer.clip_norm': 1.0, 'train.steps': 1}
+    config = tiny_config(tmp_path, init_from=str(finished), init_optimizer=True, **overrides)
+    with pytest.raises(InputError, match='init_optimizer=True'):
+        train(config, finished)
+    train(config, tmp_path / 'next')
+    before, after = (read_state(c, w) for c, w in [(tiny_config(tmp_path), finished),
+                                                   (config, tmp_path / 'next')])  # fmt: skip
+    chex.assert_trees_all_close(after.params, before.params, atol=1e-8)
+    # The moving average goes on from that of the other run; its decay is 1 / 10 at first.
+    average = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, before.ema_params, after.params)
+    chex.assert_trees_all_close(after.ema_params, average, atol=1e-7)
+    moments, begun = before.opt_state[0], after.opt_state[1][0]
+    assert int(moments.count) == 4 and int(begun.count) == 5
+    fresh = jax.tree.map(lambda new, old: (new - 0.9 * old) / 0.1, begun.mu, moments.mu)
+    norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(fresh)))
+    assert 0 < norm <= 1.001  # what was added is the gradient, clipped
+    assert int(after.opt_state[1][1].count) == int(after.step) == 1
+
+
+def test_the_optimizer_of_another_model_is_not_taken(tmp_path, finished, monkeypatch):
+    monkeypatch.setattr(loop, 'build_model', lambda **model: TinyForecaster(5))
+    config = tiny_config(tmp_path, init_from=str(finished), init_optimizer=True)
+    with pytest.raises(InputError, match='it has no params/first/bias of the shape'):
+        train(config, tmp_path / 'next')

@@ -1,7 +1,9 @@
 import json
+import struct
 
 import jax.numpy as jnp
 import pytest
+from tensorboardX.proto.event_pb2 import Event
 
 from e3d.training import reporting
 from e3d.training.reporting import Reporter, StepMetrics, drop_lines_after, scalars
@@ -41,6 +43,48 @@ def test_resuming_drops_what_was_lost(tmp_path):
     with Reporter(tmp_path, 2, 10) as reporter:
         reporter.write(3, 'train', {'loss': 9.0})
     assert [line['loss'] for line in read_lines(tmp_path)] == [1.0, 2.0, 9.0]
+
+
+def test_a_step_has_one_line_for_each_split(tmp_path):
+    with Reporter(tmp_path, 0, 10) as reporter:
+        for loss in (1.0, 2.0):
+            reporter.write(1, 'train', {'loss': loss})
+        reporter.write(1, 'validation', {'mse': 3.0})
+    assert [line.get('loss') for line in read_lines(tmp_path)] == [1.0, None]
+    # As earlier versions could leave it.
+    path = tmp_path / 'metrics.jsonl'
+    path.write_text(path.read_text() * 2)
+    with Reporter(tmp_path, 1, 10) as reporter:
+        assert reporter.kept == {(1, 'train'), (1, 'validation')}
+        reporter.write(1, 'train', {'loss': 9.0})
+    assert [line['split'] for line in read_lines(tmp_path)] == ['train', 'validation']
+    assert [(step, tag) for step, tag in events(tmp_path)] == [
+        (1, 'train/loss'),
+        (1, 'validation/mse'),
+    ]
+
+
+def events(workdir):
+    """(step, tag) of all values for TensorBoard."""
+    found = []
+    for path in sorted((workdir / 'tensorboard').iterdir()):
+        data = path.read_bytes()
+        while data:  # records of the format: length, checksum, content, checksum
+            (length,) = struct.unpack('<Q', data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            found += [(event.step, value.tag) for value in event.summary.value]
+            data = data[16 + length :]
+    return found
+
+
+@pytest.mark.parametrize(
+    'line', ['[' * 100_000, '{"step": 1, "split": [1]}', '{"step": "x"}', '9' * 9999]
+)
+def test_lines_of_others_are_passed_over(tmp_path, line):
+    (tmp_path / 'metrics.jsonl').write_text(line + '\n')
+    with Reporter(tmp_path, 2, 10) as reporter:
+        reporter.write(3, 'train', {'loss': 1.0})
+    assert read_lines(tmp_path)[-1] == {'step': 3, 'split': 'train', 'loss': 1.0}
 
 
 def test_dropping_from_a_file_that_is_not_there(tmp_path):

@@ -35,6 +35,7 @@ MOST_LAYERS = 1024
 RULES = {
     'name': NAME,
     'init_from': PATH,
+    'init_optimizer': SWITCH,
     'seed': whole(0, 2**32 - 1),
     'dataset.path': PATH,
     'dataset.data_dir': FOLDER,

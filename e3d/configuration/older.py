@@ -8,6 +8,7 @@ from e3d.configuration.keys import choice_rules, rules_of
 # Of every key that was added since the first runs: the value that is what was done before there
 # was such a key. It goes only into configs whose task, model and data set have the key.
 OLD_MEANINGS: dict[str, Any] = {
+    'init_optimizer': False,
     'dataset.layout': '',
     'dataset.fractions_of': 'window',
 }

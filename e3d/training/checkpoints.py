@@ -286,13 +286,21 @@ class Checkpoints:
             scale = Scale.from_json(run['scale']) if 'scale' in run else PIXELS
         return restore_config(run['config']), tuple(run['frame_shape']), scale
 
+    def read_state(self, step: int) -> Any:
+        """A whole state in the host's memory, as nested dictionaries and lists.
+
+        Raises:
+          InputError: it cannot be read.
+        """
+        return self._read_state(step, self._stored(step))
+
     def read_params(self, step: int) -> Any:
         """The parameters to forecast with, on the first device.
 
         Raises:
           InputError: they cannot be read.
         """
-        state = self._read_state(step, self._stored(step))
+        state = self.read_state(step)
         params = state['params'] if state['ema_params'] is None else state['ema_params']
         return devices.place_state(params, devices.local_mesh(1))
 
@@ -326,6 +334,20 @@ class Checkpoints:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
 
 
+def open_checkpoints(workdir: str | os.PathLike) -> Checkpoints:
+    """The checkpoints of a run that is there, only to be read.
+
+    Raises:
+      InputError: there is no run.
+    """
+    if not os.path.isdir(resolve_workdir(workdir) / FOLDER):
+        raise InputError(
+            f"There is no trained run in '{workdir}': it has no folder '{FOLDER}'. Train one "
+            'first, or name the folder of one with --workdir.'
+        )
+    return Checkpoints(workdir, write=False)
+
+
 def load_run(
     workdir: str | os.PathLike, best: bool = False, checkpoint: str | int = 'newest'
 ) -> Run:
@@ -343,12 +365,7 @@ def load_run(
     """
     if best and checkpoint not in ('newest', 'best'):
         raise InputError(f"best=True and checkpoint='{checkpoint}': give one of them.")
-    if not os.path.isdir(resolve_workdir(workdir) / FOLDER):
-        raise InputError(
-            f"There is no trained run in '{workdir}': it has no folder '{FOLDER}'. Train one "
-            'first, or name the folder of one with --workdir.'
-        )
-    with Checkpoints(workdir, write=False) as checkpoints:
+    with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('best' if best else checkpoint)
         config, frame_shape, scale = checkpoints.read_run(step)
         params = checkpoints.read_params(step)

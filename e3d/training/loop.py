@@ -49,13 +49,14 @@ from e3d.training.reporting import Reporter, StepMetrics, scalars
 from e3d.training.state import TrainState, build_optimizer, create_state
 from e3d.training.step import train_step
 from e3d.training.tasks import TASKS
-from e3d.training.transfer import begin_from
+from e3d.training.transfer import begin_from, check_beginning
 from e3d.training.workdir import (
     check_same_experiment,
     held,
     other_config_message,
     prepare_workdir,
     resolve_workdir,
+    unused_removed,
     write_config,
 )
 
@@ -78,6 +79,12 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
       RunError: the training diverged, or a file could not be written.
       Interrupted: by SIGTERM or SIGINT, after what is to be kept was saved.
     """
+    clean = unused_removed(workdir) if processes.is_first() else contextlib.nullcontext()
+    with clean:
+        return _train(config, workdir)
+
+
+def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     parts = prepare(config, workdir)
     steps = config.train.steps
     with Interruption(processes.count() == 1) as interruption, open_run(parts) as checkpoints:
@@ -233,6 +240,7 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     if processes.is_first():
         workdir = prepare_workdir(workdir)
         check_same_experiment(workdir, config)
+        check_beginning(workdir, config.init_from)
     model = build_model(**config.model)
     task = TASKS[config.task]
     with processes.first_alone():  # which makes the data ready
@@ -294,10 +302,16 @@ def create_or_restore(
 ) -> tuple[TrainState, int]:
     """The state of the newest checkpoint, or a new one; placed on all devices, and its step."""
     step = processes.from_first(checkpoints.newest())
+    if step is not None and processes.is_first():
+        # Where config.json has gone, this is what is left to say which run it is.
+        differences = find_differences(checkpoints.read_run(step)[0], parts.config)
+        if differences:
+            raise InputError(other_config_message(parts.workdir, differences))
     if step is None or not processes.is_first():
         state = parts.create()  # all processes but the first give only its shapes
         if step is None and parts.config.init_from and processes.is_first():
-            state = begin_from(state, parts.config.init_from)
+            options = parts.config
+            state = begin_from(state, options.init_from, options.init_optimizer)
     else:
         template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
         state = checkpoints.restore(template, step)

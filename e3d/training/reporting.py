@@ -32,10 +32,11 @@ MAX_LINE = 2**20  # characters of a file of metrics
 class Reporter:
     """Writes the numbers of a run and shows where it stands; a context manager.
 
-    `metrics.jsonl` holds one object a line: 'step', 'split', then numbers.
+    `metrics.jsonl` holds one object a line: 'step', 'split', then numbers; there is one line for a
+    step and split.
 
     Attributes:
-      kept: {(step, split)} of the lines that were there before and belong to the run.
+      kept: {(step, split)} of the lines that are there and belong to the run.
     """
 
     def __init__(self, workdir: pathlib.Path, first_step: int, steps: int):
@@ -76,9 +77,14 @@ class Reporter:
     def write(self, step: int, split: str, numbers: Mapping[str, float]) -> None:
         """Writes numbers of a step to both files at once, so that they can be followed.
 
+        Nothing is written where the file has them.
+
         Raises:
           RunError: they cannot be written.
         """
+        if (step, split) in self.kept:
+            return
+        self.kept.add((step, split))
         with self._disk_errors():
             self._lines.write(json.dumps({'step': step, 'split': split, **numbers}) + '\n')
             self._lines.flush()

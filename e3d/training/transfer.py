@@ -1,26 +1,48 @@
 """Parameters of another run to begin with, as in pre-training (Table 7)."""
 
 import os
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
 from e3d.terminal import tell
-from e3d.training.checkpoints import load_run
+from e3d.training.checkpoints import FOLDER, load_run, open_checkpoints
 from e3d.training.state import TrainState
 
 _NAMED = 4
 
 
-def begin_from(state: TrainState, workdir: str | os.PathLike) -> TrainState:
+def check_beginning(workdir: pathlib.Path, init_from: str) -> None:
+    """Raises InputError where a run that has no checkpoint yet cannot begin from `init_from`."""
+    if init_from and not any((workdir / FOLDER).glob('[0-9]*')):
+        with open_checkpoints(init_from) as checkpoints:
+            checkpoints.choose('newest')
+
+
+def begin_from(
+    state: TrainState, workdir: str | os.PathLike, keep_optimizer: bool = False
+) -> TrainState:
     """A new state with the parameters of the newest checkpoint of another run.
 
-    Taken are those of the same name and shape; which and how many is said. The optimiser begins anew.
+    Taken are those of the same name and shape; which and how many is said.
+
+    Args:
+      state: a new one.
+      workdir: of the other run.
+      keep_optimizer: takes its parameters, their moving average and the moments of Adam, all of
+        which must fit; only the step, and with it every schedule, begins anew. Otherwise what is
+        taken is what the other run forecasts with, and the optimizer begins anew.
 
     Raises:
       InputError: there is no such run, or nothing of it fits.
     """
+    if keep_optimizer:
+        return _with_optimizer(state, workdir)
     stored = dict(_named(load_run(workdir).params))
     names = [name for name, _ in _named(state.params)]
     fitting = {
@@ -36,11 +58,48 @@ def begin_from(state: TrainState, workdir: str | os.PathLike) -> TrainState:
     own = [name for name in names if name not in fitting]
     new = f'; new are {", ".join(own[:_NAMED])}{", ..." * (len(own) > _NAMED)}' if own else ''
     tell(f'Beginning with {len(fitting)} of {len(names)} parameters of {workdir}{new}.')
-    params = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: fitting.get(_name(path), leaf), state.params
-    )
+    params = _replaced(state.params, fitting)
     ema_params = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
     return state.replace(params=params, ema_params=ema_params)
+
+
+def _with_optimizer(state: TrainState, workdir: str | os.PathLike) -> TrainState:
+    with open_checkpoints(workdir) as checkpoints:
+        step = checkpoints.choose('newest')
+        stored = dict(_named(checkpoints.read_state(step)))
+    if not any(name.startswith('ema_params/') for name in stored):
+        stored |= {f'ema_{name}': leaf for name, leaf in stored.items() if _is_parameter(name)}
+    names = [name for name, _ in _named(state)]
+    # Where the moments lie depends on what else the optimizer does.
+    theirs, ours = _place_of_moments(stored), _place_of_moments(names)
+    taken = {}
+    for name, leaf in _named(state):
+        part = re.match(f'{re.escape(ours)}((?:mu|nu)/.*|count)$', name)
+        if _is_parameter(name.removeprefix('ema_')) or part:
+            source = f'{theirs}{part[1]}' if part else name
+            if source not in stored or stored[source].shape != leaf.shape:
+                raise InputError(
+                    f"init_from='{workdir}' with init_optimizer=True: it has no {name} of the shape "
+                    f'{tuple(leaf.shape)}. Name a run of the same model, or set '
+                    'init_optimizer=False.'
+                )
+            taken[name] = jnp.array(stored[source], leaf.dtype)
+    tell(f'Beginning with the parameters and the optimizer of {workdir} after step {step}.')
+    return _replaced(state, taken)
+
+
+def _is_parameter(name: str) -> bool:
+    return name.startswith('params/')
+
+
+def _place_of_moments(names: Iterable[str]) -> str:
+    """What the names of Adam's moments begin with."""
+    found = (re.match('(opt_state/(?:.*?/)?)mu/', name) for name in names)
+    return next(match[1] for match in found if match)
+
+
+def _replaced(tree: Any, leaves: Mapping[str, jax.Array]) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaves.get(_name(path), leaf), tree)
 
 
 def _named(tree):

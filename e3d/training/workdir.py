@@ -65,6 +65,23 @@ def prepare_workdir(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 @contextlib.contextmanager
+def unused_removed(workdir: str | os.PathLike) -> Iterator[None]:
+    """Leaves no new folder behind where the block fails before a run has begun in it."""
+    path = resolve_workdir(workdir)
+    made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    try:
+        yield
+    except BaseException:
+        if made and not (path / CONFIG_FILE).exists():
+            with contextlib.suppress(OSError):
+                (path / LOCK_FILE).unlink()
+            for folder in (path / 'checkpoints', *made):
+                with contextlib.suppress(OSError):  # it holds something
+                    folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def held(workdir: pathlib.Path) -> Iterator[None]:
     """Keeps other processes from training in a workdir as long as the block lasts.
 
@@ -136,5 +153,7 @@ def other_config_message(workdir: str | pathlib.Path, differences: list[str]) ->
     lines = '\n'.join(f'  {line}' for line in differences)
     return (
         f'{workdir} holds a run of another config:\n{lines}\n'
-        'Give another --workdir, or the values that are stored.'
+        'Give another --workdir, or the values that are stored. To go on from what that run has '
+        f'learnt with other values: another --workdir with --config.init_from={workdir}, and '
+        '--config.init_optimizer=True to keep the moments of Adam as well.'
     )
