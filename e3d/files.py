@@ -30,8 +30,8 @@ def regular_file(path: str | os.PathLike) -> Path:
       The path.
 
     Raises:
-      InputError: there is no such file, it cannot be looked at, or it is something else: a
-        folder, a named pipe, a socket, a device.
+      InputError: there is no such file, it may not be read, or it is something else: a folder, a
+        named pipe, a socket, a device.
     """
     path = Path(path)
     try:
@@ -46,6 +46,8 @@ def regular_file(path: str | os.PathLike) -> Path:
             f'{path} is {_KINDS.get(kind, "no regular file")}; it must be a regular file, or a '
             'link to one.'
         )
+    if not os.access(path, os.R_OK):
+        raise InputError(f'{path} cannot be read: you have no permission to.')
     return path
 
 

@@ -44,6 +44,13 @@ def test_everything_else_is_rejected_without_waiting(tmp_path, monkeypatch):
                 regular_file(path)
 
 
+def test_a_file_without_permission_is_rejected(tmp_path, monkeypatch):
+    (tmp_path / 'file').write_bytes(b'')
+    monkeypatch.setattr('os.access', lambda path, mode: False)  # a superuser may read everything
+    with pytest.raises(InputError, match='file cannot be read: you have no permission'):
+        regular_file(tmp_path / 'file')
+
+
 def test_a_file_is_read_up_to_a_limit(tmp_path):
     (tmp_path / 'file').write_bytes(b'12345')
     assert read_bytes(tmp_path / 'file', 5) == b'12345'

@@ -152,7 +152,7 @@ def _read_numbers(path: Path, run: Run, last: int, layout: str) -> tuple[np.ndar
             raise InputError(
                 f'{path} has a hole within its last {last} slots, which must follow each other.'
             )
-        return flows.counts[-last:], []
+        return flows.counts[-last:], [f'{line}.' for line in flows.account]
     if not _is_array(path):
         raise InputError(
             f'{path} is no array, but the model was trained on numbers with a unit, which pictures '
