@@ -10,13 +10,14 @@ from e3d.configuration import (
     describe_unknown_key,
     find_differences,
     flatten,
+    keys,
     model_section,
     restore_config,
     switch_model,
 )
 from e3d.configuration.values import number
 from e3d.errors import InputError
-from e3d.model import FORECASTERS
+from e3d.model import FORECASTERS, MODELS
 
 BAD_VALUES = {
     'name': 'runs/mine',
@@ -299,3 +300,88 @@ def test_patches_must_divide_frames_of_any_data_set():
         InputError, match=r'patch_size=4 does not divide dataset\.frame_size=\(64, 66'
     ):
         check_config(config)
+
+
+LARGE_KERNELS = [
+    ('quickstart', {'dataset.canvas': (32, 32), 'model.patch_size': 8}, r'\(2, 4, 4\)'),
+    ('quickstart', {'model.depth': 1}, r'\(1, 8, 8\)'),
+    ('video_folder', {'dataset.frame_size': (64, 16)}, r'\(2, 16, 4\)'),
+    (
+        'quickstart',
+        {'dataset.digits': 'array', 'dataset.path': 'x', 'model.depth': 1},
+        'depth.*, 1',
+    ),
+    ('moving_actions', {'dataset.canvas': (16, 32)}, r'\(2, 4, 8\)'),
+]
+
+
+@pytest.mark.parametrize(('name', 'changes', 'states'), LARGE_KERNELS)
+def test_a_transposed_operator_does_not_exceed_the_states(name, changes, states):
+    config = importlib.import_module(f'experiments.{name}').get_config()
+    config.model.convolution = 'transposed'
+    check_config(config)
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=rf'model.kernel_size=\(2, 5, 5\): .*{states}$'):
+        check_config(config)
+    config.model.convolution = 'separable'
+    check_config(config)
+
+
+@pytest.mark.parametrize('name', ['quickstart', 'kth', 'taxibj', 'video_folder'])
+def test_recognition_of_data_without_classes_is_all_that_is_said(name):
+    config = importlib.import_module(f'experiments.{name}').get_config()
+    config.task = 'recognition'
+    with pytest.raises(InputError) as caught:
+        check_config(config)
+    assert str(caught.value).splitlines()[1:] == [
+        f"  task='recognition' needs classes, which dataset.name={config.dataset.name!r} has not: "
+        "allowed is 'moving_actions' or 'something_something'"
+    ]
+
+
+def test_a_task_with_the_section_of_another_is_one_problem():
+    config = importlib.import_module('experiments.moving_actions').get_config()
+    config.task = 'prediction'
+    with pytest.raises(InputError, match=r"task='prediction' needs another section loss") as caught:
+        check_config(config)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_third_task_has_keys_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(keys.TASK_RULES, 'interpolation', {'loss.margin': number(0, 1)})
+    monkeypatch.setitem(keys.TASK_MODELS, 'interpolation', FORECASTERS)
+    config = changed(tmp_path, task='interpolation')
+    with config.unlocked():
+        config.loss = ConfigDict({'margin': 0.5})
+    check_config(config)
+    config.loss.margin = 2.0
+    with pytest.raises(InputError, match=r'loss.margin=2.0: allowed is'):
+        check_config(config)
+
+
+def test_fields_of_a_model_of_ones_own_whose_types_are_texts(tmp_path, monkeypatch):
+    """As `from __future__ import annotations` makes them."""
+    fields = {
+        'gain': ('float', 0.5), 'steps_back': ('Optional[int]', None), 'pool': ('bool', False),
+        'rate': ('float | None', None), 'kind': ('str', 'a'), 'offsets': ('tuple', (1, 2)),
+    }  # fmt: skip
+    names = {name: type_ for name, (type_, _) in fields.items()}
+    defaults = {name: default for name, (_, default) in fields.items()}
+    base_fields = {'__module__': __name__, '__annotations__': names, **defaults}
+    mine = type('Mine', (FORECASTERS['convlstm'],), base_fields)
+    monkeypatch.setitem(FORECASTERS, 'mine', mine)
+    if 'mine' not in MODELS:
+        monkeypatch.setitem(MODELS, 'mine', mine)
+    config = changed(tmp_path)
+    switch_model(config, 'mine')
+    check_config(config)
+    config.model.update({'steps_back': 3, 'rate': 0.5, 'gain': 2.0, 'pool': True})
+    check_config(config)
+    with pytest.raises(TypeError):
+        config.model.steps_back = 'all'
+    for key, value in {'gain': 'x', 'steps_back': 1.5, 'pool': 2, 'kind': 3}.items():
+        broken = config.copy_and_resolve_references()
+        with broken.ignore_type():
+            broken.model[key] = value
+        with pytest.raises(InputError, match=f'model.{key}={value!r}: allowed is'):
+            check_config(broken)

@@ -1,20 +1,25 @@
 """The rule of every key. Which keys a config has depends on its task, its model and its data set."""
 
+import dataclasses
+import re
 from typing import Any
 
 from e3d.configuration.values import (
+    ANYTHING,
     COPY_TEST,
     FIT,
     FOLDER,
     FRACTIONS,
     FRAME_RATE,
     LAYOUT,
+    MOST,
     MOST_FRAMES,
     NAME,
     PARTS,
     PATH,
     PERSONS,
     SWITCH,
+    TEXT,
     Rule,
     number,
     one_of,
@@ -214,7 +219,20 @@ def choice_rules(task: Any = None) -> dict[str, Rule]:
 
 def model_rules(name: str) -> dict[str, Rule]:
     """The rules of the keys that the section of a model has beside its name."""
-    return {f'model.{field.name}': FIELD_RULES[field.name] for field in fields_of(name)}
+    return {f'model.{field.name}': field_rule(field) for field in fields_of(name)}
+
+
+def field_rule(field: dataclasses.Field) -> Rule:
+    """The rule of a field of a model: that of its name, or else one by its default and its type."""
+    if field.name in FIELD_RULES:
+        return FIELD_RULES[field.name]
+    by_type = {bool: SWITCH, int: whole(0), float: number(-MOST), str: TEXT}
+    if field.default is None:
+        # With `from __future__ import annotations` a type is a text, as 'int | None'.
+        words = re.findall(r'\w+', str(field.type))
+        kind = next((kind for kind in (int, float, str) if kind.__name__ in words), None)
+        return optional(by_type[kind]) if kind else ANYTHING
+    return by_type.get(type(field.default), ANYTHING)
 
 
 def rules_of(task: str, model: str, dataset: str) -> dict[str, Rule]:

@@ -1,10 +1,9 @@
 """The section `model` of a config, whose keys and defaults are the fields of the model's class."""
 
-import typing
-
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from e3d.configuration.keys import field_rule
 from e3d.model import MODELS, fields_of
 
 
@@ -12,9 +11,8 @@ def model_section(name: str) -> ConfigDict:
     """The section of a model, each field at its default; the model's docstring explains them."""
     section = ConfigDict({'name': name})
     for field in fields_of(name):
-        optional = field.default is None
-        default = placeholder(typing.get_args(field.type)[0]) if optional else field.default
-        section[field.name] = default
+        kind = field_rule(field).kind if field.default is None else None
+        section[field.name] = placeholder(kind) if kind else field.default
     return section
 
 

@@ -18,7 +18,7 @@ class Rule(NamedTuple):
     Attributes:
       allowed: in words, to follow "allowed is".
       accepts: whether a value may stand there.
-      kind: int or float where the value is a number, or None.
+      kind: the type of the value where it may be None as well, or None.
     """
 
     allowed: str
@@ -104,6 +104,8 @@ def _sums_to_one(value: Any) -> bool:
     return numbers and len(value) == 3 and math.isclose(sum(value), 1.0, abs_tol=1e-6)
 
 
+ANYTHING = Rule('anything', lambda value: True)
+TEXT = Rule('a text', lambda value: isinstance(value, str), str)
 PATH = Rule(
     "a path of this machine (no URL), or '' for none",
     lambda value: isinstance(value, str) and not url_scheme(value),
