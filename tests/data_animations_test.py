@@ -7,7 +7,7 @@ import pytest
 from picture_fixtures import chunk, first_pixels, write_tiff
 from PIL import Image
 
-from e3d.data import animations
+from e3d.data import pictures
 from e3d.data.animations import animation_frames, even_times
 from e3d.data.clips import clip_frames, clip_timing, describe_clip, frame_rate, read_clip
 from e3d.errors import InputError
@@ -156,11 +156,11 @@ def test_pages_of_several_sizes_are_rejected(tmp_path):
 @pytest.mark.parametrize('suffix', ['gif', 'png', 'webp', 'tif'])
 def test_small_files_that_need_much_are_rejected(tmp_path, suffix, monkeypatch):
     path = write(tmp_path / f'a.{suffix}')
-    monkeypatch.setattr(animations, 'MAX_PIXELS', 4 * 8 * 6 - 1)
-    monkeypatch.setattr(animations, 'PIXELS_PER_BYTE', 0)
+    monkeypatch.setattr(pictures, 'MAX_PIXELS', 4 * 8 * 6 - 1)
+    monkeypatch.setattr(pictures, 'PIXELS_PER_BYTE', 0)
     with pytest.raises(InputError, match='4 frames with more than 191 pixels together'):
         next(animation_frames(path))
-    monkeypatch.setattr(animations, 'PIXELS_PER_BYTE', 192)
+    monkeypatch.setattr(pictures, 'PIXELS_PER_BYTE', 192)
     assert first_pixels(read_clip(path)) == GRAYS  # a large file has many pixels
 
 

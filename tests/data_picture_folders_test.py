@@ -7,6 +7,7 @@ import pytest
 from picture_fixtures import deep_png, first_pixels, write_grays
 from PIL import Image
 
+from e3d.data import clips
 from e3d.data.clips import clip_frames, read_clip
 from e3d.data.picture_folders import order_folder
 from e3d.errors import InputError
@@ -101,9 +102,14 @@ def test_no_pictures_and_no_regular_files(tmp_path):
         read_all(tmp_path)
 
 
-def test_what_fills_the_memory_is_rejected_before_it_is_decoded(tmp_path):
-    Image.new('RGB', (8000, 8000)).save(tmp_path / '0.png')
-    for number in range(1, 25):
+def test_what_fills_the_memory_is_rejected_before_it_is_decoded(tmp_path, monkeypatch):
+    Image.new('1', (8000, 8000)).save(tmp_path / '0.png')
+    for number in range(1, 10):
         os.link(tmp_path / '0.png', tmp_path / f'{number}.png')
+    with pytest.raises(InputError, match=r'10 frames with more than .* so many for its size'):
+        read_clip(tmp_path, last=10)
+    write_grays(tmp_path / 'small', {f'{n}.png': n for n in range(5)})
+    monkeypatch.setattr(clips, 'MAX_BYTES', 5 * 3 * 2 - 1)
+    monkeypatch.setattr(clips, 'picture_frames', None)
     with pytest.raises(InputError, match='too long'):
-        read_clip(tmp_path)
+        read_clip(tmp_path / 'small')

@@ -156,6 +156,19 @@ def test_portable_maps_of_more_than_8_bits_keep_them(tmp_path, white, channels, 
     np.testing.assert_allclose(read(tmp_path / 'a.pnm'), pixels / white, atol=1e-5)
 
 
+@pytest.mark.parametrize('suffix', ['pbm', 'pgm', 'ppm'])
+def test_portable_maps_one_after_the_other_are_rejected(tmp_path, suffix):
+    pixels = {'pbm': BYTES[..., 0] > 99, 'pgm': BYTES[..., 0], 'ppm': COLORS}[suffix]
+    path = tmp_path / f'a.{suffix}'
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content + b'\n')
+    assert read(path).shape[:2] == (5, 7)
+    path.write_bytes(2 * content)
+    with pytest.raises(InputError, match='holds several pictures'):
+        read(path)
+
+
 def test_floats_are_kept(tmp_path):
     floats = RANDOM.random((5, 7), np.float32)
     Image.fromarray(floats).save(tmp_path / 'a.tif')

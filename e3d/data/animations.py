@@ -6,13 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3d.data.pictures import decode, frames_of, is_deep, is_gray, opened_picture, unified
+from e3d.data.pictures import (
+    check_total,
+    decode,
+    frames_of,
+    is_deep,
+    is_gray,
+    opened_picture,
+    unified,
+)
 from e3d.data.timing import TimedFrame, Timing
 from e3d.data.video_file import check_size
-from e3d.errors import InputError
 
-MAX_PIXELS = 2**29  # of all frames, or
-PIXELS_PER_BYTE = 100  # of a larger file; what needs more time than this is made for that
 # As browsers do: what is not to stand longer than 10 ms stands for 100 ms.
 SHORTEST, DEFAULT = 11.0, 100.0
 TICK = {'GIF': 10.0}  # to which times are rounded; to a millisecond where not said
@@ -157,17 +162,11 @@ def _look_through(path: Path) -> _Plan:
     with opened_picture(path) as image:
         numbers = frames_of(image)
         pixels, durations, gray, deep = 0, [], True, False
-        most = max(MAX_PIXELS, PIXELS_PER_BYTE * path.stat().st_size)
         for number in numbers:
             image.seek(number)
             check_size(path, image.height, image.width)
             pixels += image.height * image.width
-            if pixels > most:
-                raise InputError(
-                    f'{path} has {len(numbers)} frames with more than {most:,} pixels together, '
-                    'so many for a file of its size that they are not read. Cut it, make it '
-                    'smaller, or make a video of it.'
-                )
+            check_total(path, len(numbers), pixels, path.stat().st_size)
             gray, deep = gray and is_gray(image), deep or is_deep(path, image)
             if image.format in ('WEBP', 'AVIF') and len(numbers) > 1:
                 image.load()  # which tells the duration

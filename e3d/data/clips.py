@@ -17,7 +17,7 @@ from e3d.data.animations import animation_frames, animation_timing, describe_ani
 from e3d.data.clip_arrays import ARRAY_SUFFIXES, MAX_BYTES, describe_array, read_array
 from e3d.data.containers import REMEDY
 from e3d.data.picture_folders import look_at, order_folder, picture_frames
-from e3d.data.pictures import PICTURE_SUFFIXES
+from e3d.data.pictures import PICTURE_SUFFIXES, check_total
 from e3d.data.timing import TimedFrame, Timing, resample
 from e3d.data.videos import JumpError, last_video_frames, measure_video, video_frames
 from e3d.errors import InputError
@@ -54,7 +54,10 @@ def read_clip(
         return read_array(path, last, layout)
     if path.is_dir():
         files = order_folder(path).last[-(last or 0) :]
-        if len(files) * look_at(files[0]).nbytes > MAX_BYTES:
+        look = look_at(files[0])
+        size = sum(file.stat().st_size for file in files)
+        check_total(path, len(files), len(files) * math.prod(look.size), size)
+        if len(files) * look.nbytes > MAX_BYTES:
             raise _too_long(path)
         return _collect(path, map(TimedFrame, picture_frames(files)), last, None)
     if last is not None and _is_video(path):

@@ -24,6 +24,8 @@ PICTURE_SUFFIXES = (
 )
 # The only ones that Pillow may try, whatever the suffix: others run programs or open other files.
 FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'GIF', 'WEBP', 'AVIF', 'TIFF', 'PPM')
+MAX_PIXELS = 2**29  # of all frames, or
+PIXELS_PER_BYTE = 100  # of larger files; what needs more time than this is made for that
 GRAY = ('1', 'L', 'LA', 'La')
 ALPHA = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 # Numbers of tags of TIFF, and of one value.
@@ -69,6 +71,24 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
 def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def check_total(path: Path, frames: int, pixels: int, size: int) -> None:
+    """Raises InputError for small files that need much time and memory.
+
+    Args:
+      path: what to call them.
+      frames: their number.
+      pixels: of all frames together.
+      size: of the files, in bytes.
+    """
+    most = max(MAX_PIXELS, PIXELS_PER_BYTE * size)
+    if pixels > most:
+        raise InputError(
+            f'{path} has {frames} frames with more than {most:,} pixels together, so many for '
+            'its size in bytes that they are not read. Cut it, make it smaller, or make a video '
+            'of it.'
+        )
 
 
 def is_animation(path: Path) -> bool:
@@ -133,6 +153,8 @@ def decode(path: Path, image: Image.Image) -> np.ndarray:
     Raises:
       InputError: its numbers are of a kind that has no such meaning.
     """
+    if image.format == 'PPM':
+        _check_single(path, image)
     # Pillow puts TIFF upright itself.
     upright = _UPRIGHT.get(_orientation(image), lambda pixels: pixels)
     if image.mode.startswith(('I', 'F')):
@@ -143,6 +165,20 @@ def decode(path: Path, image: Image.Image) -> np.ndarray:
         _check_unsigned(path, image)
         pixels = _shallow(image)
     return np.ascontiguousarray(pixels if image.format == 'TIFF' else upright(pixels))
+
+
+def _check_single(path: Path, image: Image.Image) -> None:
+    """Raises InputError for portable maps one after the other, of which Pillow reads the first."""
+    if image.mode == '1':
+        count = (image.width + 7) // 8 * image.height
+    else:
+        count = image.width * image.height * {'RGB': 3, 'F': 4, 'I': 2}.get(image.mode, 1)
+        count *= 1 + _has_deep_colors(path, image)
+    with path.open('rb') as file:
+        plain = file.read(2) in (b'P1', b'P2', b'P3')
+        file.seek(image.tile[0][2] + count)
+        if not plain and file.read(8).lstrip().startswith(b'P'):
+            raise InputError(f'{path} holds several pictures. Save each in a file of its own.')
 
 
 def _orientation(image: Image.Image) -> int:
@@ -231,8 +267,8 @@ def _deep_colors(
     seen = pixels[..., : reduced.shape[-1]]
     if seen.shape != reduced.shape or np.abs(seen / 257 - reduced).max() > 1:
         raise InputError(
-            f'{path} has 16 bits per channel in a form that is not read. Save it as a PNG of 16 '
-            'bits with one frame.'
+            f'{path} has 16 bits per channel in a form that is not read. Save each frame as a PNG '
+            'of 16 bits.'
         )
     pixels /= DEEP_WHITE
     return over_black(pixels) if alpha else pixels
