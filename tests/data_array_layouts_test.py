@@ -49,6 +49,11 @@ def test_sequences_that_tell_their_layout(layout, shape):
     assert f'read as {layout} (' in reading.account
 
 
+def test_unrelated_pictures_do_not_become_a_sequence():
+    reading = read_sequences(np.random.default_rng(0).random((12, 1, 9, 11, 1)), '', 'file')
+    assert reading.frames.shape[:2] == (12, 1)
+
+
 def test_frames_without_order_are_sequences_first_where_all_axes_are_there():
     noise = np.random.default_rng(0).random((12, 12, 9, 11, 1))
     reading = read_sequences(noise, '', 'file')
@@ -65,6 +70,8 @@ def test_frames_without_order_are_sequences_first_where_all_axes_are_there():
         ((20, 9, 11, 3), ['NTHW', 'THWC']),
         ((20, 3, 12, 9, 11), ['NTHWC', 'NTCHW', 'NCTHW']),
         ((20, 12, 3, 9, 1), ['NTHWC', 'NTCHW']),
+        ((20, 3, 12, 9, 9), ['NCTHW']),
+        ((20, 1, 12, 9, 9), ['NCTHW']),
         ((20, 12, 8, 9, 10), ['NTHWC', 'NTCHW']),
     ],
 )
@@ -92,6 +99,10 @@ def test_sequences_that_do_not_tell_it_are_rejected_with_the_remedy(shape, layou
         ('TCHW', (12, 9, 11, 3)),
         ('NTHWC', (12, 9, 11, 3)),
         ('NTCHW', (12, 9, 11, 1)),
+        ('NTHW', (12, 9, 11, 1)),
+        ('NTHW', (12, 9, 9, 1)),
+        ('THWC', (1, 9, 11, 3)),
+        ('TCHW', (1, 9, 11, 3)),
     ],
 )
 def test_clips_that_tell_their_layout(layout, shape):

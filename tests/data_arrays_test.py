@@ -142,6 +142,13 @@ def test_a_pickled_source_reads_the_file_again(tmp_path):
     np.testing.assert_array_equal(pickle.loads(content)[3]['frames'], source[3]['frames'])
 
 
+def test_rounding_errors_are_accepted_and_clipped(tmp_path):
+    stored = make_frames(10, 6, 5, 5, dtype=np.float64)
+    stored[9, 0, 0, :2] = 1.0000001, -0.0000001
+    test = arrays.open_array(save(tmp_path, stored), 'test', 6)
+    assert test[0]['frames'][0, 0, :2, 0].tolist() == [1, 0]
+
+
 @pytest.mark.parametrize('value', [np.nan, np.inf, -0.01, 1.01])
 def test_values_out_of_range_are_refused_in_the_split_that_holds_them(tmp_path, value):
     stored = make_frames(10, 6, 5, 5, dtype=np.float32)

@@ -16,12 +16,12 @@ from e3d.errors import InputError
 from e3d.pixel_values import describe_values
 
 AXES = 'NTHWC'
+FEW = 4  # more channels are not taken for channels by their number alone
 PLACES = 512  # in an array at which the frames beside each other are compared, or as many as
 COMPARED_BYTES = 2**28  # allow
 # So often must one of two axes win for each square root of the places: three standard deviations of
 # a coin.
 DECISIVE = 3.0
-
 
 _SEVERAL = ' Store several clips as files of their own.'
 
@@ -102,21 +102,21 @@ def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = Tru
 
 
 def _tell_sequences(array: np.ndarray, name: str) -> tuple[str, str]:
-    shape = array.shape
-    if array.ndim == 4:
-        if min(shape[1], shape[3]) <= 4:
-            raise _unclear(array, ('NTHW', 'TNHW', 'TCHW', 'THWC'), name)
-        grid, whole = 'HW', False
-    else:
+    """The layout of 4 or 5 axes, and what told it."""
+    shape, has_channels = array.shape, array.ndim == 5
+    if has_channels:
         grid = _tell_channels(shape[2:])
-        if grid is None or (grid == 'CHW' and shape[1] <= 4 and shape[2] <= 4):
+        if grid is None or (grid == 'CHW' and shape[1] <= FEW):
             raise _unclear(array, ('NTHWC', 'NTCHW', 'NCTHW'), name)
-        whole = True
+    else:
+        grid = 'HW'
+        if min(shape[1], shape[3]) <= FEW:
+            raise _unclear(array, ('NTHW', 'TNHW', 'TCHW', 'THWC'), name)
     if shape[0] == 1:
         return f'NT{grid}', 'by its shape'
     wins, places = _compare_axes(array)
-    if abs(wins) < DECISIVE * math.sqrt(places):
-        if not whole:
+    if not places or abs(wins) < DECISIVE * math.sqrt(places):
+        if not has_channels:
             raise _unclear(array, ('NTHW', 'TNHW'), name)
         return f'NT{grid}', 'by its shape and the usual order of sequences and time'
     first, count = ('NT', 'second') if wins > 0 else ('TN', 'first')
@@ -128,17 +128,20 @@ def _tell_sequences(array: np.ndarray, name: str) -> tuple[str, str]:
 
 
 def _tell_clip(array: np.ndarray, name: str) -> tuple[str, str]:
+    """The layout of one clip, and what told it."""
     shape = array.shape
     if array.ndim == 5 and shape[0] == 1:
         layout, reason = _tell_clip(array[0], name)
         return f'N{layout}', reason
     if array.ndim == 3:
-        if shape[2] <= 4 < shape[1] or shape[0] == shape[1] != shape[2]:
+        if shape[2] <= FEW < shape[1] or shape[0] == shape[1] != shape[2]:
             raise _unclear(array, ('THW', 'HWT'), name)
         return 'THW', 'by its shape'
     if array.ndim == 4:
         grid = _tell_channels(shape[1:])
-        if grid is None or (grid == 'CHW' and shape[1] > 4):
+        if grid is None or (grid == 'CHW' and shape[1] > FEW):
+            if shape[0] == 1:  # one sequence, or one channel before the rest: the same
+                return 'NTHW', 'by its shape'
             raise _unclear(array, ('THWC', 'TCHW', 'CTHW'), name, _SEVERAL)
         return f'T{grid}', 'by its shape'
     several = _SEVERAL if array.ndim == 5 else ''
@@ -161,6 +164,7 @@ def _tell_channels(shape: Sequence[int]) -> str | None:
 
 
 def _channel_likeness(size: int) -> int:
+    """2 for gray and RGB, 1 for other small numbers, 0 for more than there usually are."""
     return {1: 2, 2: 1, 3: 2, 4: 1}.get(size, 0)
 
 
