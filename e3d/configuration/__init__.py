@@ -16,8 +16,9 @@ from e3d.configuration.comparison import (
     list_differences,
     restore_config,
 )
-from e3d.configuration.keys import all_rules
+from e3d.configuration.keys import all_rules, rules_for
 from e3d.configuration.sections import model_section, switch_model
+from e3d.configuration.values import shown_value
 
 __all__ = [
     'all_rules',
@@ -28,5 +29,7 @@ __all__ = [
     'list_differences',
     'model_section',
     'restore_config',
+    'rules_for',
+    'shown_value',
     'switch_model',
 ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from e3d.configuration.values import (
@@ -239,6 +240,18 @@ def rules_of(task: str, model: str, dataset: str) -> dict[str, Rule]:
     """The rules of the keys that a config must have, for names that `choice_rules` accept."""
     rules = choice_rules(task) | RULES
     return rules | TASK_RULES[task] | model_rules(model) | DATASET_RULES[dataset]
+
+
+def rules_for(values: Mapping[str, Any]) -> dict[str, Rule] | None:
+    """The rules of the keys that a config must have; None where it names no such task or the like.
+
+    Args:
+      values: of the config, by 'section.key'.
+    """
+    choices = choice_rules(values.get('task'))
+    if not all(rule.accepts(values.get(key)) for key, rule in choices.items()):
+        return None
+    return rules_of(values['task'], values['model.name'], values['dataset.name'])
 
 
 def all_rules() -> dict[str, Rule]:

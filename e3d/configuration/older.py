@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from e3d.configuration.keys import choice_rules, rules_of
+from e3d.configuration.keys import rules_for
 
 # Of every key that was added since the first runs: the value that is what was done before there
 # was such a key. It goes only into configs whose task, model and data set have the key.
@@ -24,8 +24,5 @@ def missing_keys(flat: Mapping[str, Any]) -> dict[str, Any]:
       What there is to add; nothing where the task, model or data set is unknown, which
       `check_config` reports.
     """
-    choices = choice_rules(flat.get('task'))
-    if not all(rule.accepts(flat.get(key)) for key, rule in choices.items()):
-        return {}
-    known = rules_of(flat['task'], flat['model.name'], flat['dataset.name'])
+    known = rules_for(flat) or {}
     return {k: value for k, value in OLD_MEANINGS.items() if k in known and k not in flat}
