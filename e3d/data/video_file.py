@@ -18,8 +18,7 @@ from e3d.files import regular_file
 
 MAX_PIXELS = 2**26  # of a frame
 WHOLE = 0.95  # a file in which less than this share of what it announces is there was cut off
-# Only the file itself: playlists and the like make FFmpeg open other files. As options of the
-# streams as well, these crash PyAV before 18 where streams are found late (FLV, MPEG).
+# Only the file itself: playlists and the like make FFmpeg open other files.
 _OPTIONS = {'protocol_whitelist': 'file', 'format_whitelist': ','.join((*CONTAINERS, *RAW_STREAMS))}
 # Containers that state how long their last frame stands in nothing but a total.
 _TOTALS = ('matroska,webm', 'avi', 'flv', 'asf')
@@ -84,16 +83,14 @@ class VideoFile:
 
     def decoded(self) -> Iterator[tuple[int | None, int, av.VideoFrame]]:
         """Yields stamp, duration (0 if not stated) and frame, in the order of their showing."""
-        size, durations = None, {}
+        size = None
         for packet in self.container.demux(self.stream):
             if not packet.size and packet.dts is not None:
                 continue  # stands for a repetition; to the decoder it would mean the end
-            durations[_stamp(packet)] = packet.duration or 0
             for frame in self._decoder.decode(packet):
                 size = size or (frame.height, frame.width)
                 self._check_frame(frame, size)
-                stamp = _stamp(frame)
-                duration = durations.pop(stamp, 0)
+                stamp, duration = _stamp(frame), frame.duration or 0
                 self._note(stamp, duration)
                 yield stamp, duration, frame
 
