@@ -95,7 +95,7 @@ def test_a_layout_names_the_axes_in_any_order(tmp_path):
 
 def test_how_an_array_was_understood_is_said(tmp_path):
     source = arrays.open_array(save(tmp_path, make_frames(10, 7, 1, 8, 8)), 'train', 3)
-    (account,) = source.account
+    account, _ = source.account
     assert account.endswith(
         'uint8 [10, 7, 1, 8, 8] read as NTCHW (frames beside each other along the second axis are '
         'more alike than along the other in 54 of 54 places): 10 sequences of 7 frames of 8 x 8, 1 '
@@ -123,6 +123,51 @@ def test_released_files_are_read_by_their_clips(tmp_path, order):
     np.savez(tmp_path / 'moving.npz', **content)
     read = np.concatenate(read_all(str(tmp_path / 'moving.npz'), 5))
     np.testing.assert_array_equal(read, frames)
+
+
+def test_sequences_with_frames_of_a_later_split_are_not_trained_on(tmp_path):
+    content, _ = released(count=10)
+    # The 5th begins 2 frames before the 6th; of ten, 5 are to train on and 3 to test.
+    content['clips'][:, 4, 0] += 3
+    np.savez(tmp_path / 'released.npz', **content)
+    source = arrays.open_array(str(tmp_path / 'released.npz'), 'train', 5, (0.5, 0.2, 0.3))
+    assert len(source) == 4
+    assert [one.name[:10] for one in source.left_out] == ['sequence 5']
+    test = arrays.open_array(str(tmp_path / 'released.npz'), 'test', 5, (0.5, 0.2, 0.3))
+    assert len(test) == 3 and not test.left_out
+
+
+@pytest.mark.parametrize('layout', ['NTHWC', 'TNHWC'])
+def test_a_sequence_that_is_twice_in_a_file_is_not_trained_and_tested_on(tmp_path, layout):
+    frames = make_frames(10, 5, 8, 8, 1)
+    frames[1] = frames[9]  # of the test
+    frames[2] = frames[5]  # of the validation
+    frames[6] = frames[8]  # validation and test
+    frames[3, 0], frames[3, -1] = frames[9, 0], frames[9, -1]  # alike, but not the same
+    stored = frames if layout[0] == 'N' else frames.swapaxes(0, 1)
+    path = save(tmp_path, stored)
+    train, validation, test = read_all(path, 5, layout=layout)
+    np.testing.assert_array_equal(train, frames[[0, 3, 4]])
+    np.testing.assert_array_equal(validation, frames[[5]])
+    np.testing.assert_array_equal(test, frames[7:])
+    source = arrays.open_array(path, 'train', 5, (0.5, 0.2, 0.3), layout)
+    assert [one.name.split(' of ')[0] for one in source.left_out] == ['sequence 2', 'sequence 3']
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[1]['frames'], frames[3])
+
+
+def test_a_file_of_copies_cannot_be_divided(tmp_path):
+    path = save(tmp_path, np.repeat(make_frames(1, 5, 8, 8, 1), 10, axis=0))
+    with pytest.raises(InputError, match=r'All 5 sequences .* have frames of those in another'):
+        arrays.open_array(path, 'train', 5, (0.5, 0.2, 0.3), 'NTHWC')
+
+
+def test_by_which_rule_an_array_was_divided_is_said(tmp_path):
+    path = save(tmp_path, make_frames(10, 5, 8, 8, 1))
+    source = arrays.open_array(path, 'test', 5, (0.5, 0.2, 0.3))
+    rule = 'divided by dataset.split_fractions=(0.5, 0.2, 0.3), in the order of the sequences'
+    assert source.account[1] == rule
+    source = arrays.open_array(path, 'test', 5, (0, 0, 1))
+    assert len(source) == 10 and source.account[1].endswith('are for the test split')
 
 
 def test_a_folder_of_released_files_has_a_file_for_each_split(tmp_path):

@@ -86,6 +86,21 @@ def test_a_stored_test_set_stands_beside_generated_training_sequences(tmp_path):
     assert sources.open_source(dataset, 'train')[0]['frames'].shape == (3, 12, 16, 1)
 
 
+def test_the_file_that_is_trained_on_is_not_tested_on(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 256, (10, 3, 8, 8, 1), np.uint8)
+    np.save(tmp_path / 'frames.npy', stored)
+    (tmp_path / 'linked.npy').symlink_to('frames.npy')
+    dataset = make_dataset(
+        tmp_path,
+        digits='array',
+        path=str(tmp_path / 'frames.npy'),
+        test_path=str(tmp_path / 'linked.npy'),
+    )
+    for split in ('train', 'test'):
+        with pytest.raises(InputError, match=r'test_path is .*the file that is trained on'):
+            sources.open_source(dataset, split)
+
+
 @pytest.mark.parametrize('changes', [{}, {'endless': False}])
 def test_sources_can_be_pickled(tmp_path, changes):
     source = sources.open_source(make_dataset(tmp_path, **changes), 'train')

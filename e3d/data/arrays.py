@@ -20,9 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from e3d.data.array_copies import MAX_COMPARED, find_copies, find_overlapping
 from e3d.data.array_files import load_arrays, map_array
 from e3d.data.array_layouts import read_sequences
 from e3d.data.digits import SPLITS
+from e3d.data.left_out import LeftOut
 from e3d.errors import InputError
 from e3d.files import local_path, regular_file
 from e3d.pixel_values import (
@@ -40,6 +42,7 @@ RELEASED_FILES = {
     'validation': 'moving-mnist-valid.npz',
     'test': 'moving-mnist-test.npz',
 }
+COPY = 'the same as, or frames of, one in another split, where these stay'
 FRACTIONS = (0.8, 0.1, 0.1)  # of training, validation and testing
 MAX_ARCHIVE_BYTES = 2**33
 BLOCK_BYTES = 2**26  # that are looked at at once
@@ -54,21 +57,49 @@ class ArraySequences:
 
     Attributes:
       account: How the file was understood, in lines for the user.
+      left_out: Sequences that are in another split as well, where they stay: that of the test, or
+        that of the validation.
     """
 
     def __init__(self, path: str, split: str, length: int, fractions: Sequence[float], layout: str):
         """See `open_array`, which checks the values as well."""
         self._arguments = (path, split, length, fractions, layout)
         clips, account = read_clips(path, layout)
-        self.account = (account,)
         self._clips, self._length = clips, length
-        self._indices = _divide(len(clips), split, fractions)
-        shortest = _shortest(clips, self._indices)
+        self._range = _divide(len(clips), split, fractions)
+        shortest = _shortest(clips, self._range)
         if shortest < length:
             raise InputError(
                 f'The sequences in {path} have {shortest} frames, but dataset.input_frames + '
                 f'dataset.output_frames is {length}; lower one of them.'
             )
+        elsewhere = [] if split == 'test' else _indices_after(len(clips), split, fractions)
+        copies, compared = self._find_copies(elsewhere)
+        self.account = (account, _rule(split, fractions) + compared)
+        self.left_out = tuple(
+            LeftOut(f'sequence {index + 1:,} of {path}', COPY) for index in sorted(copies)
+        )
+        self._indices: Sequence[int] = self._range
+        if copies:
+            self._indices = [index for index in self._range if index not in copies]
+        if not self._indices:
+            raise InputError(
+                f"All {len(self._range)} sequences of the split '{split}' of {path} have frames of "
+                'those in another split. Give other sequences, or other dataset.split_fractions.'
+            )
+
+    def _find_copies(self, elsewhere: Sequence[int]) -> tuple[set[int], str]:
+        """The indices of sequences that have frames of some elsewhere; words if none was sought."""
+        clips, length = self._clips, self._length
+        if not elsewhere:
+            return set(), ''
+        overlapping = set()
+        if isinstance(clips, Stretches):
+            overlapping = find_overlapping(clips.ranges[:, 0], self._range, elsewhere, length)
+        if len(clips) > MAX_COMPARED:
+            return overlapping, f'; copies are looked for in no more than {MAX_COMPARED:,}'
+        shortest = _shortest(clips, range(len(clips)))
+        return overlapping | find_copies(clips, self._range, elsewhere, min(length, shortest)), ''
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -82,7 +113,7 @@ class ArraySequences:
 
     def check_values(self) -> None:
         """Raises InputError where a value is not finite or out of range."""
-        extent = joint_extent(map(extent_of, _blocks(self._clips, self._indices, self._length)))
+        extent = joint_extent(map(extent_of, _blocks(self._clips, self._range, self._length)))
         name = f"The split '{self._arguments[1]}' of {self._arguments[0]}"
         check_extent(self._clips.dtype, extent, name)
 
@@ -221,6 +252,21 @@ def _divide_released(
         + describe_values(input_raw_data.dtype)
     )
     return Stretches(frames, np.stack([starts, ends], axis=1)), account
+
+
+def _rule(split: str, fractions: Sequence[float]) -> str:
+    if 1.0 in fractions:
+        return f'all its sequences are for the {split} split'
+    shares = ', '.join(f'{share:g}' for share in fractions)
+    return f'divided by dataset.split_fractions=({shares}), in the order of the sequences'
+
+
+def _indices_after(count: int, split: str, fractions: Sequence[float]) -> Sequence[int]:
+    """The indices of the sequences in the splits after this one."""
+    after = SPLITS[SPLITS.index(split) + 1 :]
+    shares = dict(zip(SPLITS, fractions, strict=True))
+    parts = [_divide(count, other, fractions) for other in after if shares[other]]
+    return range(parts[0].start, parts[-1].stop) if parts else range(0)
 
 
 def _divide(count: int, split: str, fractions: Sequence[float]) -> range:

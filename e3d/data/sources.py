@@ -1,6 +1,7 @@
 """The data set a config names, opened for random access."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from e3d.data.something_something import open_something_something
 from e3d.data.taxibj import open_taxibj
 from e3d.data.video_folder import open_video_folder
 from e3d.errors import InputError
+from e3d.files import local_path
 
 # As many sequences as an endless source has; the largest length that grain shuffles is 2**32.
 ENDLESS = 2**31
@@ -154,6 +156,8 @@ def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Sou
     """
     length = dataset['input_frames'] + dataset['output_frames']
     layout = dataset.get('layout', '')
+    if dataset.get('test_path') and dataset['digits'] == 'array':
+        _check_other_file(dataset['path'], dataset['test_path'])
     if split == 'test' and dataset.get('test_path'):
         return arrays.open_array(dataset['test_path'], split, length, (0, 0, 1), layout)
     if dataset['digits'] == 'array':
@@ -175,6 +179,17 @@ def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Sou
     if dataset['endless']:
         sizes['train'] = 0
     return moving_mnist.open_split(moving_digits, sizes, dataset['data_dir'], split)
+
+
+def _check_other_file(path: str, test_path: str) -> None:
+    """Raises InputError where a file for testing is that which is trained on."""
+    files = [local_path(text, 'The path of the array') for text in (path, test_path) if text]
+    if len(files) == 2 and all(map(os.path.exists, files)) and os.path.samefile(*files):
+        raise InputError(
+            f"dataset.test_path is '{test_path}', the file that is trained on (dataset.path). Give "
+            "another one, or dataset.test_path='' to have that file divided by "
+            'dataset.split_fractions.'
+        )
 
 
 def _open_moving_actions(dataset: Mapping[str, Any], split: str, seed: int) -> ActionClips:

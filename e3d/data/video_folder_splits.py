@@ -164,7 +164,7 @@ def _without_copies(
     kept = {split: [] for split in groups}
     left_out = []
     for split in reversed(groups):
-        for name in groups[split]:
+        for name in sorted(groups[split], key=lambda name: (len(name), name)):
             fingerprint = fingerprints[name] if fingerprints else name
             if fingerprint not in first:
                 first[fingerprint] = split
