@@ -311,3 +311,25 @@ def test_impossible_fractions_are_refused(tmp_path, fractions, message):
     path = save(tmp_path, make_frames(10, 6, 5, 5))
     with pytest.raises(InputError, match=message):
         arrays.open_array(path, 'train', 2, fractions)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'white'), [(bool, True), ('<u2', 65535), ('>u2', 65535), ('>f8', 1.0), ('f2', 1.0)]
+)
+def test_white_is_one_whatever_the_type(tmp_path, dtype, white):
+    stored = np.zeros((10, 4, 6, 5, 1), dtype)
+    stored[:, 2:] = white
+    read = np.concatenate(read_all(save(tmp_path, stored), 4))
+    assert read.dtype == np.float32
+    assert read[:, :, 0, 0, 0].tolist() == [[0, 0, 1, 1]] * 10
+
+
+def test_a_mask_of_bytes_is_not_taken_for_black(tmp_path):
+    stored = (make_frames(10, 6, 5, 5) > 99).astype(np.uint8)
+    with pytest.raises(InputError, match=r'0 and 1, where 255 is white.*astype\(bool\)'):
+        arrays.open_array(save(tmp_path, stored), 'train', 4)
+
+
+def test_who_gives_the_stored_sequences_out_is_said(tmp_path):
+    with pytest.raises(InputError, match=r'no file .*toronto\.edu.*--config\.dataset\.test_path='):
+        arrays.open_array(str(tmp_path / 'mnist_test_seq.npy'), 'test', 4)

@@ -319,6 +319,13 @@ def test_impossible_values_are_refused(tmp_path, changes, message):
         open_taxibj(dataset, 'train')
 
 
+def test_one_file_in_a_folder_is_read_whatever_it_is_called(tmp_path):
+    write_flows(tmp_path / 'flows.h5', dates_of(6))
+    assert len(open_taxibj(make_dataset(tmp_path), 'train')) == 9
+    write_archive(tmp_path / 'dataset.npz')  # of the two the one whose name is known
+    assert len(open_taxibj(make_dataset(tmp_path), 'test')) == 5
+
+
 def test_folders_without_flows_and_files_that_overlap_are_refused(tmp_path):
     with pytest.raises(InputError, match='holds no flows'):
         open_taxibj(make_dataset(tmp_path), 'train')

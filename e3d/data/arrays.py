@@ -43,6 +43,14 @@ RELEASED_FILES = {
     'test': 'moving-mnist-test.npz',
 }
 COPY = 'the same as, or frames of, one in another split, where these stay'
+SOURCES = (
+    'Give an .npy or .npz file of yours, or mnist_test_seq.npy, 10,000 sequences of Moving MNIST '
+    '(782 MiB), which its authors give out at '
+    'https://www.cs.toronto.edu/~nitish/unsupervised_video/: fetch it by hand, and name it with '
+    '--config.dataset.test_path=FILE to test on it, or with --config.dataset.digits=array '
+    '--config.dataset.path=FILE to train on it as well. Moving digits are made without any file by '
+    'default.'
+)
 FRACTIONS = (0.8, 0.1, 0.1)  # of training, validation and testing
 MAX_ARCHIVE_BYTES = 2**33
 BLOCK_BYTES = 2**26  # that are looked at at once
@@ -196,9 +204,12 @@ def open_array(
 
 def read_clips(path: str, layout: str = '') -> tuple[Clips, str]:
     """The sequences of a file, and how the file was understood."""
-    if not path:
-        raise InputError("There is no file ''; the path must name the array file.")
-    file = regular_file(local_path(path, 'The path of the array'))
+    file = local_path(path, 'The path of the array') if path else None
+    if not file or not os.path.exists(file):
+        raise InputError(
+            f"The stored sequences are not at hand: there is no file '{path}'. {SOURCES}"
+        )
+    regular_file(file)
     if file.suffix.lower() == '.npy':
         array = map_array(file)
     elif file.suffix.lower() != '.npz':

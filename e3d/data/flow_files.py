@@ -69,7 +69,8 @@ def find_files(path: str) -> list[pathlib.Path]:
         return [regular_file(place)]
     # Beside the flows lie files of the weather and of holidays.
     files = [file for file in sorted(place.glob('*.h5')) if re.search(r'_T\d+', file.stem)]
-    files = files or sorted(place.glob('*.npz'))[:1]
+    alone = [*place.glob('*.h5'), *place.glob('*.npz')]
+    files = files or (alone if len(alone) == 1 else sorted(place.glob('dataset.npz')))
     if not files:
         raise InputError(f'The folder {place} holds no flows. {SOURCES}')
     return files
