@@ -212,3 +212,13 @@ def test_pictures_that_cannot_fit_are_refused(run, clip, tmp_path, monkeypatch):
         )
     with pytest.raises(InputError, match='2,003 frames of 8 x 8 x 1 '):
         forecast(run, clip, 2000)
+
+
+def test_what_a_model_keeps_counts_as_well(monkeypatch):
+    run = run_of(build_model('e3d_lstm', layers=1, features=32, kernel_size=(2, 3, 3)))
+    clip = np.zeros((3, 8, 8), np.float32)
+    monkeypatch.setattr(memory, '_host_bytes', lambda: 10**7)
+    # A state of 2 x 2 x 2 x 32 floats is 1 KiB, the copies of a frame as much: they alone fit.
+    assert forecast(run, clip, 100).shape == (100, 8, 8, 1)
+    with pytest.raises(InputError, match='6,003 frames of 8 x 8 x 1 take at least'):
+        forecast(run, clip, 6000)

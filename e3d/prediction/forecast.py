@@ -15,7 +15,7 @@ from e3d.files import local_path
 from e3d.model import Recognizer
 from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
 from e3d.prediction.media import check_output, playable_rate, write_clip
-from e3d.prediction.memory import check_fits
+from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.presentation import Presentation
 from e3d.training.checkpoints import FOLDER, Run, load_run
 from e3d.training.workdir import resolve_workdir
@@ -144,7 +144,10 @@ def _continue(model: nn.Module, params, frames: jax.Array, horizon: int) -> jax.
 def _continue_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
     """From frames as the model sees them to those that follow, within the bounds of the data."""
     clips, length = seen.shape[:2]
-    check_fits(clips, length + horizon, run.frame_shape)
+    sizes = (clips, length + horizon, run.frame_shape)
+    if not check_fits(*sizes):
+        program = _continue.lower(run.model, run.params, seen, horizon).compile()
+        check_program(program, *sizes)
     try:
         prediction = np.asarray(_continue(run.model, run.params, seen, horizon))
     except jax.errors.JaxRuntimeError as error:

@@ -11,11 +11,12 @@ from e3d.errors import InputError
 # the memory of the host.
 COPIES = 4
 FLOAT = 4  # bytes
+SURE = 0.002  # of the memory; no model keeps 500 times as much as its frames
 
 
 def check_fits(
     clips: int, steps: int, frame_shape: tuple[int, int, int], shown_bytes: int = 0
-) -> None:
+) -> bool:
     """Refuses a forecast of which the frames alone do not fit; what a model keeps comes on top.
 
     Args:
@@ -24,11 +25,30 @@ def check_fits(
       frame_shape: (H, W, C).
       shown_bytes: of the pictures that are made of the frames.
 
+    Returns:
+      Whether so much memory is left that a model cannot need all of it.
+
     Raises:
       InputError: with the figures.
     """
     height, width, channels = frame_shape
     needed = clips * steps * height * width * channels * FLOAT * COPIES + shown_bytes
+    _check(needed, clips, steps, frame_shape)
+    return needed < SURE * available_bytes()
+
+
+def check_program(
+    program: jax.stages.Compiled, clips: int, steps: int, frame_shape: tuple[int, int, int]
+) -> None:
+    """Refuses a forecast that does not fit with all that the model keeps; see `check_fits`."""
+    sizes = program.memory_analysis()
+    if sizes is not None:  # some backends do not tell
+        needed = sizes.temp_size_in_bytes + sizes.output_size_in_bytes
+        _check(needed, clips, steps, frame_shape)
+
+
+def _check(needed: int, clips: int, steps: int, frame_shape: tuple[int, int, int]) -> None:
+    height, width, channels = frame_shape
     available = available_bytes()
     if needed > available:
         several = f' of {clips} clips' if clips > 1 else ''
