@@ -92,7 +92,9 @@ def get_base_config() -> ConfigDict:
         {
             'every': 1_000,
             'keep': 3,
-            'keep_best': True,  # by the MSE on the validation split
+            # By the MSE (the accuracy, in recognition) on the validation split; none is selected where
+            # that is the test split.
+            'keep_best': True,
         }
     )
     return config

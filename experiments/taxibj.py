@@ -7,8 +7,10 @@ FOLDER holds BJ13_M32x32_T30_InOut.h5 to BJ16... (up to 370 MB), which the autho
 out by the link in https://github.com/lucktroy/DeepST/tree/master/data/TaxiBJ; or name the file
 dataset.npz of OpenSTL. In- and outflow on a grid of 32 x 32, a frame each half hour, 4 frames to 4;
 the last 28 days are for testing. The MSE is that of the paper: squared errors summed over the grid,
-scaled to [0, 1] by the training days. This is for a GPU: 11.9 million parameters, at least 0.8 GiB.
-`:small` takes 2 layers of 16 channels, for minutes on two CPU cores.
+scaled to [0, 1] by the training days. As in the published codes nothing is held out for validation:
+the evaluations during training are on the test split, and no best checkpoint is selected by them;
+--config.dataset.validation_days=7 holds out the week before. This is for a GPU: 11.9 million
+parameters, at least 0.8 GiB. `:small` takes 2 layers of 16 channels, for minutes on two CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -146,7 +146,9 @@ def evaluate(
     if processes.is_first():
         workdir = prepare_workdir(workdir)
     mesh = devices.local_mesh()
-    splits = ('test', 'validation') if checkpoint == 'best' else ('test',)
+    # A run of an earlier version does not tell by which split the best was selected.
+    untold = read_contents(resolve_workdir(workdir) / FOLDER) is None
+    splits = ('test', 'validation') if checkpoint == 'best' and untold else ('test',)
     with processes.first_alone():  # which makes the data ready
         evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
     check_sources(config, evaluator.sources, run.frame_shape[2])

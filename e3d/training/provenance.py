@@ -71,12 +71,14 @@ def describe(
 def describe_choice(checkpoint: str | int, step: int, sources: Mapping[str, Source]) -> str | int:
     """How a checkpoint was chosen, for a report: 'newest', 'best on validation', or its step.
 
-    A run of an earlier version may have chosen the best on the test split.
+    A run of an earlier version may have selected the best on the test split, which its 'validation'
+    among the sources tells.
     """
     if checkpoint == 'newest':
         return checkpoint
     if checkpoint == 'best':
-        return f'best on {"test" if validates_on_test(sources["validation"]) else "validation"}'
+        on_test = 'validation' in sources and validates_on_test(sources['validation'])
+        return f'best on {"test" if on_test else "validation"}'
     return step
 
 
