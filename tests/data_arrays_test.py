@@ -318,7 +318,9 @@ def test_impossible_fractions_are_refused(tmp_path, fractions, message):
 )
 def test_white_is_one_whatever_the_type(tmp_path, dtype, white):
     stored = np.zeros((10, 4, 6, 5, 1), dtype)
-    stored[:, 2:] = white
+    stored[:, 2:, 0] = white
+    for index in range(10):  # none a copy of another
+        stored[index, :, 1 + index // 5, index % 5] = white
     read = np.concatenate(read_all(save(tmp_path, stored), 4))
     assert read.dtype == np.float32
     assert read[:, :, 0, 0, 0].tolist() == [[0, 0, 1, 1]] * 10
