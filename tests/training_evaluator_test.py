@@ -1,5 +1,6 @@
 """Which splits an evaluation needs."""
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -45,3 +46,58 @@ def test_what_else_is_missing_ends_it(opened, there, wanted, missing):
     opened(*there)
     with pytest.raises(InputError, match=f'there is no {missing}'):
         evaluator.open_splits(CONFIG, wanted)
+
+
+def make_folder(tmp_path, **changes):
+    for number in range(10):
+        (tmp_path / 'clips').mkdir(exist_ok=True)
+        np.save(tmp_path / 'clips' / f'{number}.npy', np.full((8, 4, 4, 1), number, np.uint8))
+    values = {
+        'name': 'video_folder',
+        'path': str(tmp_path / 'clips'),
+        'data_dir': str(tmp_path / 'data'),
+        'input_frames': 2,
+        'output_frames': 2,
+        'frame_size': (4, 4),
+        'channels': 1,
+        'fit': 'stretch',
+        'frame_rate': None,
+        'train_stride': 1,
+        'test_stride': 1,
+        'split_fractions': (0.6, 0.2, 0.2),
+    }
+    return ConfigDict({'dataset': values | changes, 'seed': 0, 'model': {}})
+
+
+@pytest.mark.parametrize(
+    ('changes', 'told'),
+    [
+        ({}, ''),
+        ({'output_frames': 4, 'test_stride': 2}, ''),
+        ({'split_fractions': (0.1, 0.1, 0.8)}, '5 clips of this test were trained on'),
+    ],
+)
+def test_a_test_on_clips_that_were_trained_on_is_said(tmp_path, capsys, changes, told):
+    trained, config = make_folder(tmp_path), make_folder(tmp_path, **changes)
+    sources = evaluator.open_splits(config, ('test',))
+    evaluator.tell_of_trained_clips(trained, config, sources)
+    written = capsys.readouterr().err
+    assert written.startswith(told) and bool(written) == bool(told)
+
+
+def test_splits_of_another_shape_or_without_labels_are_rejected(tmp_path):
+    config = make_folder(tmp_path)
+    sources = evaluator.open_splits(config, ('test',))
+    evaluator.check_sources(config, sources, 1)
+    for changes, channels, message in (
+        ({}, 3, 'train split has frames with 1 channels; the model is for 3'),
+        ({'output_frames': 3}, 1, 'with 5 frames a sequence; those of the train split have 4'),
+        ({'frame_size': (4, 6)}, 1, 'test split has frames with 6 columns'),
+    ):
+        other = make_folder(tmp_path, **changes)
+        test = evaluator.open_splits(other, ('test',))['test']
+        with pytest.raises(InputError, match=message):
+            evaluator.check_sources(config, sources | {'test': test}, channels)
+    config.model.classes = 3
+    with pytest.raises(InputError, match=r'train split has the label None; model\.classes=3'):
+        evaluator.check_sources(config, sources, 1)

@@ -7,17 +7,20 @@
 
 Data sets:
 
-    moving_mnist         bouncing digits: digits, moving_digits; stored by others: arrays
+    moving_mnist         bouncing digits: digits, moving_digits; stored by others: arrays, array_copies
     moving_actions       digits and what one of them does, for early recognition
     kth                  human actions; its archives and clips: kth_files
     taxibj               flows over the grid of a city; its files: flow_files, flow_archives
-    something_something  people and things; its lists: something_something_files
-    video_folder         anyone's clips
+    something_something  people and things; its files: something_something_files
+    video_folder         anyone's clips; its files and who gets them: video_folder_files,
+                         video_folder_splits
 
 What they share:
 
     records       TFDS builders run without TensorFlow, whole or not there
     clip_records  clips in pieces, sequences anywhere in them
+    walk          through folders, without getting lost in them
+    left_out      what of the files is not used, in words
     copy_test     any of these with a sequence seen before
     clips         a clip from a file of any form: videos, pictures, clip_arrays
     timing        when frames are on the screen; other rates made of that

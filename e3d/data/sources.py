@@ -81,6 +81,21 @@ def left_out(source: Source) -> tuple[LeftOut, ...]:
     return tuple(_stated(source, 'left_out', ()))
 
 
+def shared_clips(source: Source, other: Source) -> int:
+    """How many clips, out of the same records, two sources both have sequences of."""
+    first, second = (_clips_of(one) for one in (source, other))
+    return len(first & second)
+
+
+def _clips_of(source: Source) -> set[tuple[str, int]]:
+    """Folder and first record of the clips; none for what is not read from records of clips."""
+    starts = _stated(source, 'starts', None)
+    folder = _stated(source, 'folder', '')
+    if not folder or starts is None:
+        return set()
+    return {(folder, int(record)) for record in np.unique(starts[:, 0])}
+
+
 def simple_forecasts(source: Source) -> dict[str, np.ndarray]:
     """What the data themselves forecast without learning, as flows do by the calendar.
 

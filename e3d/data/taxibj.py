@@ -51,7 +51,14 @@ class FlowSequences:
     @property
     def account(self) -> tuple[str, ...]:
         """How the files were understood, in lines for the user."""
-        return self.flows.account
+        test, validation = self.dataset['test_days'], self.dataset['validation_days']
+        train = len(np.unique(self.flows.days)) - test - validation
+        between = f'the {validation} before for validation' if validation else 'also for validation'
+        return (
+            *self.flows.account,
+            f'divided by days without holes: the last {test} for testing (dataset.test_days), '
+            f'{between} (dataset.validation_days), the first {train} for training',
+        )
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -227,5 +234,11 @@ def _open_archive(dataset: Mapping[str, Any], split: str, file) -> ArchiveSequen
     account = (
         f'{file}: sequences [N, T, C, H, W] of {before.shape[1]} and {after.shape[1]} frames, values '
         'in [-1, 1] mapped to [0, 1]; the counts that these stand for are not known',
+        'divided as the file is; '
+        + (
+            f'validation: the last {held_out:,} sequences for training (dataset.validation_days)'
+            if held_out
+            else 'the test sequences also for validation (dataset.validation_days)'
+        ),
     )
     return ArchiveSequences(dict(dataset), split, frames, account)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from e3d.data.batches import frame_shape
 from e3d.data.layouts import layout_of
-from e3d.data.sources import Source, open_source
+from e3d.data.sources import Source, open_source, shared_clips
 from e3d.errors import InputError
 from e3d.terminal import show, tell
 from e3d.training import processes
@@ -109,6 +109,30 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
 def samples_folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
     """Where the pictures of sequences go, by the name of the evaluation."""
     return workdir / (SAMPLES_FOLDER + name.removeprefix(REPORT_NAME))
+
+
+def tell_of_trained_clips(
+    trained: ConfigDict, config: ConfigDict, sources: dict[str, Source]
+) -> None:
+    """Says so where clips are tested on that a run was trained on, as another division gives them.
+
+    Args:
+      trained: config of the run.
+      config: of the evaluation.
+      sources: of the evaluation.
+    """
+    if trained.dataset == config.dataset or config.dataset.get('split') == 'ranges':
+        return
+    try:
+        source = open_source(trained.dataset, 'train', trained.seed)
+    except InputError:  # the data of the training are not at hand
+        return
+    count = shared_clips(source, sources['test'])
+    if count:
+        tell(
+            f'{count} clips of this test were trained on: the values of dataset that differ from '
+            "those of the run divide the clips in another way. Its errors are no test's."
+        )
 
 
 def say_where(workdir: pathlib.Path, name: str, report: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from e3d.terminal import tell
 from e3d.training import devices, processes
 from e3d.training.checkpoints import FOLDER, Checkpoints, Run, load_run
 from e3d.training.contents import Contents, contents_of, read_contents, write_contents
-from e3d.training.evaluator import REPORT_NAME, Evaluator, check_sources
+from e3d.training.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_trained_clips
 from e3d.training.followers import FollowingCheckpoints, FollowingReporter
 from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.interruption import Interruption
@@ -154,6 +154,7 @@ def evaluate(
     check_sources(config, evaluator.sources, run.frame_shape[2])
     if processes.is_first():
         tell(summarize(config.dataset, evaluator.sources))
+        tell_of_trained_clips(run.config, config, evaluator.sources)
         _tell_other_scale(run.scale, scale(evaluator.sources['test']))
     evaluator.name = _name_report(run, config, workdir, evaluator)
     report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
