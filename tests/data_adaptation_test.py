@@ -110,6 +110,12 @@ def test_the_preparation_of_a_data_set_is_that_of_its_keys():
             '12.5 frames/s brought to 2; gray made RGB; '
             '4 x 8 pixels resized to 4 x 6, aspect ratio changed',
         ),
+        (
+            Preparation((4, 6, 1), 'crop', 2.0),
+            (4, 6, 1),
+            None,
+            'no times stated: taken as 2 frames/s',
+        ),
         (Preparation((4, 4, 1), 'crop'), (4, 8, 1), None, 'the middle 4 x 4 of 4 x 8 cut'),
         (
             Preparation((2, 2, 1), 'crop'),

@@ -70,7 +70,9 @@ class Preparation:
           timing: of its frames; None without times.
         """
         changes = []
-        if timing and self.frame_rate and not timing.constant:
+        if self.frame_rate and not timing:
+            changes.append(f'no times stated: taken as {self.frame_rate:g} frames/s')
+        elif timing and self.frame_rate and not timing.constant:
             changes.append(f'brought to {self.frame_rate:g} frames/s')
         elif timing and self.frame_rate and timing.rate != self.frame_rate:
             changes.append(f'{timing.rate:g} frames/s brought to {self.frame_rate:g}')

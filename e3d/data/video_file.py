@@ -1,6 +1,7 @@
 """A video file that FFmpeg has opened through PyAV, and what it announces of itself."""
 
 import contextlib
+import errno
 import math
 import re
 from collections.abc import Iterator
@@ -196,6 +197,8 @@ def opened_video(path: Path, content: BinaryIO | None) -> Iterator[VideoFile]:
         raise
     except Exception as error:  # of any type: PyAV expects no damage
         reason = getattr(error, 'strerror', None) or error
+        if getattr(error, 'errno', None) == errno.EINVAL:  # says nothing to a user
+            reason = 'FFmpeg rejects it'
         state = 'is not a whole video file, or not of a kind that is read'
         if video and video.count:
             state = f'is damaged after frame {video.count}'
