@@ -61,6 +61,7 @@ def forecast(
         )
     batched = frames.ndim == 5
     if frames.ndim == 3:
+        _check_time_first(frames, run)
         frames = frames[..., np.newaxis]
     clips = frames if batched else frames[np.newaxis]
     preparation = preparation_of(run.config.dataset, run.frame_shape)
@@ -182,6 +183,17 @@ def _read_run(workdir: Path, checkpoints: tuple[tuple[str, int], ...]) -> Run:
     """Reads a run anew only where it has other `checkpoints` than the last time."""
     del checkpoints
     return load_run(workdir)
+
+
+def _check_time_first(frames: np.ndarray, run: Run) -> None:
+    """Raises InputError for `[H, W, T]`, known by the size of the frames of the training."""
+    size = tuple(run.frame_shape[:2])
+    if frames.shape[:2] == size != frames.shape[1:]:
+        raise InputError(
+            f'The array of frames has shape {frames.shape}, in which the time seems to come last, as '
+            f'the frames of the training have {size[0]} x {size[1]} pixels. It must be [T, H, W], '
+            'e.g. np.moveaxis(frames, -1, 0), or [T, H, W, 1].'
+        )
 
 
 def _checked_horizon(horizon: int | None, run: Run) -> int:
