@@ -114,7 +114,7 @@ def test_a_split_of_short_clips_takes_a_longer_one():
     usable = {*before.clips['train']}
     division = divide_clips(names, FRACTIONS, usable=usable)
     assert [len(usable & {*division.clips[split]}) for split in SPLITS] == [4, 1, 1]
-    assert 'for test, as the others of it are too short' in division.rule
+    assert 'for test, as its own cannot be used' in division.rule
     assert sorted(chain(*division.clips.values())) == names
 
 

@@ -155,6 +155,68 @@ def test_broken_clips_are_named_and_left_out(tmp_path):
     assert 'text.mp4 is not a whole video file' in left_out.reason
 
 
+def test_a_repaired_clip_leaves_all_others_where_they_are(tmp_path):
+    names = [f'{n}.npy' for n in range(10)]
+    write_arrays(tmp_path, names)
+    dataset = make_dataset(tmp_path)
+    before = [clips_in(open_video_folder(dataset, split)) for split in SPLITS]
+    for number in range(10):
+        path = tmp_path / 'clips' / f'{number}.npy'
+        whole = path.read_bytes()
+        path.write_bytes(bytes(len(whole)))
+        after = [clips_in(open_video_folder(dataset, split)) for split in SPLITS]
+        for first, second in zip(before, after, strict=True):
+            assert second == first - {number}
+        path.write_bytes(whole)
+    source = open_video_folder(dataset, 'train')
+    assert [clips_in(open_video_folder(dataset, split)) for split in SPLITS] == before
+    assert not source.left_out
+
+
+def test_a_split_whose_clips_are_all_damaged_is_named_with_the_cause(tmp_path):
+    write_arrays(tmp_path, ['train/0.npy', 'train/1.npy', 'val/2.npy', 'test/3.npy'])
+    (tmp_path / 'clips' / 'test' / '3.npy').write_bytes(b'damaged')
+    dataset = make_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"'test' .* no clip that can be read.*test/3\.npy"):
+        open_video_folder(dataset, 'test')
+    assert clips_in(open_video_folder(dataset, 'validation')) == {2}
+
+
+def test_one_too_short_clip_blocks_no_split_and_is_named(tmp_path):
+    names = [f'{n}.npy' for n in range(6)]
+    write_arrays(tmp_path, names)
+    for number in range(6):
+        write_arrays(tmp_path, names)
+        short = np.full((3, 8, 8, 1), number, np.uint8)
+        np.save(tmp_path / 'clips' / f'{number}.npy', short)
+        sources = [open_video_folder(make_dataset(tmp_path), split) for split in SPLITS]
+        clips = [clips_in(source) for source in sources]
+        assert set.union(*clips) == set(range(6)) - {number} and sum(map(len, clips)) == 5
+        (left_out,) = sources[0].left_out
+        assert (left_out.name, left_out.reason) == (f'{number}.npy', 'of fewer than 5 frames')
+
+
+def test_a_stray_picture_blocks_nothing_and_is_told(tmp_path):
+    write_arrays(tmp_path, ['train/0.npy', 'train/1.npy', 'test/2.npy'])
+    Image.new('L', (9, 9)).save(tmp_path / 'clips' / 'logo.png')
+    source = open_video_folder(make_dataset(tmp_path), 'train')
+    (left_out,) = source.left_out
+    assert (left_out.name, left_out.reason) == ('a picture in the folder itself', 'of one frame')
+
+
+def test_floats_of_low_contrast_keep_their_levels(tmp_path):
+    (tmp_path / 'clips').mkdir()
+    fields = 0.5 + 0.01 * np.random.default_rng(0).random((3, 6, 8, 8, 1), np.float32)
+    for number, field in enumerate(fields):
+        np.save(tmp_path / 'clips' / f'{number}.npy', field)
+    sources = [open_video_folder(make_dataset(tmp_path), split) for split in SPLITS]
+    read = [source[0]['frames'] for source in sources]
+    for frames in read:
+        assert frames.dtype == np.float32
+        assert any(np.array_equal(frames, field[:5]) for field in fields)
+    assert 'values: float32, as some clips have more than 8 bits' in sources[0].account
+
+
 def test_sources_can_be_pickled(tmp_path):
     write_arrays(tmp_path, [f'{n}.npy' for n in range(3)])
     source = open_video_folder(make_dataset(tmp_path), 'train')

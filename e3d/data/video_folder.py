@@ -61,15 +61,17 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
     length = dataset['input_frames'] + dataset['output_frames']
     clips = {clip.name: clip for clip in clip_set.clips if clip.num_frames > 1}
     usable = {name for name, clip in clips.items() if len(sequence_starts([clip], length, 1))}
+    single = {clip.name for clip in clip_set.clips} - {*clips}
+    # Those that cannot be read as well, so that the division stays when they are repaired.
+    names = [name for name in files if name not in single]
     fingerprints = {name: clip.fingerprint for name, clip in clips.items()}
-    division = divide_clips(clips, tuple(dataset['split_fractions']), fingerprints, usable)
-    single = [clip.name for clip in clip_set.clips if clip.name not in clips]
-    single = ['a picture in the folder itself' if name == '.' else name for name in single]
-    divided = [name for names in division.clips.values() for name in names]
+    division = divide_clips(names, tuple(dataset['split_fractions']), fingerprints, usable)
+    divided = [name for part in division.clips.values() for name in part if name in clips]
+    single = ['a picture in the folder itself' if name == '.' else name for name in sorted(single)]
     left_out = [
         *clip_set.left_out,
         *not_clips,
-        *division.left_out,
+        *(one for one in division.left_out if one.name in clips),
         *(LeftOut(name, 'of one frame') for name in single),
         *(
             LeftOut(name, f'of fewer than {length} frames')
@@ -83,7 +85,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
     chosen = [clip for name, clip in clips.items() if name in division.clips[split]]
     starts = sequence_starts(chosen, length, stride)
     if not len(starts):
-        raise InputError(_no_sequences(dataset, split, chosen, length, division.rule))
+        raise InputError(_no_sequences(dataset, split, chosen, length, division, clip_set.left_out))
     return Sequences(
         records=clip_set.records,
         starts=starts,
@@ -119,10 +121,22 @@ def _account_of_division(division: Division, usable: set[str]) -> list[str]:
 
 
 def _no_sequences(
-    dataset: Mapping[str, Any], split: str, clips: list[Clip], length: int, rule: str
+    dataset: Mapping[str, Any],
+    split: str,
+    clips: list[Clip],
+    length: int,
+    division: Division,
+    left_out: list[LeftOut],
 ) -> str:
     """Says why a split has no sequences, and what helps."""
+    rule, names = division.rule, division.clips[split]
     longest = max(clips, key=lambda clip: clip.num_frames, default=None)
+    if longest is None and names:
+        reasons = [one.reason for one in left_out if one.name in names]
+        return (
+            f"The split '{split}' of {dataset['path']} has no clip that can be read, of "
+            f"{len(names)}; '{names[0]}': {reasons[0]} They were divided {rule}."
+        )
     if longest is None:
         return (
             f"The split '{split}' of {dataset['path']} has no clips, which were divided {rule}. "

@@ -73,7 +73,7 @@ def divide_clips(
       names: of the clips, as paths.
       fractions: for training, validation and testing.
       fingerprints: by name; equal ones are of equal frames.
-      usable: the names of clips long enough for a sequence; a split that `fractions` makes has
+      usable: the names of clips that have a sequence; a split that `fractions` makes has
         one, if there are enough.
 
     Raises:
@@ -165,7 +165,7 @@ def _without_copies(
     left_out = []
     for split in reversed(groups):
         for name in sorted(groups[split], key=lambda name: (len(name), name)):
-            fingerprint = fingerprints[name] if fingerprints else name
+            fingerprint = (fingerprints or {}).get(name, name)
             if fingerprint not in first:
                 first[fingerprint] = split
                 kept[split].append(name)
@@ -183,7 +183,7 @@ def _divide_by_fractions(
     Args:
       names: of the clips, which differ.
       fractions: of the splits.
-      usable: the names of clips that are long enough.
+      usable: the names of clips that have a sequence.
       num_copies: of these clips, for the message.
     """
     order = sorted(names, key=lambda name: (zlib.crc32(os.fsencode(name)), name))
@@ -207,7 +207,7 @@ def _divide_by_fractions(
         if groups[split] and len(spare) > 1 and not any(name in usable for name in groups[split]):
             groups['train'].remove(spare[0])
             groups[split].append(spare[0])
-            moved += f"; '{spare[0]}' for {split}, as the others of it are too short"
+            moved += f"; '{spare[0]}' for {split}, as its own cannot be used"
     return groups, moved
 
 
