@@ -169,8 +169,26 @@ def test_sound_without_pictures_is_refused(tmp_path):
 def test_frames_that_are_too_large_are_refused(tmp_path, monkeypatch):
     path = encoded(tmp_path / 'clip.mp4', moving_square(2))
     monkeypatch.setattr(video_file, 'MAX_PIXELS', 1000)
-    with pytest.raises(InputError, match='32 x 48 pixels'):
+    with pytest.raises(InputError, match=r'32 x 48 pixels|at most 1,000 pixels'):
         read(path)
+
+
+def test_frames_larger_than_the_header_says_are_not_decoded(tmp_path, monkeypatch):
+    with av.open(str(tmp_path / 'clip.mov'), 'w') as container:
+        stream = container.add_stream('png', rate=10)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, 'rgb24'
+        for frame in np.zeros((2, 64, 64, 3), np.uint8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        container.mux(stream.encode())
+    content = bytearray((tmp_path / 'clip.mov').read_bytes())
+    size = content.index(b'png ', content.index(b'stsd')) + 28
+    assert content[size : size + 4] == bytes([0, 64, 0, 64])
+    content[size : size + 4] = bytes([0, 16, 0, 16])
+    (tmp_path / 'clip.mov').write_bytes(content)
+    assert read(tmp_path / 'clip.mov').shape == (2, 64, 64, 3)
+    monkeypatch.setattr(video_file, 'MAX_PIXELS', 1000)
+    with pytest.raises(InputError, match=r'64 x 64 pixels|at most 1,000 pixels'):
+        read(tmp_path / 'clip.mov')
 
 
 def test_frames_whose_size_changes_are_refused(tmp_path):

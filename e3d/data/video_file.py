@@ -197,8 +197,8 @@ def opened_video(path: Path, content: BinaryIO | None) -> Iterator[VideoFile]:
         raise
     except Exception as error:  # of any type: PyAV expects no damage
         reason = getattr(error, 'strerror', None) or error
-        if getattr(error, 'errno', None) == errno.EINVAL:  # says nothing to a user
-            reason = 'FFmpeg rejects it'
+        if getattr(error, 'errno', None) == errno.EINVAL:  # another kind, or too large
+            reason = f'FFmpeg rejects it; frames may have at most {MAX_PIXELS:,} pixels'
         state = 'is not a whole video file, or not of a kind that is read'
         if video and video.count:
             state = f'is damaged after frame {video.count}'
@@ -207,7 +207,8 @@ def opened_video(path: Path, content: BinaryIO | None) -> Iterator[VideoFile]:
 
 def _container(path: Path, content: BinaryIO | None) -> InputContainer:
     source = content or str(regular_file(path).resolve())
-    return av.open(source, container_options=_OPTIONS)
+    # What its streams are is found by decoding some frames, which are bounded as well.
+    return av.open(source, options={**_OPTIONS, 'max_pixels': str(MAX_PIXELS)})
 
 
 @contextlib.contextmanager
