@@ -196,6 +196,12 @@ def test_numbers_without_an_agreed_white_are_rejected(tmp_path, pixels, message)
         read(tmp_path / 'a.tif')
 
 
+def test_tiff_of_which_rows_are_missing_is_rejected(tmp_path):
+    write_tiff(tmp_path / 'a.tif', WORDS[..., 0], t257=50)
+    with pytest.raises(InputError, match='rows of it are missing'):
+        read(tmp_path / 'a.tif')
+
+
 def test_other_color_spaces_become_rgb(tmp_path):
     red = Image.new('RGB', (7, 5), (200, 30, 60))
     red.convert('CMYK').save(tmp_path / 'cmyk.tif')

@@ -161,12 +161,13 @@ def _fitting(moments: np.ndarray, places: np.ndarray, rounding: float) -> float 
 def _look_through(path: Path) -> _Plan:
     with opened_picture(path) as image:
         numbers = frames_of(image)
-        pixels, durations, gray, deep = 0, [], True, False
+        size, pixels, durations, gray, deep = path.stat().st_size, 0, [], True, False
+        check_total(path, len(numbers), len(numbers) * image.height * image.width, size)
         for number in numbers:
             image.seek(number)
             check_size(path, image.height, image.width)
             pixels += image.height * image.width
-            check_total(path, len(numbers), pixels, path.stat().st_size)
+            check_total(path, len(numbers), pixels, size)
             gray, deep = gray and is_gray(image), deep or is_deep(path, image)
             if image.format in ('WEBP', 'AVIF') and len(numbers) > 1:
                 image.load()  # which tells the duration

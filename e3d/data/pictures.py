@@ -29,6 +29,7 @@ PIXELS_PER_BYTE = 100  # of larger files; what needs more time than this is made
 GRAY = ('1', 'L', 'LA', 'La')
 ALPHA = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 # Numbers of tags of TIFF, and of one value.
+HEIGHT = 257
 BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED, WHITE_IS_ZERO = 258, 262, 339, 2, 0
 SUBFILE, REDUCED = 254, 1  # the bit of a thumbnail
 _MANY = ('GIF', 'PNG', 'WEBP', 'AVIF', 'TIFF')  # formats with several frames
@@ -155,6 +156,9 @@ def decode(path: Path, image: Image.Image) -> np.ndarray:
     """
     if image.format == 'PPM':
         _check_single(path, image)
+    # Pillow leaves the rows black for which a TIFF has no strips.
+    if image.format == 'TIFF' and max(tile[1][3] for tile in image.tile) < image.tag_v2[HEIGHT]:
+        raise InputError(f'{path} is not a whole picture: rows of it are missing. {REMEDY}')
     # Pillow puts TIFF upright itself.
     upright = _UPRIGHT.get(_orientation(image), lambda pixels: pixels)
     if image.mode.startswith(('I', 'F')):
