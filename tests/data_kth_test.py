@@ -341,6 +341,14 @@ def test_a_repaired_picture_is_read_at_the_next_start(tmp_path):
     assert len(open_kth(make_dataset(tmp_path), 'train', 0)) == 1
 
 
+def test_a_damaged_clip_is_named_rather_than_those_that_are_not_there(tmp_path):
+    folder = write_clips(tmp_path)
+    (folder / 'person02_boxing_d1_uncomp.avi').write_text('no video')
+    write_ranges(tmp_path, person01_boxing_d1='1-24', person02_boxing_d1='1-24')
+    with pytest.raises(InputError, match=r'None of the 2 .*person02_boxing_d1_uncomp\.avi'):
+        open_kth(make_dataset(tmp_path), 'train', 0)
+
+
 def test_truncated_missing_and_foreign_clips_are_named_and_left_out(tmp_path):
     names = [f'person0{n}_boxing_d1' for n in (1, 2, 3)]
     folder = write_clips(tmp_path, *names)

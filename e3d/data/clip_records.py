@@ -236,8 +236,10 @@ def account_for(clips: list, left_out: Sequence[LeftOut]) -> dict[str, list]:
       InputError: there are no clips.
     """
     if not clips:
+        # Those that are there and damaged tell more than those that are not there.
+        first = min(left_out, key=lambda one: not one.damaged)
         raise InputError(
-            f'None of the {len(left_out)} clips can be read. The first: {left_out[0].reason}'
+            f'None of the {len(left_out)} clips can be read. The first: {first.reason}'
         )
     return {'clips': clips, 'left_out': [list(one) for one in left_out]}
 
