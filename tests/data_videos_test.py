@@ -3,6 +3,7 @@
 import io
 import os
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,6 +13,7 @@ from av.stream import Disposition
 from PIL import Image
 
 from e3d.data import video_file
+from e3d.data.clips import describe_clip
 from e3d.data.videos import measure_video, video_frames
 from e3d.errors import InputError
 
@@ -235,6 +237,20 @@ def test_of_several_streams_the_default_one_is_taken_then_the_largest(tmp_path):
         streams = [('mpeg4', small, dispositions[0]), ('mpeg4', large, dispositions[1])]
         path = write_streams(tmp_path / 'clip.mkv', streams)
         assert read(path).shape == (3, side, side, 3), dispositions
+        assert describe_clip(path) == f'{path}: of 2 video streams that of {side} x {side}'
+
+
+def test_pixels_that_are_not_square_are_taken_as_stored_and_said(tmp_path):
+    path = tmp_path / 'clip.mp4'
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('mpeg4', rate=10)
+        stream.height, stream.width, stream.pix_fmt = 16, 32, 'yuv420p'
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        for frame in moving_square(3, 16, 32):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        container.mux(stream.encode())
+    assert read(path).shape == (3, 16, 32, 3)
+    assert describe_clip(path) == f'{path}: pixels that are not square (2:1), as stored'
 
 
 @pytest.mark.parametrize('name', ['clip.mkv', 'clip.mp4', 'clip.mov'])

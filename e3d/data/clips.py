@@ -129,9 +129,8 @@ def describe_clip(path: str | os.PathLike, layout: str = '') -> str:
         return describe_array(path, layout)
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return describe_animation(path)
-    timing = measure_video(path).timing
-    varying = timing is not None and not timing.constant
-    return f'{path}: frames that do not stand equally long' if varying else ''
+    remarks = '; '.join(measure_video(path).remarks)
+    return f'{path}: {remarks}' if remarks else ''
 
 
 def frame_rate(path: str | os.PathLike) -> float | None:

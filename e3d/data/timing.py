@@ -117,9 +117,9 @@ class Clock:
     """Turns the time stamps of a stream, one after the other, into seconds from its first frame.
 
     Where a stamp is missing, the frame comes as long after the one before it as the rate tells,
-    and later stamps go on from there.
-    One that lies up to two frames back counts as equal to the one before it; one that lies farther
-    back starts the clock anew, as where two recordings were joined.
+    and later stamps go on from there. One that lies up to two frames back counts as equal to the
+    one before it; one that lies farther back starts the clock anew, as where two recordings were
+    joined.
     """
 
     def __init__(self, tick: float, rate: float | None, grid: float | None):

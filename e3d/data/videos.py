@@ -22,6 +22,7 @@ class VideoTimes(NamedTuple):
       stamps: of the frames, as the file has them.
       keys: the stamps of those that are decoded without others; none where stamps do not tell one
         frame from another.
+      remarks: what could have been understood otherwise.
     """
 
     starts: list[float | None]
@@ -29,6 +30,7 @@ class VideoTimes(NamedTuple):
     timing: Timing | None
     stamps: list[int | None]
     keys: list[int]
+    remarks: tuple[str, ...]
 
 
 class JumpError(Exception):
@@ -146,4 +148,16 @@ def _times(video: VideoFile, frames: Sequence[Packet]) -> VideoTimes:
     stated = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     timing = timing_of(starts, stated, min(1e-3, float(stream.time_base)))
     keys = [frame.stamp for frame in frames if frame.is_key]
-    return VideoTimes(starts, end, timing, [frame.stamp for frame in frames], keys)
+    stamps = [frame.stamp for frame in frames]
+    return VideoTimes(starts, end, timing, stamps, keys, tuple(_remarks(video, timing)))
+
+
+def _remarks(video: VideoFile, timing: Timing | None) -> Iterator[str]:
+    if timing and not timing.constant:
+        yield 'frames that do not stand equally long'
+    aspect = video.stream.sample_aspect_ratio
+    if aspect and aspect != 1:
+        yield f'pixels that are not square ({aspect.numerator}:{aspect.denominator}), as stored'
+    if len(video.container.streams.video) > 1:
+        height, width = video.stream.height, video.stream.width
+        yield f'of {len(video.container.streams.video)} video streams that of {height} x {width}'
