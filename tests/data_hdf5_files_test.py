@@ -75,12 +75,31 @@ def test_what_was_never_written_is_rejected_before_there_is_memory_for_it(tmp_pa
         read(tmp_path / 'a.h5', 'null')
 
 
-def test_a_chunk_that_unpacks_to_more_is_rejected(tmp_path):
+@pytest.mark.parametrize('size', [10, VALUES.nbytes - 1, VALUES.nbytes + 1, 10**6])
+@pytest.mark.parametrize('filters', [{}, {'shuffle': True, 'fletcher32': True}])
+def test_a_chunk_that_unpacks_to_another_size_is_rejected(tmp_path, size, filters):
     with h5py.File(tmp_path / 'a.h5', 'w') as file:
-        data = file.create_dataset('data', (10, 60), 'f8', chunks=(10, 60), compression='gzip')
-        data.id.write_direct_chunk((0, 0), zlib.compress(bytes(10**6)))
-    with pytest.raises(InputError, match='unpacks to more'):
+        data = file.create_dataset('data', (10, 60), 'f8', chunks=True, compression=1, **filters)
+        data.id.write_direct_chunk((0, 0), zlib.compress(bytes(size)))
+    with pytest.raises(InputError, match=r'unpacks to another size|cannot be read'):
         read(tmp_path / 'a.h5')
+
+
+@pytest.mark.parametrize('filters', [{'shuffle': True}, {'compression': 'lzf'}])
+def test_a_chunk_that_is_too_short_is_rejected(tmp_path, filters):
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        data = file.create_dataset('data', (10, 60), 'f8', chunks=(10, 60), **filters)
+        mask = 1 if 'compression' in filters else 0  # stored as it is
+        data.id.write_direct_chunk((0, 0), bytes(100), mask)
+    with pytest.raises(InputError, match='unpacks to another size'):
+        read(tmp_path / 'a.h5')
+
+
+def test_chunks_that_do_not_pack_are_stored_as_they_are(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (50, 60), np.uint8)
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        file.create_dataset('data', data=noise, compression='lzf', chunks=(7, 9))
+    np.testing.assert_array_equal(read(tmp_path / 'a.h5'), noise)
 
 
 def test_a_filter_that_is_not_built_in_is_rejected(tmp_path):

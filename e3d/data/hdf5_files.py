@@ -4,8 +4,9 @@ import contextlib
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,6 +22,9 @@ FILTERS = {
     h5py.h5z.FILTER_LZF,
 }
 _CHECKSUM_BYTES = 4  # that FILTER_FLETCHER32 adds to a chunk
+
+
+_OWN = 'the file must hold its values itself. Write it anew, e.g. with h5py.'
 
 
 @contextlib.contextmanager
@@ -71,32 +75,46 @@ def read_dataset(content: h5py.File, name: str, max_bytes: int) -> np.ndarray:
             f"'{name}' in {file} was not written to its end: values of {dataset.shape} are missing. "
             'Fetch or write the file again.'
         )
-    _check_filters(dataset, name, file)
+    _check_chunks(dataset, name, file)
     return dataset[()]
 
 
-_OWN = 'the file must hold its values itself. Write it anew, e.g. with h5py.'
+def _check_chunks(dataset: h5py.Dataset, name: str, file: Path) -> None:
+    """Raises InputError for filters that are not known, and for chunks of another size.
 
-
-def _check_filters(dataset: h5py.Dataset, name: str, file: Path) -> None:
-    """Raises InputError for filters that are not known, and where unpacking goes out of bounds."""
+    The library unpacks all that a chunk holds, however much that is, and takes for granted that it
+    is enough: it reads past the end of what is too short.
+    """
     plan = dataset.id.get_create_plist()
-    filters = [plan.get_filter(place)[0] for place in range(plan.get_nfilters())]
-    unknown = set(filters) - FILTERS
+    filters = [plan.get_filter(place) for place in range(plan.get_nfilters())]
+    unknown = {code for code, *_ in filters} - FILTERS
     if unknown:
         raise InputError(
             f"'{name}' in {file} is packed by the filter {min(unknown)}; only gzip, LZF, shuffle "
             'and checksums are read. Write it anew, e.g. with h5py and compression="gzip".'
         )
-    if h5py.h5z.FILTER_DEFLATE not in filters:
+    if not dataset.chunks:
         return
-    # The library unpacks all that a chunk holds, however much that is.
-    place = filters.index(h5py.h5z.FILTER_DEFLATE)
-    most = math.prod(dataset.chunks) * dataset.dtype.itemsize + _CHECKSUM_BYTES
-    for index in range(dataset.id.get_num_chunks()):
-        chunk = dataset.id.get_chunk_info(index)
-        if chunk.filter_mask & (1 << place):
-            continue  # stored as it is
-        _, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
-        if len(zlib.decompressobj().decompress(packed, most + 1)) > most:
-            raise InputError(f"'{name}' in {file} unpacks to more than it announces.")
+    chunks, size = [], math.prod(dataset.chunks) * dataset.dtype.itemsize
+    dataset.id.chunk_iter(chunks.append)
+    for chunk in chunks:
+        used = [one for place, one in enumerate(filters) if not chunk.filter_mask >> place & 1]
+        if not _is_whole(dataset, chunk, used, size):
+            raise InputError(
+                f"'{name}' in {file} is damaged: a chunk unpacks to another size than it must have. "
+                'Fetch or write the file again.'
+            )
+
+
+def _is_whole(dataset: h5py.Dataset, chunk: Any, filters: Sequence[tuple], size: int) -> bool:
+    """Whether a chunk unpacks to so many bytes by the filters that were used, in their order."""
+    for code, _, values, _ in filters:
+        if code == h5py.h5z.FILTER_FLETCHER32:
+            size += _CHECKSUM_BYTES
+        elif code == h5py.h5z.FILTER_LZF:  # unpacks into memory of this size
+            return len(values) > 2 and values[2] == size
+        elif code == h5py.h5z.FILTER_DEFLATE:
+            _, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
+            stream = zlib.decompressobj()
+            return len(stream.decompress(packed, size + 1)) == size and stream.eof
+    return chunk.size == size
