@@ -26,6 +26,8 @@ def test_all_pictures_are_frames_but_a_clip_ends_at_a_gap(tmp_path):
 
 @pytest.mark.parametrize('suffix', ['gif', 'pgm', 'pnm', 'bmp', 'tif', 'jpg', 'webp', 'avif'])
 def test_any_format_can_be_a_frame(tmp_path, suffix):
+    if f'.{suffix}' not in Image.registered_extensions():
+        pytest.skip('Pillow was built without it')
     write_grays(tmp_path, {f'{n}.{suffix}': 40 * n for n in (1, 2, 3)}, size=(16, 16))
     np.testing.assert_allclose(first_pixels(read_all(tmp_path)), [40, 80, 120], atol=3)
 

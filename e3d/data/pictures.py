@@ -29,7 +29,7 @@ PIXELS_PER_BYTE = 100  # of larger files; what needs more time than this is made
 GRAY = ('1', 'L', 'LA', 'La')
 ALPHA = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 # Numbers of tags of TIFF, and of one value.
-HEIGHT = 257
+WIDTH, HEIGHT = 256, 257
 BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED, WHITE_IS_ZERO = 258, 262, 339, 2, 0
 SUBFILE, REDUCED = 254, 1  # the bit of a thumbnail
 _MANY = ('GIF', 'PNG', 'WEBP', 'AVIF', 'TIFF')  # formats with several frames
@@ -117,8 +117,10 @@ def _is_thumbnail(image: Image.Image, number: int) -> bool:
 
 def shape_of(image: Image.Image) -> tuple[int, int]:
     """(H, W) of what `decode` gives."""
-    turned = image.format != 'TIFF' and _orientation(image) >= 5
-    return (image.width, image.height) if turned else (image.height, image.width)
+    height, width = image.height, image.width
+    if image.format == 'TIFF':  # of which some versions of Pillow give the upright size at once
+        height, width = image.tag_v2[HEIGHT], image.tag_v2[WIDTH]
+    return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
 def is_gray(image: Image.Image) -> bool:
