@@ -44,6 +44,7 @@ def test_clips_without_times_stay_as_they_are():
         ([0, 0.1, 0.2, 1.0, 1.1], 2.0, 4, [0, 2, 2, 2, 3, 4, 4, 4]),  # the last one stands long
         ([0, 0.5, 0.5, 1.0], 1.5, 2, [0, 2, 3]),  # at the same time: only the later one is seen
         ([0], 1.0, 3, [0, 0, 0]),
+        ([0, 1e-5], 2e-5, 3, [0]),  # there is always a frame at the start
         ([2.0, 2.5], 3.0, 4, [0, 0, 1, 1]),  # what comes before is not made up
     ],
 )

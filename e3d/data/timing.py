@@ -72,7 +72,7 @@ def resample(
         if instant is None:
             instant, first = max(0, math.ceil(frame.start * wanted - _EARLY)), frame
         shown = instant
-        while instant + _EARLY < frame.end * wanted:
+        while instant + (_EARLY if instant else 0) < frame.end * wanted:
             yield frame.pixels
             instant += 1
             if repeated + instant - shown > MAX_REPEATED + 1:
