@@ -3,7 +3,9 @@
 import os
 
 import pytest
+from PIL import Image
 
+from e3d.data import video_folder_files
 from e3d.data.video_folder_files import (
     BESIDE_FILES,
     BESIDE_PICTURES,
@@ -44,6 +46,8 @@ def pictures(folder, count=3):
         ('a/clip.mkv', 'a/frames'),
         ('videos/clip.mp4', 'frames/clip'),
         ('train/clip.mp4', 'train/clip'),
+        ('clip.mp4', 'frames/clip'),
+        ('train/clip.mp4', 'train/jpg_frames/clip'),
         ('train/videos/clip.mp4', 'train/frames/clip'),
         ('videos/train/clip.mp4', 'frames/train/clip'),
     ],
@@ -62,12 +66,38 @@ def test_frames_beside_their_video_are_no_clip_of_their_own(tmp_path, video, fra
         [*pictures('x/1'), *pictures('y/1')],
         [*pictures('images'), *pictures('frames')],
         ['A.mp4', 'a.mp4'],
+        ['1.mp4', *pictures('walk/1')],
+        ['train/1.mp4', 'test/1.avi'],
     ],
 )
 def test_other_clips_are_never_taken_for_the_same(tmp_path, names):
     write(tmp_path, *names)
     assert found(tmp_path)[1] == []
     assert len(found(tmp_path)[0]) == 2
+
+
+def test_frames_and_masks_of_videos_are_no_clips_of_their_own(tmp_path):
+    masks = [f'masks/{clip}' for clip in 'ab']
+    frames = [f'frames/{clip}' for clip in 'ab']
+    names = ['videos/a.mp4', 'videos/b.mp4']
+    write(tmp_path, *names, *(file for folder in (*masks, *frames) for file in pictures(folder)))
+    assert found(tmp_path) == (names, [(name, OTHER_FORM) for name in (*frames, *masks)])
+
+
+def test_few_of_the_pictures_of_a_clip_are_opened(tmp_path, monkeypatch):
+    write(tmp_path, *pictures('walk', 100), 'cover.png')
+    opened = []
+    monkeypatch.setattr(video_folder_files, 'moves', lambda path: bool(opened.append(path)))
+    find_clips(str(tmp_path))
+    assert len(opened) == 3 + 1
+
+
+def test_animations_among_pictures_of_their_name_are_clips(tmp_path):
+    first, *others = [Image.new('L', (4, 4), 20 * n) for n in range(5)]
+    for number in range(4):
+        first.save(tmp_path / f'{number}.gif', save_all=True, append_images=others)
+    first.save(tmp_path / '4.gif')
+    assert found(tmp_path) == (['0.gif', '1.gif', '2.gif', '3.gif'], [('4.gif', BESIDE_FILES)])
 
 
 def test_of_several_forms_that_nearest_to_the_original_is_taken(tmp_path):

@@ -132,5 +132,5 @@ def test_what_cannot_be_divided_is_rejected(names, message):
 
 
 def test_the_message_tells_of_copies():
-    with pytest.raises(InputError, match=r'1 different clips \(others: 2, copies of these\)'):
+    with pytest.raises(InputError, match=r'1 different clip \(others: 2, copies of these\)'):
         divide_clips('abc', FRACTIONS, dict.fromkeys('abc', 'same'))

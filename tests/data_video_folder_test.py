@@ -229,7 +229,7 @@ def test_sources_can_be_pickled(tmp_path):
     [
         ([], {'path': ''}, "dataset.path is ''"),
         ([], {'path': 'missing'}, "'missing', which is not a folder"),
-        (['0.txt.npy'], {}, '1 different clips cannot be divided into 3 splits'),
+        (['0.txt.npy'], {}, '1 different clip cannot be divided into 3 splits'),
         (['train/0.npy', 'train/1.npy'], {}, "no clip in a folder for testing .* beside 'train'"),
         (['Test/0.npy', 'x/1.npy'], {}, "no clip in a folder 'train' beside 'Test'"),
         (['0.npy', '1.npy', '2.npy'], {'output_frames': 9}, 'has 11 frames.* is 12'),

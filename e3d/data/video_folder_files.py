@@ -25,6 +25,7 @@ PREFERENCE = (*VIDEO_SUFFIXES, PICTURES, *ARRAY_SUFFIXES, *MAY_MOVE)
 CONFIG_FILE, RUN_FILES = 'config.json', {'metrics.jsonl', 'checkpoints'}
 SWEEP_FILE = 'sweep.csv'
 SAMPLES_FOLDER = 'samples'
+PROBED = 3  # of the pictures that are called alike
 
 DRAWN = 'drawn by a run or sweep'
 BESIDE_FILES = 'pictures beside clips: frames or thumbnails of these'
@@ -60,7 +61,7 @@ def find_clips(path: str) -> tuple[dict[str, pathlib.Path], list[LeftOut]]:
         subfolders[:] = [name for name in subfolders if name not in drawn]
         names = [name for name in names if name not in drawn]
         pictures = [name for name in names if is_picture_name(name)]
-        moving = {name for name in pictures if moves(folder / name)}
+        moving = _moving(folder, pictures)
         pictures = [name for name in pictures if name not in moving]
         files = [name for name in names if name.lower().endswith(CLIP_SUFFIXES) or name in moving]
         others.update(pathlib.Path(name).suffix.lower() for name in {*names} - {*files, *pictures})
@@ -94,12 +95,33 @@ def _drawn(names: Iterable[str], subfolders: Iterable[str]) -> set[str]:
     return pictures | (samples if of_run else set())
 
 
+def _moving(folder: pathlib.Path, pictures: Iterable[str]) -> set[str]:
+    """Those of the pictures that are clips of their own.
+
+    Of those called alike up to their numbers the first ones are opened, and all only if one moves.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in pictures:
+        alike.setdefault(_without_numbers(name), []).append(name)
+    return {
+        name
+        for names in alike.values()
+        if any(moves(folder / name) for name in names[:PROBED])
+        for name in names
+        if moves(folder / name)
+    }
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r'\d+', '0', name)
+
+
 def _are_the_clip(pictures: Sequence[str], files: Sequence[str]) -> bool:
     """Whether the pictures of a folder are a clip, and not the other files there."""
     if not files:
         return True
     videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in files)
-    numbered = len({re.sub(r'\d+', '0', name) for name in pictures}) == 1
+    numbered = len(set(map(_without_numbers, pictures))) == 1
     return not videos and numbered and len(pictures) > len(files)
 
 
@@ -149,11 +171,13 @@ def _same_clip(
 ) -> Callable[[str, pathlib.Path], Hashable]:
     """What is equal for the forms of one clip, as a function of its name and path."""
     videos: dict[str, list[str]] = {}  # by folder
-    forms: dict[tuple[str, str], set[str]] = {}  # by tree
+    forms: dict[str, dict[str, set[str]]] = {}  # by split and tree
     for name, path in clips.items():
-        forms.setdefault(_tree(name)[:2], set()).add(_form(path))
+        split, top, _ = _tree(name)
+        forms.setdefault(split, {}).setdefault(top, set()).add(_form(path))
         if _form(path) in VIDEO_SUFFIXES:
             videos.setdefault(name.rpartition('/')[0], []).append(name)
+    parallel = {split for split, of_trees in forms.items() if _are_parallel(of_trees)}
 
     def stem_of(name: str, path: pathlib.Path) -> str:
         if _form(path) != PICTURES:
@@ -167,14 +191,26 @@ def _same_clip(
 
     def same(name: str, path: pathlib.Path) -> Hashable:
         split, top, below = _tree(stem_of(name, path))
-        form = forms.get((split, top), set())
-        beside = [forms[tree] for tree in forms if tree[0] == split and tree[1] and tree[1] != top]
-        # Trees of another form each: videos/a.mp4 and frames/a, but not x/a.mp4 and y/a.mp4.
-        if top and len(form) == 1 and beside and all(len(b) == 1 and b != form for b in beside):
-            return split, below
-        return split, top, below
+        return (split, below) if split in parallel else (split, top, below)
 
     return same
+
+
+def _are_parallel(forms: Mapping[str, set[str]]) -> bool:
+    """Whether trees hold the same clips in one form each, as videos/a.mp4 and frames/a do.
+
+    It is not so for x/a.mp4 and y/a.mp4. The videos may lie beside a tree that is named for frames.
+
+    Args:
+      forms: of the clips in each tree; '' for those beside the trees.
+    """
+    if len(forms) < 2 or any(len(of_tree) > 1 for of_tree in forms.values()):
+        return False
+    if '' in forms and not all(_OF_FRAMES.search(top) for top in forms if top):
+        return False
+    found = [form for of_tree in forms.values() for form in of_tree]
+    videos = sum(form in VIDEO_SUFFIXES for form in found)
+    return len(set(found)) == len(found) or videos == 1
 
 
 def _tree(name: str) -> tuple[str, str, str]:

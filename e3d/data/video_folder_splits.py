@@ -191,9 +191,9 @@ def _divide_by_fractions(
     if len(order) < sum(counts) + 1:
         others = f' (others: {num_copies}, copies of these)' if num_copies else ''
         raise InputError(
-            f'{len(order)} different clips{others} cannot be divided into {1 + sum(map(bool, counts))} '
-            f'splits, as dataset.split_fractions={_in_words(fractions)} asks: a clip is never cut. '
-            'Add clips or cut long ones into files; a fraction of 0 for validation saves one.'
+            f'{len(order)} different clip{"s" * (len(order) != 1)}{others} cannot be divided into '
+            f'{1 + sum(map(bool, counts))} splits, as dataset.split_fractions='
+            f'{_in_words(fractions)} asks: a clip is never cut. Add clips or cut long ones into files; a fraction of 0 for validation saves one.'
         )
     validation, test = counts
     groups = {
