@@ -190,10 +190,12 @@ def _divide_by_fractions(
     counts = [max(1, round(share * len(order))) if share else 0 for share in fractions[1:]]
     if len(order) < sum(counts) + 1:
         others = f' (others: {num_copies}, copies of these)' if num_copies else ''
+        plural = '' if len(order) == 1 else 's'
         raise InputError(
-            f'{len(order)} different clip{"s" * (len(order) != 1)}{others} cannot be divided into '
+            f'{len(order)} different clip{plural}{others} cannot be divided into '
             f'{1 + sum(map(bool, counts))} splits, as dataset.split_fractions='
-            f'{_in_words(fractions)} asks: a clip is never cut. Add clips or cut long ones into files; a fraction of 0 for validation saves one.'
+            f'{_in_words(fractions)} asks: a clip is never cut. Add clips or cut long ones into '
+            'files; a fraction of 0 for validation saves one.'
         )
     validation, test = counts
     groups = {
