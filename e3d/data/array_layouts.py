@@ -183,10 +183,11 @@ def _compare_axes(array: np.ndarray) -> tuple[int, int]:
     wins = 0
     for row, column in zip(*np.divmod(places, max(columns, 1)), strict=True):
         here = array[row, column].astype(np.float32)
-        below, right = (
-            float(np.abs(array[other].astype(np.float32) - here).mean())
-            for other in ((row + 1, column), (row, column + 1))
-        )
+        with np.errstate(invalid='ignore', over='ignore'):  # the values are not checked yet
+            below, right = (
+                float(np.abs(array[other].astype(np.float32) - here).mean())
+                for other in ((row + 1, column), (row, column + 1))
+            )
         wins += (right < below) - (right > below)
     return wins, len(places)
 
