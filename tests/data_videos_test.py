@@ -78,6 +78,52 @@ def test_truncated_video_with_its_index_in_front_is_refused(tmp_path):
         read(tmp_path / 'cut.mp4')
 
 
+class Pipe:
+    """What cannot go back to fill in sizes and lengths."""
+
+    def __init__(self):
+        self.content = b''
+
+    def write(self, data):
+        self.content += bytes(data)
+        return len(data)
+
+
+@pytest.mark.parametrize(
+    ('container', 'codec'),
+    [
+        ('avi', 'mpeg4'),
+        ('ivf', 'libvpx-vp9'),
+        ('matroska', 'libx264'),
+        ('webm', 'libvpx-vp9'),
+        ('flv', 'flv1'),
+        ('asf', 'wmv2'),
+        ('mpegts', 'libx264'),
+        ('nut', 'mpeg4'),
+    ],
+)
+def test_videos_written_to_a_pipe_are_whole(tmp_path, container, codec):
+    pipe = Pipe()
+    with av.open(pipe, 'w', format=container) as output:
+        stream = output.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, 'yuv420p'
+        for frame in moving_square(12):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        output.mux(stream.encode())
+    path = tmp_path / f'clip.{container}'
+    path.write_bytes(pipe.content)
+    assert len(read(path)) == 12
+    assert measure_video(path).end == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize('suffix', ['.avi', '.mkv', '.mov', '.mp4', '.ts'])
+def test_a_little_at_the_end_that_is_no_video_does_no_harm(tmp_path, suffix):
+    path = encoded(tmp_path / f'clip{suffix}', moving_square())
+    with path.open('ab') as file:
+        file.write(b'left by another program')
+    assert len(read(path)) == 20
+
+
 def test_a_longer_sound_track_is_no_truncation(tmp_path):
     path = tmp_path / 'clip.mp4'
     with av.open(str(path), 'w') as container:

@@ -29,14 +29,15 @@ REMEDY = (
 )
 _ASF_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
 _MATROSKA_SEGMENT = bytes.fromhex('18538067')
+APPENDED = 0.9  # share of a file that must be its own
 _HEAD = 2**16  # bytes in which the header of an ASF file states its size
 
 
 def is_whole(path: Path, content: BinaryIO | None, demuxer: str) -> bool | None:
-    """Tells whether the parts of a file, by their own sizes, fill it exactly.
+    """Tells whether the parts of a file, by their own sizes, fill it.
 
     That proves that it was not cut off. The contrary often proves nothing, as sizes are left at 0
-    or something was appended.
+    where a file was written to a pipe.
 
     Args:
       path: of the file, if there is no `content`.
@@ -80,13 +81,14 @@ def _walk_boxes(file: BinaryIO, size: int) -> bool | None:
 def _walk_riff(file: BinaryIO, size: int) -> bool | None:
     """AVI: chunks of [type, size], padded to an even size; large files have several."""
     position = 0
-    while position < size:
+    while position + 8 <= size:
         file.seek(position)
         kind, length = struct.unpack('<4sI', file.read(8))
         if kind != b'RIFF':
-            return None
+            break
         position += 8 + length + length % 2
-    return size <= position <= size + 1 or None
+    unpadded = position == size + 1
+    return _fills(position - unpadded, size)
 
 
 def _walk_matroska(file: BinaryIO, size: int) -> bool | None:
@@ -98,7 +100,7 @@ def _walk_matroska(file: BinaryIO, size: int) -> bool | None:
     file.seek(position)
     head = file.read(4 + 8)
     length, used = _matroska_size(head[4:])
-    return (head[:4] == _MATROSKA_SEGMENT and position + 4 + used + length == size) or None
+    return _fills(position + 4 + used + length, size) if head[:4] == _MATROSKA_SEGMENT else None
 
 
 def _matroska_size(data: bytes) -> tuple[int, int]:
@@ -118,7 +120,7 @@ def _walk_asf(file: BinaryIO, size: int) -> bool | None:
     stated, flags = struct.unpack_from('<40xQ40xI', head, place if place >= 0 else len(head))
     if flags & 1 or stated == 0:  # a broadcast, whose size was not known when it began
         return None
-    return stated == size or (None if stated < size else False)
+    return False if stated > size else _fills(stated, size)
 
 
 def _walk_flv(file: BinaryIO, size: int) -> bool | None:
@@ -129,6 +131,11 @@ def _walk_flv(file: BinaryIO, size: int) -> bool | None:
     head = file.read(4)
     filled = head[0] in (8, 9, 18) and int.from_bytes(head[1:], 'big') == length - 11
     return filled or None
+
+
+def _fills(end: int, size: int) -> bool | None:
+    """Whether parts that end there fill a file, to which a little may have been appended."""
+    return APPENDED * size <= end <= size or None
 
 
 _WALKS = {

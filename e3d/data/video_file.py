@@ -19,6 +19,7 @@ from e3d.files import regular_file
 
 MAX_PIXELS = 2**26  # of a frame
 WHOLE = 0.95  # a file in which less than this share of what it announces is there was cut off
+UNKNOWN = 2**30  # frames: what AVI and IVF state of a file whose end was not known
 # Only the file itself: playlists and the like make FFmpeg open other files.
 _OPTIONS = {'protocol_whitelist': 'file', 'format_whitelist': ','.join((*CONTAINERS, *RAW_STREAMS))}
 # Containers that state how long their last frame stands in nothing but a total.
@@ -128,9 +129,12 @@ class VideoFile:
 
         The shortest of the durations counts: that of the stream may take in frames that an MP4
         hides, that of the file a longer audio track. The duration of an AVI is found from what is
-        there, but its header tells the number of frames, dropped ones among them.
+        there, but its header tells the number of frames, dropped ones among them. A file that was
+        written to a pipe announces nothing.
         """
         name, stream = self.container.format.name, self.stream
+        if stream.frames >= UNKNOWN:
+            return
         announced, alone = self._tagged_duration(), len(self.container.streams) == 1
         if stream.duration and (alone or name != 'asf'):  # where it is that of the file
             announced = float(stream.duration * stream.time_base)
