@@ -135,7 +135,7 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
     given = [f'--{name}' for name in PREDICT_FLAGS if values[name].present]
     if given and values.mode != 'predict':
         raise InputError(f'--mode={values.mode} takes no {given[0]}; predict does.')
-    if values.checkpoint and values.mode not in ('evaluate', 'predict'):
+    if values.checkpoint is not None and values.mode not in ('evaluate', 'predict'):
         raise InputError(f'--mode={values.mode} takes no --checkpoint; evaluate and predict do.')
     joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
     if joined and values.mode not in TOGETHER:
@@ -146,15 +146,16 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         return
     default = None if config is None else pathlib.Path('runs') / config.name
     workdir = default if values.workdir is None else values.workdir
+    checkpoint = 'newest' if values.checkpoint is None else values.checkpoint
     keep_compilations()
     if values.mode in TOGETHER:
         processes.connect(values.coordinator, values.num_processes, values.process_id)
     if values.mode == 'train':
         loop.train(config, workdir)
     elif values.mode == 'evaluate':
-        loop.evaluate(config, workdir, values.checkpoint or 'newest')
+        loop.evaluate(config, workdir, checkpoint)
     else:
-        chosen = load_run(workdir, checkpoint=values.checkpoint or 'newest')
+        chosen = load_run(workdir, checkpoint=checkpoint)
         if values.config is None and config is not None:
             refuse_changes(chosen.config, config)
         presentation = Presentation(values.with_input, values.scale, values.size)

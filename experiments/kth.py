@@ -13,10 +13,11 @@ The paper measures the same weights over longer horizons:
 
     python launch.py --config=experiments/kth.py --mode=evaluate --config.dataset.output_frames=20
 
-and 40, each into a report of its own. As in the published codes nothing is held out for validation: the
-evaluations during training are on the test split, and no best checkpoint is selected by them;
---config.dataset.validation_persons="(15, 16)" holds two persons out. This is for a GPU: 13.2 million parameters, at least 1.0 GiB. `:small` takes 32 x 32 and 2
-layers of 32 channels, about a quarter of an hour on two CPU cores.
+and 40, each into a report of its own. As in the published codes nothing is held out for validation:
+the evaluations during training are on the test split, and no best checkpoint is selected by them;
+--config.dataset.validation_persons="(15, 16)" holds two persons out. This is for a GPU: 13.2
+million parameters, at least 1.0 GiB. `:small` takes 32 x 32 and 2 layers of 32 channels, about a
+quarter of an hour on two CPU cores.
 """
 
 from ml_collections import ConfigDict
