@@ -150,6 +150,36 @@ def test_the_loss_is_that_of_a_plain_reading(prepared):
     assert float(value) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(('observed', 'half'), [((0.25,), 0.5), ((), 1.0), ((0.5,), 1.0)])
+def test_the_loss_observes_fractions_of_the_whole_clip(prepared, observed, half):
+    """Of clips of 16 frames whose first 8 are shown."""
+    _, model, _, _, create = prepared
+    params, batch = create().params, random_batch(tiny_config()) | {'repeated': np.zeros(4, int)}
+
+    def loss(batch, observed):
+        config = tiny_config(**{'loss.observed': observed, 'sampling.start': 0.0})
+        value, parts = jax.jit(build_loss(config, model), static_argnums=3)(
+            params, batch, jnp.int32(5), None
+        )
+        return float(value), float(parts['cross_entropy']), float(parts['l2'])
+
+    whole = batch | {'clip_frames': np.full(4, 16, np.int32)}
+    assert loss(whole, observed) == pytest.approx(loss(batch, (half,)), rel=1e-5)
+
+
+def test_the_weight_is_of_a_mean_where_the_paper_has_a_sum(prepared):
+    _, model, _, _, create = prepared
+    config = tiny_config(**{'loss.observed': (1.0,), 'sampling.start': 0.0})
+    batch = random_batch(config) | {'repeated': np.zeros(4, int)}
+    parts = jax.jit(build_loss(config, model), static_argnums=3)(
+        create().params, batch, jnp.int32(0), None
+    )[1]
+    frames, truth = batch['frames'], np.arange(9)[None].repeat(4, axis=0) < 8
+    predictions = model.apply({'params': create().params}, frames[:, :-1], 1, truth).predictions
+    total = np.square(predictions - frames[:, 1:]).sum() / 4  # of a clip, as equation 4 has it
+    assert float(parts['l2']) * (9 * 8 * 8 * 1) == pytest.approx(total, rel=1e-4)
+
+
 def test_the_report_counts_what_is_right():
     generator = np.random.default_rng(0)
     logs = generator.normal(size=(40, len(FRACTIONS), 7))

@@ -15,7 +15,8 @@ UNMEASURED = ('dataset.path', 'dataset.data_dir', 'dataset.workers')
 MAX_NAME = 80  # characters that the name of a report adds to that of the run's own
 # How to hold out a part of the training data, by data set.
 VALIDATION = {
-    'kth': "dataset.validation_persons, as in --config.dataset.validation_persons='(15, 16)'",
+    'kth': 'dataset.validation_persons, some of those with clips to train on, as in '
+    "--config.dataset.validation_persons='(15, 16)'",
     'taxibj': 'dataset.validation_days, as in --config.dataset.validation_days=7',
     'something_something': 'dataset.validation_fraction, as in '
     '--config.dataset.validation_fraction=0.05',
