@@ -8,7 +8,7 @@ from picture_fixtures import deep_png, first_pixels, write_grays
 from PIL import Image
 
 from e3d.data import clips
-from e3d.data.clips import clip_frames, read_clip
+from e3d.data.clips import clip_frames, describe_clip, read_clip
 from e3d.data.picture_folders import order_folder
 from e3d.errors import InputError
 
@@ -37,7 +37,9 @@ def test_hidden_files_folders_and_other_files_are_no_frames(tmp_path):
     (tmp_path / 'Thumbs.db').write_bytes(b'')
     (tmp_path / '3.png').mkdir()
     assert first_pixels(read_all(tmp_path)) == [1, 2]
-    assert 'cover.jpg' in order_folder(tmp_path).account
+    assert [one.name for one in order_folder(tmp_path).left_out] == ['cover.jpg']
+    assert 'cover.jpg' not in order_folder(tmp_path).account
+    assert 'left out: 1 with a name of another form' in describe_clip(tmp_path)
 
 
 def test_a_single_color_picture_makes_all_frames_rgb(tmp_path):
@@ -75,7 +77,7 @@ def test_animations_are_clips_of_their_own(tmp_path):
     frames[0].save(tmp_path / '2.tif', save_all=True, append_images=frames[1:])
     order = order_folder(tmp_path)
     assert [file.name for file in order.files] == ['1.png', '3.png']
-    assert '1 with several frames left out, as 2.tif' in order.account
+    assert [one.name for one in order.left_out] == ['2.tif']
     for name in ('1.png', '3.png'):
         (tmp_path / name).unlink()
     with pytest.raises(InputError, match=r'only 2\.tif, which has several frames'):

@@ -283,10 +283,25 @@ def test_no_sequence_crosses_a_gap_in_the_numbers_of_pictures(tmp_path):
     ]
     walks = [grays for grays in sequences if grays[0] < 255]
     assert walks and all(grays == list(range(grays[0], grays[-1] + 1, 10)) for grays in walks)
+    with pytest.raises(InputError, match=r"'walk', has 16 frames between gaps.* is 17"):
+        open_video_folder(dataset | {'input_frames': 15}, 'train')
     account = open_video_folder(dataset, 'train').account
     assert any(
         'in steps of 10; 1 gap in them, which no sequence crosses' in line for line in account
     )
+
+
+def test_a_picture_that_is_no_frame_is_named_and_blocks_nothing(tmp_path):
+    for index, clip in enumerate(('a', 'b', 'c', 'd', 'e')):
+        grays = {f'{n}.png': 9 * n + index for n in range(9)}
+        write_grays(tmp_path / 'clips' / clip, grays, (8, 8))
+    write_grays(tmp_path / 'clips' / 'b', {'cover.jpg': 9}, (99, 80))
+    write_grays(tmp_path / 'clips' / 'c', {'5.png': 9}, (99, 80))
+    source = open_video_folder(make_dataset(tmp_path), 'train')
+    reasons = {one.name: one.reason for one in source.left_out}
+    assert reasons.keys() == {'b/cover.jpg', 'c'}
+    assert 'another form' in reasons['b/cover.jpg']
+    assert '5.png has 80 x 99 pixels' in reasons['c']
 
 
 def test_animated_pictures_are_clips_and_others_beside_them_frames(tmp_path):

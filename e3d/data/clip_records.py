@@ -47,12 +47,14 @@ class RawClip(NamedTuple):
         0, before which others are missing: no sequence may cross them.
       describe: Tells how fast the frames follow each other, or None, and how the file was
         understood, or ''.
+      left_out: What lies in its folder and is no part of it.
     """
 
     name: str
     frames: Callable[[], Iterator[np.ndarray]]
     about: Any = None
     describe: Callable[[], tuple[Timing | None, str]] = lambda: (None, '')
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -107,6 +109,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
         progress = tqdm.tqdm(raw_clips, 'Preparing', leave=False, unit='clip', disable=None)
         for raw in progress:
             first, count, shape, depths = record, 0, None, set()
+            left_out += raw.left_out
             fingerprint = hashlib.blake2b(digest_size=8)
             try:
                 timing, reading = raw.describe()

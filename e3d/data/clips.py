@@ -16,6 +16,7 @@ from e3d.data.adaptation import stack_frames
 from e3d.data.animations import animation_frames, animation_timing, describe_animation
 from e3d.data.clip_arrays import ARRAY_SUFFIXES, MAX_BYTES, describe_array, read_array
 from e3d.data.containers import REMEDY
+from e3d.data.left_out import summarize_left_out
 from e3d.data.picture_folders import look_at, order_folder, picture_frames
 from e3d.data.pictures import PICTURE_SUFFIXES, check_total
 from e3d.data.timing import TimedFrame, Timing, resample
@@ -124,7 +125,9 @@ def describe_clip(path: str | os.PathLike, layout: str = '') -> str:
     """
     path = Path(path)
     if path.is_dir():
-        return f'{path}: pictures {order_folder(path).account}'
+        order = order_folder(path)
+        clauses = (f'pictures {order.account}', summarize_left_out(order.left_out))
+        return f'{path}: {"; ".join(filter(None, clauses))}'
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return describe_array(path, layout)
     if path.suffix.lower() in PICTURE_SUFFIXES:

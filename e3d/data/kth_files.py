@@ -121,17 +121,22 @@ def list_clips(files: Files) -> list[RawClip]:
     for name in sorted(found | (ranges or {})):
         clip = found.get(name)
         about = {'numbers': None, 'gaps': [], 'ranges': ranges and ranges.get(name, [])}
-        reading = ''
+        reading, left_out = '', ()
         if clip and clip.path.is_dir():
             order = known_order(clip.path)
             about |= {'numbers': _whole(order.numbers), 'gaps': order.gaps}
-            reading = f'pictures {order.account}'
+            reading, left_out = f'pictures {order.account}', order.left_out_of(name)
         if clip is None:
             frames = functools.partial(_missing, known=ranges[name] is None)
         else:
             frames = functools.partial(_read, clip)
-        raw_clips.append(RawClip(name, frames, about, lambda reading=reading: (None, reading)))
+        describe = functools.partial(_describe, reading)
+        raw_clips.append(RawClip(name, frames, about, describe, left_out))
     return raw_clips
+
+
+def _describe(reading: str) -> tuple[None, str]:
+    return None, reading
 
 
 def find_files(folder: pathlib.Path) -> Files:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from e3d.data.left_out import LeftOut
 from e3d.data.picture_order import Order, order_pictures
 from e3d.data.pictures import (
     PICTURE_SUFFIXES,
@@ -21,6 +22,7 @@ from e3d.data.pictures import (
 from e3d.errors import InputError
 from e3d.pixel_values import DEEP_WHITE
 
+SEVERAL_FRAMES = 'of several frames beside single pictures'
 # Formats that have animations; a PNG says in its first bytes that it is one.
 MAY_MOVE = ('.gif', '.png', '.apng', '.webp', '.avif', '.tif', '.tiff')
 
@@ -55,10 +57,8 @@ def order_folder(folder: Path) -> Order:
             f'the suffixes {", ".join(PICTURE_SUFFIXES)}.'
         )
     order = order_pictures([file for file in files if file not in moving])
-    if not moving:
-        return order
-    others = f'; {len(moving)} with several frames left out, as {min(moving).name}'
-    return order._replace(account=order.account + others)
+    left_out = tuple(LeftOut(file.name, SEVERAL_FRAMES) for file in sorted(moving))
+    return order._replace(left_out=order.left_out + left_out)
 
 
 def known_order(folder: Path) -> Order:

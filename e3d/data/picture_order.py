@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from e3d.data.left_out import LeftOut
 from e3d.data.picture_names import READINGS, Name, read_numbers
 from e3d.errors import InputError
 
 FEW = 10  # pictures with names of another form are left out where they are so many times fewer
-NAMED = 3  # of the files that a message is about
+OTHER_NAME = 'with a name of another form than the pictures beside it'
 MAX_STEPS = (
     20  # of the differences between numbers so many are tried as the step, most common first
 )
@@ -34,14 +35,19 @@ class Order(NamedTuple):
       files: All that count.
       numbers: Of them, by which they are ordered; None where names hold no numbers.
       gaps: Indices of the files, rising, before which a stretch ends; never 0.
-      account: How the names were read, which gaps there are and what was left out: clauses for a
-        message.
+      account: How the names were read, and how many gaps there are: clauses for a message.
+      left_out: What is none of them.
     """
 
     files: list[Path]
     numbers: list[int | Fraction] | None
     gaps: list[int]
     account: str
+    left_out: tuple[LeftOut, ...] = ()
+
+    def left_out_of(self, clip: str) -> tuple[LeftOut, ...]:
+        """What is none of them, by its place in the clip."""
+        return tuple(one._replace(name=f'{clip}/{one.name}') for one in self.left_out)
 
     @property
     def last(self) -> list[Path]:
@@ -111,7 +117,8 @@ def order_pictures(files: Sequence[Path]) -> Order:
         and choice.indices != best.indices
         and len(set(choice.keys)) == len(choice.keys)
     ]
-    return Order(chosen, numbers, best.gaps, _account(best, chosen, stray, others))
+    left_out = tuple(LeftOut(file.name, OTHER_NAME) for file in stray)
+    return Order(chosen, numbers, best.gaps, _account(best, others), left_out)
 
 
 def _best(choices: Sequence[_Sorted]) -> _Sorted | None:
@@ -232,9 +239,7 @@ def _check_unlike(files: Sequence[Path], keys: Sequence) -> None:
         seen[key] = file
 
 
-def _account(
-    best: _Sorted, chosen: Sequence[Path], stray: Sequence[Path], others: Sequence[str]
-) -> str:
+def _account(best: _Sorted, others: Sequence[str]) -> str:
     account = f'in the order of the {best.words} in their names'
     if 'numbers' in best.words and best.step not in (0.0, 1.0):
         account += f', in steps of {"" if best.exact else "about "}{best.step:g}'
@@ -243,12 +248,4 @@ def _account(
         account += f'; {gaps}, which no sequence crosses: a forecast continues the last stretch'
     if others:
         account += f'; read as {others[0]}, the order would be another'
-    if stray:
-        account += f'; left out, as their names are of another form: {_listed(stray)}'
     return account
-
-
-def _listed(files: Sequence[Path]) -> str:
-    names = [file.name for file in files[:NAMED]]
-    more = [f'{len(files) - NAMED} more'] if len(files) > NAMED else []
-    return ', '.join(names + more)

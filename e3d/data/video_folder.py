@@ -74,7 +74,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
         *(one for one in division.left_out if one.name in clips),
         *(LeftOut(name, 'of one frame') for name in single),
         *(
-            LeftOut(name, f'of fewer than {length} frames')
+            LeftOut(name, f'of fewer than {length} frames{_between_gaps(clips[name])}')
             for name in divided
             if name not in usable
         ),
@@ -112,6 +112,14 @@ def sequence_starts(clips: Iterable[Clip], length: int, stride: int) -> np.ndarr
     return np.array(starts, np.int64).reshape(-1, 2)
 
 
+def _longest_stretch(clip: Clip) -> int:
+    return max(count for _, count in stretches_between(clip.about['gaps'], clip.num_frames))
+
+
+def _between_gaps(clip: Clip) -> str:
+    return ' between gaps' if clip.about['gaps'] else ''
+
+
 def _account_of_division(division: Division, usable: set[str]) -> list[str]:
     counts = {split: len(usable & {*division.clips[split]}) for split in SPLITS}
     words = [f'{split} {count:,}' for split, count in counts.items()]
@@ -130,7 +138,7 @@ def _no_sequences(
 ) -> str:
     """Says why a split has no sequences, and what helps."""
     rule, names = division.rule, division.clips[split]
-    longest = max(clips, key=lambda clip: clip.num_frames, default=None)
+    longest = max(clips, key=_longest_stretch, default=None)
     if longest is None and names:
         reasons = [one.reason for one in left_out if one.name in names]
         return (
@@ -144,9 +152,9 @@ def _no_sequences(
         )
     return (
         f"The split '{split}' of {dataset['path']} has no sequences: the longest of its "
-        f"{len(clips)} clips, '{longest.name}', has {longest.num_frames} frames, but "
-        f'dataset.input_frames + dataset.output_frames is {length}. Lower these, or add longer '
-        f'clips; they were divided {rule}.'
+        f"{len(clips)} clips, '{longest.name}', has {_longest_stretch(longest)} "
+        f'frames{_between_gaps(longest)}, but dataset.input_frames + dataset.output_frames is '
+        f'{length}. Lower these, or add longer clips; they were divided {rule}.'
     )
 
 
@@ -156,15 +164,7 @@ def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> C
     layout = dataset.get('layout', '')
 
     def list_clips() -> list[RawClip]:
-        return [
-            RawClip(
-                name,
-                functools.partial(clip_frames, file, layout, rate),
-                about={'gaps': known_order(file).gaps if file.is_dir() else []},
-                describe=functools.partial(_describe, file, layout),
-            )
-            for name, file in files.items()
-        ]
+        return [_raw_clip(name, file, layout, rate) for name, file in files.items()]
 
     parts = [
         name_of_folder(pathlib.Path(dataset['path']), files.values()),
@@ -179,6 +179,17 @@ def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> C
         list_clips=list_clips,
     )
     return open_clip_set(VideoFolder, config, dataset['data_dir'])
+
+
+def _raw_clip(name: str, file: pathlib.Path, layout: str, rate: float | None) -> RawClip:
+    frames = functools.partial(clip_frames, file, layout, rate)
+    if not file.is_dir():
+        return RawClip(name, frames, {'gaps': []}, functools.partial(_describe, file, layout))
+    order = known_order(file)
+    reading = f'pictures {order.account}'
+    return RawClip(
+        name, frames, {'gaps': order.gaps}, lambda: (None, reading), order.left_out_of(name)
+    )
 
 
 def _describe(file: pathlib.Path, layout: str) -> tuple[Timing | None, str]:
