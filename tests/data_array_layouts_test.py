@@ -141,9 +141,16 @@ def test_the_layout_of_a_data_set_tells_that_of_a_clip(layout):
 
 
 def test_axes_that_a_layout_does_not_name_are_rejected():
-    for reader, shape in [(read_sequences, (9, 8, 7, 6)), (read_clip_axes, (9, 8))]:
-        with pytest.raises(InputError, match=r'file has the shape .*axes, but dataset.layout='):
-            reader(np.zeros(shape), 'THW', 'file')
+    with pytest.raises(InputError, match=r'file has the shape .*axes, but dataset.layout='):
+        read_sequences(np.zeros((9, 8, 7, 6)), 'THW', 'file')
+
+
+@pytest.mark.parametrize('layout', ['NTHW', 'TNHW', 'HWT'])
+def test_a_clip_of_other_axes_than_the_layout_tells_itself(layout):
+    frames = drifting(1, 12, 9, 11, 1)[0]  # as forecasts are written
+    reading = read_clip_axes(frames, layout, 'file')
+    np.testing.assert_array_equal(reading.frames, frames)
+    assert 'as THWC (by its shape, as dataset.layout=' in reading.account
 
 
 def test_several_clips_in_a_file_of_one_are_rejected():
@@ -174,3 +181,9 @@ def test_a_layout_that_the_frames_speak_against_is_followed_and_this_is_said():
         expected = frames.swapaxes(0, 1) if doubt else frames
         np.testing.assert_array_equal(reading.frames, expected)
         assert ('though frames of one time are more alike' in reading.account) == doubt
+
+
+@pytest.mark.parametrize('shape', [(), (9,), (9, 8)])
+def test_arrays_of_too_few_axes_are_no_clips(shape):
+    with pytest.raises(InputError, match=r'a clip is \[T, H, W\]'):
+        read_clip_axes(np.zeros(shape), '', 'file')

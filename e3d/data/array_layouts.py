@@ -74,7 +74,8 @@ def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = Tru
 
     Args:
       array: With 3 or 4 axes, or with 5 of which that of the sequences is 1.
-      layout: Of the array or of sequences of such clips; '' where it must tell itself.
+      layout: Of the array or of sequences of such clips; where it is '', or of other axes, the
+        array must tell itself.
       name: What to call it in messages.
       pixels: Whether to say what white is.
 
@@ -82,22 +83,17 @@ def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = Tru
       InputError: as `read_sequences`; or there are several clips.
     """
     _check_shape(array, name)
-    if layout:
-        reason = 'as dataset.layout says'
-        # The layout of sequences tells that of one, the layout of colors that of gray.
-        for axis in 'NC':
-            if len(layout) > array.ndim:
-                layout = layout.replace(axis, '')
-        if len(layout) != array.ndim:
-            raise _mismatch(array, layout, name)
+    # The layout of sequences tells that of one, the layout of colors that of gray.
+    one = layout.replace('N', '')
+    for named in filter(None, (layout, one, one.replace('C', ''))):
+        if len(named) == array.ndim and ('N' not in named or array.shape[named.index('N')] == 1):
+            layout, reason = named, 'as dataset.layout says'
+            break
     else:
+        other = f', as dataset.layout={layout} does not name it' if layout else ''
         layout, reason = _tell_clip(array, name)
+        reason += other
     frames = _arrange(array, layout)
-    if len(frames) != 1:
-        raise InputError(
-            f'{name} has the shape {array.shape}, read as {layout} ({reason}): {len(frames)} '
-            'clips. Store each clip as a file of its own, [T, H, W, C].'
-        )
     return Reading(frames[0], _account(array, layout, reason, frames.shape, name, pixels))
 
 
