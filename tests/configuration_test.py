@@ -385,3 +385,16 @@ def test_fields_of_a_model_of_ones_own_whose_types_are_texts(tmp_path, monkeypat
             broken.model[key] = value
         with pytest.raises(InputError, match=f'model.{key}={value!r}: allowed is'):
             check_config(broken)
+
+
+@pytest.mark.parametrize('layout', ['', 'NTHWC', 'THW', 'CWHTN', 'TCHW'])
+def test_a_layout_names_each_axis_once(tmp_path, layout):
+    check_config(changed(tmp_path, **{'dataset.layout': layout}))
+
+
+@pytest.mark.parametrize(
+    'layout', ['nthwc', 'NTH', 'NTHWW', 'BTHWC', 'T H W', None, ('T', 'H', 'W')]
+)
+def test_other_layouts_are_refused(tmp_path, layout):
+    with pytest.raises(InputError, match=r'dataset\.layout=.*as "NTHWC"'):
+        check_config(changed(tmp_path, **{'dataset.layout': layout}))
