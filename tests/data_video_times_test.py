@@ -98,6 +98,21 @@ def test_joined_recordings_follow_each_other(tmp_path):
     assert times.timing.constant and times.timing.rate == pytest.approx(10)
 
 
+@pytest.mark.parametrize('gap', [3, 9])
+def test_a_broadcast_recorded_from_the_middle_is_whole(tmp_path, gap):
+    path = write_timed(tmp_path / 'clip.ts', range(0, 4000, 100), 'libx264', gop=10)
+    whole = [frame.pixels[0, 0, 0] for frame in video_frames(path)]
+    content = path.read_bytes()
+    packets = [content[at : at + 188] for at in range(0, len(content), 188)]
+    first = [at for at, packet in enumerate(packets) if packet[1] & 0x40 and packet[2] == 0][gap]
+    path.write_bytes(b''.join(packets[first:]))
+    read = [frame.pixels[0, 0, 0] for frame in video_frames(path)]
+    assert 10 <= len(read) < 40 and read == whole[-len(read) :]
+    times = measure_video(path)
+    assert times.starts == [frame.start for frame in video_frames(path)]
+    assert times.starts[0] == 0
+
+
 @pytest.mark.parametrize(('name', 'codec'), [('a.h264', 'libx264'), ('a.m1v', 'mpeg1video')])
 def test_raw_streams_state_no_times_and_keep_their_frames(tmp_path, name, codec):
     path = write_timed(tmp_path / name, range(5), codec, Fraction(1, 25), rate=25)

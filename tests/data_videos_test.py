@@ -17,7 +17,14 @@ from e3d.data.clips import describe_clip
 from e3d.data.videos import measure_video, video_frames
 from e3d.errors import InputError
 
-CODECS = {'.avi': 'mpeg4', '.mkv': 'libx264', '.webm': 'libvpx-vp9', '.mov': 'mpeg4'}
+CODECS = {
+    '.avi': 'mpeg4',
+    '.flv': 'flv1',
+    '.mov': 'mpeg4',
+    '.ogv': 'libvpx',
+    '.webm': 'libvpx-vp9',
+    '.wmv': 'wmv2',
+}
 
 
 def moving_square(frames=20, height=32, width=48):
@@ -44,7 +51,7 @@ def read(path):
     return np.stack([frame.pixels for frame in video_frames(path)])
 
 
-@pytest.mark.parametrize('suffix', ['.avi', '.mkv', '.webm', '.mov', '.mp4', '.ts'])
+@pytest.mark.parametrize('suffix', [*CODECS, '.mkv', '.mp4', '.nut', '.ts'])
 def test_every_frame_of_common_containers_is_read(tmp_path, suffix):
     clip = read(encoded(tmp_path / f'clip{suffix}', moving_square()))
     assert clip.shape == (20, 32, 48, 3)
@@ -62,7 +69,7 @@ def test_the_content_of_a_file_is_read_without_the_file(tmp_path):
         list(video_frames(Path('inside.avi'), io.BytesIO(content[:100])))
 
 
-@pytest.mark.parametrize('suffix', ['.avi', '.mkv', '.webm', '.mov', '.mp4'])
+@pytest.mark.parametrize('suffix', [*CODECS, '.mkv', '.mp4'])
 def test_truncated_videos_are_refused(tmp_path, suffix):
     content = encoded(tmp_path / f'clip{suffix}', moving_square()).read_bytes()
     path = tmp_path / f'cut{suffix}'

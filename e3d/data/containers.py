@@ -30,6 +30,7 @@ REMEDY = (
 _ASF_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
 _MATROSKA_SEGMENT = bytes.fromhex('18538067')
 APPENDED = 0.9  # share of a file that must be its own
+_OGG_PAGE = 2**16  # bytes at most
 _HEAD = 2**16  # bytes in which the header of an ASF file states its size
 
 
@@ -59,7 +60,7 @@ def is_whole(path: Path, content: BinaryIO | None, demuxer: str) -> bool | None:
             return walk(content, content.seek(0, io.SEEK_END))
         finally:
             content.seek(position)
-    except (OSError, struct.error, IndexError):
+    except (OSError, struct.error, IndexError, ValueError):
         return None
 
 
@@ -133,6 +134,16 @@ def _walk_flv(file: BinaryIO, size: int) -> bool | None:
     return filled or None
 
 
+def _walk_ogg(file: BinaryIO, size: int) -> bool | None:
+    """Ogg: pages that begin with the sizes of their segments; the last one is looked at."""
+    file.seek(max(0, size - 2 * _OGG_PAGE))
+    tail = file.read()
+    page = tail.rindex(b'OggS')
+    segments = tail[page + 27 : page + 27 + tail[page + 26]]
+    end = page + 27 + tail[page + 26] + sum(segments)
+    return False if end > len(tail) else end == len(tail) or None
+
+
 def _fills(end: int, size: int) -> bool | None:
     """Whether parts that end there fill a file, to which a little may have been appended."""
     return APPENDED * size <= end <= size or None
@@ -144,4 +155,5 @@ _WALKS = {
     'matroska': _walk_matroska,
     'asf': _walk_asf,
     'flv': _walk_flv,
+    'ogg': _walk_ogg,
 }

@@ -22,6 +22,11 @@ WHOLE = 0.95  # a file in which less than this share of what it announces is the
 UNKNOWN = 2**30  # frames: what AVI and IVF state of a file whose end was not known
 # Only the file itself: playlists and the like make FFmpeg open other files.
 _OPTIONS = {'protocol_whitelist': 'file', 'format_whitelist': ','.join((*CONTAINERS, *RAW_STREAMS))}
+# Containers with a header that tells their length; of others FFmpeg finds it from what is there.
+_ANNOUNCING = (
+    *('asf', 'avi', 'flv', 'gxf', 'ivf', 'matroska,webm', 'mov,mp4,m4a,3gp,3g2,mj2', 'mxf', 'rm'),
+    *('wtv', 'yuv4mpegpipe'),
+)
 # Containers that state how long their last frame stands in nothing but a total.
 _TOTALS = ('matroska,webm', 'avi', 'flv', 'asf')
 _DURATION = re.compile(r'(\d{1,6}):(\d\d):(\d\d(?:\.\d*)?)')
@@ -52,11 +57,13 @@ class VideoFile:
       stream: of the container.
       opaque: whether an alpha channel means nothing: AVI has an unused byte there.
       count: how many frames or packets were read so far.
+      first_packet: what the file begins with, shown or not; None before that was read.
     """
 
     def __init__(self, path: Path, container: InputContainer, content: BinaryIO | None):
         """Chooses the stream and its decoder; see `opened_video` for the errors."""
         self.path, self.container, self.count = path, container, 0
+        self.first_packet = None
         self.stream = main_stream(path, container, lambda: _opened_again(path, content))
         check_size(path, self.stream.height, self.stream.width)
         self.opaque = container.format.name == 'avi' and self.stream.codec.name == 'rawvideo'
@@ -77,11 +84,14 @@ class VideoFile:
     def packets(self) -> Iterator[Packet]:
         """Yields the encoded frames that are to be shown, in the order of the file."""
         for packet in self.container.demux(self.stream):
-            if not packet.size or packet.is_discard or self._is_hidden(packet):
+            if not packet.size or self._is_hidden(packet):
                 continue
-            stamp = _stamp(packet)
-            self._note(stamp, packet.duration or 0)
-            yield Packet(stamp, packet.dts, packet.duration or 0, packet.is_keyframe)
+            stamp, duration = _stamp(packet), packet.duration or 0
+            encoded = Packet(stamp, packet.dts, duration, packet.is_keyframe)
+            self.first_packet = self.first_packet or encoded
+            if not packet.is_discard:
+                self._note(stamp, duration)
+                yield encoded
 
     def decoded(self) -> Iterator[tuple[int | None, int, av.VideoFrame]]:
         """Yields stamp, duration (0 if not stated) and frame, in the order of their showing."""
@@ -133,7 +143,7 @@ class VideoFile:
         written to a pipe announces nothing.
         """
         name, stream = self.container.format.name, self.stream
-        if stream.frames >= UNKNOWN:
+        if stream.frames >= UNKNOWN or name not in _ANNOUNCING:
             return
         announced, alone = self._tagged_duration(), len(self.container.streams) == 1
         if stream.duration and (alone or name != 'asf'):  # where it is that of the file

@@ -107,7 +107,7 @@ def last_video_frames(path: Path, times: VideoTimes, first: int) -> Iterator[Tim
 
 
 def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
-    """Finds the times of the frames without decoding them, if their stamps are in order.
+    """Finds the times of the frames, without decoding them if their stamps are in order.
 
     Args:
       path: as for `video_frames`.
@@ -121,7 +121,7 @@ def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
         video.check_whole()
         if not packets:
             raise InputError(f'{path} holds no frames. {REMEDY}')
-        if _is_in_order(packets):
+        if _is_in_order(packets, video.first_packet):
             return _times(video, sorted(packets, key=lambda packet: packet.stamp))
     if content is not None:
         content.seek(0)
@@ -133,12 +133,17 @@ def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
         return _times(video, frames)
 
 
-def _is_in_order(packets: Sequence[Packet]) -> bool:
-    """Whether each packet has a stamp of its own, by which they can be sorted."""
+def _is_in_order(packets: Sequence[Packet], first: Packet) -> bool:
+    """Whether each packet has a stamp of its own, by which they can be sorted.
+
+    What comes before the first frame that is decoded without others may not be decoded at all.
+    """
     stamps = [packet.stamp for packet in packets]
     decoded = [packet.decoded for packet in packets if packet.decoded is not None]
+    if None in stamps or first.stamp is None or len(set(stamps)) < len(stamps):
+        return False
     rising = all(before < after for before, after in itertools.pairwise(decoded))
-    return rising and None not in stamps and len(set(stamps)) == len(stamps)
+    return rising and first.is_key and first.stamp <= min(stamps)
 
 
 def _times(video: VideoFile, frames: Sequence[Packet]) -> VideoTimes:
