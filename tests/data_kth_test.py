@@ -297,6 +297,21 @@ def test_clips_of_other_forms_and_spellings_are_found(tmp_path, name):
     assert starts == [1, 6]
 
 
+def test_ranges_that_are_longer_than_their_clips_are_said(tmp_path):
+    write_clips(tmp_path, 'person01_boxing_d1', 'person02_boxing_d1')
+    source = open_kth(make_dataset(tmp_path), 'train', 0)
+    assert source.account[:2] == (
+        '2 clips: 25 frames/s; RGB made gray; 16 x 16 pixels resized to 8 x 8',
+        'all frames are used, as there is no 00sequences.txt',
+    )
+    write_ranges(tmp_path, person01_boxing_d1='1-24', person02_boxing_d1='1-12, 13-25')
+    source = open_kth(make_dataset(tmp_path), 'train', 0)
+    assert source.account[1].startswith('1 clips end before the last frame that 00sequences.txt')
+    assert 'person02_boxing_d1' in source.account[1]
+    write_ranges(tmp_path, person01_boxing_d1='1-24', person02_boxing_d1='1-12, 13-24')
+    assert 'divided by persons' in open_kth(make_dataset(tmp_path), 'train', 0).account[1]
+
+
 def test_linked_folders_are_followed(tmp_path):
     write_clips(tmp_path, 'person01_boxing_d1')
     (tmp_path / 'kth').rename(tmp_path / 'elsewhere')

@@ -95,7 +95,11 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
         split = 'test'
     groups = divide_clips(clip_set.clips, dataset)
     clips = groups[split]
-    account = (*clip_set.account, *_account_of_division(groups, dataset))
+    account = (
+        *clip_set.account,
+        *_account_of_ranges(clip_set.clips),
+        *_account_of_division(groups, dataset),
+    )
     lengths = dataset['input_frames'], dataset['output_frames']
     if dataset['windows'] == 'mcnet' and split == 'train':
         stretches = tuple(s for s in stretches_of(clips, joined=False) if s.length >= sum(lengths))
@@ -253,6 +257,25 @@ def divide_clips(clips: Sequence[Clip], dataset: Mapping[str, Any]) -> dict[str,
             for part, group in groups.items()
         }
     return groups
+
+
+def _account_of_ranges(clips: Sequence[Clip]) -> list[str]:
+    """Says where the ranges do not belong to the frames, as of clips at another rate."""
+    if all(clip.about['ranges'] is None for clip in clips):
+        return [f'all frames are used, as there is no {kth_files.SEQUENCES}']
+    beyond = [
+        clip.name
+        for clip in clips
+        if max((last for _, last in clip.about['ranges'] or ()), default=0)
+        > (clip.about['numbers'] or [clip.num_frames])[-1]
+    ]
+    if not beyond:
+        return []
+    return [
+        f'{len(beyond)} clips end before the last frame that {kth_files.SEQUENCES} names, as '
+        f"'{beyond[0]}': these frames are left out; if the clips were brought to another frame rate, "
+        'the ranges are not theirs'
+    ]
 
 
 def _account_of_division(groups: Mapping[str, list[Clip]], dataset: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,8 @@ from e3d.data.containers import VIDEO_SUFFIXES
 from e3d.data.downloads import fetch
 from e3d.data.left_out import LeftOut
 from e3d.data.picture_folders import known_order, order_folder, picture_frames
-from e3d.data.videos import video_frames
+from e3d.data.timing import Timing
+from e3d.data.videos import measure_video, video_frames
 from e3d.data.walk import walk
 from e3d.errors import InputError
 from e3d.files import read_bytes
@@ -121,22 +122,18 @@ def list_clips(files: Files) -> list[RawClip]:
     for name in sorted(found | (ranges or {})):
         clip = found.get(name)
         about = {'numbers': None, 'gaps': [], 'ranges': ranges and ranges.get(name, [])}
-        reading, left_out = '', ()
-        if clip and clip.path.is_dir():
-            order = known_order(clip.path)
-            about |= {'numbers': _whole(order.numbers), 'gaps': order.gaps}
-            reading, left_out = f'pictures {order.account}', order.left_out_of(name)
         if clip is None:
             frames = functools.partial(_missing, known=ranges[name] is None)
-        else:
-            frames = functools.partial(_read, clip)
-        describe = functools.partial(_describe, reading)
+            raw_clips.append(RawClip(name, frames, about))
+            continue
+        left_out = ()
+        if clip.path.is_dir():
+            order = known_order(clip.path)
+            about |= {'numbers': _whole(order.numbers), 'gaps': order.gaps}
+            left_out = order.left_out_of(name)
+        frames, describe = (functools.partial(do, clip) for do in (_read, _describe))
         raw_clips.append(RawClip(name, frames, about, describe, left_out))
     return raw_clips
-
-
-def _describe(reading: str) -> tuple[None, str]:
-    return None, reading
 
 
 def find_files(folder: pathlib.Path) -> Files:
@@ -268,13 +265,23 @@ def _whole(numbers: list | None) -> list[int] | None:
 def _read(clip: Found) -> Iterator[np.ndarray]:
     if clip.path.is_dir():
         yield from picture_frames(order_folder(clip.path).files)
-    elif not clip.member:
-        yield from (frame.pixels for frame in video_frames(clip.path))
     else:
-        with open_archive(clip.path) as archive:
-            content = read_member(archive, archive.getinfo(clip.member), MAX_CLIP_BYTES)
-        frames = video_frames(clip.path / clip.member, io.BytesIO(content))
-        yield from (frame.pixels for frame in frames)
+        yield from (frame.pixels for frame in video_frames(*_opened(clip)))
+
+
+def _describe(clip: Found) -> tuple[Timing | None, str]:
+    if clip.path.is_dir():
+        return None, f'pictures {known_order(clip.path).account}'
+    return measure_video(*_opened(clip)).timing, ''
+
+
+def _opened(clip: Found) -> tuple[pathlib.Path, io.BytesIO | None]:
+    """The path of a video, and its content if it lies in an archive."""
+    if not clip.member:
+        return clip.path, None
+    with open_archive(clip.path) as archive:
+        content = read_member(archive, archive.getinfo(clip.member), MAX_CLIP_BYTES)
+    return clip.path / clip.member, io.BytesIO(content)
 
 
 def _missing(known: bool) -> Iterator[np.ndarray]:
