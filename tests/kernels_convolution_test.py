@@ -8,6 +8,7 @@ from jax import lax
 
 from e3d.kernels.convolution import (
     VALID,
+    Kernel,
     convolve,
     convolve_again,
     full_padding,
@@ -86,7 +87,7 @@ def test_no_tap_that_meets_only_padding_is_multiplied():
 def test_prepared_kernels_give_the_same():
     inputs = np.random.default_rng(0).normal(size=(1, 2, 6, 6, 2)).astype(np.float32)
     weights = {
-        'kernel': np.random.default_rng(1).normal(size=(2, 5, 5, 2, 2)).astype(np.float32),
+        'kernel': Kernel(np.random.default_rng(1).normal(size=(2, 5, 5, 2, 2)).astype(np.float32)),
         'peepholes': np.ones((3, 2, 6, 6, 2), np.float32),
     }
     assert prepare_kernels(weights)['peepholes'] is weights['peepholes']

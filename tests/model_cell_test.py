@@ -190,12 +190,12 @@ def test_the_memory_zigzags_through_the_stack():
     params = initialize(stack, carry, inputs)
     step = jax.jit(stack.apply)
     first, _ = step(params, carry, inputs)
-    assert np.any(first.state.memory)
-    other = first._replace(state=first.state._replace(memory=first.state.memory + 1))
+    assert first[0].memory == () and np.any(first[1].memory)
+    other = (first[0], first[1]._replace(memory=first[1].memory + 1))
     ours, _ = step(params, first, inputs)
     changed, _ = step(params, other, inputs)
     for layer in range(2):
-        assert np.abs(ours.state.hiddens[layer] - changed.state.hiddens[layer]).max() > 1e-3
+        assert np.abs(ours[layer].hidden - changed[layer].hidden).max() > 1e-3
 
 
 def test_remat_vmap_and_batches_of_one_give_the_same():
@@ -227,10 +227,10 @@ def test_bfloat16_states_and_float32_parameters():
     ('options', 'words'),
     [
         ({'history': None}, 'history=T-1'),
-        ({'history': 0}, 'at least 1'),
-        ({'variant': 'tf'}, "'paper' and 'released'"),
+        ({'history': 0}, 'integer >= 1'),
+        ({'variant': 'tf'}, "'paper', 'released'"),
         ({'convolution': 'dilated'}, "'separable'"),
-        ({'features': 0}, 'at least 1'),
+        ({'features': 0}, 'integer >= 1'),
         ({'kernel_size': (5, 5)}, 'three sizes'),
     ],
 )

@@ -269,8 +269,8 @@ def test_arrays_that_do_not_fit_are_refused(shape, output_frames, mask, words):
     [
         ({'memory': 'none'}, 'recompute'),
         ({'dtype': 'int8'}, 'bfloat16'),
-        ({'layers': 0}, 'at least 1'),
-        ({'history': 0}, 'None for all'),
+        ({'layers': 0}, 'layers=0: must be an integer >= 1'),
+        ({'history': 0}, 'history=0: must be an integer >= 1'),
         ({'width': 3}, 'width'),
     ],
 )

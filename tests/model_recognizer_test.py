@@ -9,10 +9,10 @@ from jax import lax
 
 from e3d import InputError, observe, start
 from e3d.kernels.convolution import VALID
+from e3d.kernels.modes import Operations
 from e3d.model import CNNRecognizer, E3DRecognizer, STLSTMRecognizer
 from e3d.model.classifier import newest
-from e3d.model.recognizer import convolve_strided, double, halve, halve_kernel
-from e3d.model.recurrent import compute
+from e3d.model.strided import convolve_strided, double, halve, halve_kernel
 
 TINY = {
     'classes': 3,
@@ -55,7 +55,7 @@ def applied(name):
 def test_strided_convolution(kernel):
     inputs = jax.random.normal(jax.random.key(0), (2, 3, 7, 10, 3))
     weights = jax.random.normal(jax.random.key(1), (*kernel, 3, 4))
-    found = convolve_strided(inputs, halve_kernel(weights), compute())
+    found = convolve_strided(inputs, halve_kernel(weights), Operations())
     pads = [((size - 1) // 2, size) for size in kernel[1:]]
     expected = lax.conv_general_dilated(
         inputs, weights, (1, 2, 2), [VALID[0], *pads], dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
@@ -138,8 +138,8 @@ def test_the_slots_of_the_newest_steps_stand_in_the_order_of_time():
     ('fields', 'message'),
     [
         ({'separable': 'middle'}, "separable='middle'"),
-        ({'window': 0}, 'window=0: at least 1'),
-        ({'classes': 1}, 'classes=1: at least 2'),
+        ({'window': 0}, 'window=0: must be an integer >= 1'),
+        ({'classes': 1}, 'classes=1: must be an integer >= 2'),
         ({'history': 0}, 'history=0'),
     ],
 )

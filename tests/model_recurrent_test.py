@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from e3d.errors import InputError
+from e3d.kernels.convolution import same_padding
 from e3d.model import (
+    FORECASTERS,
     CausalLSTMCell,
     ConvLSTMCell,
     Forecaster,
@@ -22,9 +24,9 @@ from e3d.model import (
     RecurrentStack,
     STLSTMCell,
     build_model,
+    register_forecaster,
 )
 from e3d.model.predrnn import memory_overlap
-from e3d.model.recurrent import convolve_gates
 
 CELLS = {
     'ConvLSTM': (ConvLSTMCell, {}),
@@ -368,17 +370,107 @@ def test_peepholes_are_for_one_size():
         model.apply(variables, make_frames(size=(16, 8)), 1)
 
 
-def test_the_model_that_build_md_adds_forecasts():
+@pytest.fixture
+def build_md():
+    """What the example of BUILD.md defines."""
     text = (pathlib.Path(__file__).parent.parent / 'BUILD.md').read_text(encoding='utf-8')
     (example,) = re.findall(r'## Add a model.*?```python\n(.*?)```', text, re.DOTALL)
-    names = {
-        'jax': jax, 'jnp': jnp, 'nn': nn, 'NamedTuple': typing.NamedTuple, 'Forecaster': Forecaster,
-        'RecurrentCell': RecurrentCell, 'RecurrentStack': RecurrentStack,
-        'convolve_gates': convolve_gates,
-    }  # fmt: skip
+    names = {'__name__': 'my_model'}
     exec(compile(example, 'BUILD.md', 'exec'), names)
-    model = names['MyModel'](**SMALL)
+    yield names
+    del FORECASTERS['my_model']
+
+
+def trace_training(model):
+    """Traces a forecast and its gradient; the shapes of the parameters."""
+    frames = make_frames(2, 2)
     run = functools.partial(model.init_with_output, output_frames=3)
-    predictions, variables = jax.eval_shape(run, jax.random.key(0), make_frames(2, 2))
-    assert predictions.shape == (2, 4, 6, 8, 1)
-    assert len(jax.tree.leaves(variables)) == 2 * 3 + 2
+    predictions, variables = jax.eval_shape(run, jax.random.key(0), frames)
+    assert predictions.shape == (2, 4, 6, 8, 1) and predictions.dtype == jnp.float32
+    jax.eval_shape(jax.grad(lambda params: model.apply(params, frames, 3).sum()), variables)
+    return variables['params']
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('memory', ['save', 'recompute'])
+def test_the_model_that_build_md_adds_forecasts(build_md, dtype, memory):
+    model = build_model('my_model', **SMALL, dtype=dtype, memory=memory)
+    assert len(jax.tree.leaves(trace_training(model))) == 2 * 3 + 2
+
+
+def test_a_name_is_given_once(build_md):
+    with pytest.raises(InputError, match=r"'predrnn'.*PredRNN"):
+        register_forecaster('predrnn')(build_md['MyModel'])
+
+
+class OwnState(typing.NamedTuple):
+    hidden: jax.Array
+
+
+class OwnCell(RecurrentCell):
+    """A cell whose equations take the kernels apart, and loop over a convolution."""
+
+    State = OwnState
+
+    @staticmethod
+    def update(weights, state, inputs, operations):
+        kernel = weights['gates']['kernel']
+        padding = same_padding(kernel.shape[:3])
+        hidden = state.hidden
+        inputs = operations.convolve(inputs, kernel[:, :, :, : inputs.shape[-1], :3], padding)
+
+        def again(hidden, _):
+            half = operations.convolve(hidden, kernel[..., :3][..., :3, :], padding)
+            return jnp.tanh(half + inputs), None
+
+        hidden, _ = jax.lax.scan(again, hidden, None, length=2)
+        return OwnState(hidden * weights['scale'].astype(hidden.dtype))
+
+    @nn.compact
+    def weights(self, shape):
+        channels = max(shape[-1], 3)
+        return {
+            'gates': self.declare_gates('gates', channels, 2),
+            'scale': self.param('scale', nn.initializers.ones_init(), (self.features,)),
+        }
+
+
+class Careless(OwnCell):
+    """Without the cast of its parameter."""
+
+    @staticmethod
+    def update(weights, state, inputs, operations):
+        return OwnState(
+            OwnCell.update(weights, state, inputs, operations).hidden * weights['scale']
+        )
+
+
+class OwnModel(Forecaster):
+    cell: type = OwnCell
+    cell_dtype: str | None = None
+
+    @nn.nowrap
+    def build_stack(self):
+        dtype = self.cell_dtype or self.dtype
+        return RecurrentStack((self.cell(3, (1, 3, 3), dtype=dtype, parent=None),), parent=None)
+
+
+@pytest.mark.parametrize('memory', ['save', 'recompute'])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_an_update_may_take_kernels_apart_and_loop_over_convolutions(dtype, memory):
+    trace_training(OwnModel(**SMALL, dtype=dtype, memory=memory))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        (
+            {'cell_dtype': 'float32'},
+            r'compute in float32, the model in .*bfloat16.*dtype=self\.dtype',
+        ),
+        ({'cell': Careless}, r'layer 0.*`hidden` as float32.*bfloat16.*astype'),
+    ],
+)
+def test_types_that_do_not_fit_are_named_with_the_remedy(fields, words):
+    with pytest.raises(InputError, match=words):
+        trace_training(OwnModel(**SMALL, dtype='bfloat16', **fields))

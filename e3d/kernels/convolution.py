@@ -7,53 +7,84 @@ for a backend, from measurements (`benchmarks/README.md`): CPUs compute minimal 
 (`winograd.py`), all others their native convolution.
 
 Minimal filtering needs a transform of the kernel that is the same at every step:
-`prepare_kernels` makes it before the loop. A kernel that was not prepared is when it is used.
+`prepare_kernels` makes it before the loop, for each kernel that was declared as a `Kernel`.
 """
 
+import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from e3d.errors import InputError
 from e3d.kernels import winograd
 from e3d.kernels.winograd import Padding
 
 _NATIVE_LAYOUT = ('NDHWC', 'DHWIO', 'NDHWC')
 
 
-class Kernel(NamedTuple):
-    """A kernel with what each backend needs of it.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
+    """The kernel of a convolution, with what each backend needs of it.
+
+    Everywhere but in `convolve` it is the array of its taps: it can be indexed, used in arithmetic
+    and given to the functions of `jnp`. A part of it, `kernel[..., :n]` among others, is a kernel
+    too.
 
     Attributes:
       taps: `[kd, kh, kw, C, F]`.
-      points: of minimal filtering along the height: for each tap in depth `[n, kw * C, F]`.
+      points: of minimal filtering along the height: for each tap in depth `[n, kw * C, F]`; ()
+        before `prepare_kernels`.
     """
 
     taps: jax.Array
-    points: tuple[jax.Array, ...]
+    points: tuple[jax.Array, ...] = ()
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the taps."""
-        return self.taps.shape
+    def __jax_array__(self) -> jax.Array:
+        return self.taps
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('_'):
+            raise AttributeError(name)
+        return getattr(self.taps, name)
+
+    def __getitem__(self, index: Any) -> 'Kernel | jax.Array':
+        of_outputs = isinstance(index, tuple) and len(index) == 2 and index[0] is ...
+        if of_outputs and isinstance(index[1], slice):
+            return jax.tree.map(lambda part: part[index], self)
+        return self.taps[index]
+
+
+def _of_taps(name: str):
+    return lambda self, *operands: getattr(self.taps, name)(*operands)
+
+
+for _operator in ('add', 'sub', 'mul', 'truediv', 'matmul', 'pow'):
+    for _name in (f'__{_operator}__', f'__r{_operator}__'):
+        setattr(Kernel, _name, _of_taps(_name))
+Kernel.__neg__ = _of_taps('__neg__')
+
+jax.tree_util.register_dataclass(Kernel, data_fields=['taps', 'points'], meta_fields=[])
 
 
 def prepare_kernels(weights: Any) -> Any:
-    """The tree of weights with a `Kernel` in place of each 5D array that is called a kernel."""
+    """The tree of weights with each `Kernel` prepared, once before a loop that uses it at every step.
 
-    def prepare(path, leaf):
-        name = getattr(path[-1], 'key', '') if path else ''
-        return _prepared(leaf) if str(name).endswith('kernel') and leaf.ndim == 5 else leaf
+    A kernel that was not prepared, an array too, is when it is used.
+    """
 
-    return jax.tree_util.tree_map_with_path(prepare, weights)
+    def prepare(leaf):
+        return _prepared(leaf) if isinstance(leaf, Kernel) else leaf
+
+    return jax.tree.map(prepare, weights, is_leaf=lambda leaf: isinstance(leaf, Kernel))
 
 
 def _prepared(kernel: Kernel | jax.Array) -> Kernel:
-    if isinstance(kernel, Kernel):
-        return kernel
-    return Kernel(kernel, winograd.transform_kernel(kernel))
+    if not isinstance(kernel, Kernel):
+        kernel = Kernel(kernel)
+    return kernel if kernel.points else Kernel(kernel.taps, winograd.transform_kernel(kernel.taps))
 
 
 def same_padding(kernel_size: tuple[int, int, int]) -> Padding:
@@ -154,8 +185,25 @@ def convolve(inputs: jax.Array, kernel: Kernel | jax.Array, padding: Padding) ->
 
     Returns:
       `[B, D', H', W', F]` with `D' = D + before + after - kd + 1` and so on, in the type of the inputs.
+
+    Raises:
+      InputError: the kernel is larger than the padded inputs, or for other channels.
     """
+    size, sides = kernel.shape[:3], inputs.shape[1:4]
+    if any(side + sum(pads) < taps for side, pads, taps in zip(sides, padding, size, strict=True)):
+        raise InputError(
+            f'a kernel of {_times(size)} is larger than the grid of {_times(sides)} (depth x height '
+            "x width) that it is applied to: choose a smaller kernel_size, or convolution='same'"
+        )
+    if kernel.shape[3] != inputs.shape[4]:
+        raise InputError(
+            f'a kernel for {kernel.shape[3]} channels cannot be applied to {inputs.shape[4]}'
+        )
     return _convolve(inputs, _prepared(kernel), padding)
+
+
+def _times(sizes) -> str:
+    return ' x '.join(map(str, sizes))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -1,42 +1,30 @@
-"""How a step of the recurrence carries out its two expensive operations.
+"""The three modes in which a step carries out its two expensive operations.
 
-A step is written once, as a pure function, and asks its `operations` for every convolution and every
-RECALL. Which object it is given decides what else happens:
+A step of a recurrence is written once, as a pure function, and asks its `operations` for every
+convolution and every RECALL. Which object it is given decides what else happens:
 
     Operations   computes them; differentiates with their own gradient rules
     Recording    computes them and keeps each result: the forward pass of training
     Replaying    is told each result and computes only its gradient: the backward pass of training
 
-Recording and Replaying meet the operations in the same order, since they run the same step.
+Recording and Replaying meet the operations in the same order, since they run the same step. An
+operation inside a loop or another transformation of the step's own (`jax.lax.scan`, `jax.vmap`,
+`jax.checkpoint`) is neither kept nor told: its result belongs to that loop. It is computed in both.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import jax
+from jax.extend.core import get_opaque_trace_state
 
-from e3d.kernels.convolution import Kernel, convolve, convolve_again
+from e3d.kernels.convolution import Kernel, Padding, convolve, convolve_again
+from e3d.kernels.history import History
 from e3d.kernels.recall import recall, recall_again, recall_forward
-from e3d.kernels.winograd import Padding
-
-
-class Remembered(NamedTuple):
-    """What RECALL looks at: the cell states of earlier steps.
-
-    Attributes:
-      histories: for each layer, `[B, K, P, C]`: K slots of the P = D*H*W positions of a state.
-      valid: bool `[B, K]`, which slots are remembered.
-    """
-
-    histories: Sequence[jax.Array]
-    valid: jax.Array
 
 
 class Operations:
     """Computes each operation where it stands."""
-
-    def __init__(self, remembered: Remembered):
-        self.remembered = remembered
 
     def convolve(
         self, inputs: jax.Array, kernel: Kernel | jax.Array, padding: Padding
@@ -44,45 +32,61 @@ class Operations:
         """See `e3d.kernels.convolution.convolve`."""
         return convolve(inputs, kernel, padding)
 
-    def recall(self, gate: jax.Array, layer: int) -> jax.Array:
-        """RECALL(R, history of this layer) for a recall gate `[B, D, H, W, C]`."""
+    def recall(self, gate: jax.Array, history: History) -> jax.Array:
+        """RECALL(R, history) for a recall gate `[B, D, H, W, C]`."""
         queries = gate.reshape(gate.shape[0], -1, gate.shape[-1])
-        recalled = self._recall(queries, self.remembered.histories[layer])
-        return recalled.reshape(gate.shape)
+        return self._recall(queries, history).reshape(gate.shape)
 
-    def _recall(self, queries: jax.Array, history: jax.Array) -> jax.Array:
-        return recall(queries, history, self.remembered.valid)
+    def _recall(self, queries: jax.Array, history: History) -> jax.Array:
+        return recall(queries, *history)
 
 
-class Recording(Operations):
+class _InsideStep(Operations):
+    """Tells the operations of the step itself from those of a transformation within it."""
+
+    def __init__(self):
+        self._step = get_opaque_trace_state()
+
+    def _is_within(self) -> bool:
+        return get_opaque_trace_state() != self._step
+
+
+class Recording(_InsideStep):
     """Computes each operation and appends its result to `kept`."""
 
-    def __init__(self, remembered: Remembered):
-        super().__init__(remembered)
-        self.kept = []
+    def __init__(self):
+        super().__init__()
+        self.kept: list[Any] = []
 
     def convolve(self, inputs, kernel, padding):
         """Convolves and keeps the result."""
-        outputs = convolve(inputs, kernel, padding)
-        self.kept.append(outputs)
+        outputs = super().convolve(inputs, kernel, padding)
+        if not self._is_within():
+            self.kept.append(outputs)
         return outputs
 
     def _recall(self, queries, history):
-        recalled, log_sum = recall_forward(queries, history, self.remembered.valid)
+        if self._is_within():
+            return super()._recall(queries, history)
+        recalled, log_sum = recall_forward(queries, *history)
         self.kept.append((recalled, log_sum))
         return recalled
 
 
-class Replaying(Operations):
+class Replaying(_InsideStep):
     """Takes each result from what a `Recording` kept; only gradients are computed."""
 
-    def __init__(self, remembered: Remembered, kept):
-        super().__init__(remembered)
+    def __init__(self, kept: Iterable[Any]):
+        super().__init__()
         self._next = iter(kept)
 
     def convolve(self, inputs, kernel, padding):
         """Gives the next of the kept results."""
+        if self._is_within():
+            return super().convolve(inputs, kernel, padding)
         return convolve_again(inputs, kernel, padding, next(self._next))
 
     def _recall(self, queries, history):
-        return recall_again(queries, history, self.remembered.valid, *next(self._next))
+        if self._is_within():
+            return super()._recall(queries, history)
+        return recall_again(queries, *history, *next(self._next))

@@ -1,9 +1,9 @@
 r"""RECALL: the attention of the recall gate over all remembered cell states (eq 1).
 
-    RECALL(R, S) = softmax(R . S^T) . S,    R [Q, C] queries,  S [K P, C] memories
+    RECALL(R, S) = softmax(R . S^T) . S,    R [Q, C] queries,  S [K P, C] states
 
-The paper has no 1/sqrt(C) and keys and values are the same memory. Written plainly it stores Q x K P
-logits for every step and layer: 5 GB a step at the paper's recognition setting. Here the memory is
+There is no 1/sqrt(C), and keys and values are the same states. Written plainly it stores Q x K P
+logits for every step and layer: 5 GB a step at the paper's recognition setting. Here the history is
 visited block by block, one remembered step at a time, with the running maximum and sum of the online
 softmax; the backward pass computes the weights of a block again from the kept log-sum-exp. Nothing is
 approximated, slots outside the remembered range are never computed, and the largest temporary is
@@ -34,10 +34,10 @@ def _bounds(valid: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _block(history: jax.Array, valid: jax.Array, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """One remembered step `[B, P, C]` and which sequences remember it `[B, 1, 1]`."""
-    memory = lax.dynamic_index_in_dim(history, slot, axis=1, keepdims=False)
+    """The states of one slot `[B, P, C]` and which sequences remember it `[B, 1, 1]`."""
+    states = lax.dynamic_index_in_dim(history, slot, axis=1, keepdims=False)
     remembered = lax.dynamic_index_in_dim(valid, slot, axis=1, keepdims=False)
-    return memory, remembered[:, None, None]
+    return states, remembered[:, None, None]
 
 
 def _product(equation: str, left: jax.Array, right: jax.Array, dtype) -> jax.Array:
@@ -62,15 +62,15 @@ def recall_forward(
 
     def visit(slot, state):
         maximum, total, recalled = state
-        memory, remembered = _block(history, valid, slot)
-        logits = _product('bqc,bpc->bqp', gate, memory, dtype)
+        block, remembered = _block(history, valid, slot)
+        logits = _product('bqc,bpc->bqp', gate, block, dtype)
         new_maximum = jnp.where(
             remembered[..., 0], jnp.maximum(maximum, logits.max(axis=-1)), maximum
         )
         weights = jnp.where(remembered, jnp.exp(logits - new_maximum[..., None]), 0)
         rescale = jnp.exp(maximum - new_maximum)
         total = total * rescale + weights.sum(axis=-1)
-        update = _product('bqp,bpc->bqc', weights.astype(gate.dtype), memory, dtype)
+        update = _product('bqp,bpc->bqc', weights.astype(gate.dtype), block, dtype)
         return new_maximum, total, recalled * rescale[..., None] + update
 
     lowest = jnp.full(gate.shape[:2], jnp.finfo(dtype).min / 2, dtype)
@@ -92,21 +92,21 @@ def recall_backward(
     dtype = _statistics_dtype(gate.dtype)
     mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)[:, None]
 
-    # All with the memory's positions before the queries: so no product needs a large transpose.
+    # All with the positions of the block before the queries: so no product needs a large transpose.
     def visit(slot, gradients):
         gate_gradient, history_gradient = gradients
-        memory, remembered = _block(history, valid, slot)
-        logits = _product('bpc,bqc->bpq', memory, gate, dtype)
-        alignment = _product('bpc,bqc->bpq', memory, cotangent, dtype)
+        block, remembered = _block(history, valid, slot)
+        logits = _product('bpc,bqc->bpq', block, gate, dtype)
+        alignment = _product('bpc,bqc->bpq', block, cotangent, dtype)
         weights = jnp.where(remembered, jnp.exp(logits - log_sum[:, None]), 0)
         of_logits = (weights * (alignment - mean)).astype(gate.dtype)
-        of_memory = _product('bpq,bqc->bpc', of_logits, gate, dtype)
-        of_memory += _product('bpq,bqc->bpc', weights.astype(gate.dtype), cotangent, dtype)
+        of_block = _product('bpq,bqc->bpc', of_logits, gate, dtype)
+        of_block += _product('bpq,bqc->bpc', weights.astype(gate.dtype), cotangent, dtype)
         history_gradient = lax.dynamic_update_index_in_dim(
-            history_gradient, of_memory.astype(history.dtype), slot, axis=1
+            history_gradient, of_block.astype(history.dtype), slot, axis=1
         )
-        transposed_memory = jnp.swapaxes(memory, 1, 2)
-        gate_gradient += _product('bcp,bpq->bcq', transposed_memory, of_logits, dtype)
+        transposed_block = jnp.swapaxes(block, 1, 2)
+        gate_gradient += _product('bcp,bpq->bcq', transposed_block, of_logits, dtype)
         return gate_gradient, history_gradient
 
     start = (jnp.zeros(jnp.swapaxes(gate, 1, 2).shape, dtype), jnp.zeros_like(history))

@@ -1,76 +1,53 @@
 """The models: E3D-LSTM as the paper tells it, and the recurrent models it is compared with.
 
+    cell.py           equations 1 and 2: `update_e3d_lstm`, `E3DLSTMCell`
     gates.py          the operator `*` of the equations, three forms of it
-    cell.py           equations 1 and 2: `update_cell`, `E3DLSTMCell`
-    stack.py          layers and the zig-zag route of M: `update_stack`, `E3DLSTMStack`
+    recurrent.py      what the cells of all models share
+    stack.py          layers of any cells, and the zig-zag route of M
     patching.py       frames to space-to-depth patches and back
-    forecaster.py     window, patches, encoder, decoder, feedback: what all models share
-    e3d_lstm.py       the forecaster of the paper: `E3DLSTM`
-    recognizer.py     strided encoder and decoder, feedback: what all recognisers share, and these
-    classifier.py     from the states of the newest steps to the scores of the classes
     frames.py         the check of a user's frames
+    fields.py         the checks of a model's fields
+    network.py        window, feedback and loop: what forecasters and recognizers share
+    forecaster.py     patches, encoder and decoder: what all forecasters share
+    recognizer.py     strided encoder and decoder, classifier: what all recognizers share
+    strided.py        convolutions of stride 2 that are fast in a loop
+    classifier.py     from the states of the newest steps to the scores of the classes
     streaming.py      `start`, `observe`: recognition frame by frame
-    recurrent.py      what the cells of the other models share, and their stack
-    convlstm.py, predrnn.py, predrnn_plus_plus.py
-                      one of these models each: its cells and its forecaster
+    registry.py       the models by the name that a config gives them
+
+One file for each model: its cells, its stack, its class.
+
+    e3d_lstm.py, convlstm.py, predrnn.py, predrnn_plus_plus.py                  forecasters
+    e3d_recognizer.py, st_lstm_recognizer.py, cnn_recognizer.py                 recognizers
 
 Axes: B batch, T (N in loops) time, D depth of a state's window, H W space, C channels, K remembered
 steps, P = D*H*W positions of a state. Frames are `[B, T, H, W, C]` in [0, 1], states
 `[B, D, H, W, C]`.
 """
 
-import dataclasses
-
-from e3d.errors import InputError
 from e3d.model.cell import E3DLSTMCarry, E3DLSTMCell
+from e3d.model.cnn_recognizer import CNNRecognizer
 from e3d.model.convlstm import ConvLSTM, ConvLSTMCell
-from e3d.model.e3d_lstm import E3DLSTM
+from e3d.model.e3d_lstm import E3DLSTM, E3DLSTMStack, E3DLSTMStackCarry
+from e3d.model.e3d_recognizer import E3DRecognizer
 from e3d.model.forecaster import Forecaster
+from e3d.model.gates import convolve_gates
 from e3d.model.predrnn import PredRNN, STLSTMCell
 from e3d.model.predrnn_plus_plus import CausalLSTMCell, GradientHighwayUnit, PredRNNPlusPlus
-from e3d.model.recognizer import CNNRecognizer, E3DRecognizer, Recognizer, STLSTMRecognizer
-from e3d.model.recurrent import RecurrentCell, RecurrentStack
-from e3d.model.stack import E3DLSTMStack, E3DLSTMStackCarry
+from e3d.model.recognizer import Recognizer
+from e3d.model.recurrent import RecurrentCell
+from e3d.model.registry import (
+    FORECASTERS,
+    MODELS,
+    RECOGNIZERS,
+    build_model,
+    fields_of,
+    register_forecaster,
+    register_recognizer,
+)
+from e3d.model.st_lstm_recognizer import STLSTMRecognizer
+from e3d.model.stack import RecurrentStack, Stack
 from e3d.model.streaming import observe, start
-
-# The models that forecast, by the name that a config gives them.
-FORECASTERS = {
-    'e3d_lstm': E3DLSTM,
-    'convlstm': ConvLSTM,
-    'predrnn': PredRNN,
-    'predrnn_plus_plus': PredRNNPlusPlus,
-}
-# Those that recognise what happens.
-RECOGNIZERS = {
-    'e3d_recognizer': E3DRecognizer,
-    'st_lstm_recognizer': STLSTMRecognizer,
-    'cnn_recognizer': CNNRecognizer,
-}
-MODELS = FORECASTERS | RECOGNIZERS
-
-
-def fields_of(name: str) -> list[dataclasses.Field]:
-    """The fields of the model called `name`: the keys of its section in a config."""
-    own = ('parent', 'name')  # what every flax module has
-    return [field for field in dataclasses.fields(MODELS[name]) if field.name not in own]
-
-
-def build_model(name: str, **fields):
-    """The model called `name` with the given fields, as the `model` section of a config has them.
-
-    Raises:
-      InputError: there is no model of that name, or it has no such field.
-    """
-    if name not in MODELS:
-        raise InputError(f'model.name={name!r}: allowed are {sorted(MODELS)}')
-    fields = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
-    }
-    try:
-        return MODELS[name](**fields)
-    except TypeError as error:
-        raise InputError(f'model: {error}') from None
-
 
 __all__ = [
     'E3DLSTM',
@@ -95,8 +72,12 @@ __all__ = [
     'RecurrentStack',
     'STLSTMCell',
     'STLSTMRecognizer',
+    'Stack',
     'build_model',
+    'convolve_gates',
     'fields_of',
     'observe',
+    'register_forecaster',
+    'register_recognizer',
     'start',
 ]

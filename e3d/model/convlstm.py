@@ -9,7 +9,10 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.kernels.modes import Operations
 from e3d.model.forecaster import Forecaster
-from e3d.model.recurrent import RecurrentCell, RecurrentStack, convolve_gates
+from e3d.model.gates import convolve_gates
+from e3d.model.recurrent import RecurrentCell
+from e3d.model.registry import register_forecaster
+from e3d.model.stack import RecurrentStack
 
 
 class ConvLSTMState(NamedTuple):
@@ -57,7 +60,7 @@ def update_conv_lstm(
 
 
 class ConvLSTMCell(RecurrentCell):
-    """ConvLSTM cell, see `update_conv_lstm`, for `nn.RNN` or a loop of one's own.
+    """ConvLSTM cell, see `update_conv_lstm`, for `nn.RNN` or your own loop.
 
     The bias of the forget gate starts at 1. The peepholes, of the paper's form, have the size of a
     state, so a cell that has them is for inputs of one size.
@@ -99,6 +102,7 @@ class ConvLSTMCell(RecurrentCell):
         return weights
 
 
+@register_forecaster('convlstm')
 class ConvLSTM(Forecaster):
     """Stacked ConvLSTM layers that forecast frames.
 
@@ -111,6 +115,7 @@ class ConvLSTM(Forecaster):
     peephole: bool = False
     layer_norm: bool = False
 
+    @nn.nowrap
     def build_stack(self) -> RecurrentStack:
         """Equal layers."""
         cells = (
@@ -124,4 +129,4 @@ class ConvLSTM(Forecaster):
             )
             for _ in range(self.layers)
         )
-        return RecurrentStack(tuple(cells))
+        return RecurrentStack(tuple(cells), parent=None)

@@ -1,10 +1,78 @@
-"""E3DLSTM: the forecaster of the paper (figure 1c and section 4.1)."""
+"""E3DLSTM: the forecaster of the paper (figure 1c and section 4.1), and its stack of cells."""
 
-from e3d.errors import InputError
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from e3d.model.cell import E3DLSTMCarry, E3DLSTMCell
+from e3d.model.fields import check_at_least
 from e3d.model.forecaster import Forecaster
-from e3d.model.stack import E3DLSTMStack
+from e3d.model.registry import register_forecaster
+from e3d.model.stack import StackBase
+
+# What `E3DLSTMStack` carries from step to step: the carry of each layer, from the bottom to the top.
+E3DLSTMStackCarry = tuple[E3DLSTMCarry, ...]
 
 
+class E3DLSTMStack(StackBase):
+    """Several Eidetic 3D LSTM cells as one cell, for `nn.RNN`, your own loop, or a `Forecaster`.
+
+    Attributes:
+      layers: number of cells; all have the same width, since M passes through them.
+      features, kernel_size, history, variant, convolution, recall, dtype, param_dtype, kernel_init,
+        carry_init: as in `E3DLSTMCell`.
+    """
+
+    layers: int
+    features: int
+    kernel_size: tuple[int, int, int] = (2, 5, 5)
+    history: int | None = None
+    variant: str = 'paper'
+    convolution: str = 'same'
+    recall: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
+    carry_init: nn.initializers.Initializer = nn.initializers.zeros_init()
+
+    def setup(self):
+        """One cell for each layer."""
+        self.cells = self.build_cells()
+
+    @nn.nowrap
+    def build_cells(self) -> Sequence[E3DLSTMCell]:
+        """Equal cells.
+
+        Raises:
+          InputError: fewer than one.
+        """
+        check_at_least({'layers': (self.layers, 1)})
+        return [
+            E3DLSTMCell(
+                self.features,
+                self.kernel_size,
+                self.history,
+                self.variant,
+                self.convolution,
+                self.recall,
+                self.dtype,
+                self.param_dtype,
+                self.kernel_init,
+                self.carry_init,
+                parent=None,
+            )
+            for _ in range(self.layers)
+        ]
+
+    @nn.nowrap
+    def recalled_steps(self, steps: int) -> int:
+        """All but the newest of the steps, or `history` of them."""
+        return min(self.history or steps, max(steps - 1, 1))
+
+
+@register_forecaster('e3d_lstm')
 class E3DLSTM(Forecaster):
     """Eidetic 3D LSTM network that forecasts frames.
 
@@ -29,22 +97,28 @@ class E3DLSTM(Forecaster):
     recall: bool = True
     history: int | None = None
 
+    @nn.nowrap
     def build_stack(self) -> E3DLSTMStack:
-        """The layers; raises InputError for a history that is not possible."""
-        if self.history is not None and self.history < 1:
-            raise InputError(
-                f'history={self.history}: at least 1, or None for all; recall=False for none'
-            )
-        return E3DLSTMStack(
-            self.layers,
-            self.features,
-            self.kernel_size,
-            variant=self.variant,
-            convolution=self.convolution,
-            recall=self.recall,
-            dtype=self.dtype,
-        )
+        """Equal layers."""
+        return e3d_lstm_layers(self)
 
-    def recalled_steps(self, steps: int) -> int:
-        """All but the newest of the steps, or `history` of them."""
-        return min(self.history or steps, max(steps - 1, 1))
+
+def e3d_lstm_layers(model: Any) -> E3DLSTMStack:
+    """The stack of a model that has the fields of `E3DLSTM`.
+
+    Raises:
+      InputError: a field has a value that is not allowed.
+    """
+    stack = E3DLSTMStack(
+        model.layers,
+        model.features,
+        model.kernel_size,
+        model.history,
+        model.variant,
+        model.convolution,
+        model.recall,
+        model.dtype,
+        parent=None,
+    )
+    _ = [cell.options for cell in stack.build_cells()]
+    return stack

@@ -1,96 +1,60 @@
-"""Forecaster: what all recurrent models share around their stack of cells.
-
-Window, patches, encoder, decoder, the feedback of predictions, and the loop over time. A model is a
-subclass that builds its stack: an object with
-
-    weights(shape)          declares its parameters for inputs `[B, D, h, w, channels]`: a tree
-    initial_state(shape)    (state, cells) before the first step; `cells` are the states that RECALL
-                            remembers, () in a model without RECALL
-    step                    pure function (weights, state, cells, inputs, operations) ->
-                            (state, cells, outputs `[B, D, h, w, features]`)
-
-The step asks its `operations` for every convolution and RECALL (`e3d.kernels.modes`), and so gets their
-fast gradients and the choice of what training keeps.
-"""
+"""Forecaster: patches, encoder, recurrent layers and decoder around the prediction of the next frame."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
-from e3d.kernels.convolution import prepare_kernels, same_padding
+from e3d.kernels.convolution import Kernel, same_padding
+from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
-from e3d.kernels.scan import MEMORY, eidetic_scan
-from e3d.model.cell import check_sizes
 from e3d.model.frames import scale_types
+from e3d.model.network import Network, NetworkCarry, StepInputs, feed, run_stack
 from e3d.model.patching import from_patches, pad_to_patches, to_patches
-
-DTYPES = ('float32', 'bfloat16', 'float64')
+from e3d.model.stack import Arrays, StackStep
 
 # Frames that a convolution of the encoder or decoder joins to one.
 _JOINED = 2
 
 
-class ForecastCarry(NamedTuple):
-    """What one step of the forecaster hands to the next, beside the cell states.
-
-    Attributes:
-      window: the newest patched frames that were fed, `[B, depth + encoder_layers, h, w, p*p*C]`.
-      prediction: the model's prediction of the coming frame, patched, `[B, h, w, p*p*C]`.
-      state: of the stack.
-      outputs: the newest slot of what the stack returned at each of the last `decoder_layers`
-        steps, `[B, decoder_layers, h, w, features]`.
-    """
-
-    window: jax.Array
-    prediction: jax.Array
-    state: Any
-    outputs: jax.Array
-
-
-class StepInputs(NamedTuple):
-    """What enters at one step: a true frame `[B, h, w, p*p*C]` and whether it is used, `[B]`."""
-
-    frame: jax.Array
-    observed: jax.Array
-
-
 def advance(
-    stack_step: Callable,
+    stack_step: StackStep,
     weights: dict[str, Any],
-    carry: ForecastCarry,
-    cells: tuple[jax.Array, ...],
+    carry: NetworkCarry,
+    remembered: Arrays,
+    histories: tuple[History, ...],
     inputs: StepInputs,
     operations: Operations,
-):
+) -> tuple[NetworkCarry, Arrays, jax.Array]:
     """One step: frame or own prediction -> window -> encoder -> stack -> decoder -> next frame.
 
     Args:
       stack_step: the step of the stack.
       weights: 'encoder' and 'decoder' (a group for each 3D convolution), 'stack', and 'head'
         (`kernel [D, features, p*p*C]`, `bias`).
-      carry: from the step before.
-      cells: the states that RECALL remembers, from the step before.
-      inputs: the true frame and which sequences see it.
+      carry: from the step before; its frames are patched.
+      remembered: the states that RECALL remembers, from the step before.
+      histories: the same of earlier steps, for each layer that recalls.
+      inputs: the true frame, patched, and which sequences see it.
       operations: carries out the convolutions and RECALL.
 
     Returns:
-      The new carry, the new cells, and the prediction `[B, h, w, p*p*C]` in float32.
+      The new carry, the new remembered states, and the prediction `[B, h, w, p*p*C]` in float32.
     """
-    observed = inputs.observed[:, None, None, None]
-    frame = jnp.where(observed, inputs.frame, carry.prediction)
-    window = jnp.concatenate([carry.window[:, 1:], frame[:, None]], axis=1)
-    encoded = join_slots(weights['encoder'], window.astype(carry.outputs.dtype), operations)
-    state, cells, outputs = stack_step(weights['stack'], carry.state, cells, encoded, operations)
+    frames = feed(carry, inputs)
+    encoded = join_slots(weights['encoder'], frames.astype(carry.outputs.dtype), operations)
+    state, remembered, outputs = run_stack(
+        stack_step, weights['stack'], carry.state, remembered, histories, encoded, operations
+    )
     outputs = jnp.concatenate([carry.outputs, outputs], axis=1)
     decoded = join_slots(weights['decoder'], outputs, operations)
     prediction = to_frame(weights['head'], decoded)
     newest = outputs[:, outputs.shape[1] - carry.outputs.shape[1] :]
-    return ForecastCarry(window, prediction, state, newest), cells, prediction
+    return NetworkCarry(frames, prediction, state, newest), remembered, prediction
 
 
 def join_slots(
@@ -112,7 +76,7 @@ def to_frame(head: dict[str, jax.Array], outputs: jax.Array) -> jax.Array:
     return patches.astype(head['bias'].dtype) + head['bias']
 
 
-class Forecaster(nn.Module):
+class Forecaster(Network):
     """A recurrent network that forecasts frames; the base of every model.
 
     Window of the newest `depth` frames (stride 1, zeros before the first) -> space-to-depth patches ->
@@ -132,8 +96,8 @@ class Forecaster(nn.Module):
         stack. Each joins two frames to one, so the window has so many more.
       decoder_layers: the same between the outputs of the stack at the newest steps and the frame.
       dtype: 'float32', 'bfloat16' or 'float64' (needs `jax_enable_x64`), type of the states and
-        convolutions. Parameters, predictions and the sums of LayerNorm and softmax stay float32
-        under bfloat16.
+        convolutions, or the type itself, such as `jnp.bfloat16`. Parameters, predictions and the sums
+        of LayerNorm and softmax stay float32 under bfloat16.
       memory: 'save' or 'recompute', what training keeps of each step (see `e3d.kernels.scan`).
     """
 
@@ -150,27 +114,12 @@ class Forecaster(nn.Module):
 
     def setup(self):
         """Checks the fields; the parameters come with the first frames."""
-        if self.memory not in MEMORY:
-            raise InputError(f'memory={self.memory!r}: allowed are {MEMORY}')
-        if self.dtype not in DTYPES:
-            raise InputError(f'dtype={self.dtype!r}: allowed are {DTYPES}')
-        for name in ('layers', 'patch_size', 'depth'):
-            if getattr(self, name) < 1:
-                raise InputError(f'{name}={getattr(self, name)}: at least 1 is needed')
-        check_sizes(self.features, self.kernel_size)
+        self.check_fields({'patch_size': 1, 'encoder_layers': 0, 'decoder_layers': 0})
         self.stack = self.build_stack()
-
-    def build_stack(self):
-        """The stack of cells, see the module's docstring; what a model has to give."""
-        raise NotImplementedError
 
     def stack_weights(self, shape: tuple[int, ...]) -> Any:
         """Declares the parameters of the stack for inputs of this shape."""
         return self.stack.weights(shape)
-
-    def recalled_steps(self, steps: int) -> int:
-        """How many of the newest cell states RECALL looks at in a sequence of `steps` steps."""
-        return 1
 
     def penalties(self, state: Any, steps: int) -> dict[str, jax.Array]:
         """What the model adds to the loss, by name, given the state of the stack at the end."""
@@ -185,7 +134,7 @@ class Forecaster(nn.Module):
         def declare(name: str, channels: int):
             size = (_JOINED, *self.kernel_size[1:], channels, self.features)
             return {
-                'kernel': self.param(f'{name}_kernel', glorot, size),
+                'kernel': Kernel(self.param(f'{name}_kernel', glorot, size)),
                 'bias': self.param(f'{name}_bias', zeros, (self.features,)),
             }
 
@@ -232,20 +181,17 @@ class Forecaster(nn.Module):
         if self.pad_frames:
             frames = pad_to_patches(frames, self.patch_size)
         patches = to_patches(frames, self.patch_size)
-        steps, batch, *patch_shape = patches.shape
+        _, batch, *patch_shape = patches.shape
         weights = self._weights((batch, self.depth, *patch_shape))
         patches = patches.astype(weights['head']['bias'].dtype)
-        carry, cells = self._initial_state(patches[0])
-        carry, _, predictions = eidetic_scan(
+        carry, predictions = self.scan(
             functools.partial(advance, self.stack.step),
-            self.recalled_steps(steps),
-            self.memory,
-            prepare_kernels(weights),
-            carry,
-            cells,
+            self.stack,
+            weights,
+            self._initial_state(patches[0]),
             StepInputs(patches, inputs.observed),
         )
-        for name, penalty in self.penalties(carry.state, steps).items():
+        for name, penalty in self.penalties(carry.state, len(patches)).items():
             self.sow('losses', name, penalty)
         predictions = from_patches(predictions, self.patch_size)[..., :height, :width, :]
         return jnp.moveaxis(predictions, 0, 1)
@@ -257,10 +203,17 @@ class Forecaster(nn.Module):
         def zeros(slots: int, channels: int, dtype):
             return jnp.zeros((batch, slots, rows, columns, channels), dtype)
 
-        window = zeros(self.depth + self.encoder_layers, channels, patches.dtype)
+        frames = zeros(self.depth + self.encoder_layers, channels, patches.dtype)
         outputs = zeros(self.decoder_layers, self.features, self.dtype)
-        state, cells = self.stack.initial_state((batch, self.depth, rows, columns, channels))
-        return ForecastCarry(window, jnp.zeros_like(patches), state, outputs), cells
+        shape = (
+            batch,
+            self.depth,
+            rows,
+            columns,
+            self.features if self.encoder_layers else channels,
+        )
+        state, remembered = self.stack.initial_state(shape)
+        return NetworkCarry(frames, jnp.zeros_like(patches), state, outputs), remembered
 
 
 def step_inputs(frames: jax.Array, output_frames: int, truth_mask: jax.Array | None) -> StepInputs:
@@ -272,7 +225,7 @@ def step_inputs(frames: jax.Array, output_frames: int, truth_mask: jax.Array | N
     if frames.ndim != 5:
         raise InputError(f'frames of shape {frames.shape}: [B, T, H, W, C] is needed')
     if output_frames < 1:
-        raise InputError(f'output_frames={output_frames}: at least 1 is needed')
+        raise InputError(f'output_frames={output_frames}: must be an integer >= 1')
     frames = scale_types(frames)
     batch, length = frames.shape[:2]
     if truth_mask is None:

@@ -1,8 +1,9 @@
-"""The operator `*` of the equations: from one group of gates' kernels to its pre-activations.
+"""Gates that share an operand: the operator `*` of the equations, bias and LayerNorm.
 
-Each is a composition of plain convolutions that keeps depth, height and width. A group of `gates`
-gates that share an operand is one operator with `gates * features` outputs; where an operator has two
-stages, every gate has its own pair, with `features` channels between.
+A group of gates is a tree with the kernels of one operator, with `gates * features` outputs; and where
+it has them `bias`, and `norm_scale` and `norm_bias` of a LayerNorm. The operator is a composition of
+plain convolutions that keeps depth, height and width. Where it has two stages, every gate has its own
+pair, with `features` channels between.
 
     same         one SAME convolution, kd x kh x kw
     transposed   a VALID convolution and a corresponding transposed one back (paper, section 4.1)
@@ -10,16 +11,38 @@ stages, every gate has its own pair, with `features` channels between.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from e3d.kernels.convolution import VALID, Kernel, full_padding, same_padding
-from e3d.kernels.winograd import Padding
+from e3d.kernels.convolution import VALID, Kernel, Padding, full_padding, same_padding
+from e3d.kernels.layer_norm import layer_norm
+from e3d.kernels.modes import Operations
 
 OPERATORS = ('same', 'transposed', 'separable')
 
+Group = Mapping[str, Any]
 Convolve = Callable[[jax.Array, Kernel | jax.Array, Padding], jax.Array]
+
+
+def convolve_gates(
+    group: Group, operand: jax.Array, features: int, operations: Operations
+) -> list[jax.Array]:
+    """The pre-activations `W * operand + b` of a group of gates, each `[B, D, H, W, features]`.
+
+    Where the group has `norm_scale` and `norm_bias`, its gates are normalized together (LayerNorm over
+    D, H, W and all channels of a sample).
+    """
+    outputs = add_bias(apply_operator(group, operand, operations.convolve), group)
+    if 'norm_scale' in group:
+        outputs = layer_norm(outputs, group)
+    return jnp.split(outputs, outputs.shape[-1] // features, axis=-1)
+
+
+def add_bias(outputs: jax.Array, group: Group) -> jax.Array:
+    """Adds the bias of a group, if it has one."""
+    return outputs + group['bias'].astype(outputs.dtype) if 'bias' in group else outputs
 
 
 def kernel_shapes(
@@ -41,9 +64,12 @@ def kernel_shapes(
     }
 
 
-def apply_operator(
-    kernels: Mapping[str, Kernel | jax.Array], inputs: jax.Array, convolve: Convolve
-) -> jax.Array:
+def mark_kernels(group: dict[str, jax.Array]) -> dict[str, Any]:
+    """The group with its kernels as what `prepare_kernels` prepares for a loop."""
+    return {name: Kernel(leaf) if name.endswith('kernel') else leaf for name, leaf in group.items()}
+
+
+def apply_operator(kernels: Group, inputs: jax.Array, convolve: Convolve) -> jax.Array:
     """`W * inputs` for all gates of a group: `[B, D, H, W, C]` to `[B, D, H, W, gates*features]`.
 
     The names of the kernels tell which operator it is; `convolve` carries out each convolution.
@@ -58,7 +84,7 @@ def apply_operator(
     return middle
 
 
-def join_operators(groups: Sequence[Mapping[str, jax.Array]]) -> list[Mapping[str, jax.Array]]:
+def join_operators(groups: Sequence[Group]) -> list[Group]:
     """The groups of `W1 * A + W2 * B + b`, to be applied to `[A, B]` along the channels.
 
     With the SAME operator they become one, for one convolution is faster than two; others stay apart,
@@ -75,11 +101,6 @@ def _for_each_gate(kernel, inputs, padding_of, convolve: Convolve) -> jax.Array:
     """A second stage whose gates do not mix: gate g sees only its own channels."""
     features, outputs = kernel.shape[-2:]
     padding = padding_of(kernel.shape[:3])
-
-    def gate(first: int) -> jax.Array:
-        def of_gate(array: jax.Array) -> jax.Array:
-            return array[..., first : first + features]
-
-        return convolve(of_gate(inputs), jax.tree.map(of_gate, kernel), padding)
-
-    return jnp.concatenate([gate(first) for first in range(0, outputs, features)], axis=-1)
+    parts = [slice(first, first + features) for first in range(0, outputs, features)]
+    gates = [convolve(inputs[..., part], kernel[..., part], padding) for part in parts]
+    return jnp.concatenate(gates, axis=-1)

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 
 from e3d.kernels.modes import Operations
 from e3d.model.forecaster import Forecaster
-from e3d.model.recurrent import RecurrentCell, RecurrentStack, convolve_gates
+from e3d.model.gates import convolve_gates
+from e3d.model.recurrent import RecurrentCell
+from e3d.model.registry import register_forecaster
+from e3d.model.stack import RecurrentStack
 
 # Keeps the gradient of a norm finite where all is zero.
 _EPSILON = 1e-12
@@ -97,7 +100,7 @@ def memory_overlap(
 
 
 class STLSTMCell(RecurrentCell):
-    """Spatiotemporal LSTM cell, see `update_st_lstm`, for `nn.RNN` or a loop of one's own.
+    """Spatiotemporal LSTM cell, see `update_st_lstm`, for `nn.RNN` or your own loop.
 
     A lone cell is a stack of one: the M it receives from below is its own M of the step before. The
     biases of both forget gates start at 1.
@@ -136,6 +139,7 @@ class STLSTMCell(RecurrentCell):
         return state._replace(overlap=jnp.zeros(input_shape[0], precise))
 
 
+@register_forecaster('predrnn')
 class PredRNN(Forecaster):
     """Stacked spatiotemporal LSTMs that forecast frames.
 
@@ -154,6 +158,7 @@ class PredRNN(Forecaster):
     decoupling: float = 0.0
     layer_norm: bool = False
 
+    @nn.nowrap
     def build_stack(self) -> RecurrentStack:
         """Equal layers, the lowest of which owns the adapter."""
         cells = (
@@ -167,7 +172,7 @@ class PredRNN(Forecaster):
             )
             for layer in range(self.layers)
         )
-        return RecurrentStack(tuple(cells))
+        return RecurrentStack(tuple(cells), parent=None)
 
     def stack_weights(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
         """The parameters of the layers, the adapter in each."""

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 
 from e3d.kernels.modes import Operations
 from e3d.model.forecaster import Forecaster
-from e3d.model.recurrent import RecurrentCell, RecurrentStack, convolve_gates
+from e3d.model.gates import convolve_gates
+from e3d.model.recurrent import RecurrentCell
+from e3d.model.registry import register_forecaster
+from e3d.model.stack import RecurrentStack
 
 
 class CausalLSTMState(NamedTuple):
@@ -64,7 +67,7 @@ def update_causal_lstm(
 
 
 class CausalLSTMCell(RecurrentCell):
-    """Causal LSTM cell, see `update_causal_lstm`, for `nn.RNN` or a loop of one's own.
+    """Causal LSTM cell, see `update_causal_lstm`, for `nn.RNN` or your own loop.
 
     A lone cell is a stack of one: the M it receives from below is its own M of the step before. The
     biases of both forget gates start at 1.
@@ -139,6 +142,7 @@ class GradientHighwayUnit(RecurrentCell):
         }
 
 
+@register_forecaster('predrnn_plus_plus')
 class PredRNNPlusPlus(Forecaster):
     """Stacked Causal LSTMs, with a gradient highway unit above the lowest, that forecast frames.
 
@@ -153,6 +157,7 @@ class PredRNNPlusPlus(Forecaster):
 
     layer_norm: bool = False
 
+    @nn.nowrap
     def build_stack(self) -> RecurrentStack:
         """A Causal LSTM, the highway, and the other Causal LSTMs."""
         kinds = [CausalLSTMCell] * self.layers
@@ -161,4 +166,4 @@ class PredRNNPlusPlus(Forecaster):
             kind(self.features, self.kernel_size, self.layer_norm, self.dtype, parent=None)
             for kind in kinds
         )
-        return RecurrentStack(tuple(cells))
+        return RecurrentStack(tuple(cells), parent=None)

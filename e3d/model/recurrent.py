@@ -1,48 +1,107 @@
-"""What the convolutional recurrent cells that E3D-LSTM is compared with have in common.
+"""What all convolutional recurrent cells have in common.
 
 A cell declares its weights and has a pure function `update(weights, state, inputs, operations) ->
-state`, whose `hidden` is the output. `RecurrentCell` makes a `flax.linen.RNNCellBase` of that;
-`RecurrentStack` piles cells up, for `nn.RNN` or for a `Forecaster`. States are `[B, D, H, W, C]`:
-pictures have D = 1, and a kernel deeper than 1 makes any of the cells a 3D one.
+state`, whose `hidden` is the output. `CellBase` makes a `flax.linen.RNNCellBase` of that; `stack.py`
+piles cells up. `RecurrentCell` adds the fields of the models that E3D-LSTM is compared with. States
+are `[B, D, H, W, C]`: pictures have D = 1, and a kernel deeper than 1 makes any of the cells a 3D one.
 """
 
-import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e3d.kernels.convolution import same_padding
-from e3d.kernels.layer_norm import layer_norm
-from e3d.kernels.modes import Operations, Remembered
-from e3d.model.cell import check_sizes
+from e3d.kernels.modes import Operations
+from e3d.model.fields import check_input_shape, check_sizes, check_states
+from e3d.model.gates import mark_kernels
 
 
-def convolve_gates(
-    group: dict[str, jax.Array], operand: jax.Array, features: int, operations: Operations
-) -> list[jax.Array]:
-    """The pre-activations `W * operand + b` of a group of gates, each `[B, D, H, W, features]`.
-
-    Where the group has `norm_scale` and `norm_bias`, its gates are normalised together (LayerNorm over
-    D, H, W and all channels of a sample), and `norm_bias` is b.
-    """
-    kernel = group['kernel']
-    outputs = operations.convolve(operand, kernel, same_padding(kernel.shape[:3]))
-    if 'norm_scale' in group:
-        outputs = layer_norm(outputs, group)
-    elif 'bias' in group:
-        outputs = outputs + group['bias'].astype(outputs.dtype)
-    return jnp.split(outputs, outputs.shape[-1] // features, axis=-1)
-
-
-class RecurrentCell(nn.RNNCellBase):
-    """A convolutional recurrent cell; the base of `ConvLSTMCell`, `STLSTMCell` and others.
+class CellBase(nn.RNNCellBase):
+    """A convolutional recurrent cell, without fields.
 
     A subclass has `State`, a NamedTuple with `hidden` among its fields, the pure function `update`,
-    and a method `weights(shape)` that declares the parameters for inputs of that shape.
+    and a method `weights(shape)` that declares the parameters for inputs of that shape. A state with a
+    field `memory` takes part in the zig-zag route of M (see `stack.py`). Where `recalls` is true,
+    `update` takes a `history` of the state's `cell`, too.
+    """
+
+    if TYPE_CHECKING:  # fields of every subclass
+        features: int
+        kernel_size: tuple[int, int, int]
+        dtype: Any
+        carry_init: nn.initializers.Initializer
+
+    State: ClassVar[type]
+    update: ClassVar[Callable]
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Depth, height, width and channels: `nn.RNN` finds time before them."""
+        return 4
+
+    @property
+    def recalls(self) -> bool:
+        """Whether a step looks at the `cell` of earlier steps."""
+        return False
+
+    def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Declares the parameters for inputs of this shape and returns their tree."""
+        raise NotImplementedError
+
+    def __call__(self, carry, inputs: jax.Array):
+        """One step.
+
+        Args:
+          carry: from `initialize_carry` or the step before.
+          inputs: X, `[B, D, H, W, channels]`.
+
+        Returns:
+          The new carry and its H, `[B, D, H, W, C]`.
+
+        Raises:
+          InputError: inputs with another number of axes, or a carry for others.
+        """
+        self.check(carry, inputs.shape)
+        weights = self.weights(inputs.shape)
+        carry = self.step(weights, carry, inputs.astype(carry.hidden.dtype), Operations())
+        return carry, carry.hidden
+
+    @nn.nowrap
+    def check(self, carry, shape: tuple[int, ...]) -> None:
+        """Raises InputError unless the carry fits inputs of this shape."""
+        check_input_shape(shape)
+        states = carry._asdict()
+        known = {name: states.get(name, ()) for name in ('hidden', 'cell', 'memory')}
+        known = {name: state for name, state in known.items() if not isinstance(state, tuple)}
+        check_states(known, shape, self.features)
+
+    @nn.nowrap
+    def step(self, weights, carry, inputs: jax.Array, operations: Operations):
+        """One step, from carry to carry."""
+        return self.update(weights, carry, inputs, operations)
+
+    @nn.nowrap
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]):
+        """The state before the first step, for inputs of shape `[B, D, H, W, channels]`."""
+        check_input_shape(input_shape)
+        check_sizes(self.features, self.kernel_size)
+        shape = (*input_shape[:-1], self.features)
+        dtype = jnp.float32 if self.dtype is None else self.dtype
+        keys = jax.random.split(rng, len(self.State._fields))
+        return self.State(*(self.carry_init(key, shape, dtype) for key in keys))
+
+    @nn.nowrap
+    def initial_state(self, shape: tuple[int, ...]):
+        """The state that `update` begins with, for inputs of this shape."""
+        return self.initialize_carry(jax.random.key(0), shape)
+
+
+class RecurrentCell(CellBase):
+    """A convolutional recurrent cell; the base of `ConvLSTMCell`, `STLSTMCell` and others.
+
+    See `CellBase` for what a subclass has.
 
     Attributes:
       features: channels C of the states.
@@ -62,24 +121,12 @@ class RecurrentCell(nn.RNNCellBase):
     kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
     carry_init: nn.initializers.Initializer = nn.initializers.zeros_init()
 
-    State: ClassVar[type]
-    update: ClassVar[Callable]
-
-    @property
-    def num_feature_axes(self) -> int:
-        """Depth, height, width and channels: `nn.RNN` finds time before them."""
-        return 4
-
-    def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Declares the parameters for inputs of this shape and returns their tree."""
-        raise NotImplementedError
-
     def declare_gates(
         self, name: str, channels: int, gates: int, bias: Sequence[float] | None = None
-    ):
+    ) -> dict[str, Any]:
         """Declares a group of gates; `bias` has the first value for each gate, None for no bias."""
         check_sizes(self.features, self.kernel_size)
-        return self.param(name, self._initial_gates, channels, gates, bias)
+        return mark_kernels(self.param(name, self._initial_gates, channels, gates, bias))
 
     def _initial_gates(self, key, channels: int, gates: int, bias: Sequence[float] | None):
         outputs = gates * self.features
@@ -93,129 +140,3 @@ class RecurrentCell(nn.RNNCellBase):
     def declare_product(self, name: str, channels: int) -> jax.Array:
         """Declares the kernel of a 1 x 1 x 1 convolution from `channels`, `[channels, C]`."""
         return self.param(name, self.kernel_init, (channels, self.features), self.param_dtype)
-
-    def __call__(self, carry, inputs: jax.Array):
-        """One step.
-
-        Args:
-          carry: the state, from `initialize_carry` or the step before.
-          inputs: X, `[B, D, H, W, channels]`.
-
-        Returns:
-          The new state and its H, `[B, D, H, W, C]`.
-        """
-        chex.assert_rank(inputs, 5)
-        weights = self.weights(inputs.shape)
-        carry = self.update(weights, carry, inputs.astype(carry.hidden.dtype), compute())
-        return carry, carry.hidden
-
-    @nn.nowrap
-    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]):
-        """The state before the first step, for inputs of shape `[B, D, H, W, channels]`."""
-        shape = (*input_shape[:-1], self.features)
-        keys = jax.random.split(rng, len(self.State._fields))
-        return self.State(*(self.carry_init(key, shape, self.dtype or jnp.float32) for key in keys))
-
-
-def compute() -> Operations:
-    """Operations that just compute, for cells that recall nothing."""
-    return Operations(Remembered((), jnp.ones((0, 0), bool)))
-
-
-def update_layers(
-    updates: Sequence[Callable],
-    weights: Sequence[Any],
-    states: Sequence[Any],
-    inputs: jax.Array,
-    operations: Operations,
-) -> tuple[Any, ...]:
-    """One step of all layers, from the bottom to the top; each layer's X is H of the layer below.
-
-    The spatiotemporal memory M goes through those layers that have one, and from the top one to the
-    lowest one of the next step.
-
-    Args:
-      updates: of each layer.
-      weights: the tree of each layer.
-      states: of each layer, after the step before.
-      inputs: X of the bottom layer, `[B, D, H, W, channels]`.
-      operations: carries out the convolutions.
-
-    Returns:
-      The new states.
-    """
-    memory = next((state.memory for state in reversed(states) if hasattr(state, 'memory')), None)
-    new_states = []
-    for update, layer_weights, state in zip(updates, weights, states, strict=True):
-        if hasattr(state, 'memory'):
-            state = update(layer_weights, state._replace(memory=memory), inputs, operations)
-            memory = state.memory
-        else:
-            state = update(layer_weights, state, inputs, operations)
-        inputs = state.hidden
-        new_states.append(state)
-    return tuple(new_states)
-
-
-class RecurrentStack(nn.RNNCellBase):
-    """Several cells as one, for `nn.RNN`, a loop of one's own, or a `Forecaster`.
-
-    Attributes:
-      cells: from the bottom to the top; those with a spatiotemporal memory have equal widths.
-    """
-
-    cells: Sequence[RecurrentCell]
-
-    @property
-    def num_feature_axes(self) -> int:
-        """Depth, height, width and channels: `nn.RNN` finds time before them."""
-        return 4
-
-    @property
-    def step(self) -> Callable:
-        """What a forecaster does with the stack at each step of its loop."""
-        return functools.partial(_step, tuple(cell.update for cell in self.cells))
-
-    def weights(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        """Declares the parameters for inputs of this shape; a tree for each layer."""
-        trees = []
-        for cell in self.cells:
-            trees.append(cell.weights(shape))
-            shape = (*shape[:-1], cell.features)
-        return tuple(trees)
-
-    def __call__(self, carry, inputs: jax.Array):
-        """One step.
-
-        Args:
-          carry: the state of each layer, from `initialize_carry` or the step before.
-          inputs: X, `[B, D, H, W, channels]`.
-
-        Returns:
-          The new carry and H of the top layer, `[B, D, H, W, C]`.
-        """
-        chex.assert_rank(inputs, 5)
-        weights = self.weights(inputs.shape)
-        inputs = inputs.astype(carry[0].hidden.dtype)
-        carry, _, outputs = self.step(weights, carry, (), inputs, compute())
-        return carry, outputs
-
-    @nn.nowrap
-    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> tuple[Any, ...]:
-        """The states before the first step, for inputs of shape `[B, D, H, W, channels]`."""
-        keys = jax.random.split(rng, len(self.cells))
-        return tuple(
-            cell.initialize_carry(key, input_shape)
-            for key, cell in zip(keys, self.cells, strict=True)
-        )
-
-    @nn.nowrap
-    def initial_state(self, shape: tuple[int, ...]):
-        """What `step` begins with, for inputs of this shape."""
-        return self.initialize_carry(jax.random.key(0), shape), ()
-
-
-def _step(updates: Sequence[Callable], weights, states, cells, inputs, operations: Operations):
-    """`update_layers` as a forecaster's step; nothing is recalled, so there are no cells."""
-    states = update_layers(updates, weights, states, inputs, operations)
-    return states, cells, states[-1].hidden

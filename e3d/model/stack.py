@@ -1,203 +1,229 @@
-"""Stacked cells with the zig-zag route of the spatiotemporal memory M."""
+"""Stacked cells of any kind, with the zig-zag route of the spatiotemporal memory M."""
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
-import chex
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
-from e3d.model.cell import (
-    CellOptions,
-    CellState,
-    E3DLSTMCell,
-    remember,
-    remembered_steps,
-    required_history,
-    update_cell,
-)
+from e3d.model.fields import check_input_shape
+from e3d.model.recurrent import CellBase
+
+Arrays = tuple[jax.Array, ...]
+StackStep = Callable[
+    [Any, Any, Arrays, tuple[History, ...], jax.Array, Operations], tuple[Any, Arrays, jax.Array]
+]
 
 
-class StackState(NamedTuple):
-    """States of all layers between two steps.
+class Stack(Protocol):
+    """What a forecaster or recognizer asks of its recurrent layers.
 
     Attributes:
-      cells: C of each layer, `[B, D, H, W, C]`.
-      hiddens: H of each layer, `[B, D, H, W, C]`.
-      memory: M of the top layer, `[B, D, H, W, C]`, which the bottom layer receives next.
+      step: pure function `(weights, state, remembered, histories, inputs, operations) -> (state,
+        remembered, outputs)`. `remembered` are the states that RECALL remembers, of each layer that
+        recalls; `histories` are those of earlier steps. Inputs and outputs are `[B, D, h, w, channels]`.
+        It asks its `operations` for every convolution and RECALL (see `e3d.kernels.modes`), and so gets
+        their fast gradients and the choice of what training keeps.
     """
-
-    cells: tuple[jax.Array, ...]
-    hiddens: tuple[jax.Array, ...]
-    memory: jax.Array
-
-
-def update_stack(
-    weights: Sequence[Any],
-    options: CellOptions,
-    state: StackState,
-    inputs: jax.Array,
-    operations: Operations,
-) -> StackState:
-    """One step of all layers, from the bottom to the top.
-
-    M goes through the layers of a step and from the top layer to the bottom layer of the next step;
-    each layer's X is H of the layer below.
-
-    Args:
-      weights: the tree of each layer.
-      options: which form of the equations.
-      state: the states after the step before.
-      inputs: X of the bottom layer, `[B, D, H, W, channels]`.
-      operations: carries out the convolutions and RECALL.
-    """
-    cells, hiddens, memory = [], [], state.memory
-    for layer, layer_weights in enumerate(weights):
-        before = CellState(state.cells[layer], state.hiddens[layer], memory)
-        cell, inputs, memory = update_cell(
-            layer_weights, options, before, inputs, operations, layer
-        )
-        cells.append(cell)
-        hiddens.append(inputs)
-    return StackState(tuple(cells), tuple(hiddens), memory)
-
-
-def _step(options: CellOptions, weights, state, cells, inputs, operations: Operations):
-    """`update_stack`, with the states that RECALL remembers, if there is one, apart from the others."""
-    state = state._replace(cells=cells) if options.recall else state
-    state = update_stack(weights, options, state, inputs, operations)
-    if not options.recall:
-        return state, (), state.hiddens[-1]
-    return state._replace(cells=()), state.cells, state.hiddens[-1]
-
-
-class E3DLSTMStackCarry(NamedTuple):
-    """What `E3DLSTMStack` carries from step to step.
-
-    Attributes:
-      state: C, H of every layer and M of the top layer.
-      histories: for each layer the remembered cell states, `[B, K, D, H, W, C]`.
-      steps: how many steps each sequence has seen, int32 `[B]`.
-    """
-
-    state: StackState
-    histories: tuple[jax.Array, ...]
-    steps: jax.Array
-
-
-class E3DLSTMStack(nn.RNNCellBase):
-    """Several Eidetic 3D LSTM cells as one cell, for `nn.RNN` or a loop of one's own.
-
-    Attributes:
-      layers: number of cells; all have the same width, since M passes through them.
-      features, kernel_size, history, variant, convolution, recall, dtype, param_dtype, kernel_init,
-        carry_init: as in `E3DLSTMCell`.
-    """
-
-    layers: int
-    features: int
-    kernel_size: tuple[int, int, int] = (2, 5, 5)
-    history: int | None = None
-    variant: str = 'paper'
-    convolution: str = 'same'
-    recall: bool = True
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-    kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
-    carry_init: nn.initializers.Initializer = nn.initializers.zeros_init()
-
-    def setup(self):
-        """One cell for each layer."""
-        if self.layers < 1:
-            raise InputError(f'layers={self.layers}: at least 1 is needed')
-        self.cells = [
-            E3DLSTMCell(
-                self.features,
-                self.kernel_size,
-                self.history,
-                self.variant,
-                self.convolution,
-                self.recall,
-                self.dtype,
-                self.param_dtype,
-                self.kernel_init,
-                self.carry_init,
-            )
-            for _ in range(self.layers)
-        ]
 
     @property
-    def options(self) -> CellOptions:
-        """The form of the equations, checked; raises InputError."""
-        return CellOptions(
-            self.features, self.kernel_size, self.variant, self.convolution, self.recall
-        )
+    def step(self) -> StackStep:
+        """See above."""
+        ...
+
+    def weights(self, shape: tuple[int, ...]) -> Any:
+        """Declares the parameters for inputs of this shape: a tree."""
+        ...
+
+    def initial_state(self, shape: tuple[int, ...]) -> tuple[Any, Arrays]:
+        """State and remembered states before the first step, for inputs of this shape."""
+        ...
+
+    def recalled_steps(self, steps: int) -> int:
+        """How many of the newest states RECALL looks at in a sequence of `steps` steps, >= 1."""
+        ...
+
+
+def update_layers(
+    updates: Sequence[Callable],
+    weights: Sequence[Any],
+    states: Sequence[Any],
+    inputs: jax.Array,
+    operations: Operations,
+) -> tuple[Any, ...]:
+    """One step of all layers, from the bottom to the top; each layer's X is H of the layer below.
+
+    The spatiotemporal memory M goes through those layers that have one, and from the top one to the
+    lowest one of the next step; so between two steps only the top one of them has it.
+
+    Args:
+      updates: of each layer, `(weights, state, inputs, operations) -> state`.
+      weights: the tree of each layer.
+      states: of each layer, after the step before.
+      inputs: X of the bottom layer, `[B, D, H, W, channels]`.
+      operations: carries out the convolutions and RECALL.
+
+    Returns:
+      The new states.
+
+    Raises:
+      InputError: a layer's state does not keep its shapes and types.
+    """
+    memory = next((state.memory for state in reversed(states) if hasattr(state, 'memory')), None)
+    new_states = []
+    for layer, (update, state) in enumerate(zip(updates, states, strict=True)):
+        if hasattr(state, 'memory'):
+            state = state._replace(memory=memory)
+        new_state = update(weights[layer], state, inputs, operations)
+        _check_kept(layer, state, new_state)
+        memory = getattr(new_state, 'memory', memory)
+        inputs = new_state.hidden
+        new_states.append(new_state)
+    return memory_of_the_top(new_states)
+
+
+def memory_of_the_top(states: Sequence[Any]) -> tuple[Any, ...]:
+    """The states with () as M of every layer but the highest that has one."""
+    having = [layer for layer, state in enumerate(states) if hasattr(state, 'memory')]
+    return tuple(
+        state._replace(memory=()) if layer in having[:-1] else state
+        for layer, state in enumerate(states)
+    )
+
+
+def _check_kept(layer: int, before: Any, after: Any) -> None:
+    for name, old, new in zip(before._fields, before, after, strict=True):
+        if jax.tree.structure(old) != jax.tree.structure(new):
+            raise InputError(f'layer {layer}: update() returns another form of `{name}`')
+        for one, other in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True):
+            if one.shape != other.shape or one.dtype != other.dtype:
+                raise InputError(
+                    f'layer {layer}: update() returns `{name}` as {other.dtype}{other.shape}, but its '
+                    f'state has {one.dtype}{one.shape}. Where the type differs: parameters are '
+                    'float32 whatever the type of the states, so cast them where they are used, as in '
+                    'weights[...].astype(state.hidden.dtype)'
+                )
+
+
+class StackBase(nn.RNNCellBase):
+    """Several cells as one, for `nn.RNN`, your own loop, or a `Forecaster`.
+
+    A subclass has `cells` once it is bound, and gives them unbound by `build_cells`.
+    """
 
     @property
     def num_feature_axes(self) -> int:
         """Depth, height, width and channels: `nn.RNN` finds time before them."""
         return 4
 
+    @nn.nowrap
+    def build_cells(self) -> Sequence[CellBase]:
+        """The cells, from the bottom to the top."""
+        raise NotImplementedError
+
     @property
-    def step(self) -> Callable:
-        """What a forecaster does with the stack at each step of its loop."""
-        return functools.partial(_step, self.options)
+    def step(self) -> StackStep:
+        """What a forecaster does with the stack at each step of its loop, see `Stack`."""
+        cells = self.build_cells()
+        recalls = tuple(cell.recalls for cell in cells)
+        return functools.partial(_step, tuple(cell.update for cell in cells), recalls)
 
     def weights(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
         """Declares the parameters for inputs of this shape; a tree for each layer."""
-        above = (*shape[:-1], self.features)
-        return tuple(
-            cell.weights(above if layer else shape) for layer, cell in enumerate(self.cells)
-        )
+        trees = []
+        for cell in self.cells:
+            trees.append(cell.weights(shape))
+            shape = (*shape[:-1], cell.features)
+        return tuple(trees)
 
     @nn.nowrap
-    def initial_state(self, shape: tuple[int, ...]):
-        """What `step` begins with, for inputs of this shape: zeros."""
-        zeros = jnp.zeros((*shape[:-1], self.features), self.dtype or jnp.float32)
-        states = (zeros,) * self.layers
-        if not self.recall:
-            return StackState(states, states, zeros), ()
-        return StackState((), states, zeros), states
+    def initial_state(self, shape: tuple[int, ...]) -> tuple[Any, Arrays]:
+        """What `step` begins with, for inputs of this shape, see `Stack`."""
+        cells = self.build_cells()
+        states = memory_of_the_top([cell.initial_state(shape) for cell in cells])
+        return _set_apart(states, [cell.recalls for cell in cells])
 
-    def __call__(self, carry: E3DLSTMStackCarry, inputs: jax.Array):
+    @nn.nowrap
+    def recalled_steps(self, steps: int) -> int:
+        """How many of the newest states RECALL looks at; no matter where there is none."""
+        return 1
+
+    def __call__(self, carry, inputs: jax.Array):
         """One step.
 
         Args:
-          carry: from `initialize_carry` or the step before.
+          carry: of each layer, from `initialize_carry` or the step before.
           inputs: X, `[B, D, H, W, channels]`.
 
         Returns:
           The new carry and H of the top layer, `[B, D, H, W, C]`.
-        """
-        chex.assert_rank(inputs, 5)
-        weights = self.weights(inputs.shape)
-        operations = Operations(remembered_steps(carry.histories, carry.steps))
-        inputs = inputs.astype(carry.state.memory.dtype)
-        state = update_stack(weights, self.options, carry.state, inputs, operations)
-        histories = tuple(
-            remember(history, carry.steps, cell)
-            for history, cell in zip(carry.histories, state.cells, strict=True)
-        )
-        return E3DLSTMStackCarry(state, histories, carry.steps + 1), state.hiddens[-1]
-
-    @nn.nowrap
-    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> E3DLSTMStackCarry:
-        """The carry before the first step, for inputs of shape `[B, D, H, W, channels]`.
 
         Raises:
-          InputError: `history` is None, so that the carry would have no fixed shape.
+          InputError: inputs with another number of axes, or a carry for others.
         """
-        slots = required_history(self.history, self.recall)
-        dtype = self.dtype or jnp.float32
-        shape = (*input_shape[:-1], self.features)
-        keys = jax.random.split(rng, 2 * self.layers + 1)
-        states = [self.carry_init(key, shape, dtype) for key in keys]
-        state = StackState(
-            tuple(states[: self.layers]), tuple(states[self.layers : -1]), states[-1]
+        check_input_shape(inputs.shape)
+        for cell, state in zip(self.cells, carry, strict=True):
+            cell.check(state, inputs.shape)
+        weights = self.weights(inputs.shape)
+        inputs = inputs.astype(carry[0].hidden.dtype)
+        steps = [cell.step for cell in self.cells]
+        carry = update_layers(steps, weights, carry, inputs, Operations())
+        return carry, carry[-1].hidden
+
+    @nn.nowrap
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """The carry before the first step, for inputs of shape `[B, D, H, W, channels]`."""
+        cells = self.build_cells()
+        keys = jax.random.split(rng, len(cells))
+        return memory_of_the_top(
+            [cell.initialize_carry(key, input_shape) for key, cell in zip(keys, cells, strict=True)]
         )
-        history = jnp.zeros((shape[0], slots, *shape[1:]), dtype)
-        return E3DLSTMStackCarry(state, (history,) * self.layers, jnp.zeros(shape[0], jnp.int32))
+
+
+class RecurrentStack(StackBase):
+    """Several cells as one, for `nn.RNN`, your own loop, or a `Forecaster`.
+
+    Attributes:
+      cells: from the bottom to the top; those with a spatiotemporal memory have equal widths.
+    """
+
+    cells: Sequence[CellBase]
+
+    @nn.nowrap
+    def build_cells(self) -> Sequence[CellBase]:
+        """The cells."""
+        return self.cells
+
+
+def _set_apart(states: Sequence[Any], recalls: Sequence[bool]) -> tuple[tuple[Any, ...], Arrays]:
+    """States without the C that RECALL remembers, and these."""
+    remembered = tuple(
+        state.cell for state, recalled in zip(states, recalls, strict=True) if recalled
+    )
+    rest = tuple(
+        state._replace(cell=()) if recalled else state
+        for state, recalled in zip(states, recalls, strict=True)
+    )
+    return rest, remembered
+
+
+def _step(updates, recalls, weights, states, remembered, histories, inputs, operations):
+    """`update_layers` as a forecaster's step; without layers the inputs pass."""
+    if not updates:
+        return states, remembered, inputs
+    updates, states, past = (
+        list(updates),
+        list(states),
+        iter(zip(remembered, histories, strict=True)),
+    )
+    for layer, recalled in enumerate(recalls):
+        if recalled:
+            cell, history = next(past)
+            states[layer] = states[layer]._replace(cell=cell)
+            updates[layer] = functools.partial(updates[layer], history=history)
+    states = update_layers(updates, weights, states, inputs, operations)
+    return *_set_apart(states, recalls), states[-1].hidden

@@ -15,11 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.kernels.history import empty_slots
 from e3d.kernels.modes import Operations
-from e3d.kernels.scan import remembered
-from e3d.model.forecaster import StepInputs
+from e3d.kernels.scan import histories_at, write_each
 from e3d.model.frames import scale_frames
-from e3d.model.recognizer import RecognitionCarry, Recognizer
+from e3d.model.network import NetworkCarry, StepInputs
+from e3d.model.recognizer import Recognizer
+from e3d.model.stack import Arrays
 
 _FIRST_SLOTS = 8  # of a memory that grows
 
@@ -29,15 +31,15 @@ class StreamState(NamedTuple):
 
     Attributes:
       carry: of the last step.
-      cells: states of the last step.
-      histories: for each layer the remembered cell states, `[B, K, P, C]`.
+      remembered: the states after the last step that RECALL remembers, of each layer that recalls.
+      histories: the same of earlier steps, `[B, K, P, C]` for each layer.
       outputs: of the stack at the last `window` steps, `[window, B, D, h, w, features]`.
       steps: how many frames were observed, int32.
     """
 
-    carry: RecognitionCarry
-    cells: Any
-    histories: Any
+    carry: NetworkCarry
+    remembered: Arrays
+    histories: Arrays
     outputs: jax.Array
     steps: jax.Array
 
@@ -48,7 +50,7 @@ def start(
     """The state before the first frame.
 
     Args:
-      model: a recogniser.
+      model: a recognizer.
       params: of it.
       frame_shape: (H, W, C).
       batch_size: for several clips at once; None for one, whose frames are `[H, W, C]`.
@@ -59,18 +61,12 @@ def start(
     _check_recognizer(model)
     shape = (batch_size or 1, *frame_shape)
     dtype = jax.tree.leaves(params)[0].dtype
-    carry, cells = model.initial_state(shape, dtype)
-    slots = model.history + 1 if getattr(model, 'history', None) else _FIRST_SLOTS
-    histories = tuple(
-        jnp.zeros(
-            (cell.shape[0], slots, cell.size // cell.shape[0] // cell.shape[-1], cell.shape[-1]),
-            cell.dtype,
-        )
-        for cell in cells
-    )
+    carry, remembered = model.initial_state(shape, dtype)
+    slots = getattr(model, 'history', None) or _FIRST_SLOTS
+    histories = tuple(empty_slots(state, slots) for state in remembered)
     size = model.sizes(frame_shape[:2])[-1]
     outputs = jnp.zeros((model.window, shape[0], model.depth, *size, model.features), model.dtype)
-    return StreamState(carry, cells, histories, outputs, jnp.int32(0))
+    return StreamState(carry, remembered, histories, outputs, jnp.int32(0))
 
 
 def observe(
@@ -82,7 +78,7 @@ def observe(
     be used, as its memory grows.
 
     Args:
-      model: a recogniser.
+      model: a recognizer.
       params: of it.
       state: from `start` or the frame before.
       frame: `[H, W, C]`, or `[B, H, W, C]`; floats in [0, 1], or uint8.
@@ -108,7 +104,7 @@ def observe(
             'history=None: the memory of the model grows from frame to frame, which jax.jit does '
             'not allow. Call observe without it (it is compiled inside), or set model.history.'
         )
-    if grows and int(state.steps) >= state.histories[0].shape[1]:
+    if grows and int(state.steps) > state.histories[0].shape[1]:
         state = state._replace(
             histories=tuple(jnp.concatenate([h, jnp.zeros_like(h)], 1) for h in state.histories)
         )
@@ -127,21 +123,16 @@ def _check_recognizer(model: Any) -> None:
 
 @functools.partial(jax.jit, static_argnames='model')
 def _observe(model: Recognizer, params: Any, state: StreamState, frames: jax.Array):
-    slots = state.histories[0].shape[1] if state.histories else 1
-    histories = tuple(
-        jax.lax.dynamic_update_index_in_dim(
-            history, cell.reshape(*history.shape[:1], *history.shape[2:]), state.steps % slots, 1
-        )
-        for history, cell in zip(state.histories, state.cells, strict=True)
-    )
-    history = getattr(model, 'history', None) or slots
-    operations = Operations(remembered(histories, state.steps, history))
+    slots = write_each(state.histories, state.steps - 1, state.remembered)
+    histories = histories_at(slots, state.steps)
     weights = model.apply({'params': params}, frames.shape, method='weights')
-    inputs = StepInputs(frames.astype(state.carry.window.dtype), jnp.ones(len(frames), bool))
+    inputs = StepInputs(frames.astype(state.carry.frames.dtype), jnp.ones(len(frames), bool))
     step = model.step_function(frames.shape[1:3])
-    carry, cells, (_, output) = step(weights, state.carry, state.cells, inputs, operations)
+    carry, remembered, (_, output) = step(
+        weights, state.carry, state.remembered, histories, inputs, Operations()
+    )
     outputs = jnp.concatenate([state.outputs[1:], output[None].astype(state.outputs.dtype)])
-    slots = jnp.moveaxis(outputs, 0, 1).reshape(len(frames), -1, *outputs.shape[3:])
-    scores = model.apply({'params': params}, slots, method='classify')
-    state = StreamState(carry, cells, histories, outputs, state.steps + 1)
+    newest = jnp.moveaxis(outputs, 0, 1).reshape(len(frames), -1, *outputs.shape[3:])
+    scores = model.apply({'params': params}, newest, method='classify')
+    state = StreamState(carry, remembered, slots, outputs, state.steps + 1)
     return state, jax.nn.softmax(scores)

@@ -1,0 +1,67 @@
+"""The history of a recurrent layer: the states of earlier steps, in slots that are used in turn.
+
+State i is the one after step i, counted from 0; it has slot i modulo the number K of slots, so the
+oldest makes room for the newest. The state before the first step is number -1: it has a slot until
+another state needs it, and is never recalled.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+class History(NamedTuple):
+    """What a step may recall of one layer.
+
+    Attributes:
+      states: `[B, K, P, C]`, K slots of the P = D*H*W positions of a state.
+      valid: bool `[B, K]`, which slots hold a state that may be recalled.
+    """
+
+    states: jax.Array
+    valid: jax.Array
+
+
+def empty_slots(state: jax.Array, slots: int) -> jax.Array:
+    """Slots `[B, K, P, C]` for states like this one, `[B, D, H, W, C]`."""
+    batch, *sides, channels = state.shape
+    return jnp.zeros((batch, slots, math.prod(sides), channels), state.dtype)
+
+
+def write(slots: jax.Array, number: jax.Array, state: jax.Array) -> jax.Array:
+    """Puts a state in its slot.
+
+    Args:
+      slots: `[B, K, ...]`.
+      number: of the state, int32; or `[B]`, where each sequence has its own.
+      state: `[B, ...]`, of as many elements as a slot.
+    """
+    state = state.reshape(slots.shape[0], *slots.shape[2:])
+    slot = number % slots.shape[1]
+    if jnp.ndim(slot):
+        return jax.vmap(lambda slots, slot, state: slots.at[slot].set(state))(slots, slot, state)
+    return lax.dynamic_update_index_in_dim(slots, state, slot, axis=1)
+
+
+def read(slots: jax.Array, number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The state of this number, in the given shape `[B, D, H, W, C]`."""
+    slot = number % slots.shape[1]
+    return lax.dynamic_index_in_dim(slots, slot, axis=1, keepdims=False).reshape(shape)
+
+
+def valid_slots(slots: jax.Array, steps: jax.Array, limit: int | None = None) -> jax.Array:
+    """Which slots hold one of the newest states, bool `[B, K]`.
+
+    Args:
+      slots: `[B, K, ...]`.
+      steps: how many steps are over, int32; or `[B]`, where each sequence has its own.
+      limit: how many of the newest states may be recalled; None for as many as there are slots.
+    """
+    batch, size = slots.shape[:2]
+    newest = jnp.asarray(steps)[..., None] - 1
+    number = newest - (newest - jnp.arange(size)) % size
+    valid = (number >= 0) & (number > newest - (limit or size))
+    return jnp.broadcast_to(valid, (batch, size))
