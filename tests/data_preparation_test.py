@@ -1,12 +1,16 @@
 """What is made ready, and what the user is told of it."""
 
+import os
+
 import h5py
 import ml_collections
 import numpy as np
 import pytest
 from clip_fixtures import moving_square, write_kth
 
-from e3d.data.preparation import prepare
+from e3d.data.digits import SPLITS
+from e3d.data.preparation import prepare, summarize
+from e3d.data.sources import open_source
 from e3d.errors import InputError
 
 
@@ -99,3 +103,40 @@ def test_flows_tell_what_their_scale_means(tmp_path):
 def test_what_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(InputError, match='not a folder'):
         prepare(make_dataset(tmp_path, 'kth', frame_size=(8, 8)), 0)
+
+
+def test_the_start_of_a_training_is_told_the_same_in_short(tmp_path):
+    (tmp_path / 'raw').mkdir()
+    for number in range(5):
+        np.save(tmp_path / 'raw' / f'{number}.npy', np.full((11, 8, 8, 1), number, np.uint8))
+    np.save(tmp_path / 'raw' / 'copy.npy', np.full((11, 8, 8, 1), 3, np.uint8))
+    (tmp_path / 'raw' / 'text.mp4').write_text('no video')
+    name = os.fsdecode(b'caf\xe9.npy')
+    np.save(tmp_path / 'raw' / 'x.npy', np.full((3, 8, 8, 1), 9, np.uint8))
+    (tmp_path / 'raw' / 'x.npy').rename(tmp_path / 'raw' / name)
+    dataset = make_dataset(
+        tmp_path,
+        'video_folder',
+        frame_size=(8, 8),
+        channels=1,
+        fit='stretch',
+        frame_rate=None,
+        train_stride=1,
+        test_stride=5,
+        split_fractions=(0.8, 0.0, 0.2),
+    )
+    sources = {split: open_source(dataset, split) for split in SPLITS}
+    lines = summarize(dataset, sources).splitlines()
+    assert lines[:4] == [
+        'video_folder: 3 -> 2 frames of 8 x 8 x 1',
+        '  train      28 sequences',
+        '  validation 2 sequences, those of the test split',
+        '  test       2 sequences',
+    ]
+    assert lines[-3].startswith('  divided by dataset.split_fractions=(0.8, 0, 0.2)')
+    assert lines[-2] == '  clips: train 4, validation those of the test, test 1'
+    assert lines[-1] == (
+        '  left out: 1 unreadable (text.mp4); 1 a copy of another clip; 1 of fewer than 5 frames; '
+        '--mode=prepare tells more'
+    )
+    assert 'caf\\xe9.npy' in prepare(dataset, 0)  # which is no UTF-8

@@ -79,6 +79,8 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys):
     samples = {path.name[:13] for path in (workdir / 'samples').iterdir()}
     assert samples == {'step_00000002', 'step_00000004'}
     output = capsys.readouterr()
+    assert 'moving_mnist: 2 -> 2 frames of 8 x 8 x 1' in output.err
+    assert 'test       5 sequences' in output.err
     assert 'repeat the last frame' in output.out and 'mean training image' in output.out
     assert f'{workdir}/samples/' in output.out and f'{workdir}/checkpoints/' in output.out
     assert 'frames/s' in output.err and 'left' in output.err

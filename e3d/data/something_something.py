@@ -283,11 +283,13 @@ def _timing(times: VideoTimes) -> tuple[int, float, list[float] | None]:
 
 
 def _count_pictures(folder: pathlib.Path) -> int:
-    """How many pictures a clip has; raises InputError where some are missing."""
+    """How many pictures a clip has; raises InputError where some are missing or damaged."""
     order = order_folder(folder)
     if order.gaps:
         after, before = (order.files[order.gaps[0] - 1 + n].name for n in (0, 1))
         raise InputError(f'Between {after} and {before} in {folder} pictures are missing.')
+    for _ in picture_frames([order.files[0], order.files[-1]]):
+        pass  # the others are read in training; these tell a clip that is damaged as a whole
     return len(order.files)
 
 
