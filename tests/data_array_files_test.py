@@ -147,6 +147,6 @@ def test_an_archive_that_memory_does_not_hold_is_an_input_error(tmp_path, monkey
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr(array_files, 'read_bytes', fail)
+    monkeypatch.setattr(array_files, 'read_up_to', fail)
     with pytest.raises(InputError, match='does not fit into the memory'):
         load_arrays(path, 10**6)

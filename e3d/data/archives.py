@@ -77,16 +77,19 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: in
     """
     check_member(archive, member, max_bytes)
     try:
-        with archive.open(member) as stream:  # ends after the bytes that were just checked
-            return stream.read()
+        with archive.open(member) as stream:
+            return bytes(read_up_to(stream, member.file_size))
     except _DAMAGE as error:
         raise InputError(
             f'{archive.filename}: {member.filename} is damaged: {error}. Fetch it again.'
         ) from error
 
 
-def read_bytes(stream: IO[bytes], count: int) -> bytearray:
-    """Reads so many bytes, or less at the end of the stream; memory grows with what comes."""
+def read_up_to(stream: IO[bytes], count: int) -> bytearray:
+    """Reads so many bytes, or less at the end of the stream.
+
+    In pieces, as a stream that is read at once is unpacked whole, whatever size was announced.
+    """
     content = bytearray()
     while piece := stream.read(min(_PIECE, count - len(content))):
         content += piece

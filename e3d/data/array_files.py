@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from e3d.data.archives import check_member, open_archive, read_bytes
+from e3d.data.archives import check_member, open_archive, read_up_to
 from e3d.errors import InputError
 from e3d.files import regular_file
 
@@ -85,7 +85,7 @@ def _read_array(stream: IO[bytes], info: zipfile.ZipInfo) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size > info.file_size:
         raise ValueError(f'its header announces {size:,} bytes, but {info.file_size:,} are there')
-    content = read_bytes(stream, size)
+    content = read_up_to(stream, size)
     if len(content) < size or stream.read(1):
         raise ValueError(f'its header announces {size:,} bytes, but not as many are there')
     order = 'F' if in_fortran_order else 'C'

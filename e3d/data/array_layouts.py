@@ -3,7 +3,7 @@
 A layout names the axes in their order: N sequences, T time, H height, W width, C channels, as in
 'NTHWC'. Where none is given, the array itself must tell: the number of channels by its size, the
 order of sequences and time by the frames, of which those that follow each other are alike. What
-does not tell is refused, and what was understood is said.
+does not tell is rejected, and what was understood is said.
 """
 
 import math
