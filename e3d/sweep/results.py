@@ -35,12 +35,14 @@ class Result(NamedTuple):
       step: of the last numbers.
       test: metrics of the test split at the end; empty before.
       validation: {metric: [(step, value), ...]}, during training.
+      on_test: whether that is on the test split, as the data have no other for it.
     """
 
     status: str
     step: int
     test: Mapping[str, float]
     validation: Mapping[str, list[tuple[int, float]]]
+    on_test: bool = False
 
 
 def read_result(entry: Entry, workdir: pathlib.Path) -> Result:
@@ -52,11 +54,13 @@ def read_result(entry: Entry, workdir: pathlib.Path) -> Result:
         if line.get('split') in ('validation', 'validation_on_test'):
             for metric, value in _metrics(line).items():
                 validation.setdefault(metric, []).append((line['step'], value))
+    on_test = any(line.get('split') == 'validation_on_test' for line in lines)
     steps = entry.config.train.steps
     tests = [line for line in lines if line.get('split') == 'test' and line['step'] >= steps]
     if tests and _is_same_experiment(entry, workdir):
-        return Result(FINISHED, step, _metrics(tests[-1]), validation)
-    return Result(f'at step {step} of {steps}' if step else 'not begun', step, {}, validation)
+        return Result(FINISHED, step, _metrics(tests[-1]), validation, on_test)
+    status = f'at step {step} of {steps}' if step else 'not begun'
+    return Result(status, step, {}, validation, on_test)
 
 
 def write_results(entries: Sequence[Entry], folder: pathlib.Path, failed: Mapping[str, str]) -> str:
@@ -115,7 +119,8 @@ def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None
         if metric in result.test:
             bars.barh(row, result.test[metric], color=colour)
             bars.text(result.test[metric], row, f' {result.test[metric]:.4g}', va='center')
-    curves.set(title=f'validation: {label}', xlabel='step')
+    on_test = ' on the test split' * any(result.on_test for result in results.values())
+    curves.set(title=f'validation{on_test}: {label}', xlabel='step')
     bars.set(title=f'test: {label}', yticks=range(len(results)), yticklabels=list(results))
     bars.set_ylim(len(results) - 0.5, -0.5)
     curves.xaxis.get_major_locator().set_params(integer=True)

@@ -107,7 +107,7 @@ def report_name(run: ConfigDict, config: ConfigDict, other_data: bool = False) -
     if other_data:
         path = str(now.get('dataset.path', ''))
         parts.append(f'path_{path.rstrip("/").rpartition("/")[2]}_{zlib.crc32(path.encode()):08x}')
-    name = re.sub(r'[^\w.-]+|\.{2,}', '_', '_'.join(['evaluation', *parts])).strip('_.')
+    name = re.sub(r'(?:[^\w.-]|_|\.{2,})+', '_', '_'.join(['evaluation', *parts])).strip('_.')
     if len(name) <= MAX_NAME:
         return name
     return f'{name[:MAX_NAME]}_{zlib.crc32(name.encode()):08x}'
