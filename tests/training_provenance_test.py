@@ -151,7 +151,7 @@ def test_data_that_moved_are_the_data_of_the_run(tmp_path, capsys):
     config.train.steps = 5
     train(config, workdir)
     said = capsys.readouterr().err
-    assert 'from step 4' in said and 'The data are not those' not in said
+    assert 'from step 4' in said and 'The data have changed' not in said
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,19 @@ def test_other_data_at_another_path_are_told_and_take_no_reports_place(
     assert list(found.values()) == [report] and 'path_clips' in next(iter(found))
     assert (difference or 'The data are not those') in capsys.readouterr().err
     config.train.steps = 5
-    train(config, workdir)
-    assert (difference or 'The data are not those') in capsys.readouterr().err
+    with pytest.raises(InputError, match='holds other data than') as caught:
+        train(config, workdir)
+    assert (difference or 'other frames') in str(caught.value)
+
+
+def test_data_that_changed_where_they_are_are_told(tmp_path, capsys):
+    workdir = tmp_path / 'run'
+    train(folder_config(tmp_path, clips()), workdir)
+    more = folder_config(tmp_path, clips(frames=7), **{'train.steps': 5})
+    more.dataset.data_dir += '_again'
+    train(more, workdir)
+    said = capsys.readouterr().err
+    assert 'The data have changed' in said and '12 sequences in the test split, not 9' in said
 
 
 def test_reports_of_different_data_have_different_names(tmp_path):

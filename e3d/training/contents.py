@@ -14,6 +14,7 @@ from e3d.data.sources import Source
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
 from e3d.files import read_json
+from e3d.terminal import tell
 
 CONTENTS_FILE = 'data.json'
 MAX_BYTES = 2**20
@@ -30,12 +31,14 @@ class Contents(NamedTuple):
       sequences: how many there are, by split.
       means: of a few sequences of the test split, spread evenly over it.
       no_best: why no checkpoint is the best; '' where one is selected.
+      path: `dataset.path`, where they lie.
     """
 
     frames: tuple[int, ...]
     sequences: Mapping[str, int]
     means: tuple[float, ...]
     no_best: str = ''
+    path: str = ''
 
     def find_differences(self, other: 'Contents') -> list[str]:
         """How other data differ, a line each; nothing where they seem to be the same."""
@@ -53,14 +56,31 @@ class Contents(NamedTuple):
         return lines if lines or near else ['other frames in the test split']
 
 
-def contents_of(sources: Mapping[str, Source], no_best: str = '') -> Contents:
+def contents_of(sources: Mapping[str, Source], no_best: str = '', path: str = '') -> Contents:
     """Looks at a few sequences of opened splits, 'test' among them."""
     test = sources['test']
     chosen = np.unique(np.linspace(0, len(test) - 1, _LOOKED_AT).round().astype(int))
     frames = [as_floats(np.asarray(test[int(index)]['frames'])) for index in chosen]
     means = tuple(round(float(part.mean(dtype=np.float64)), 6) for part in frames)
     lengths = {split: len(source) for split, source in sources.items()}
-    return Contents((len(frames[0]), *frame_shape(test)), lengths, means, no_best)
+    return Contents((len(frames[0]), *frame_shape(test)), lengths, means, no_best, path)
+
+
+def check_same_data(before: Contents, found: Contents) -> None:
+    """Says how the data of a run that goes on have changed.
+
+    Raises:
+      InputError: they lie elsewhere and are others, which no run goes on with.
+    """
+    differences = '; '.join(before.find_differences(found))
+    if not differences:
+        return
+    if before.path != found.path:
+        raise InputError(
+            f"dataset.path='{found.path}' holds other data than '{before.path}', by which the run "
+            f'was trained: {differences}. Give the path of those data, or another --workdir.'
+        )
+    tell(f'The data have changed since the run was trained with them: {differences}.')
 
 
 def write_contents(folder: pathlib.Path, contents: Contents) -> None:
@@ -78,6 +98,7 @@ def read_contents(folder: pathlib.Path) -> Contents | None:
             {str(split): int(count) for split, count in stored['sequences'].items()},
             tuple(float(mean) for mean in stored['means']),
             str(stored['no_best']),
+            str(stored['path']),
         )
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None

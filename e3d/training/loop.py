@@ -33,7 +33,13 @@ from e3d.signals import Interrupted
 from e3d.terminal import tell
 from e3d.training import devices, processes
 from e3d.training.checkpoints import FOLDER, Checkpoints, Run, load_run
-from e3d.training.contents import Contents, contents_of, read_contents, write_contents
+from e3d.training.contents import (
+    Contents,
+    check_same_data,
+    contents_of,
+    read_contents,
+    write_contents,
+)
 from e3d.training.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_trained_clips
 from e3d.training.followers import FollowingCheckpoints, FollowingReporter
 from e3d.training.footprint import Footprint, measure_footprint
@@ -97,7 +103,7 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             elif step:
                 tell(f'Going on with the run in {parts.workdir}, from step {step}.')
             if step and (before := read_contents(checkpoints.folder)):
-                tell_other_data(before, parts.contents)
+                check_same_data(before, parts.contents)
             if parts.contents.no_best and config.checkpoint.keep_best:
                 tell(f'No checkpoint is kept as the best: {parts.contents.no_best}')
             write_config(parts.workdir, config)
@@ -172,7 +178,7 @@ def _name_report(
     if report_name(run.config, config) == REPORT_NAME:
         before = read_contents(resolve_workdir(workdir) / FOLDER)
         if before is not None:
-            other_data = tell_other_data(before, contents_of(evaluator.sources))
+            other_data = _tell_other_data(before, contents_of(evaluator.sources))
         else:  # a run of an earlier version, which says nothing of its data
             other_data = config.dataset.path != run.config.dataset.path
     else:
@@ -183,7 +189,7 @@ def _name_report(
     return name
 
 
-def tell_other_data(before: Contents, found: Contents) -> bool:
+def _tell_other_data(before: Contents, found: Contents) -> bool:
     """Says how data differ from those of a run, and whether they do."""
     differences = before.find_differences(found)
     if differences and processes.is_first():
@@ -270,7 +276,7 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     parallel = devices.parallel_step(step_function, mesh)
     values = scale(evaluator.sources['train'])
     sources = evaluator.sources
-    contents = contents_of(sources, why_no_best(config, sources['validation']))
+    contents = contents_of(sources, why_no_best(config, sources['validation']), config.dataset.path)
     return Parts(
         config, workdir, mesh, shape, values, create, parallel, footprint, evaluator, contents
     )
