@@ -31,7 +31,7 @@ class Contents(NamedTuple):
       sequences: how many there are, by split.
       means: of a few sequences of the test split, spread evenly over it.
       no_best: why no checkpoint is the best; '' where one is selected.
-      path: `dataset.path`, where they lie.
+      path: where they lie.
     """
 
     frames: tuple[int, ...]
@@ -77,8 +77,9 @@ def check_same_data(before: Contents, found: Contents) -> None:
         return
     if before.path != found.path:
         raise InputError(
-            f"dataset.path='{found.path}' holds other data than '{before.path}', by which the run "
-            f'was trained: {differences}. Give the path of those data, or another --workdir.'
+            f"'{found.path}' (dataset.path) holds other data than '{before.path}', by which the run "
+            f'was trained: {differences}. Give the path of those data, or another --workdir; '
+            '--mode=evaluate measures the run by others.'
         )
     tell(f'The data have changed since the run was trained with them: {differences}.')
 

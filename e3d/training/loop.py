@@ -276,7 +276,9 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     parallel = devices.parallel_step(step_function, mesh)
     values = scale(evaluator.sources['train'])
     sources = evaluator.sources
-    contents = contents_of(sources, why_no_best(config, sources['validation']), config.dataset.path)
+    paths = (config.dataset.path, config.dataset.get('test_path'))
+    no_best = why_no_best(config, sources['validation'])
+    contents = contents_of(sources, no_best, ', '.join(filter(None, paths)))
     return Parts(
         config, workdir, mesh, shape, values, create, parallel, footprint, evaluator, contents
     )
