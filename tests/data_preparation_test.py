@@ -140,3 +140,16 @@ def test_the_start_of_a_training_is_told_the_same_in_short(tmp_path):
         '--mode=prepare tells more'
     )
     assert 'caf\\xe9.npy' in prepare(dataset, 0)  # which is no UTF-8
+
+
+def test_stored_sequences_tell_how_they_were_read(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 200, (1, 20, 6, 6), np.uint8)
+    time_first = pictures + np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
+    np.save(tmp_path / 'time_first.npy', time_first)
+    np.save(tmp_path / 'channels_first.npy', time_first.swapaxes(0, 1)[:, :, np.newaxis])
+    for name, layout in {'time_first': 'TNHW', 'channels_first': 'NTCHW'}.items():
+        path = str(tmp_path / f'{name}.npy')
+        dataset = make_dataset(tmp_path, 'moving_mnist', digits='array', path=path)
+        account = prepare(dataset, 0)
+        assert account.splitlines()[0] == 'moving_mnist: 3 -> 2 frames of 6 x 6 x 1'
+        assert f'read as {layout} (' in account and '20 sequences of 8 frames' in account
