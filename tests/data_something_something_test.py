@@ -154,6 +154,15 @@ def test_validation_is_a_share_of_the_training(tmp_path):
     assert validates_on_test(validation) and validation.clips == test.clips
 
 
+def test_a_share_that_takes_no_clip_is_named(tmp_path):
+    write_data_set(tmp_path)
+    dataset = make_dataset(tmp_path, validation_fraction=1e-9)
+    with pytest.raises(
+        InputError, match=r'of the 2 .*dataset\.validation_fraction=1e-09 takes none'
+    ):
+        open_something_something(dataset, 'validation')
+
+
 def test_all_classes_have_the_numbers_of_the_official_labels(tmp_path):
     write_data_set(tmp_path)
     names = [t.replace('[', '').replace(']', '') for t in TEMPLATES]

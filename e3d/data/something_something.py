@@ -204,12 +204,7 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
             clips.append((record, label, max(0, repeated), len(shown), numbers))
             from_front = from_front and repeated >= 0
     if not clips:
-        remedy = ' Raise dataset.validation_fraction.' if split == 'validation' else ''
-        raise InputError(
-            f"The split '{split}' of {dataset['path']} has no clips of more than "
-            f'dataset.output_frames={dataset["output_frames"]} frames, of '
-            f'{len(builder.info.metadata["clips"]):,} that were found.{remedy}'
-        )
+        raise InputError(_no_clips(dataset, split, builder.info.metadata['clips'], unused))
     preparation = preparation_of(dataset, (*dataset['frame_size'], 3))
     records = read_split(builder, 'clips')
     names = tuple(read_classes(files, dataset['num_classes']))
@@ -245,6 +240,25 @@ def _account(
         'divided by the official lists, that for validation is the test; clips: train '
         f'{counts["train"]:,}, validation {validation}, test {counts["test"]:,}',
     ]
+
+
+def _no_clips(
+    dataset: Mapping[str, Any], split: str, found: Sequence[Sequence], unused: Sequence[LeftOut]
+) -> str:
+    """Says why a split has no clips, and what helps."""
+    listed = 'test' if split == 'test' else 'train'
+    count = sum(part == listed for _, part, *_ in found)
+    if split == 'validation' and count > len(unused):
+        return (
+            f"The split 'validation' of {dataset['path']} has no clips: of the {count:,} that were "
+            f'found for training dataset.validation_fraction={dataset["validation_fraction"]:g} '
+            'takes none. Raise it, or give more videos; with 0 the test serves for validation.'
+        )
+    return (
+        f"The split '{split}' of {dataset['path']} has no clips of more than "
+        f'dataset.output_frames={dataset["output_frames"]} frames: of the official list for it '
+        f'{count:,} were found. Give more videos of it, or lower dataset.output_frames.'
+    )
 
 
 def _as_bytes(frames: np.ndarray) -> np.ndarray:
