@@ -11,7 +11,8 @@ Data sets:
     moving_actions       digits and what one of them does, for early recognition
     kth                  human actions; its archives and clips: kth_files
     taxibj               flows over the grid of a city; its files: flow_files, flow_archives
-    something_something  people and things; its files: something_something_files
+    something_something  people and things; its files: something_something_files,
+                         and records: something_something_records
     video_folder         anyone's clips; its files and who gets them: video_folder_files,
                          video_folder_splits
 
