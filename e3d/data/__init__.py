@@ -9,7 +9,7 @@ Data sets:
 
     moving_mnist         bouncing digits: digits, moving_digits; stored by others: arrays, array_copies
     moving_actions       digits and what one of them does, for early recognition
-    kth                  human actions; its archives and clips: kth_files
+    kth                  human actions; its archives and clips: kth_files; rules: kth_windows
     taxibj               flows over the grid of a city; its files: flow_files, flow_archives
     something_something  people and things; its files: something_something_files,
                          and records: something_something_records

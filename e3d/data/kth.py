@@ -6,8 +6,8 @@ show the action.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from e3d.data.clip_records import (
     read_frames,
 )
 from e3d.data.digits import SPLITS
+from e3d.data.kth_windows import Stretch, sequence_starts, stretches_of
 from e3d.data.left_out import LeftOut
 from e3d.errors import InputError
 from e3d.files import local_path
@@ -40,27 +41,11 @@ PERSONS = {
     'ranges': {'train': range(1, 26), 'validation': (), 'test': range(1, 26)},
 }
 RULES = ('e3d', 'mcnet')
-FAST_ACTIONS = ('jogging', 'running')
-FAST_STRIDE = 3
 RANDOM_SEQUENCES = 2**31  # as many as `mcnet` draws for training; grain shuffles up to 2**32
 
 
 class Kth(ClipSetBuilder):
     """The clips of KTH in grey."""
-
-
-class Stretch(NamedTuple):
-    """Consecutive frames of a clip that show the action.
-
-    Attributes:
-      clip: Which.
-      first: Its first frame, counted from 0 in the records of the clip.
-      length: Number of frames.
-    """
-
-    clip: Clip
-    first: int
-    length: int
 
 
 def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
@@ -150,47 +135,6 @@ def count_sequences(dataset: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 def person_of(clip: Clip) -> int:
     """1 .. 25."""
     return int(clip.name[6:8])
-
-
-def is_fast(clip: Clip) -> bool:
-    """Whether the rules take sequences from this clip more densely."""
-    return clip.name.split('_')[1] in FAST_ACTIONS
-
-
-def sequence_starts(
-    clips: Iterable[Clip], rule: str, input_frames: int, output_frames: int
-) -> np.ndarray:
-    """The sequences that a rule takes for testing: int [N, 2], first record and first frame."""
-    length = input_frames + output_frames
-    starts = []
-    for stretch in stretches_of(clips, joined=rule == 'e3d'):
-        record, fast = stretch.clip.first_record, is_fast(stretch.clip)
-        if rule == 'e3d':
-            ends = range(stretch.length, length - 1, -(FAST_STRIDE if fast else length))
-            starts += [(record, stretch.first + end - length) for end in reversed(ends)]
-        else:  # the last two frames of a range stay out, as in the published code
-            offsets = range(0, stretch.length - length - 2, FAST_STRIDE if fast else output_frames)
-            starts += [(record, stretch.first + offset) for offset in offsets]
-    return np.array(starts, np.int64).reshape(-1, 2)
-
-
-def stretches_of(clips: Iterable[Clip], joined: bool) -> list[Stretch]:
-    """The frames that show the action; `joined`, ranges that touch each other are one."""
-    stretches = []
-    for clip in clips:
-        numbers = np.array(clip.about['numbers'] or range(1, clip.num_frames + 1))
-        numbers = numbers[: clip.num_frames]
-        ranges = clip.about['ranges']
-        chosen = [np.flatnonzero((numbers >= a) & (numbers <= b)) for a, b in ranges or ()]
-        if ranges is None:
-            chosen = [np.arange(len(numbers))]
-        elif joined:
-            chosen = [np.unique(np.concatenate([*chosen, np.array([], int)]))]
-        for frames in chosen:
-            broken = (np.diff(frames) != 1) | np.isin(frames[1:], clip.about['gaps'])
-            pieces = [piece for piece in np.split(frames, np.flatnonzero(broken) + 1) if len(piece)]
-            stretches += [Stretch(clip, int(piece[0]), len(piece)) for piece in pieces]
-    return stretches
 
 
 @dataclasses.dataclass(frozen=True)
