@@ -149,7 +149,8 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
     checkpoint = 'newest' if values.checkpoint is None else values.checkpoint
     keep_compilations()
     if values.mode in TOGETHER:
-        processes.connect(values.coordinator, values.num_processes, values.process_id)
+        patience = values.patience or processes.PATIENCE_SECONDS
+        processes.connect(values.coordinator, values.num_processes, values.process_id, patience)
     if values.mode == 'train':
         loop.train(config, workdir)
     elif values.mode == 'evaluate':

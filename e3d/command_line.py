@@ -154,6 +154,14 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         'process_id', None, 'which of them this is, from 0', lower_bound=0, **define
     )
+    flags.DEFINE_integer(
+        'patience',
+        None,
+        'several processes: seconds without a sign of life after which one has ended; 60 if not '
+        'given',
+        lower_bound=5,
+        **define,
+    )
     flags.DEFINE_boolean('debug', False, 'show tracebacks', **define)
     flags.DEFINE_boolean('help', False, 'show this', short_name='h', **define)
     return values

@@ -25,7 +25,7 @@ COMMON = [
     # With the default, Adam makes a whole step of rounding where a gradient is almost 0.
     '--config.optimizer.eps=1e-4',
 ]  # fmt: skip
-SILENCE = processes.SILENCE_SECONDS
+SILENCE = processes.PATIENCE_SECONDS
 
 
 def free_port():
@@ -34,7 +34,7 @@ def free_port():
         return free.getsockname()[1]
 
 
-def begin(workdir, *arguments, scheduled=False):
+def begin(workdir, *arguments, scheduled=False, program=(str(ROOT / 'launch.py'),)):
     """Starts two processes with two devices each."""
     port, started = free_port(), []
     for process in range(2):
@@ -46,7 +46,7 @@ def begin(workdir, *arguments, scheduled=False):
                 'SLURM_JOB_ID': str(port), 'SLURM_STEP_NODELIST': '127.0.0.1',
                 'SLURM_NTASKS': '2', 'SLURM_PROCID': str(process), 'SLURM_LOCALID': str(process),
             }  # fmt: skip
-        command = [sys.executable, str(ROOT / 'launch.py'), f'--workdir={workdir}', *COMMON]
+        command = [sys.executable, *program, f'--workdir={workdir}', *COMMON]
         started.append(
             subprocess.Popen(
                 [*command, *arguments, *flags],
@@ -228,3 +228,50 @@ def test_other_modes_take_one_process(capsys):
     arguments = ['--mode=predict', '--workdir=x', '--input=a', '--output=b']
     assert launch.main(['launch.py', *arguments, '--coordinator=h:1']) == 2
     assert '--mode=predict takes one process' in capsys.readouterr().err
+
+
+LATE = """
+import sys, time
+sys.path.insert(0, {root!r})
+import launch
+from e3d.training import devices
+share = devices.share_state
+def late(tree, mesh):
+    time.sleep({seconds} * devices.jax.process_index())
+    return share(tree, mesh)
+connect = devices.connect
+def slow(mesh, meet):
+    time.sleep({seconds} * devices.jax.process_index())
+    connect(mesh, meet)
+devices.{name} = {function}
+sys.exit(launch.main(sys.argv))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['connect', 'share_state'])
+def test_a_process_may_come_late(tmp_path, name):
+    """Later than the 30 seconds that Gloo waits when it connects, before and after it does."""
+    function = {'connect': 'slow', 'share_state': 'late'}[name]
+    code = LATE.format(root=str(ROOT), seconds=40, name=name, function=function)
+    started = begin(tmp_path / 'run', '--config.train.steps=2', program=['-c', code])
+    results = finish(started)
+    assert [code for code, *_ in results] == [0, 0], results
+    assert list(training_losses(tmp_path / 'run')) == [1, 2]
+
+
+def test_the_first_process_listens_where_it_was_told():
+    port = free_port()
+    assert processes.find_address(f'127.0.0.1:{port}') == f'127.0.0.1:{port}'
+    with pytest.raises(InputError, match='the host is not known'):
+        processes.find_address(f'no.such.host.invalid:{port}')
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', port))
+        taken.listen()
+        with pytest.raises(InputError, match='cannot listen there'):
+            processes.find_address(f'127.0.0.1:{port}')
+
+
+def test_an_address_of_another_machine_is_told(capsys):
+    assert processes.find_address('192.0.2.1:1234') is None  # kept for documentation: nobody's
+    assert 'is no address of this machine' in capsys.readouterr().err

@@ -93,6 +93,7 @@ def evaluation_batches(
       batch is filled up with repeats of the last sequence, whose mask is False.
     """
     count = len(source) if max_sequences is None else min(max_sequences, len(source))
+    batch_size = max(1, min(batch_size, count))
     num_batches = -(-count // batch_size)
     read = functools.partial(_read_masked, source, count, batch_size)
     batches = grain.MapDataset.range(num_batches).slice(slice(share[0], None, share[1]))

@@ -71,6 +71,35 @@ def place_state(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def connect(mesh: Mesh, meet: Callable[[], Any]) -> None:
+    """Connects the devices of all processes, before anything is computed together.
+
+    Gloo connects those of CPUs when they first compute together, and a process that comes 30 seconds
+    late ends all. Once they are connected, any may be half an hour late.
+
+    Args:
+      mesh: the devices of this process.
+      meet: returns when all processes have come to it.
+    """
+    if jax.process_count() == 1:
+        return
+    number = place_batch(np.zeros(mesh.size, np.int32), mesh)
+    largest = _largest(mesh)
+    # The two ways in which devices are grouped.
+    for compute in (lambda: multihost_utils.broadcast_one_to_all(0), lambda: largest(number)):
+        meet()
+        jax.block_until_ready(compute())
+
+
+def _largest(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    return jax.pmap(
+        lambda number: jax.lax.pmax(number, AXIS),
+        axis_name=AXIS,
+        out_axes=None,
+        devices=_together(mesh),
+    )
+
+
 def share_state(tree: Any, mesh: Mesh) -> Any:
     """As `place_state`; where there are other processes, all get the tree of the first one."""
     if jax.process_count() > 1:
@@ -146,12 +175,7 @@ class Agreement:
         """For the processes whose own devices are in `mesh`."""
         self._mesh = mesh
         self._answer = None
-        self._largest = jax.pmap(
-            lambda number: jax.lax.pmax(number, AXIS),
-            axis_name=AXIS,
-            out_axes=None,
-            devices=_together(mesh),
-        )
+        self._largest = _largest(mesh)
 
     def ask(self, number: int) -> int:
         """The answer to what was asked the time before, or 0; where there is one process, `number`."""
@@ -185,18 +209,19 @@ def parallel_apply(
       The same for placed parameters and arrays in the host's memory, `[B, ...]` with any B;
       what it gives is in the host's memory as well.
     """
-    size = -(-batch_size // mesh.size) * mesh.size
     compiled = _compiled(apply, tuple(mesh.devices.tolist()))
 
-    def share(array, start):
+    def share(array, start, size):
         part = array[start : start + size]
         padding = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
         return np.pad(part, padding, mode='edge')
 
     def run(params, batch):
         parts, total = [], len(jax.tree.leaves(batch)[0])
+        size = -(-min(batch_size, total) // mesh.size) * mesh.size
         for start in range(0, total, size):
-            placed = place_batch(jax.tree.map(lambda x, start=start: share(x, start), batch), mesh)
+            shares = jax.tree.map(lambda x, start=start: share(x, start, size), batch)
+            placed = place_batch(shares, mesh)
             results = jax.device_get(compiled(params, placed))
             count = min(size, total - start)
             parts.append(

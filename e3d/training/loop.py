@@ -31,7 +31,7 @@ from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.signals import Interrupted
 from e3d.terminal import tell
-from e3d.training import devices, processes
+from e3d.training import devices, memory, processes
 from e3d.training.checkpoints import FOLDER, Checkpoints, Run, load_run
 from e3d.training.contents import (
     Contents,
@@ -151,6 +151,7 @@ def evaluate(
         raise InputError(other_config_message(workdir, differences))
     if processes.is_first():
         workdir = prepare_workdir(workdir)
+    memory.check_sequence(config)
     mesh = devices.local_mesh()
     # A run of an earlier version does not tell by which split the best was selected.
     untold = read_contents(resolve_workdir(workdir) / FOLDER) is None
@@ -158,6 +159,7 @@ def evaluate(
     with processes.first_alone():  # which makes the data ready
         evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
     check_sources(config, evaluator.sources, run.frame_shape[2])
+    check_evaluation(config, evaluator)
     if processes.is_first():
         tell(summarize(config.dataset, evaluator.sources))
         tell_of_trained_clips(run.config, config, evaluator.sources)
@@ -250,6 +252,7 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         workdir = prepare_workdir(workdir)
         check_same_experiment(workdir, config)
         check_beginning(workdir, config.init_from)
+    memory.check_sequence(config)
     model = build_model(**config.model)
     task = TASKS[config.task]
     with processes.first_alone():  # which makes the data ready
@@ -273,6 +276,8 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     example = evaluator.sources['train'][0]
     share = config.train.batch_size // devices.num_devices(mesh)
     footprint = measure_footprint(loss, jax.eval_shape(create), example, share)
+    memory.check_training(footprint, config.train.batch_size, mesh)
+    check_evaluation(config, evaluator)
     parallel = devices.parallel_step(step_function, mesh)
     values = scale(evaluator.sources['train'])
     sources = evaluator.sources
@@ -282,6 +287,13 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     return Parts(
         config, workdir, mesh, shape, values, create, parallel, footprint, evaluator, contents
     )
+
+
+def check_evaluation(config: ConfigDict, evaluator: Evaluator) -> None:
+    """Raises InputError where a batch of an evaluation has no room."""
+    measured = [source for split, source in evaluator.sources.items() if split != 'train']
+    most = max(measured, key=len)
+    memory.check_evaluation(most[0], len(most), config.evaluation.batch_size)
 
 
 @contextlib.contextmanager
@@ -326,7 +338,9 @@ def create_or_restore(
     else:
         template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
         state = checkpoints.restore(template, step)
-    return devices.share_state(state, parts.mesh), step or 0
+    with processes.others_explained():
+        devices.connect(parts.mesh, lambda: processes.gather(None))
+        return devices.share_state(state, parts.mesh), step or 0
 
 
 def run_updates(
@@ -364,7 +378,11 @@ def run_updates(
     )
     agreement = devices.Agreement(parts.mesh)
     reporter.announce('compiling the update, once')
-    with _explained(checkpoints), contextlib.closing(batches):
+    with (
+        processes.others_explained(),
+        _explained(checkpoints),
+        contextlib.closing(batches),
+    ):
         for step in range(first_step, config.train.steps + 1):
             last = step == config.train.steps
             due = step > 0 and (last or step % config.train.evaluate_every == 0)
@@ -452,12 +470,7 @@ def _explained(checkpoints: Checkpoints | FollowingCheckpoints):
         ) from None
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
-            if processes.count() == 1:
-                raise
-            raise RunError(
-                'Another process of this training has ended or cannot be reached. The same '
-                f'commands go on from the last checkpoint. ({str(error)[:300]})'
-            ) from error
+            raise
         raise RunError(
             'The update does not fit into the memory of the device. Try a smaller '
             'train.batch_size, model.memory=recompute or model.dtype=bfloat16.'

@@ -7,9 +7,11 @@ there every second that it is alive: so that none waits forever for one that has
 
 import atexit
 import contextlib
+import errno
 import itertools
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -20,16 +22,20 @@ import jax
 from jax._src import distributed  # the store has no public name
 
 from e3d.errors import InputError, RunError
+from e3d.terminal import tell
 
 # Of --coordinator: found as JAX finds it on SLURM, Kubernetes, TPU pods and under Open MPI.
 FOUND = 'auto'
-# A process that says nothing for so long has ended; compiling may keep it from speaking.
-SILENCE_SECONDS = 60
+# A process that says nothing for so long has ended, see --patience; a busy machine may keep it from
+# speaking.
+PATIENCE_SECONDS = 60
+START_SECONDS = 300  # within which all must have come
 BEAT_SECONDS = 1
 GRACE_SECONDS = 10
 _ALIVE, _GATHERED = 'e3d/alive/', 'e3d/gathered/'
 _DONE, _FAILED = 'done', 'failed'
 
+_patience = PATIENCE_SECONDS
 _gatherings = itertools.count()
 _left = threading.Event()
 
@@ -50,7 +56,10 @@ def is_first() -> bool:
 
 
 def connect(
-    coordinator: str | None, num_processes: int | None = None, process_id: int | None = None
+    coordinator: str | None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    patience: int = PATIENCE_SECONDS,
 ) -> None:
     """Joins the processes of a training; to be called before anything else uses JAX.
 
@@ -60,27 +69,34 @@ def connect(
       coordinator: HOST:PORT of the first process, or 'auto', where JAX finds out by itself.
       num_processes: how many there are.
       process_id: which of them this is, from 0.
+      patience: seconds after which a process that gives no sign of life has ended.
 
     Raises:
-      InputError: the arguments do not fit together.
+      InputError: the arguments do not fit together, or the first process cannot listen there.
       RunError: the others cannot be found.
     """
-    given = (coordinator, num_processes, process_id)
+    global _patience
+    _patience = patience
+    given, address = (coordinator, num_processes, process_id), None
     if coordinator == FOUND or (given == (None, None, None) and is_scheduled(os.environ)):
         given = (None, None, None)
     elif given == (None, None, None):
         return
     else:
         _check(*given)
-        print(
-            f'Process {process_id} of {num_processes}: waiting for the others at {coordinator}.',
-            file=sys.stderr,
-        )
+        if process_id == 0 and 'JAX_COORDINATOR_BIND_ADDRESS' not in os.environ:
+            address = find_address(coordinator)
+        tell(f'Process {process_id} of {num_processes}: waiting for the others at {coordinator}.')
     # Its handler would take SIGTERM, which stops a training.
     jax.config.update('jax_enable_preemption_service', False)
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')
     try:
-        jax.distributed.initialize(*given, heartbeat_timeout_seconds=SILENCE_SECONDS)
+        jax.distributed.initialize(
+            *given,
+            initialization_timeout=max(START_SECONDS, patience),
+            coordinator_bind_address=address,
+            heartbeat_timeout_seconds=patience,
+        )
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise RunError(
             f'The processes of this training cannot be joined: {error}. Give each of them '
@@ -118,6 +134,54 @@ def _check(coordinator: str | None, num_processes: int | None, process_id: int |
             f'--coordinator needs --num_processes, from 1, and --process_id, from 0 to one less; '
             f'given are {num_processes} and {process_id}.'
         )
+
+
+def find_address(coordinator: str) -> str | None:
+    """Where the first process listens: at the address that was given, and at no other.
+
+    Raises:
+      InputError: the port is in use, or there is no such host.
+    """
+    host, _, port = coordinator.rpartition(':')
+    try:
+        found = socket.getaddrinfo(host.strip('[]'), int(port), type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"--coordinator='{coordinator}': the host is not known ({error}). Give a name or an "
+            'address of the first process.'
+        ) from error
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:  # of a gateway in front of this machine
+                tell(f'{host} is no address of this machine: listening at all that it has.')
+                return None
+            raise InputError(
+                f"--coordinator='{coordinator}': the first process cannot listen there "
+                f'({error.strerror}). Give a port that is free.'
+            ) from error
+    return f'[{address[0]}]:{port}' if family == socket.AF_INET6 else f'{address[0]}:{port}'
+
+
+@contextlib.contextmanager
+def others_explained() -> Iterator[None]:
+    """Says of what goes wrong in a computation of several processes that it is between them.
+
+    Raises:
+      RunError: the devices of this process could not compute with those of the others.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if count() == 1 or 'RESOURCE_EXHAUSTED' in str(error):
+            raise
+        raise RunError(
+            'Another process of this training has ended, or cannot be reached from this one. The '
+            f'same commands go on from the last checkpoint. ({str(error)[:300]})'
+        ) from error
 
 
 def gather(value: Any) -> list[Any]:
@@ -193,8 +257,11 @@ def _watch() -> None:
                 if is_first():
                     _left.wait(GRACE_SECONDS)
                 _stop(f'{name} has ended with an error, see there')
-            elif word != _DONE and now - last[key] > SILENCE_SECONDS:
-                _stop(f'{name} has said nothing for {SILENCE_SECONDS} seconds: it has ended')
+            elif word != _DONE and now - last[key] > _patience:
+                _stop(
+                    f'{name} has said nothing for {_patience} seconds: it has ended, or its machine '
+                    'is so busy that a longer --patience=SECONDS is needed'
+                )
         if _left.wait(BEAT_SECONDS):
             return
 
@@ -203,10 +270,9 @@ def _stop(reason: str) -> None:
     if _left.is_set():
         return
     state = distributed.global_state
-    print(
+    tell(
         f'\n{reason}. Process {state.process_id} of {state.num_processes} ends as well. The same '
-        'commands go on from the last checkpoint.',
-        file=sys.stderr,
+        'commands go on from the last checkpoint.'
     )
     _end(1)
 
