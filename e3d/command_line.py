@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import pathlib
 import re
 import textwrap
@@ -241,7 +242,7 @@ def call_experiment(flag: str, function: str) -> Any:
       InputError: there is no such file, it does not run, or it refuses ARG.
     """
     name, colon, argument = flag.partition(':')
-    path = next((p for p in (pathlib.Path(name), ROOT / name) if p.is_file()), None)
+    path = next((p for p in (pathlib.Path(name), ROOT / name) if os.path.isfile(p)), None)
     if path is None or path.suffix != '.py':
         raise InputError(
             f"--config='{flag}': there is no such file. There are:\n{list_experiments()}"

@@ -187,6 +187,14 @@ def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
         ([QUICKSTART, '--horizon=5'], r'--mode=train takes no --horizon; predict does'),
         (['--mode=evaluate', '--workdir=x', '--overwrite'], r'evaluate takes no --overwrite'),
         (['--mode=predict', '--workdir=gs://x', '--input=a', '--output=b'], r'gs://x.* is a URL'),
+        (['--config=' + 'x' * 300], r'there is no such file'),
+        ([QUICKSTART, '--workdir=' + 'x' * 300], r'cannot be written to: File name too long'),
+        ([QUICKSTART, '--workdir=~nobody_there/x'], r'home directory that is not known'),
+        ([QUICKSTART, '--workdir='], r"The workdir '' is not the path"),
+        ([QUICKSTART, '--workdir=gs://bucket/x'], r'is a URL'),
+        ([QUICKSTART, '--workdir=runs/lr[1e-3]'], r"has '\[' in its path"),
+        (['--mode=evaluate', '--workdir=' + 'x' * 300], r'no trained run'),
+        (['--debug=maybe'], r'--debug=maybe'),
         ([QUICKSTART, '--workdir=/dev/null/x'], r"--workdir='/dev/null/x' cannot be written to"),
     ],
 )
@@ -202,6 +210,18 @@ def test_bad_input(tmp_path, monkeypatch, capsys, arguments, message):
 def test_debug_shows_the_traceback(capsys):
     assert launch.main(['launch.py', '--config=nothing.py', '--debug']) == 2
     assert 'Traceback' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('flags', 'shown'),
+    [
+        (['--debug'], True), (['--debug=true'], True), (['-debug'], True), (['--debug=1'], True),
+        (['--debug=false'], False), (['--nodebug'], False), (['--debug', '--nodebug'], False),
+    ],
+)  # fmt: skip
+def test_every_way_to_ask_for_tracebacks(capsys, flags, shown):
+    assert launch.main(['launch.py', '--config=nothing.py', *flags]) == 2
+    assert ('Traceback' in capsys.readouterr().err) is shown
 
 
 def test_failure_during_the_work_is_1(monkeypatch, capsys):

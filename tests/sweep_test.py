@@ -244,3 +244,19 @@ def test_sweep_by_the_launcher(tmp_path):
     rows = list(csv.DictReader((folder / 'sweep.csv').open()))
     assert len({row['mse'] for row in rows}) == 4
     assert {row['status'] for row in rows} == {'finished'}
+
+
+@pytest.mark.parametrize(
+    ('sweep', 'message'),
+    [
+        ('name= ', 'allowed are 1 to 150 bytes'),
+        ('name=,', 'allowed are 1 to 150 bytes'),
+        ('name=' + '\u65e5' * 60, 'allowed are 1 to 150 bytes'),
+        ('name=sweep.csv', "not 'sweep.csv'"),
+        (';'.join(f'x{n}=1,2,3,4,5,6,7,8,9' for n in range(99)), r'[\d,]+ combinations of values'),
+    ],
+)
+def test_entries_that_can_have_no_folder(sweep, message):
+    config = 'experiments/quickstart.py:small'
+    with pytest.raises(InputError, match=message):
+        make_entries(sweep, config, ['launch.py', f'--config={config}'])

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +15,11 @@ from e3d.errors import InputError
 
 # The value of --sweep that asks for the entries of the experiment's file.
 FROM_FILE = 'get_sweep'
-MAX_NAME = 150  # of a folder; file systems allow 255
+MAX_NAME = 150  # of a folder, in bytes; file systems allow 255
+MAX_ENTRIES = 10_000
+# What a sweep writes beside the folders of its entries.
+TABLE_FILE = 'sweep.csv'
+PICTURE_FILE = 'sweep.png'
 
 
 class Entry(NamedTuple):
@@ -81,6 +86,10 @@ def parse_grid(text: str) -> list[dict[str, str]]:
                 "experiment's file."
             )
         axes[key.strip()] = [value.strip() for value in _split(values, ',')]
+    if (count := math.prod(map(len, axes.values()))) > MAX_ENTRIES:
+        raise InputError(
+            f'--sweep has {count:,} combinations of values: allowed are {MAX_ENTRIES:,}.'
+        )
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
@@ -99,13 +108,17 @@ def _split(text: str, separator: str) -> list[str]:
 def _make_entry(
     point: Mapping[str, str], short_names: Mapping[str, str], arguments: list[str]
 ) -> Entry:
-    label = point.get('name') or ','.join(f'{short_names[k]}={v}' for k, v in point.items())
+    if 'name' in point:
+        label = point['name']
+    else:
+        label = ','.join(f'{short_names[key]}={value}' for key, value in point.items())
     name = re.sub(r'[()\[\]{}]', '', label.replace(', ', ','))
     name = re.sub(r'[^\w.,=+-]+', '_', name).strip('_.,')
-    if not name or len(name) > MAX_NAME:
+    if not name or len(name.encode()) > MAX_NAME or name in (TABLE_FILE, PICTURE_FILE):
         raise InputError(
             f"The sweep's entry {dict(point)} would have the folder '{name}': allowed are 1 to "
-            f"{MAX_NAME} characters. Give it a 'name' in get_sweep()."
+            f"{MAX_NAME} bytes, and not '{TABLE_FILE}' or '{PICTURE_FILE}'. Give it another 'name' "
+            'in get_sweep().'
         )
     own = tuple(f'--config.{key}={value}' for key, value in point.items())
     try:

@@ -72,7 +72,7 @@ def unused_removed(workdir: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if made and not (path / CONFIG_FILE).exists():
+        if made and not os.path.lexists(path / CONFIG_FILE):
             with contextlib.suppress(OSError):
                 (path / LOCK_FILE).unlink()
             for folder in (path / 'checkpoints', *made):
