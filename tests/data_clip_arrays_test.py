@@ -146,10 +146,16 @@ def test_no_remedy_changes_what_the_values_mean(array, message):
         assert wrong not in str(caught.value)
 
 
-def test_a_mask_beside_the_frames_is_not_dropped(tmp_path):
-    np.savez(tmp_path / 'clip.npz', frames=FLOATS, mask=FLOATS > 0.5)
-    with pytest.raises(InputError, match="holds a 'mask'"):
+@pytest.mark.parametrize('name', ['mask', 'valid_mask', 'Mask'])
+def test_a_mask_beside_the_frames_is_not_dropped(tmp_path, name):
+    np.savez(tmp_path / 'clip.npz', frames=FLOATS, **{name: FLOATS > 0.5})
+    with pytest.raises(InputError, match=f"holds '{name}' beside the frames"):
         read_array(tmp_path / 'clip.npz')
+
+
+def test_frames_that_are_a_mask_are_read(tmp_path):
+    np.savez(tmp_path / 'clip.npz', mask=FLOATS > 0.5)
+    np.testing.assert_array_equal(read_array(tmp_path / 'clip.npz'), FLOATS > 0.5)
 
 
 def test_how_a_clip_was_understood_is_said(tmp_path):

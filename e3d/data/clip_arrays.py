@@ -61,10 +61,11 @@ def _open(path: str | os.PathLike, layout: str, pixels: bool = True) -> Reading:
 
 def _load(path: Path) -> np.ndarray:
     names = array_names(path)
-    if 'mask' in names and len(names) > 1:
+    masks = [name for name in sorted(names) if 'mask' in name.lower()]
+    if masks and len(names) > 1:
         raise InputError(
-            f"{path} holds a 'mask', which no model can see. Store an array alone, in which a "
-            'value stands for what is missing.'
+            f"{path} holds '{masks[0]}' beside the frames, which no model can see. Store an array "
+            'alone, in which a value stands for what is missing.'
         )
     if len(names) != 1 and 'frames' not in names:
         raise InputError(
