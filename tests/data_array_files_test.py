@@ -124,6 +124,7 @@ def test_a_member_that(tmp_path, kind):
 
 def test_archives_that_are_dangerous_or_none_are_rejected(tmp_path):
     double = write_archive(tmp_path / 'double.npz', 2 * [('a.npy', npy(VALUES))])
+    alike = write_archive(tmp_path / 'alike.npz', [('a', b''), ('a.npy', npy(VALUES))])
     secret = write_archive(tmp_path / 'secret.npz', [('a.npy', npy(VALUES))])
     encrypt(secret)
     os.mkfifo(tmp_path / 'pipe.npz')
@@ -131,6 +132,7 @@ def test_archives_that_are_dangerous_or_none_are_rejected(tmp_path):
     (tmp_path / 'text.npz').write_text('text')
     for path, message in {
         double: "holds 'a.npy' 2 times",
+        alike: 'two arrays of one name',
         secret: 'is encrypted',
         tmp_path / 'pipe.npz': 'a named pipe',
         tmp_path / 'zero.npz': 'a device',

@@ -52,6 +52,8 @@ def load_arrays(
     """
     with open_archive(path) as archive:
         members = {info.filename.removesuffix('.npy'): info for info in archive.infolist()}
+        if len(members) < len(archive.infolist()):
+            raise InputError(f'{path} holds two arrays of one name; write it anew.')
         if wanted and members.keys() >= set(wanted):
             members = {name: members[name] for name in wanted}
         size = sum(info.file_size for info in members.values())
