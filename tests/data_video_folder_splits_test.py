@@ -2,6 +2,8 @@
 
 from itertools import chain
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from e3d.data.digits import SPLITS
@@ -134,3 +136,28 @@ def test_what_cannot_be_divided_is_rejected(names, message):
 def test_the_message_tells_of_copies():
     with pytest.raises(InputError, match=r'1 different clip \(others: 2, copies of these\)'):
         divide_clips('abc', FRACTIONS, dict.fromkeys('abc', 'same'))
+
+
+WORDS = st.sampled_from(['train', 'Test', 'val', 'dev', 'eval', 'a', 'b', '1', 'frames'])
+NAMES = st.lists(WORDS, min_size=1, max_size=4).map(lambda parts: f'{"/".join(parts)}.mp4')
+
+
+@hypothesis.settings(deadline=None, derandomize=True, database=None)
+@hypothesis.given(
+    st.dictionaries(NAMES, st.integers(0, 5), min_size=1, max_size=12),
+    st.sampled_from([FRACTIONS, NO_VALIDATION]),
+    st.data(),
+)
+def test_every_clip_is_in_one_split_or_told(prints, fractions, data):
+    """Whatever the folders are called, and no two splits have equal frames."""
+    prints = {name: str(number) for name, number in prints.items()}
+    usable = data.draw(st.sets(st.sampled_from(sorted(prints))))
+    try:
+        division = divide_clips(prints, fractions, prints, usable)
+    except InputError:
+        return
+    placed = list(chain(*division.clips.values()))
+    assert sorted([*placed, *(one.name for one in division.left_out)]) == sorted(prints)
+    seen = [prints[name] for name in placed]
+    assert len(set(seen)) == len(seen)
+    assert division.clips['train'] or division.left_out

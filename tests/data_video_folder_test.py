@@ -2,6 +2,7 @@
 
 import pathlib
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -180,6 +181,16 @@ def test_a_split_whose_clips_are_all_damaged_is_named_with_the_cause(tmp_path):
     with pytest.raises(InputError, match=r"'test' .* no clip that can be read.*test/3\.npy"):
         open_video_folder(dataset, 'test')
     assert clips_in(open_video_folder(dataset, 'validation')) == {2}
+
+
+def test_a_split_of_nothing_but_copies_is_named_with_the_cause(tmp_path):
+    write_arrays(tmp_path, ['train/0.npy', 'test/1.npy'])
+    shutil.copy(tmp_path / 'clips' / 'test' / '1.npy', tmp_path / 'clips' / 'train' / '0.npy')
+    dataset = make_dataset(tmp_path, split_fractions=(0.8, 0.0, 0.2))
+    with pytest.raises(
+        InputError, match=r"'train' .* no clips.* 1 clips were left out, as .*copies"
+    ):
+        open_video_folder(dataset, 'train')
 
 
 def test_one_too_short_clip_blocks_no_split_and_is_named(tmp_path):

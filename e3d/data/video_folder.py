@@ -25,7 +25,7 @@ from e3d.data.left_out import LeftOut
 from e3d.data.picture_folders import known_order
 from e3d.data.timing import Timing
 from e3d.data.video_folder_files import find_clips
-from e3d.data.video_folder_splits import Division, divide_clips
+from e3d.data.video_folder_splits import LEAK, Division, divide_clips
 from e3d.errors import InputError
 
 
@@ -146,9 +146,11 @@ def _no_sequences(
             f"{len(names)}; '{names[0]}': {reasons[0]} They were divided {rule}."
         )
     if longest is None:
+        copies = sum(one.reason == LEAK for one in division.left_out)
+        cause = f' {copies} clips were left out, as they are copies of others.' if copies else ''
         return (
-            f"The split '{split}' of {dataset['path']} has no clips, which were divided {rule}. "
-            'Add clips, or raise its share in dataset.split_fractions.'
+            f"The split '{split}' of {dataset['path']} has no clips, which were divided {rule}."
+            f'{cause} Add clips, or raise its share in dataset.split_fractions.'
         )
     return (
         f"The split '{split}' of {dataset['path']} has no sequences: the longest of its "
