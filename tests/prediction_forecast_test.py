@@ -81,6 +81,21 @@ def test_is_compiled_once_for_a_shape(run, clip):
             forecast(run, clip, horizon=5)  # another program, so the count is real
 
 
+@pytest.mark.parametrize('name', ['e3d_lstm', 'convlstm'])
+def test_fewer_frames_are_the_same_program_and_exact(name):
+    run = run_of(build_model(name, layers=1, features=3, patch_size=2), size=(4, 6))
+    run = run._replace(params=jax.tree.map(lambda leaf: 1.5 * leaf + 0.1, run.params))
+    frames = np.random.default_rng(0).random((2, 3, 4, 6, 1), np.float32)
+    apply = jax.jit(run.model.apply, static_argnums=2)
+    before = forecast_module._continue._cache_size()
+    for length in (1, 2, 3):
+        expected = apply({'params': run.params}, frames[:, :length], 4)[:, -4:]
+        found = forecast(run, frames[:, :length], 4)
+        assert np.ptp(found) > 1e-3
+        np.testing.assert_allclose(found, np.clip(expected, 0, 1), rtol=1e-6, atol=1e-6)
+    assert forecast_module._continue._cache_size() == before + 1
+
+
 def test_the_real_model_forecasts_beyond_its_training():
     run = run_of(build_model(name='e3d_lstm', layers=1, features=1, patch_size=2), size=(4, 6))
     frames = np.random.default_rng(0).random((1, 4, 6, 1), np.float32)

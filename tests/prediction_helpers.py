@@ -16,8 +16,16 @@ class FadingSum(nn.Module):
     @nn.compact
     def __call__(self, frames, output_frames, truth_mask=None):
         rate = self.param('rate', nn.initializers.constant(0.3), ())
-        total = rate * jnp.sum(frames, axis=1, keepdims=True)
-        times = jnp.arange(1, frames.shape[1] + output_frames)
+        steps = frames.shape[1] + output_frames - 1
+        if truth_mask is None:
+            observed = jnp.arange(frames.shape[1]) < frames.shape[1]
+        else:  # that of the first sequence is that of all
+            steps = frames.shape[1]
+            first = frames.shape[1] - output_frames + 1
+            observed = jnp.concatenate([jnp.ones(first, bool), truth_mask[0]])
+        seen = jnp.where(observed[:, None, None, None], frames, jnp.nan)
+        total = rate * jnp.nansum(seen, axis=1, keepdims=True)
+        times = jnp.arange(1, steps + 1)
         return total / times[:, None, None, None]
 
 

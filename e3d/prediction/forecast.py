@@ -7,6 +7,7 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from e3d.data.adaptation import color_name, preparation_of
@@ -33,7 +34,7 @@ def forecast(
     fewer. They are prepared as those of the training were: cropped or stretched to the size, made
     gray or RGB, rounded to 8 bits where they have no more (see `e3d.data.adaptation.Preparation`);
     their rate is taken to be that of the training. The forecast has the size and channels of the
-    training. Compiled once for each number of clips, frames and horizon.
+    training. Compiled once for each number of clips and horizon, whatever the number of frames.
 
     Args:
       run_or_model: a run of `e3d.training.checkpoints.load_run`, or the path of its workdir; that is
@@ -138,19 +139,31 @@ def predict_file(
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'horizon'))
-def _continue(model: nn.Module, params, frames: jax.Array, horizon: int) -> jax.Array:
-    return model.apply({'params': params}, frames, horizon)[:, -horizon:]
+def _continue(
+    model: nn.Module, params, frames: jax.Array, length: jax.Array, horizon: int
+) -> jax.Array:
+    """The `horizon` frames after the first `length` of `frames`; one program for all lengths."""
+    clips, room = frames.shape[:2]
+    steps = room + horizon - 1
+    padded = jnp.pad(frames, [(0, 0), (0, horizon - 1)] + [(0, 0)] * 3)
+    # After the first frame true ones enter as long as there are some, then the own predictions.
+    entering = jnp.broadcast_to(jnp.arange(steps - 1) < length - 1, (clips, steps - 1))
+    predictions = model.apply({'params': params}, padded, steps, entering)
+    return jax.lax.dynamic_slice_in_dim(predictions, length - 1, horizon, axis=1)
 
 
 def _continue_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
     """From frames as the model sees them to those that follow, within the bounds of the data."""
     clips, length = seen.shape[:2]
-    sizes = (clips, length + horizon, run.frame_shape)
+    room = run.config.dataset.input_frames
+    padded = np.pad(seen, [(0, 0), (0, room - length)] + [(0, 0)] * 3)
+    arguments = run.model, run.params, padded, np.int32(length), horizon
+    sizes = (clips, room + horizon, run.frame_shape)
     if not check_fits(*sizes):
-        program = _continue.lower(run.model, run.params, seen, horizon).compile()
+        program = _continue.lower(*arguments).compile()
         check_program(program, *sizes)
     try:
-        prediction = np.asarray(_continue(run.model, run.params, seen, horizon))
+        prediction = np.asarray(_continue(*arguments))
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
             raise
