@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 
 from e3d.data.digits import SPLITS
-from e3d.data.video_folder_splits import COPY, LEAK, OUTSIDE, divide_clips
+from e3d.data.video_folder_splits import COPY, LEAK, OUTSIDE, divide_clips, shared_names
 from e3d.errors import InputError
 
 NO_VALIDATION = (0.8, 0.0, 0.2)
@@ -99,6 +99,15 @@ def test_a_copy_is_never_in_two_splits():
         ('train/c', LEAK, False),
         ('val/c', LEAK, False),
     ]
+
+
+def test_names_in_several_splits_are_told():
+    groups = {
+        'train': ['train/sunset.mp4', 'train/0001.mp4', 'train/clip_7.avi', 'train/a/rgb', 'b/rgb'],
+        'validation': [],
+        'test': ['test/Sunset.avi', 'test/0001.mp4', 'test/clip_7.avi', 'test/a/rgb'],
+    }
+    assert shared_names(groups) == [['train/sunset.mp4', 'test/Sunset.avi']]
 
 
 def test_copies_count_once_before_fractions_divide():

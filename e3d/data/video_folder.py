@@ -25,7 +25,7 @@ from e3d.data.left_out import LeftOut
 from e3d.data.picture_folders import known_order
 from e3d.data.timing import Timing
 from e3d.data.video_folder_files import find_clips
-from e3d.data.video_folder_splits import LEAK, Division, divide_clips
+from e3d.data.video_folder_splits import LEAK, Division, divide_clips, shared_names
 from e3d.errors import InputError
 
 
@@ -125,7 +125,14 @@ def _account_of_division(division: Division, usable: set[str]) -> list[str]:
     words = [f'{split} {count:,}' for split, count in counts.items()]
     if not division.clips['validation']:
         words[SPLITS.index('validation')] = 'validation those of the test'
-    return [f'divided {division.rule}', f'clips: {", ".join(words)}']
+    account = [f'divided {division.rule}', f'clips: {", ".join(words)}']
+    shared = shared_names(division.clips)
+    if shared:
+        account.append(
+            f'{len(shared)} names are in several splits, as {" and ".join(shared[0])}: make sure that '
+            'these do not show the same'
+        )
+    return account
 
 
 def _no_sequences(

@@ -106,6 +106,28 @@ def divide_clips(
     return Division(groups, rule, left_out + copies)
 
 
+def shared_names(clips: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """The clips of several splits that are called alike, as a video that was encoded anew is.
+
+    Names that end with a number do not count, as many folders begin to count anew; nor do those
+    that several clips of a split have, as `data` or `rgb`.
+
+    Args:
+      clips: names by split.
+    """
+    by_stem: dict[str, list[tuple[str, str]]] = {}
+    for split, names in clips.items():
+        for name in names:
+            stem = re.sub(r'\.[A-Za-z0-9]{1,5}$', '', name.rpartition('/')[2])
+            if not (re.search(r'\d$', stem) or kind_of(stem) or len(stem) < 3):
+                by_stem.setdefault(stem.lower(), []).append((split, name))
+    return [
+        [name for _, name in found]
+        for found in by_stem.values()
+        if len(found) > 1 and len({split for split, _ in found}) == len(found)
+    ]
+
+
 def _kinds_by_folder(names: Sequence[str]) -> dict[str, str]:
     """The kind of each clip that lies in a folder of a split; none where folders tell nothing.
 
