@@ -25,6 +25,7 @@ python launch.py --config=FILE --coordinator=HOST:PORT --num_processes=2 --proce
     SLURM, Kubernetes and TPU pods need no such flags
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -190,9 +191,10 @@ def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | N
 def keep_compilations() -> None:
     """Lets JAX keep what it compiled, so that the next start is quick."""
     folder = os.path.expanduser('~/.cache/e3d/compilations')
-    # Without a home directory there is no place for it.
-    if not jax.config.jax_compilation_cache_dir and os.path.isabs(folder):
-        jax.config.update('jax_compilation_cache_dir', folder)
+    with contextlib.suppress(OSError):  # without a home directory there is no place for it
+        if not jax.config.jax_compilation_cache_dir and os.path.isabs(folder):
+            os.makedirs(folder, exist_ok=True)
+            jax.config.update('jax_compilation_cache_dir', folder)
 
 
 if __name__ == '__main__':

@@ -107,3 +107,22 @@ def test_a_signal_to_the_launcher(tmp_path, number, expected):
     wait_until(lambda: max(steps_in(workdir)) > last, process)
     process.kill()
     assert f'from step {last}' in finish(process)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('number', 'expected'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_to_the_launcher(tmp_path, number, expected):
+    workdir = tmp_path / 'run'
+    process = begin(workdir)
+    wait_until(lambda: steps_in(workdir), process)
+    for _ in range(2):
+        process.send_signal(number)
+        time.sleep(0.3)
+    code, errors = finish(process)
+    assert code == expected and 'Traceback' not in errors
+    assert 'Interrupted' in errors or 'Ended at once' in errors
+    before = max(steps_in(workdir))
+    process = begin(workdir)
+    wait_until(lambda: max(steps_in(workdir)) > before, process)
+    process.kill()
+    assert f'from step {before}' in finish(process)[1]
