@@ -1,7 +1,9 @@
 """The frames that a model sees in prediction are, bit by bit, those of the records of training."""
 
 import itertools
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +38,15 @@ def write(kind, folder):
             path.mkdir()
             for index, frame in enumerate(COLOR[..., 0].astype(np.uint16) * 200):
                 Image.fromarray(frame).save(path / f'frame_{index:03d}.png')
+        case 'uneven.gif' | 'moving.webp':
+            first, *others = map(Image.fromarray, COLOR)
+            options = {'save_all': True, 'append_images': others, 'lossless': True}
+            first.save(path, duration=[50, 100, 50] * 6 + [200], **options)
+        case 'pages.tif':
+            first, *others = map(Image.fromarray, COLOR)
+            first.save(path, save_all=True, append_images=others)
+        case 'deep.mkv':
+            write_deep_video(path)
         case 'bytes.npy':
             np.save(path, COLOR)
         case 'floats.npy':
@@ -43,6 +54,19 @@ def write(kind, folder):
         case 'words.npz':
             np.savez(path, frames=(FIELD * 65535).astype(np.uint16))
     return path
+
+
+def write_deep_video(path):
+    """Gray of 16 bits, at times of which the distances differ."""
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('ffv1', rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = *COLOR.shape[1:3], 'gray16le'
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for index, frame in enumerate(COLOR[..., 0].astype(np.uint16) * 200):
+            frame = av.VideoFrame.from_ndarray(frame, format='gray16le')
+            frame.pts, frame.time_base = 30 * index + 7 * (index % 3), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 def make_dataset(folder, **changes):
@@ -54,7 +78,10 @@ def make_dataset(folder, **changes):
     return dataset
 
 
-KINDS = ('clip.mp4', 'clip.gif', 'pictures', 'gray', 'bytes.npy', 'floats.npy', 'words.npz')
+KINDS = (
+    'clip.mp4', 'clip.gif', 'uneven.gif', 'moving.webp', 'pages.tif', 'deep.mkv', 'pictures', 'gray',
+    'deep', 'bytes.npy', 'floats.npy', 'words.npz',
+)  # fmt: skip
 FITS = ({'fit': 'stretch'}, {'fit': 'crop'})
 RATES = ({'frame_rate': None}, {'frame_rate': 10.0}, {'frame_rate': 60.0})
 SIZES = ({'frame_size': (18, 24)}, {'frame_size': (9, 9)}, {'frame_size': (20, 50)})
@@ -72,8 +99,9 @@ def test_prediction_sees_what_training_keeps(kind, tmp_path):
         clip = read_input(path, run)
         np.testing.assert_array_equal(clip.frames, trained, err_msg=str(changes))
         assert clip.frames.dtype == np.float32
-        timed = kind.startswith('clip')
-        assert clip.rate == (rate['frame_rate'] or (RATE if timed else None))
+        if kind in ('clip.mp4', 'clip.gif', 'bytes.npy', 'gray'):
+            timed = kind.startswith('clip')
+            assert clip.rate == (rate['frame_rate'] or (RATE if timed else None))
 
 
 @pytest.mark.parametrize('fit', ['stretch', 'crop'])
