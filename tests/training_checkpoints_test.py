@@ -1,6 +1,7 @@
 import contextlib
 import itertools
 import json
+import logging
 import re
 import resource
 import shutil
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from absl import logging as absl_logging
 from training_helpers import SHAPE, TinyForecaster, tiny_config
 
 from e3d.data.scales import Scale
@@ -423,3 +425,25 @@ def test_a_run_is_shown_in_a_line(tmp_path, config, tiny):
     save_all(tmp_path, config, {3: None})
     text = repr(load_run(tmp_path))
     assert text == 'Run(TinyForecaster, step 3, frames of 4 x 4 x 1, 10 parameters)'
+
+
+def test_opening_a_run_says_nothing(tmp_path, config, tiny, capfd):
+    save_all(tmp_path, config, {3: None})
+    capfd.readouterr()
+    records = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = records.append
+    loggers = [logging.getLogger(name) for name in (None, 'absl')]
+    before = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        load_run(tmp_path)
+        assert absl_logging.get_verbosity() == absl_logging.WARNING
+    finally:
+        absl_logging.set_verbosity(before)
+        for logger in loggers:
+            logger.removeHandler(handler)
+    assert not [record.getMessage() for record in records]
+    assert capfd.readouterr() == ('', '')
