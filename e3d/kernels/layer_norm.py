@@ -22,16 +22,16 @@ def layer_norm(inputs: jax.Array, group: Mapping[str, jax.Array]) -> jax.Array:
 # channel. Sums that keep the channels are also much faster on CPU than those over everything.
 @jax.custom_vjp
 def _layer_norm(inputs: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
-    normalised, _ = _normalise(inputs)
-    return (normalised * scale + bias).astype(inputs.dtype)
+    normalized, _ = _normalize(inputs)
+    return (normalized * scale + bias).astype(inputs.dtype)
 
 
-def _normalise(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _normalize(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Inputs of mean 0 and variance 1 `[..., D, H, W, C]`, and what they were multiplied by."""
     values = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
-    centred = values - _mean(values)
-    factor = jax.lax.rsqrt(_mean(centred * centred) + _EPSILON)
-    return centred * factor, factor
+    centered = values - _mean(values)
+    factor = jax.lax.rsqrt(_mean(centered * centered) + _EPSILON)
+    return centered * factor, factor
 
 
 def _mean(values: jax.Array) -> jax.Array:
@@ -40,19 +40,19 @@ def _mean(values: jax.Array) -> jax.Array:
 
 def _layer_norm_gradients(residuals, cotangent: jax.Array):
     inputs, scale, bias = residuals
-    normalised, factor = _normalise(inputs)
-    cotangent = cotangent.astype(normalised.dtype)
+    normalized, factor = _normalize(inputs)
+    cotangent = cotangent.astype(normalized.dtype)
     by_channel = cotangent.mean(_POSITIONS, keepdims=True)
-    aligned = (cotangent * normalised).mean(_POSITIONS, keepdims=True)
-    of_normalised = cotangent * scale
-    of_normalised -= (by_channel * scale).mean(-1, keepdims=True)
-    of_normalised -= (aligned * scale).mean(-1, keepdims=True) * normalised
-    positions = normalised.size // by_channel.size
+    aligned = (cotangent * normalized).mean(_POSITIONS, keepdims=True)
+    of_normalized = cotangent * scale
+    of_normalized -= (by_channel * scale).mean(-1, keepdims=True)
+    of_normalized -= (aligned * scale).mean(-1, keepdims=True) * normalized
+    positions = normalized.size // by_channel.size
     of_scale, of_bias = (
         positions * sums.reshape(-1, sums.shape[-1]).sum(0) for sums in (aligned, by_channel)
     )
     return (
-        (of_normalised * factor).astype(inputs.dtype),
+        (of_normalized * factor).astype(inputs.dtype),
         of_scale.astype(scale.dtype),
         of_bias.astype(bias.dtype),
     )

@@ -157,19 +157,19 @@ def _patches(plane: jax.Array, kernel_size, padding: Padding) -> jax.Array:
 
 
 # The barriers keep XLA from doing what comes before or after a transform again for each of its points.
-_materialise = jax.lax.optimization_barrier
+_materialize = jax.lax.optimization_barrier
 
 
 def _slot_major(states: jax.Array) -> jax.Array:
     """`[B, D, H, W, C]` to planes `[D * B, H, W, C]`, in float32 at least: the matrices cost bits."""
     states = jnp.swapaxes(states.astype(jnp.promote_types(states.dtype, jnp.float32)), 0, 1)
-    return _materialise(states.reshape(-1, *states.shape[2:]))
+    return _materialize(states.reshape(-1, *states.shape[2:]))
 
 
 def _batch_major(planes: jax.Array, depth: int, dtype) -> jax.Array:
     """Undoes `_slot_major`."""
     states = planes.reshape(depth, -1, *planes.shape[1:]).astype(dtype)
-    return _materialise(jnp.swapaxes(states, 0, 1))
+    return _materialize(jnp.swapaxes(states, 0, 1))
 
 
 def _meetings(depth: int, kernel_depth: int, padding: tuple[int, int]):

@@ -1,5 +1,6 @@
 """E3DLSTM: the forecaster of the paper (figure 1c and section 4.1), and its stack of cells."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,22 +50,11 @@ class E3DLSTMStack(StackBase):
           InputError: fewer than one.
         """
         check_at_least({'layers': (self.layers, 1)})
-        return [
-            E3DLSTMCell(
-                self.features,
-                self.kernel_size,
-                self.history,
-                self.variant,
-                self.convolution,
-                self.recall,
-                self.dtype,
-                self.param_dtype,
-                self.kernel_init,
-                self.carry_init,
-                parent=None,
-            )
-            for _ in range(self.layers)
+        shared = [
+            f.name for f in dataclasses.fields(E3DLSTMCell) if f.name not in ('parent', 'name')
         ]
+        options = {name: getattr(self, name) for name in shared}
+        return [E3DLSTMCell(**options, parent=None) for _ in range(self.layers)]
 
     @nn.nowrap
     def recalled_steps(self, steps: int) -> int:

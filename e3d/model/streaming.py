@@ -98,7 +98,7 @@ def observe(
             f'frame of shape {frame.shape}: {state.carry.prediction.shape[1:]} is needed, '
             f'{len(state.carry.prediction)} at once'
         )
-    grows = state.histories and not model.history
+    grows = state.histories and not getattr(model, 'history', None)
     if grows and isinstance(state.steps, jax.core.Tracer):
         raise InputError(
             'history=None: the memory of the model grows from frame to frame, which jax.jit does '
