@@ -23,6 +23,7 @@ SHORTEST, DEFAULT = 11.0, 100.0
 TICK = {'GIF': 10.0}  # to which times are rounded; to a millisecond where not said
 FINEST = 5  # steps in the shortest duration, at most
 MAX_SEARCHED = 2000  # frames among whose times an even step is looked for
+MAX_TRIED = 3000  # steps
 
 
 class Times(NamedTuple):
@@ -116,46 +117,60 @@ def even_times(durations: Sequence[float], tick: float) -> Times:
     """
     moments = np.cumsum([0.0, *durations])
     starts, end = moments[:-1], float(moments[-1])
-    step = _even_step(moments, tick) if 1 < len(starts) <= MAX_SEARCHED else None
-    if step is None:
+    found = _even_places(moments, tick) if 1 < len(starts) <= MAX_SEARCHED else None
+    if found is None:
         return Times(starts.tolist(), end, min(durations), False)
-    places = np.rint(starts / step)
-    last = max(places[-1] + 1, float(np.rint(end / step)))
+    places, step = found
+    places = places[: len(starts)]
+    last = max(places[-1] + 1, float(np.rint(places[-1] + durations[-1] / step)))
     return Times((places * step).tolist(), last * step, step, last == len(starts))
 
 
-def _even_step(moments: np.ndarray, tick: float) -> float | None:
-    """The step of `even_times`; the moments rise from 0, and the last one is the end."""
-    step = _fitting(moments, np.arange(len(moments)), tick / 2)
-    if step:
-        return step
+def _even_places(moments: np.ndarray, tick: float) -> tuple[np.ndarray, float] | None:
+    """At which multiples of which step the moments lie, with or without the last, the end."""
+    rounded = (tick / 2, tick / 2)
+    places = np.arange(len(moments))
+    if step := _fit(moments[1:], places[1:], rounded):
+        return places, step
     tries = [
-        (known, float(np.diff(known).min()) / parts)
+        (known, float(np.diff(known).min()) / parts, parts)
         for parts in range(1, FINEST + 1)
         for known in (moments, moments[:-1])
         if len(known) > 2
     ]
-    for known, near in tries:
+    for known, near, parts in tries:
         places = np.rint(known / near)
-        # So short a step would have all times as its multiples.
-        if near >= 2 * tick and np.abs(places * near - known).max() < 1e-3:
-            return near
-    for known, near in tries:
+        # Of short parts too many times are multiples by chance.
+        is_long = parts == 1 or near >= (2 if parts == 2 else 4) * tick
+        if is_long and (step := _fit(known[1:], places[1:], (1e-3, 1e-3))):
+            return places, step
+    for known, near, _ in tries:
         low, high = max(near - tick, 0.6 * near), near + tick
-        for count in range(max(1, int(known[-1] / high)), int(known[-1] / low) + 1):
-            step = _fitting(known, np.rint(known * (count / known[-1])), tick / 2)
-            if step:
-                return step
+        tried = range(max(1, int(known[-1] / high)), int(known[-1] / low) + 1)
+        for count in tried if len(tried) <= MAX_TRIED else ():
+            places = np.rint(known * (count / known[-1]))
+            if (np.diff(places) > 0).all() and (step := _fit(known[1:], places[1:], rounded)):
+                return places, step
+        # Durations that were cut off to a tick, some of them after they were added to others.
+        for step in near + np.arange(0.5, 10) * tick / 10:
+            counts = np.rint(np.diff(known) / step)
+            if step := _fit(np.diff(known), counts, (tick / 2, tick)):
+                return np.cumsum([0.0, *counts]), step
     return None
 
 
-def _fitting(moments: np.ndarray, places: np.ndarray, rounding: float) -> float | None:
-    """The step whose multiples at these places are the moments, but for the rounding, if any."""
-    if (np.diff(places) < 1).any():
-        return None
-    least = ((moments[1:] - rounding) / places[1:]).max()
-    most = ((moments[1:] + rounding) / places[1:]).min()
-    return float(np.clip(moments[-1] / places[-1], least, most)) if least <= most else None
+def _fit(times: np.ndarray, counts: np.ndarray, rounding: tuple[float, float]) -> float | None:
+    """The step of which all times are the multiples, but for the rounding; None if there is none.
+
+    Args:
+      times: in milliseconds; each from the start, or all durations.
+      counts: of steps in each, at least 1.
+      rounding: by how much times may be too large, and too small.
+    """
+    above, below = rounding
+    least, most = ((times - above) / counts).max(), ((times + below) / counts).min()
+    longest = np.argmax(counts)
+    return float(np.clip(times[longest] / counts[longest], least, most)) if least <= most else None
 
 
 def _look_through(path: Path) -> _Plan:
