@@ -46,8 +46,9 @@ from e3d.training.workdir import check_same_experiment
 from experiments import quickstart
 
 NUMBERS = {
-    'configs': 300, 'command lines': 150, 'stored configs': 100, 'sweeps': 100, 'arrays': 150, 'counts': 150,
-    'array files': 250, 'flow files': 200, 'videos': 200, 'checkpoints': 60, 'metrics': 100,
+    'configs': 300, 'command lines': 150, 'stored configs': 100, 'sweeps': 100, 'arrays': 150,
+    'counts': 150, 'array files': 250, 'flow files': 200, 'videos': 200, 'checkpoints': 60,
+    'metrics': 100,
 }  # fmt: skip
 SECONDS = 20  # for one input, on a slow machine
 MORE_MEMORY = 2 * 2**20  # KiB that all inputs together may take

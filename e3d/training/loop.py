@@ -205,8 +205,8 @@ def _tell_other_scale(trained: Scale, found: Scale) -> None:
     if trained.value_range and found.value_range and trained.value_range != found.value_range:
         (old_low, old_high), (low, high) = trained.value_range, found.value_range
         tell(
-            f'These data go from {low:g} to {high:g}, those of the training from {old_low:g} to '
-            f'{old_high:g}: the model sees the same values as other ones.'
+            f'The training days of these data go from {low:g} to {high:g}, those that the model was '
+            f'trained on from {old_low:g} to {old_high:g}: it sees equal values as different ones.'
         )
 
 
@@ -327,9 +327,11 @@ def create_or_restore(
     step = processes.from_first(checkpoints.newest())
     if step is not None and processes.is_first():
         # Where config.json has gone, this is what is left to say which run it is.
-        differences = find_differences(checkpoints.read_run(step)[0], parts.config)
+        stored, _, trained = checkpoints.read_run(step)
+        differences = find_differences(stored, parts.config)
         if differences:
             raise InputError(other_config_message(parts.workdir, differences))
+        _tell_other_scale(trained, parts.scale)
     if step is None or not processes.is_first():
         state = parts.create()  # all processes but the first give only its shapes
         if step is None and parts.config.init_from and processes.is_first():
