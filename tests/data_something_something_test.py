@@ -242,7 +242,9 @@ def test_videos_may_lie_in_several_folders_in_other_forms_or_as_pictures(tmp_pat
     expected = 60 * np.arange(4)[:, None] + 2 * np.arange(3, 8)
     np.testing.assert_allclose(np.int32(values), expected, atol=4)
     np.testing.assert_array_equal(values[2], expected[2])  # pictures lose nothing
-    assert train.account[0] == 'files: 2 pictures, 1 .webm, 1 .mp4'
+    assert train.account[0] == (
+        'files: 2 pictures, 1 .webm, 1 .mp4, pictures taken to be 12 a second'
+    )
     copy = pickle.loads(pickle.dumps(train))
     np.testing.assert_array_equal(copy[2]['frames'], train[2]['frames'])
 

@@ -22,6 +22,7 @@ from e3d.data.picture_folders import order_folder, picture_frames
 from e3d.data.records import open_records, read_split
 from e3d.data.something_something_files import find_folder, list_videos, read_classes
 from e3d.data.something_something_records import (
+    RATE,
     SomethingSomething,
     SomethingSomethingConfig,
     moments_of,
@@ -173,10 +174,11 @@ def _account(
 ) -> list[str]:
     forms = collections.Counter(path.suffix.lower() or 'pictures' for path in paths)
     rate = dataset['frame_rate']
+    taken = f', pictures taken to be {RATE:g} a second' if forms['pictures'] else ''
     share = dataset['validation_fraction']
     validation = f'{counts["validation"]:,}, {share:.0%} of that list' if share else 'the test'
     return [
-        'files: ' + ', '.join(f'{count:,} {form}' for form, count in forms.most_common()),
+        'files: ' + ', '.join(f'{count:,} {form}' for form, count in forms.most_common()) + taken,
         f'frames: RGB, {dataset["fit"]}; '
         + (f'{rate:g} a second' if rate else 'as many a second as the videos have'),
         'divided by the official lists, that for validation is the test; clips: train '
