@@ -22,8 +22,7 @@ from e3d.data.video_file import check_size
 SHORTEST, DEFAULT = 11.0, 100.0
 TICK = {'GIF': 10.0}  # to which times are rounded; to a millisecond where not said
 FINEST = 5  # steps in the shortest duration, at most
-MAX_SEARCHED = 2000  # frames among whose times an even step is looked for
-MAX_TRIED = 3000  # steps
+MAX_TRIED = 2**22  # steps, times the number of frames
 
 
 class Times(NamedTuple):
@@ -117,7 +116,7 @@ def even_times(durations: Sequence[float], tick: float) -> Times:
     """
     moments = np.cumsum([0.0, *durations])
     starts, end = moments[:-1], float(moments[-1])
-    found = _even_places(moments, tick) if 1 < len(starts) <= MAX_SEARCHED else None
+    found = _even_places(moments, tick) if len(starts) > 1 else None
     if found is None:
         return Times(starts.tolist(), end, min(durations), False)
     places, step = found
@@ -128,10 +127,11 @@ def even_times(durations: Sequence[float], tick: float) -> Times:
 
 def _even_places(moments: np.ndarray, tick: float) -> tuple[np.ndarray, float] | None:
     """At which multiples of which step the moments lie, with or without the last, the end."""
-    rounded = (tick / 2, tick / 2)
+    exact, rounded, cut_off = (1e-3, 1e-3), (tick / 2, tick / 2), (1e-3, 0.99 * tick)
     places = np.arange(len(moments))
-    if step := _fit(moments[1:], places[1:], rounded):
-        return places, step
+    for rounding in (rounded, cut_off):
+        if step := _fit(moments[1:], places[1:], rounding):
+            return places, step
     tries = [
         (known, float(np.diff(known).min()) / parts, parts)
         for parts in range(1, FINEST + 1)
@@ -142,16 +142,17 @@ def _even_places(moments: np.ndarray, tick: float) -> tuple[np.ndarray, float] |
         places = np.rint(known / near)
         # Of short parts too many times are multiples by chance.
         is_long = parts == 1 or near >= (2 if parts == 2 else 4) * tick
-        if is_long and (step := _fit(known[1:], places[1:], (1e-3, 1e-3))):
+        if is_long and (step := _fit(known[1:], places[1:], exact)):
             return places, step
     for known, near, _ in tries:
         low, high = max(near - tick, 0.6 * near), near + tick
         tried = range(max(1, int(known[-1] / high)), int(known[-1] / low) + 1)
-        for count in tried if len(tried) <= MAX_TRIED else ():
+        for count in tried if len(tried) * len(known) <= MAX_TRIED else ():
             places = np.rint(known * (count / known[-1]))
-            if (np.diff(places) > 0).all() and (step := _fit(known[1:], places[1:], rounded)):
-                return places, step
-        # Durations that were cut off to a tick, some of them after they were added to others.
+            for rounding in (rounded, cut_off) if (np.diff(places) > 0).all() else ():
+                if step := _fit(known[1:], places[1:], rounding):
+                    return places, step
+        # Durations that were each cut off to a tick, some of them after they were added to others.
         for step in near + np.arange(0.5, 10) * tick / 10:
             counts = np.rint(np.diff(known) / step)
             if step := _fit(np.diff(known), counts, (tick / 2, tick)):
@@ -169,8 +170,8 @@ def _fit(times: np.ndarray, counts: np.ndarray, rounding: tuple[float, float]) -
     """
     above, below = rounding
     least, most = ((times - above) / counts).max(), ((times + below) / counts).min()
-    longest = np.argmax(counts)
-    return float(np.clip(times[longest] / counts[longest], least, most)) if least <= most else None
+    mean = times[-1] / counts[-1] if (np.diff(times) > 0).all() else times.sum() / counts.sum()
+    return float(np.clip(mean, least, most)) if least <= most else None
 
 
 def _look_through(path: Path) -> _Plan:
