@@ -12,6 +12,7 @@ from e3d.data.video_folder_files import (
     DRAWN,
     OTHER_FORM,
     SAME_FILE,
+    UNREAD,
     find_clips,
 )
 from e3d.errors import InputError
@@ -159,6 +160,14 @@ def test_a_file_counts_once_however_many_links_lead_to_it(tmp_path):
         (name, SAME_FILE)
         for name in ('pool/0.mp4', 'pool/1.mp4', 'pool/2.mp4', 'pool/seq', 'train/1.mp4')
     ]
+
+
+def test_what_may_hold_clips_but_is_not_read_is_told(tmp_path):
+    write(tmp_path, 'a.mp4', 'labels.txt', 'README', 'more/b.ZIP', 'c.mp4.part', 'd.h5')
+    assert found(tmp_path) == (
+        ['a.mp4'],
+        [('c.mp4.part', UNREAD), ('d.h5', UNREAD), ('more/b.ZIP', UNREAD)],
+    )
 
 
 def test_linked_folders_are_clips(tmp_path):

@@ -27,7 +27,14 @@ SWEEP_FILE = 'sweep.csv'
 SAMPLES_FOLDER = 'samples'
 PROBED = 3  # of the pictures that are called alike
 
+# What may well hold clips, but is not read; other files (lists, labels) are passed over.
+PACKED = (
+    *('.zip', '.tar', '.tgz', '.gz', '.bz2', '.xz', '.7z', '.rar', '.part', '.crdownload'),
+    *('.h5', '.hdf5', '.mat', '.nc', '.pt', '.pkl', '.tfrecord', '.lmdb', '.heic', '.exr', '.raw'),
+)
+
 DRAWN = 'drawn by a run or sweep'
+UNREAD = 'of a kind that is not read: unpack or convert it'
 BESIDE_FILES = 'pictures beside clips: frames or thumbnails of these'
 BESIDE_PICTURES = 'beside the pictures of a clip'
 OTHER_FORM = 'another form of a clip with the same name'
@@ -73,6 +80,7 @@ def find_clips(path: str) -> tuple[dict[str, pathlib.Path], list[LeftOut]]:
             kept, reasons = [], reasons | dict.fromkeys(files, BESIDE_PICTURES)
         else:
             reasons |= dict.fromkeys(pictures, BESIDE_FILES)
+        reasons |= dict.fromkeys((name for name in names if name.lower().endswith(PACKED)), UNREAD)
         clips |= {(here / name).as_posix(): folder / name for name in kept}
         left_out += [LeftOut((here / name).as_posix(), why) for name, why in reasons.items()]
     if not clips:
