@@ -7,11 +7,13 @@ what the main thread computes, which may be a minute of compilation.
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # So long may a program that was asked to end take to leave its work.
@@ -141,4 +143,12 @@ def _end(number: int, text: str) -> None:
     # No more than this: the main thread may be anywhere, and hold any lock.
     with contextlib.suppress(OSError):
         os.write(2, f'\n{text}\n'.encode())
-    os._exit(128 + number)
+    exit_at_once(128 + number)
+
+
+def exit_at_once(code: int) -> NoReturn:
+    """Ends this process, whatever it does, and the processes that make its batches."""
+    with contextlib.suppress(Exception):
+        for child in multiprocessing.active_children():
+            child.kill()
+    os._exit(code)

@@ -122,6 +122,23 @@ def test_two_of_one_kind_at_once_are_one():
     assert finish(process) == (143, 'saved\n', '')
 
 
+def test_the_processes_that_make_batches_end_too(tmp_path):
+    name = tmp_path / 'child'
+    process = begin(
+        'import multiprocessing, pathlib\n'
+        'context = multiprocessing.get_context("fork")\n'
+        'child = context.Process(target=time.sleep, args=(1000,), daemon=True)\n'
+        'child.start()\n'
+        f'pathlib.Path({str(name)!r}).write_text(str(child.pid))\n'
+        'ready(); time.sleep(100)\n'
+    )
+    child = int(name.read_text())
+    os.kill(child, 0)  # it lives
+    process.send_signal(signal.SIGTERM)
+    # Its streams are those of the program: they end when both have ended.
+    assert finish(process)[0] == 143
+
+
 def test_signals_of_forked_processes_are_their_own():
     process = begin(
         'ready()\n'

@@ -21,6 +21,7 @@ from typing import Any
 import jax
 from jax._src import distributed  # the store has no public name
 
+from e3d import signals
 from e3d.errors import InputError, RunError
 from e3d.terminal import tell
 
@@ -281,7 +282,7 @@ def _end(code: int) -> None:
     """Ends the process at once: leaving in the usual way would wait for the others."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    signals.exit_at_once(code)
 
 
 def _say_goodbye(thread: threading.Thread) -> None:
