@@ -137,8 +137,7 @@ def _no_clips(
     root: pathlib.Path, others: collections.Counter, left_out: Sequence[LeftOut]
 ) -> InputError:
     found = [f'{count} {suffix or "without a suffix"}' for suffix, count in others.most_common()]
-    if left_out:
-        found.append(f"'{left_out[0].name}' ({left_out[0].reason})")
+    found += [f"'{one.name}' ({one.reason})" for one in left_out if one.reason != UNREAD][:1]
     there = f' There is: {", ".join(found[:5])}.' if found else ''
     return InputError(
         f'There are no clips in {root}.{there} Clips are files with the suffixes '
