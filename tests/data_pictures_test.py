@@ -202,6 +202,18 @@ def test_numbers_without_an_agreed_white_are_rejected(tmp_path, pixels, message)
         read(tmp_path / 'a.tif')
 
 
+def test_channels_that_mean_nothing_known_are_not_left_out_silently(tmp_path):
+    for tags in ({'t338': 0}, {}):  # red, green, blue and perhaps infrared
+        write_tiff(tmp_path / 'a.tif', BYTES, **tags)
+        with pytest.raises(InputError, match=r'more channels.*as an array \(\.npy\)'):
+            read(tmp_path / 'a.tif')
+    write_tiff(tmp_path / 'a.tif', BYTES, t338=2)
+    np.testing.assert_array_equal(read(tmp_path / 'a.tif'), on_black(COLORS, OPACITY))
+    write_tiff(tmp_path / 'a.tif', WORDS, t262=5)  # CMYK
+    with pytest.raises(InputError, match='16 bits per channel in a form that is not read'):
+        read(tmp_path / 'a.tif')
+
+
 def test_tiff_of_which_rows_are_missing_is_rejected(tmp_path):
     write_tiff(tmp_path / 'a.tif', WORDS[..., 0], t257=50)
     with pytest.raises(InputError, match='rows of it are missing'):

@@ -48,7 +48,11 @@ def order_folder(folder: Path) -> Order:
     Raises:
       InputError: there are no pictures, or their order cannot be told.
     """
-    files = [file for file in folder.iterdir() if is_picture_name(file.name) and not file.is_dir()]
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f'{folder} cannot be read: {error.strerror}.') from error
+    files = [file for file in entries if is_picture_name(file.name) and not file.is_dir()]
     moving = {file for file in files if moves(file)}
     if not set(files) - moving:
         found = f'only {min(moving).name}, which has several frames' if moving else 'no pictures'
@@ -80,8 +84,11 @@ def moves(file: Path) -> bool:
     if suffix not in MAY_MOVE or not file.is_file():
         return False
     if suffix == '.png':
-        with file.open('rb') as opened:
-            head = opened.read(2**12)
+        try:
+            with file.open('rb') as opened:
+                head = opened.read(2**12)
+        except OSError:  # reading it will say so
+            return False
         if b'IDAT' in head:  # what tells an animation comes before it
             return b'acTL' in head.partition(b'IDAT')[0]
     try:

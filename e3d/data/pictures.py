@@ -27,10 +27,12 @@ FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'GIF', 'WEBP', 'AVIF', 'TIFF', 'PPM')
 MAX_PIXELS = 2**29  # of all frames, or
 PIXELS_PER_BYTE = 100  # of larger files; what needs more time than this is made for that
 GRAY = ('1', 'L', 'LA', 'La')
+DEEP = ('RGB', 'RGBA', 'LA')  # modes of which channels may have had 16 bits
 ALPHA = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 # Numbers of tags of TIFF, and of one value.
 WIDTH, HEIGHT = 256, 257
 BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED, WHITE_IS_ZERO = 258, 262, 339, 2, 0
+RGB, SAMPLES, EXTRA_SAMPLES, UNKNOWN = 2, 277, 338, 0
 SUBFILE, REDUCED = 254, 1  # the bit of a thumbnail
 _MANY = ('GIF', 'PNG', 'WEBP', 'AVIF', 'TIFF')  # formats with several frames
 ORIENTATION = 274  # in EXIF
@@ -158,9 +160,8 @@ def decode(path: Path, image: Image.Image) -> np.ndarray:
     """
     if image.format == 'PPM':
         _check_single(path, image)
-    # Pillow leaves the rows black for which a TIFF has no strips.
-    if image.format == 'TIFF' and max(tile[1][3] for tile in image.tile) < image.tag_v2[HEIGHT]:
-        raise InputError(f'{path} is not a whole picture: rows of it are missing. {REMEDY}')
+    if image.format == 'TIFF':
+        _check_tiff(path, image)
     # Pillow puts TIFF upright itself.
     upright = _UPRIGHT.get(_orientation(image), lambda pixels: pixels)
     if image.mode.startswith(('I', 'F')):
@@ -168,7 +169,6 @@ def decode(path: Path, image: Image.Image) -> np.ndarray:
     elif _has_deep_colors(path, image):
         pixels = _deep_colors(path, image, upright)
     else:
-        _check_unsigned(path, image)
         pixels = _shallow(image)
     return np.ascontiguousarray(pixels if image.format == 'TIFF' else upright(pixels))
 
@@ -185,6 +185,28 @@ def _check_single(path: Path, image: Image.Image) -> None:
         file.seek(image.tile[0][2] + count)
         if not plain and file.read(8).lstrip().startswith(b'P'):
             raise InputError(f'{path} holds several pictures. Save each in a file of its own.')
+
+
+def _check_tiff(path: Path, image: Image.Image) -> None:
+    """Raises InputError for numbers without an agreed meaning, and for what Pillow leaves out."""
+    tags, problem = image.tag_v2, ''
+    bits = max(tags.get(BITS, (1,)))
+    has_more = tags.get(PHOTOMETRIC) == RGB and tags.get(SAMPLES, 1) > 3
+    if max(tile[1][3] for tile in image.tile) < tags[HEIGHT]:
+        raise InputError(f'{path} is not a whole picture: rows of it are missing. {REMEDY}')
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        problem = 'numbers with a sign, of which nobody knows which is black'
+    elif image.mode.startswith('I') and bits > 16:
+        problem = f'whole numbers of {bits} bits, of which nobody knows which is white'
+    elif UNKNOWN in tags.get(EXTRA_SAMPLES, (UNKNOWN,) if has_more else ()):
+        problem = 'more channels, and does not say what they are'
+    elif bits > 8 and not image.mode.startswith(('I', 'F')) and image.mode not in DEEP:
+        problem = f'{bits} bits per channel in a form that is not read'
+    if problem:
+        raise InputError(
+            f'{path} has {problem}. Save it in gray or RGB, with 8 or 16 bits without a sign or as '
+            'gray floats in [0, 1]; other channels as an array (.npy).'
+        )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -214,13 +236,7 @@ def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
 def _deep_gray(path: Path, image: Image.Image) -> np.ndarray:
     """Of one channel with 16 bits or floats: float32 `[H, W, 1]`."""
     tags = image.tag_v2 if image.format == 'TIFF' else {}
-    _check_unsigned(path, image)
     bits, key = max(tags.get(BITS, (16,))), image.info.get('transparency')
-    if image.mode.startswith('I') and bits > 16:
-        raise InputError(
-            f'{path} has whole numbers of {bits} bits, of which nobody knows which is white. Save '
-            'it with 16 bits, or as floats in [0, 1].'
-        )
     pixels = np.asarray(image)
     black = pixels == key if isinstance(key, int) else np.zeros((), bool)  # the transparent one
     if image.mode.startswith('I'):
@@ -231,17 +247,9 @@ def _deep_gray(path: Path, image: Image.Image) -> np.ndarray:
     return np.where(black, np.float32(0), pixels)[..., np.newaxis]
 
 
-def _check_unsigned(path: Path, image: Image.Image) -> None:
-    if image.format == 'TIFF' and SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
-        raise InputError(
-            f'{path} has numbers with a sign, of which nobody knows which is black. Save it with 8 '
-            'or 16 bits without a sign, or as floats in [0, 1].'
-        )
-
-
 def _has_deep_colors(path: Path, image: Image.Image) -> bool:
     """Whether Pillow would reduce its channels to 8 bits."""
-    if image.mode not in ('RGB', 'RGBA', 'LA') or image.format not in _CODECS:
+    if image.mode not in DEEP or image.format not in _CODECS:
         return False
     if image.format == 'TIFF':
         return max(image.tag_v2.get(BITS, (8,))) > 8
