@@ -55,7 +55,8 @@ _HOMES = {
     'e3d.evaluation.metrics': ('frame_metrics',),
     'e3d.configuration': ('check_config',),
     'e3d.training.checkpoints': ('Run', 'load_run'),
-    'e3d.training.loop': ('evaluate', 'train'),
+    'e3d.training.evaluation': ('evaluate',),
+    'e3d.training.loop': ('train',),
     'e3d.training.step': ('train_step',),
     'e3d.prediction.forecast': ('forecast', 'predict_file'),
 }

@@ -16,7 +16,8 @@ from launch_test import QUICKSTART, ROOT, TINY
 
 import launch
 from e3d.errors import InputError, RunError
-from e3d.training import devices, loop, processes
+from e3d.training import devices, processes
+from e3d.training.failures import check_replicas
 
 COMMON = [
     QUICKSTART, *TINY, '--config.train.log_every=1', '--config.train.evaluate_every=3',
@@ -219,9 +220,9 @@ def test_states_that_differ_are_not_saved(monkeypatch):
     assert devices.digest(same) == devices.digest(devices.place_state(state, mesh))
     monkeypatch.setattr(processes, 'count', lambda: 2)
     monkeypatch.setattr(processes, 'gather', lambda value: [value, devices.digest(same)])
-    loop.check_replicas(same, 5)
+    check_replicas(same, 5)
     with pytest.raises(RunError, match=r'In step 5 .* processes \[1\] differs'):
-        loop.check_replicas(other, 5)
+        check_replicas(other, 5)
 
 
 def test_other_modes_take_one_process(capsys):

@@ -22,7 +22,9 @@
     tasks        both of every task, by its name
     reporting    metrics.jsonl, TensorBoard events, the progress line
     followers    what the processes have that do not write
-    loop         `train` and `evaluate`: everything put together
+    failures     what can stop an update, and what to try
+    evaluation   `evaluate`: a trained run is measured again
+    loop         `train`: everything put together
 
 Everything random is a function of (seed, step), so that a checkpoint needs to hold no more than the
 state. Axes: B batch, T time, H W space, C channels.

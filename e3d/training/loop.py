@@ -1,4 +1,4 @@
-"""Training and evaluation from start to end.
+"""Training from start to end.
 
 The order of a step is: evaluate if due, save if due, take the next batch, begin the update, write
 the metrics of the steps before. So what is saved is what was evaluated, a checkpoint of step s is
@@ -27,12 +27,12 @@ from e3d.data.layouts import layout_of
 from e3d.data.preparation import summarize
 from e3d.data.scales import Scale
 from e3d.data.sources import scale
-from e3d.errors import InputError, RunError
+from e3d.errors import InputError
 from e3d.model import build_model
 from e3d.signals import Interrupted
 from e3d.terminal import tell
 from e3d.training import devices, memory, processes
-from e3d.training.checkpoints import FOLDER, Checkpoints, Run, load_run
+from e3d.training.checkpoints import Checkpoints
 from e3d.training.contents import (
     Contents,
     check_same_data,
@@ -40,14 +40,14 @@ from e3d.training.contents import (
     read_contents,
     write_contents,
 )
-from e3d.training.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_trained_clips
+from e3d.training.evaluation import check_evaluation, evaluate, tell_other_scale
+from e3d.training.evaluator import Evaluator, check_sources
+from e3d.training.failures import check_replicas, explained
 from e3d.training.followers import FollowingCheckpoints, FollowingReporter
 from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.interruption import Interruption
 from e3d.training.provenance import (
     describe,
-    describe_choice,
-    report_name,
     split_label,
     why_no_best,
 )
@@ -61,10 +61,11 @@ from e3d.training.workdir import (
     held,
     other_config_message,
     prepare_workdir,
-    resolve_workdir,
     unused_removed,
     write_config,
 )
+
+__all__ = ['evaluate', 'prepare', 'train']
 
 
 def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
@@ -120,94 +121,6 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     if processes.is_first():
         parts.evaluator.present(report)
     return report
-
-
-def evaluate(
-    config: ConfigDict | None, workdir: str | pathlib.Path, checkpoint: str | int = 'newest'
-) -> dict[str, Any]:
-    """Evaluates a checkpoint of a run on the whole test split.
-
-    Args:
-      config: of the evaluation: the data and the lengths may be others than in training, the model
-        may not. None takes the config of the run.
-      workdir: of the run; gets evaluation.json, evaluation.png and samples/.
-      checkpoint: which, see `load_run`.
-
-    Returns:
-      The report, see `Evaluator.evaluate`.
-
-    Raises:
-      InputError: there is no trained run, or the config does not fit it.
-    """
-    run = load_run(workdir, checkpoint=checkpoint)
-    config = run.config if config is None else config
-    check_config(config)
-    differences = [
-        line
-        for line in find_differences(run.config, config)
-        if line.startswith(('task:', 'model.'))
-    ]
-    if differences:
-        raise InputError(other_config_message(workdir, differences))
-    if processes.is_first():
-        workdir = prepare_workdir(workdir)
-    memory.check_sequence(config)
-    mesh = devices.local_mesh()
-    # A run of an earlier version does not tell by which split the best was selected.
-    untold = read_contents(resolve_workdir(workdir) / FOLDER) is None
-    splits = ('test', 'validation') if checkpoint == 'best' and untold else ('test',)
-    with processes.first_alone():  # which makes the data ready
-        evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
-    check_sources(config, evaluator.sources, run.frame_shape[2])
-    check_evaluation(config, evaluator)
-    if processes.is_first():
-        tell(summarize(config.dataset, evaluator.sources))
-        tell_of_trained_clips(run.config, config, evaluator.sources)
-        _tell_other_scale(run.scale, scale(evaluator.sources['test']))
-    evaluator.name = _name_report(run, config, workdir, evaluator)
-    report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
-    choice = describe_choice(checkpoint, run.step, evaluator.sources)
-    report |= describe(run.config, config, 'test', choice)
-    if processes.is_first():
-        evaluator.present(report)
-    return report
-
-
-def _name_report(
-    run: Run, config: ConfigDict, workdir: str | pathlib.Path, evaluator: Evaluator
-) -> str:
-    """The name of the files of an evaluation; says where the data are not those of the run."""
-    if report_name(run.config, config) == REPORT_NAME:
-        before = read_contents(resolve_workdir(workdir) / FOLDER)
-        if before is not None:
-            other_data = _tell_other_data(before, contents_of(evaluator.sources))
-        else:  # a run of an earlier version, which says nothing of its data
-            other_data = config.dataset.path != run.config.dataset.path
-    else:
-        other_data = config.dataset.path != run.config.dataset.path
-    name = report_name(run.config, config, other_data)
-    if name != REPORT_NAME and processes.is_first():
-        tell(f'Measured are other data or lengths than those of the run: see {name}.json.')
-    return name
-
-
-def _tell_other_data(before: Contents, found: Contents) -> bool:
-    """Says how data differ from those of a run, and whether they do."""
-    differences = before.find_differences(found)
-    if differences and processes.is_first():
-        lines = '; '.join(differences)
-        tell(f'The data are not those that the run was trained with: {lines}.')
-    return bool(differences)
-
-
-def _tell_other_scale(trained: Scale, found: Scale) -> None:
-    """Says where 0 and 1 stand for other values than in training."""
-    if trained.value_range and found.value_range and trained.value_range != found.value_range:
-        (old_low, old_high), (low, high) = trained.value_range, found.value_range
-        tell(
-            f'The training days of these data go from {low:g} to {high:g}, those that the model was '
-            f'trained on from {old_low:g} to {old_high:g}: it sees equal values as different ones.'
-        )
 
 
 class Parts(NamedTuple):
@@ -289,13 +202,6 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     )
 
 
-def check_evaluation(config: ConfigDict, evaluator: Evaluator) -> None:
-    """Raises InputError where a batch of an evaluation has no room."""
-    measured = [source for split, source in evaluator.sources.items() if split != 'train']
-    most = max(measured, key=len)
-    memory.check_evaluation(most[0], len(most), config.evaluation.batch_size)
-
-
 @contextlib.contextmanager
 def open_run(parts: Parts) -> Iterator[Checkpoints | FollowingCheckpoints]:
     """The checkpoints of a run, which no other training may use meanwhile."""
@@ -331,7 +237,7 @@ def create_or_restore(
         differences = find_differences(stored, parts.config)
         if differences:
             raise InputError(other_config_message(parts.workdir, differences))
-        _tell_other_scale(trained, parts.scale)
+        tell_other_scale(trained, parts.scale)
     if step is None or not processes.is_first():
         state = parts.create()  # all processes but the first give only its shapes
         if step is None and parts.config.init_from and processes.is_first():
@@ -382,7 +288,7 @@ def run_updates(
     reporter.announce('compiling the update, once')
     with (
         processes.others_explained(),
-        _explained(checkpoints),
+        explained(checkpoints),
         contextlib.closing(batches),
     ):
         for step in range(first_step, config.train.steps + 1):
@@ -416,19 +322,6 @@ def run_updates(
     return state
 
 
-def check_replicas(state: TrainState, step: int) -> None:
-    """Raises RunError where the state is not the same in all processes."""
-    if processes.count() > 1:
-        digests = processes.gather(devices.digest(state))
-        others = [index for index, value in enumerate(digests) if value != digests[0]]
-        if others:
-            raise RunError(
-                f'In step {step} the state of the processes {others} differs from that of process '
-                '0: a device or a link is faulty, or their versions of JAX differ. The earlier '
-                'checkpoints are whole; the same commands go on from the last one.'
-            )
-
-
 def is_validated(parts: Parts, step: int, reporter: Reporter | FollowingReporter) -> bool:
     """Whether a step was evaluated before, under the name of today or of earlier versions."""
     label = split_label('validation', parts.evaluator.sources['validation'])
@@ -452,28 +345,3 @@ def validate(
         checkpoints.record_error(step, parts.evaluator.error(report))
     label = split_label('validation', parts.evaluator.sources['validation'])
     reporter.write(step, label, scalars(report))
-
-
-@contextlib.contextmanager
-def _explained(checkpoints: Checkpoints | FollowingCheckpoints):
-    """Says of what can stop an update what is safe and what to try."""
-    try:
-        yield
-    except FloatingPointError as error:
-        if not processes.is_first():
-            raise RunError(f'{error} The first process says what to try.') from None
-        step = checkpoints.newest()
-        good = 'There is no checkpoint yet' if step is None else f'The last good one is step {step}'
-        raise RunError(
-            f'{error} {good} (in {checkpoints.folder}). Try a lower optimizer.learning_rate, '
-            'optimizer.clip_norm=1.0, optimizer.warmup_steps or model.dtype=float32, with another '
-            '--workdir; look at those sequences; or go on past such steps with '
-            'train.skip_nonfinite=True.'
-        ) from None
-    except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
-        raise RunError(
-            'The update does not fit into the memory of the device. Try a smaller '
-            'train.batch_size, model.memory=recompute or model.dtype=bfloat16.'
-        ) from error

@@ -1,0 +1,112 @@
+"""A run that was trained is measured again, on its own data or on others."""
+
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from e3d.configuration import check_config, find_differences
+from e3d.data.preparation import summarize
+from e3d.data.scales import Scale
+from e3d.data.sources import scale
+from e3d.errors import InputError
+from e3d.terminal import tell
+from e3d.training import devices, memory, processes
+from e3d.training.checkpoints import FOLDER, Run, load_run
+from e3d.training.contents import Contents, contents_of, read_contents
+from e3d.training.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_trained_clips
+from e3d.training.provenance import describe, describe_choice, report_name
+from e3d.training.tasks import TASKS
+from e3d.training.workdir import other_config_message, prepare_workdir, resolve_workdir
+
+
+def evaluate(
+    config: ConfigDict | None, workdir: str | pathlib.Path, checkpoint: str | int = 'newest'
+) -> dict[str, Any]:
+    """Evaluates a checkpoint of a run on the whole test split.
+
+    Args:
+      config: of the evaluation: the data and the lengths may be others than in training, the model
+        may not. None takes the config of the run.
+      workdir: of the run; gets evaluation.json, evaluation.png and samples/.
+      checkpoint: which, see `load_run`.
+
+    Returns:
+      The report, see `Evaluator.evaluate`.
+
+    Raises:
+      InputError: there is no trained run, or the config does not fit it.
+    """
+    run = load_run(workdir, checkpoint=checkpoint)
+    config = run.config if config is None else config
+    check_config(config)
+    differences = [
+        line
+        for line in find_differences(run.config, config)
+        if line.startswith(('task:', 'model.'))
+    ]
+    if differences:
+        raise InputError(other_config_message(workdir, differences))
+    if processes.is_first():
+        workdir = prepare_workdir(workdir)
+    memory.check_sequence(config)
+    mesh = devices.local_mesh()
+    # A run of an earlier version does not tell by which split the best was selected.
+    untold = read_contents(resolve_workdir(workdir) / FOLDER) is None
+    splits = ('test', 'validation') if checkpoint == 'best' and untold else ('test',)
+    with processes.first_alone():  # which makes the data ready
+        evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
+    check_sources(config, evaluator.sources, run.frame_shape[2])
+    check_evaluation(config, evaluator)
+    if processes.is_first():
+        tell(summarize(config.dataset, evaluator.sources))
+        tell_of_trained_clips(run.config, config, evaluator.sources)
+        tell_other_scale(run.scale, scale(evaluator.sources['test']))
+    evaluator.name = _name_report(run, config, workdir, evaluator)
+    report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
+    choice = describe_choice(checkpoint, run.step, evaluator.sources)
+    report |= describe(run.config, config, 'test', choice)
+    if processes.is_first():
+        evaluator.present(report)
+    return report
+
+
+def _name_report(
+    run: Run, config: ConfigDict, workdir: str | pathlib.Path, evaluator: Evaluator
+) -> str:
+    """The name of the files of an evaluation; says where the data are not those of the run."""
+    before = read_contents(resolve_workdir(workdir) / FOLDER)
+    # A run of an earlier version tells nothing of its data, and other lengths cannot be compared.
+    other_data = config.dataset.path != run.config.dataset.path
+    if before is not None and report_name(run.config, config) == REPORT_NAME:
+        other_data = _tell_other_data(before, contents_of(evaluator.sources))
+    name = report_name(run.config, config, other_data)
+    if name != REPORT_NAME and processes.is_first():
+        tell(f'Measured are other data or lengths than those of the run: see {name}.json.')
+    return name
+
+
+def _tell_other_data(before: Contents, found: Contents) -> bool:
+    """Says how data differ from those of a run, and whether they do."""
+    differences = before.find_differences(found)
+    if differences and processes.is_first():
+        lines = '; '.join(differences)
+        tell(f'The data are not those that the run was trained with: {lines}.')
+    return bool(differences)
+
+
+def tell_other_scale(trained: Scale, found: Scale) -> None:
+    """Says where 0 and 1 stand for other values than in training."""
+    if trained.value_range and found.value_range and trained.value_range != found.value_range:
+        (old_low, old_high), (low, high) = trained.value_range, found.value_range
+        tell(
+            f'The training days of these data go from {low:g} to {high:g}, those that the model was '
+            f'trained on from {old_low:g} to {old_high:g}: it sees equal values as different ones.'
+        )
+
+
+def check_evaluation(config: ConfigDict, evaluator: Evaluator) -> None:
+    """Raises InputError where a batch of an evaluation has no room."""
+    measured = [source for split, source in evaluator.sources.items() if split != 'train']
+    most = max(measured, key=len)
+    memory.check_evaluation(most[0], len(most), config.evaluation.batch_size)

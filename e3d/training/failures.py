@@ -1,0 +1,50 @@
+"""What can stop an update: what is safe then, and what to try."""
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+
+from e3d.errors import RunError
+from e3d.training import devices, processes
+from e3d.training.checkpoints import Checkpoints
+from e3d.training.followers import FollowingCheckpoints
+from e3d.training.state import TrainState
+
+
+@contextlib.contextmanager
+def explained(checkpoints: Checkpoints | FollowingCheckpoints) -> Iterator[None]:
+    """Says of what can stop an update what is safe and what to try."""
+    try:
+        yield
+    except FloatingPointError as error:
+        if not processes.is_first():
+            raise RunError(f'{error} The first process says what to try.') from None
+        step = checkpoints.newest()
+        good = 'There is no checkpoint yet' if step is None else f'The last good one is step {step}'
+        raise RunError(
+            f'{error} {good} (in {checkpoints.folder}). Try a lower optimizer.learning_rate, '
+            'optimizer.clip_norm=1.0, optimizer.warmup_steps or model.dtype=float32, with another '
+            '--workdir; look at those sequences; or go on past such steps with '
+            'train.skip_nonfinite=True.'
+        ) from None
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        raise RunError(
+            'The update does not fit into the memory of the device. Try a smaller '
+            'train.batch_size, model.memory=recompute or model.dtype=bfloat16.'
+        ) from error
+
+
+def check_replicas(state: TrainState, step: int) -> None:
+    """Raises RunError where the state is not the same in all processes."""
+    if processes.count() > 1:
+        digests = processes.gather(devices.digest(state))
+        others = [index for index, value in enumerate(digests) if value != digests[0]]
+        if others:
+            raise RunError(
+                f'In step {step} the state of the processes {others} differs from that of process '
+                '0: a device or a link is faulty, or their versions of JAX differ. The earlier '
+                'checkpoints are whole; the same commands go on from the last one.'
+            )
