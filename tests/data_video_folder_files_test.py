@@ -117,7 +117,8 @@ def test_pictures_beside_videos_are_their_frames_or_thumbnails(tmp_path):
 
 
 def test_a_sequence_of_pictures_counts_and_not_the_poses_beside_it(tmp_path):
-    write(tmp_path, *pictures('walk', 20), 'walk/poses.npz', 'walk/preview.gif')
+    beside = ('walk/poses.npz', 'walk/preview.gif', 'walk/cover.jpg')
+    write(tmp_path, *pictures('walk', 20), *beside)
     assert found(tmp_path) == (
         ['walk'],
         [('walk/poses.npz', BESIDE_PICTURES), ('walk/preview.gif', BESIDE_PICTURES)],

@@ -129,8 +129,9 @@ def _are_the_clip(pictures: Sequence[str], files: Sequence[str]) -> bool:
     if not files:
         return True
     videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in files)
-    numbered = len(set(map(_without_numbers, pictures))) == 1
-    return not videos and numbered and len(pictures) > len(files)
+    forms = collections.Counter(map(_without_numbers, pictures))
+    numbered = max(forms.values(), default=0)  # beside which there may be a cover
+    return not videos and numbered > max(len(files), len(pictures) - numbered)
 
 
 def _no_clips(
