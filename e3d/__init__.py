@@ -59,6 +59,7 @@ _HOMES = {
     'e3d.training.loop': ('train',),
     'e3d.training.step': ('train_step',),
     'e3d.prediction.forecast': ('forecast', 'predict_file'),
+    'e3d.prediction.presentation': ('Presentation',),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -8,7 +8,7 @@ import pytest
 
 from e3d.data.clips import frame_rate, read_clip
 from e3d.errors import InputError
-from e3d.prediction.media import check_output, playable_rate, write_clip, write_video
+from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip, write_video
 
 GREY = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 1), np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (4, 6, 8, 3), np.uint8)
@@ -137,6 +137,21 @@ def test_places_that_cannot_be_written_are_refused_before_any_work(tmp_path):
             check_output(path)
     with pytest.raises(InputError, match='cannot be written'):
         check_output(tmp_path / f'{"x" * 300}.gif')
+
+
+@pytest.mark.parametrize(('name', 'longest'), [('a.mp4', 8190), ('a.gif', 65535), ('a', 65535)])
+def test_sides_that_a_kind_of_file_cannot_have_are_refused(tmp_path, name, longest):
+    check_sides(tmp_path / name, longest, 1)
+    for sides in ((longest + 1, 1), (1, longest + 1)):
+        with pytest.raises(InputError, match=f'at most {longest:,}. Use a smaller scale'):
+            check_sides(tmp_path / name, *sides)
+
+
+@pytest.mark.parametrize('name', ['clip.mp4', 'clip.gif', 'clip'])
+def test_the_longest_sides_can_be_written(tmp_path, name):
+    longest = {'clip.mp4': 8190}.get(name, 65535)
+    write_clip(tmp_path / name, np.zeros((1, 2, longest, 3), np.uint8))
+    assert read_clip(tmp_path / name).shape == (1, 2, longest, 3)
 
 
 @pytest.mark.parametrize('name', ['clip.avi', 'clip.png'])

@@ -15,7 +15,7 @@ from e3d.errors import InputError, RunError
 from e3d.files import local_path
 from e3d.model import Recognizer
 from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
-from e3d.prediction.media import check_output, playable_rate, write_clip
+from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.presentation import Presentation
 from e3d.training.checkpoints import FOLDER, Run, load_run
@@ -23,6 +23,7 @@ from e3d.training.workdir import resolve_workdir
 
 DEFAULT_RATE = 10.0  # frames per second of a written clip whose input states none
 PLAIN = Presentation()
+BYTES_OF_PIXEL = 9  # of a picture: three colors, in up to three copies
 
 
 def forecast(
@@ -113,7 +114,9 @@ def predict_file(
     clip = read_input(input, run)
     height, width = presentation.shape(run.frame_shape, clip.size)
     steps = len(clip.frames) + horizon
-    check_fits(1, steps, run.frame_shape, 0 if numbers else 3 * steps * height * width)
+    if not numbers:
+        check_sides(output, height, width)
+        check_fits(1, steps, run.frame_shape, BYTES_OF_PIXEL * steps * height * width)
     prediction = _continue_clips(run, clip.frames[np.newaxis], horizon)[0]
     rate = clip.rate or DEFAULT_RATE
     if numbers:

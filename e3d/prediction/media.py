@@ -18,6 +18,8 @@ PICTURE = re.compile(r'frame_\d{5,}\.png')  # of a folder that `write_clip` made
 # Least and most frames per second. A GIF counts in hundredths of a second, up to 65535; what is to
 # stand shorter than two of them, browsers show for ten.
 RATES = {'.mp4': (1 / 3600, 1000.0), '.gif': (100 / 65535, 50.0)}
+# The longest side that such a file can have, in pixels: of MP4 what players decode.
+SIDES = {'.mp4': 8190, '.gif': 65535, '': 65535}
 
 
 def check_output(path: str | os.PathLike, overwrite: bool = False) -> None:
@@ -58,6 +60,16 @@ def _check_place(path: Path, overwrite: bool) -> None:
         raise InputError(f'{path} is no regular file. Give another name.')
     if not overwrite:
         raise InputError(f'{path} exists already. Give another name, or replace it: --overwrite.')
+
+
+def check_sides(path: str | os.PathLike, height: int, width: int) -> None:
+    """Raises InputError for pictures that are too large for such a file."""
+    longest = SIDES[Path(path).suffix.lower()]
+    if max(height, width) > longest:
+        raise InputError(
+            f'{path} cannot have pictures of {height:,} x {width:,} pixels: a side must be at most '
+            f'{longest:,}. Use a smaller scale.'
+        )
 
 
 def playable_rate(path: str | os.PathLike, frames_per_second: float) -> float:
