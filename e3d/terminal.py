@@ -4,11 +4,10 @@ import contextlib
 import errno
 import os
 import sys
-import unicodedata
 from typing import Any
 
 # Of characters that a terminal may lack, those that the tables and messages have.
-_PLAINER = {'─': '-', '━': '-', '│': '|', '→': '->', '←': '<-', '…': '...', '±': '+/-'}
+_PLAINER = {'─': '-', '━': '-', '│': '|', '→': '->', '↑': '^', '↓': 'v', '…': '...', '±': '+/-'}
 
 
 def show(text: str) -> None:
@@ -30,9 +29,8 @@ def _plain(text: str, encoding: str) -> str:
             character.encode(encoding)
             return character
         except UnicodeEncodeError:
-            simple = _PLAINER.get(character) or unicodedata.normalize('NFKD', character)
-            simple = simple.encode('ascii', 'ignore').decode('ascii')
-            return simple or character.encode('ascii', 'backslashreplace').decode('ascii')
+            escaped = character.encode('ascii', 'backslashreplace').decode('ascii')
+            return _PLAINER.get(character, escaped)
 
     return ''.join(map(plain, text))
 

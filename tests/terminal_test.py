@@ -29,17 +29,17 @@ def run(body, redirection='', environment=None):
 @pytest.mark.parametrize(
     ('encoding', 'expected'),
     [
-        ('ascii', b'-- ae -> e \\xdf 1.5 +/- 0.1 \\u65e5'),
-        ('latin-1', b'-- \xe4 -> \xe9 \xdf 1.5 \xb1 0.1 \\u65e5'),
-        ('utf-8', '── ä → é ß 1.5 ± 0.1 日'.encode()),
+        ('ascii', b'-- v -> ^ \\xdf 1.5 +/- 0.1 \\u65e5'),
+        ('latin-1', b'-- v -> ^ \xdf 1.5 \xb1 0.1 \\u65e5'),
+        ('utf-8', '── ↓ → ↑ ß 1.5 ± 0.1 日'.encode()),
     ],
 )
 def test_characters_that_are_not_there_are_written_plainly(monkeypatch, encoding, expected):
     written = io.BytesIO()
     monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(written, encoding))
-    terminal.show('── ä → é ß 1.5 ± 0.1 日')
+    terminal.show('── ↓ → ↑ ß 1.5 ± 0.1 日')
     sys.stdout.flush()
-    assert written.getvalue().replace(b'a ->', b'ae ->') == expected + b'\n'
+    assert written.getvalue() == expected + b'\n'
 
 
 def test_names_that_are_not_utf_8(monkeypatch):
