@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import itertools
 import json
 import logging
@@ -447,3 +448,23 @@ def test_opening_a_run_says_nothing(tmp_path, config, tiny, capfd):
             logger.removeHandler(handler)
     assert not [record.getMessage() for record in records]
     assert capfd.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize(
+    'run',
+    [
+        {}, [], 5, {'config': 5, 'frame_shape': [4, 4, 1]}, {'config': {}, 'frame_shape': [4, 4, 1]},
+        {'config': {'model': {'name': 'x'}}, 'frame_shape': [4, 4, 1]},
+        {'config': None, 'frame_shape': 'abc'}, {'frame_shape': [1]},
+    ],
+)  # fmt: skip
+def test_what_others_stored_beside_a_state(tmp_path, config, run):
+    """Whole, with its checksums, and of no use."""
+    save_all(tmp_path, config, {1: None})
+    folder = tmp_path / 'checkpoints' / '1' / 'run'
+    (folder / 'metadata').write_text(json.dumps(run))
+    sums = json.loads((folder / 'checksums.json').read_text())
+    sums['metadata'] = hashlib.sha256((folder / 'metadata').read_bytes()).hexdigest()
+    (folder / 'checksums.json').write_text(json.dumps(sums))
+    with pytest.raises(InputError, match=r'The checkpoint .*/1 cannot be read'):
+        load_run(tmp_path)

@@ -5,9 +5,11 @@
     state        what training changes: step, parameters, their moving average, optimiser
     step         one update, a pure function of state and batch
     footprint    parameters and bytes that a training takes, told from shapes
+    memory       what cannot fit is rejected
     processes    those that train together, on one machine or many
     devices      the only file that knows how many devices there are
-    checksums    damage to a checkpoint is found by them
+    checksums    what was written can be read; damage to it is found
+    storage_errors  what goes wrong there, in words
     retention    which checkpoints stay
     checkpoints  the states on disk, and `load_run`, which opens a trained run for use
     interruption SIGTERM and Ctrl-C

@@ -5,17 +5,13 @@ the shape of the frames, so that it can be opened without the experiment's file.
 beside the training and renamed when it is whole.
 """
 
-import contextlib
 import itertools
 import os
-import pathlib
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -38,6 +34,12 @@ from e3d.training.checksums import (
 from e3d.training.contents import read_contents
 from e3d.training.retention import Retention
 from e3d.training.state import TrainState, check_fit
+from e3d.training.storage_errors import (
+    opening_errors,
+    read_errors,
+    without_warnings,
+    write_errors,
+)
 from e3d.training.workdir import CONFIG_FILE, read_config, resolve_workdir
 
 FOLDER = 'checkpoints'
@@ -98,7 +100,7 @@ class Checkpoints:
         self._retention = Retention(self.folder / ERRORS_FILE, keep, keep_best)
         check_folder(self.folder, write)
         handlers = {'state': CheckedState(), 'run': CheckedJson()}
-        with _without_warnings(), _opening_errors(self.folder):
+        with without_warnings(), opening_errors(self.folder):
             options = ocp.CheckpointManagerOptions(
                 preservation_policy=self._retention,
                 create=False,
@@ -123,7 +125,7 @@ class Checkpoints:
 
     def __exit__(self, kind, *exception) -> None:
         try:
-            with _write_errors(self.folder):
+            with write_errors(self.folder):
                 self._manager.close()
         except RunError:
             if kind is None:  # or else it has been said already
@@ -251,12 +253,12 @@ class Checkpoints:
         # Arrays of the host: orbax refuses those that lie on the devices of one process of several.
         numbers = jax.tree.map(np.array, state)
         items = ocp.args.Composite(state=SaveState(numbers), run=SaveJson(run))
-        with _write_errors(self.folder):
+        with write_errors(self.folder):
             self._manager.save(int(state.step), args=items, force=True)
 
     def wait(self) -> None:
         """Returns when everything is on the disk; raises RunError where it cannot be."""
-        with _write_errors(self.folder):
+        with write_errors(self.folder):
             self._manager.wait_until_finished()
 
     def restore(self, template: TrainState, step: int) -> TrainState:
@@ -282,9 +284,10 @@ class Checkpoints:
           InputError: they cannot be read.
         """
         run = self._read(step, run=RestoreJson())['run']
-        with _read_errors(self.folder / str(step)):
+        with read_errors(self.folder / str(step)):
             scale = Scale.from_json(run['scale']) if 'scale' in run else PIXELS
-        return restore_config(run['config']), tuple(run['frame_shape']), scale
+            rows, columns, channels = map(int, run['frame_shape'])
+            return restore_config(run['config']), (rows, columns, channels), scale
 
     def read_state(self, step: int) -> Any:
         """A whole state in the host's memory, as nested dictionaries and lists.
@@ -294,15 +297,22 @@ class Checkpoints:
         """
         return self._read_state(step, self._stored(step))
 
-    def read_params(self, step: int) -> Any:
+    def read_params(self, step: int, expected: Any) -> Any:
         """The parameters to forecast with, on the first device.
 
+        Args:
+          step: one of those that exist.
+          expected: their shapes and types.
+
         Raises:
-          InputError: they cannot be read.
+          InputError: they cannot be read, or are those of another model.
         """
-        state = self.read_state(step)
-        params = state['params'] if state['ema_params'] is None else state['ema_params']
-        return devices.place_state(params, devices.local_mesh(1))
+        shapes = self._stored(step)
+        with read_errors(self.folder / str(step)):
+            kind = 'params' if shapes['ema_params'] is None else 'ema_params'
+        # Before there is memory for what is stored.
+        check_fit(shapes[kind], expected, self.folder / str(step))
+        return devices.place_state(self._read_state(step, shapes)[kind], devices.local_mesh(1))
 
     def _find_damage(self, step: int) -> str | None:
         folder = self.folder / str(step)
@@ -320,17 +330,17 @@ class Checkpoints:
 
     def _stored(self, step: int) -> Any:
         """Shapes and types of the stored state, as nested dictionaries and lists."""
-        with _read_errors(self.folder / str(step)):
+        with read_errors(self.folder / str(step)):
             return self._manager.item_metadata(step)['state'].tree
 
     def _read_state(self, step: int, shapes: Any) -> Any:
         """A state in the host's memory, in the structure of `shapes`."""
-        with _read_errors(self.folder / str(step)):  # more than there is memory for
+        with read_errors(self.folder / str(step)):  # more than there is memory for
             empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
         return self._read(step, state=RestoreState(empty))['state']
 
     def _read(self, step: int, **items) -> Any:
-        with _read_errors(self.folder / str(step)):
+        with read_errors(self.folder / str(step)):
             return self._manager.restore(step, args=ocp.args.Composite(**items))
 
 
@@ -368,26 +378,15 @@ def load_run(
     with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('best' if best else checkpoint)
         config, frame_shape, scale = checkpoints.read_run(step)
-        params = checkpoints.read_params(step)
-        model = build_model(**config.model)
-        expected = jax.eval_shape(
-            lambda key, frames: model.init(key, frames, 1)['params'],
-            jax.eval_shape(lambda: jax.random.key(0)),
-            jax.ShapeDtypeStruct((1, 1, *frame_shape), 'float32'),
-        )
-        check_fit(params, expected, checkpoints.folder / str(step))
+        with read_errors(checkpoints.folder / str(step)):
+            model = build_model(**config.model)
+            expected = jax.eval_shape(
+                lambda key, frames: model.init(key, frames, 1)['params'],
+                jax.eval_shape(lambda: jax.random.key(0)),
+                jax.ShapeDtypeStruct((1, 1, *frame_shape), 'float32'),
+            )
+        params = checkpoints.read_params(step, expected)
         return Run(model, params, config, frame_shape, step, scale)
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silences orbax, which warns of every folder that is only to be read."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def stored_config(workdir: str | os.PathLike) -> ConfigDict | None:
@@ -406,38 +405,3 @@ def stored_config(workdir: str | os.PathLike) -> ConfigDict | None:
     with Checkpoints(workdir, write=False) as checkpoints:
         step = checkpoints.newest()
         return None if step is None else checkpoints.read_run(step)[0]
-
-
-@contextlib.contextmanager
-def _opening_errors(folder: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # of any type: the libraries expect no damage
-        raise InputError(
-            f'The checkpoints in {folder} cannot be opened: {str(error)[:300]}\nMove the one that '
-            'is damaged away, or give another --workdir.'
-        ) from error
-
-
-@contextlib.contextmanager
-def _read_errors(path: pathlib.Path) -> Iterator[None]:
-    """Turns what the libraries raise for missing or damaged files into an InputError."""
-    try:
-        yield
-    except Exception as error:  # of any type: the libraries expect no damage
-        raise InputError(
-            f'The checkpoint {path} cannot be read: {str(error)[:300]}\nIf it is damaged, move '
-            'that folder away; the next newest one is used then.'
-        ) from error
-
-
-@contextlib.contextmanager
-def _write_errors(folder: pathlib.Path) -> Iterator[None]:
-    """Turns what goes wrong with the disk into a RunError that says what is safe."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError) as error:
-        raise RunError(
-            f'A checkpoint could not be written to {folder}: {error}\nThe earlier ones are whole. '
-            'Make room or give write permission, then start the same command again.'
-        ) from error
