@@ -39,7 +39,9 @@ def test_hidden_files_folders_and_other_files_are_no_frames(tmp_path):
     assert first_pixels(read_all(tmp_path)) == [1, 2]
     assert [one.name for one in order_folder(tmp_path).left_out] == ['cover.jpg']
     assert 'cover.jpg' not in order_folder(tmp_path).account
-    assert 'left out: 1 with a name of another form' in describe_clip(tmp_path)
+    assert describe_clip(tmp_path).endswith('; left out: cover.jpg')
+    write_grays(tmp_path, {f'{name}.png': 1 for name in (*'abc', *range(4, 8))})
+    assert describe_clip(tmp_path).endswith('; left out: a.png, b.png, c.png, 1 more')
 
 
 def test_a_single_color_picture_makes_all_frames_rgb(tmp_path):

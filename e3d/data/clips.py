@@ -16,12 +16,13 @@ from e3d.data.adaptation import stack_frames
 from e3d.data.animations import animation_frames, animation_timing, describe_animation
 from e3d.data.clip_arrays import ARRAY_SUFFIXES, MAX_BYTES, describe_array, read_array
 from e3d.data.containers import REMEDY
-from e3d.data.left_out import summarize_left_out
 from e3d.data.picture_folders import look_at, order_folder, picture_frames
 from e3d.data.pictures import PICTURE_SUFFIXES, check_total
 from e3d.data.timing import TimedFrame, Timing, resample
 from e3d.data.videos import JumpError, last_video_frames, measure_video, video_frames
 from e3d.errors import InputError
+
+NAMED = 3  # of the pictures that were left out
 
 
 def read_clip(
@@ -126,8 +127,11 @@ def describe_clip(path: str | os.PathLike, layout: str = '') -> str:
     path = Path(path)
     if path.is_dir():
         order = order_folder(path)
-        clauses = (f'pictures {order.account}', summarize_left_out(order.left_out))
-        return f'{path}: {"; ".join(filter(None, clauses))}'
+        others = [one.name for one in order.left_out]
+        if len(others) > NAMED:
+            others[NAMED:] = [f'{len(others) - NAMED} more']
+        left_out = f'; left out: {", ".join(others)}' if others else ''
+        return f'{path}: pictures {order.account}{left_out}'
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return describe_array(path, layout)
     if path.suffix.lower() in PICTURE_SUFFIXES:
