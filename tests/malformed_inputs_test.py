@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from launch_test import QUICKSTART
+from picture_fixtures import deep_png
 from PIL import Image
 from prediction_helpers import FadingSum, run_of
 from training_checkpoints_test import make_state
@@ -33,7 +34,7 @@ from training_helpers import SHAPE, TinyForecaster, tiny_config
 from e3d.command_line import parse
 from e3d.configuration import check_config, flatten, restore_config
 from e3d.data.arrays import open_array
-from e3d.data.clips import frame_rate, read_clip
+from e3d.data.clips import describe_clip, frame_rate, read_clip
 from e3d.data.scales import Scale
 from e3d.data.taxibj import open_taxibj
 from e3d.errors import InputError, RunError
@@ -47,8 +48,8 @@ from experiments import quickstart
 
 NUMBERS = {
     'configs': 300, 'command lines': 150, 'stored configs': 100, 'sweeps': 100, 'arrays': 150,
-    'counts': 150, 'array files': 250, 'flow files': 200, 'videos': 200, 'checkpoints': 60,
-    'metrics': 100,
+    'counts': 150, 'array files': 250, 'flow files': 200, 'videos': 200, 'pictures': 250,
+    'checkpoints': 60, 'metrics': 100,
 }  # fmt: skip
 SECONDS = 20  # for one input, on a slow machine
 MORE_MEMORY = 2 * 2**20  # KiB that all inputs together may take
@@ -350,10 +351,24 @@ def make_videos(folder):
         name: write_video(folder / name, frames, codec, 10).read_bytes()
         for name, codec in VIDEOS.items()
     }
-    pictures = [Image.fromarray(frame) for frame in frames]
-    save = functools.partial(pictures[0].save, save_all=True, append_images=pictures[1:])
-    files['d.gif'] = as_bytes(lambda file: save(file, format='GIF'))
     return files
+
+
+def make_pictures():
+    pictures = [Image.fromarray(frame) for frame in moving_square(6, 16, 24)]
+    save = functools.partial(pictures[0].save, save_all=True, append_images=pictures[1:])
+    words = np.arange(16 * 24 * 3, dtype=np.uint16).reshape(16, 24, 3) * 50
+    files = {
+        f'{format}.{suffix}': as_bytes(functools.partial(save, format=format))
+        for format, suffix in (('GIF', 'gif'), ('PNG', 'png'), ('WEBP', 'webp'), ('TIFF', 'tif'))
+    }
+    return files | {
+        'a.jpg': as_bytes(functools.partial(pictures[0].save, format='JPEG')),
+        'b.bmp': as_bytes(functools.partial(pictures[0].save, format='BMP')),
+        'c.png': deep_png(words),
+        'd.ppm': b'P6\n24 16\n65535\n' + words.astype('>u2').tobytes(),
+        'e.tif': as_bytes(functools.partial(Image.fromarray(words[..., 0]).save, format='TIFF')),
+    }
 
 
 @pytest.fixture(scope='module')
@@ -368,6 +383,19 @@ def test_videos(folder, videos, data):
     path = folder / name
     path.write_bytes(content)
     check_clip(path)
+
+
+PICTURES = make_pictures()
+
+
+@inputs('pictures', file=damaged(PICTURES))
+@pytest.mark.filterwarnings('ignore')
+def test_pictures(folder, file):
+    path = folder / file[0]
+    path.write_bytes(file[1])
+    check_clip(path)
+    with documented_errors():
+        describe_clip(path)
 
 
 @pytest.fixture(scope='module')
