@@ -318,3 +318,17 @@ def test_prepare_says_what_is_in_a_data_set(tmp_path, capsys):
     assert '5 -> 5 frames of 32 x 32 x 1' in text and str(tmp_path) in text
     assert launch.main(['launch.py', '--mode=prepare']) == 2
     assert '--config=FILE' in capsys.readouterr().err
+
+
+def test_systems_that_are_not_supported():
+    code = (
+        'import runpy, sys, traceback; from e3d import signals, terminal; '
+        'sys.platform = "win32"; sys.argv = ["launch.py", "--help"]; '
+        f'runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__")'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and 'Windows is not supported' in done.stderr
+    assert done.stdout == '' and 'Traceback' not in done.stderr
+    code = 'import sys; sys.modules["fcntl"] = None; import e3d.training.workdir'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert 'ImportError: Training needs a system with fcntl' in done.stderr

@@ -1,7 +1,6 @@
 """The folder of a run: whether it can be used and is free, and the config stored in it."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -10,6 +9,13 @@ import tempfile
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
+
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError(
+        'Training needs a system with fcntl: Linux or macOS. On Windows use Linux within it, WSL 2.'
+    ) from error
 
 from e3d.configuration import find_differences, restore_config
 from e3d.errors import InputError
