@@ -109,6 +109,8 @@ def test_scaled_data_of_an_unknown_unit_may_go_beyond_1(run):
     result = forecast(unknown, frames)
     np.testing.assert_allclose(result, np.stack([total / 3, total / 4]), rtol=1e-5)
     assert result.max() > 1
+    with pytest.raises(InputError, match=r'none below 0\. .*\(x \+ 1\) / 2'):
+        forecast(unknown, frames - 1)
 
 
 def test_a_run_of_an_earlier_version_says_that_it_has_no_unit(run, tmp_path):

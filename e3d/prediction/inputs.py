@@ -137,9 +137,12 @@ def checked_numbers(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
     least = float(scale.to_unit(scale.bounds[0]))
     # Rounding may leave the bound by a few units of float32.
     if frames.min() < least - 1e-4 * max(1.0, abs(least)):
+        remedy = ''
+        if scale.value_range is None:  # dataset.npz, whose counts nobody knows
+            remedy = ' They are scaled as those of the training: (x + 1) / 2 of values from -1 on.'
         raise InputError(
             f'{name} has values from {frames.min():g}; the data of the run have none below '
-            f'{least:g}.'
+            f'{least:g}.{remedy}'
         )
     return frames
 
