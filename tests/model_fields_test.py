@@ -148,6 +148,67 @@ def test_a_carry_for_other_inputs_is_refused_with_its_shape(name, change):
         parameters(cell, carry, jnp.zeros((2, 1, 6, 6, 1)))
 
 
+def e3d_carry(cell, shape=(2, 1, 6, 6, 1), **changes):
+    return cell.initialize_carry(KEY, shape)._replace(**changes)
+
+
+def test_a_carry_of_other_layers_or_histories_is_refused():
+    inputs = jnp.zeros((2, 1, 6, 6, 1))
+    stack, cell = CELLS['E3D-LSTM stack'](), CELLS['E3D-LSTM']()
+    carry = stack.initialize_carry(KEY, inputs.shape)
+    with pytest.raises(InputError, match='carry of 1 parts for 2 layers'):
+        parameters(stack, carry[:1], inputs)
+    with pytest.raises(InputError, match='from initialize_carry'):
+        parameters(cell, carry, inputs)
+    history = jnp.zeros((2, 2, 1, 6, 6, 4))
+    with pytest.raises(InputError, match=r"history of shape .*\(2, 'K', 1, 6, 6, 3\)"):
+        parameters(cell, e3d_carry(cell, history=history), inputs)
+    with pytest.raises(InputError, match=r'steps of shape \(3,\)'):
+        parameters(cell, e3d_carry(cell, steps=jnp.zeros(3, jnp.int32)), inputs)
+    with pytest.raises(InputError, match='at least one'):
+        RecurrentStack(()).initialize_carry(KEY, inputs.shape)
+
+
+def test_cells_that_share_a_memory_have_one_width():
+    stack = RecurrentStack((STLSTMCell(3, KERNEL), CausalLSTMCell(4, KERNEL)))
+    with pytest.raises(InputError, match='features of 3 and 4'):
+        stack.initialize_carry(KEY, (1, 1, 6, 6, 1))
+
+
+@pytest.mark.parametrize('name', [name for name in CELLS if 'stack' not in name])
+@pytest.mark.parametrize('dtype', ['int8', 'nonsense', 'float64'])
+def test_the_states_of_a_cell_are_floats(name, dtype):
+    with pytest.raises(InputError, match=f"dtype='{dtype}'"):
+        CELLS[name](dtype=dtype).initialize_carry(KEY, (1, 1, 6, 6, 1))
+
+
+@pytest.mark.parametrize('name', CELLS)
+def test_parameters_for_other_channels_are_refused_with_both_shapes(name):
+    cell, inputs = CELLS[name](), jnp.zeros((1, 1, 6, 6, 2))
+    carry = cell.initialize_carry(KEY, inputs.shape)
+    params = jax.eval_shape(cell.init, KEY, carry, inputs)
+    with pytest.raises(InputError, match=r'\(1, 1, 6, 6, 5\), the number of channels.*shape \('):
+        jax.eval_shape(cell.apply, params, carry, jnp.zeros((1, 1, 6, 6, 5)))
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_frames_that_fit_neither_parameters_nor_a_sequence_are_refused(name):
+    model = small(name)
+    frames = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
+    run = functools.partial(model.init, KEY, output_frames=1)
+    params = jax.eval_shape(run, frames((1, 2, 16, 16, 1)))
+    with pytest.raises(InputError, match='parameters are not for inputs'):
+        jax.eval_shape(
+            functools.partial(model.apply, output_frames=1), params, frames((1, 2, 16, 16, 3))
+        )
+    for shape in ((0, 2, 16, 16, 1), (1, 2, 16, 16, 0), (1, 2, 0, 16, 1)):
+        with pytest.raises(InputError, match='must be >= 1'):
+            jax.eval_shape(run, frames(shape))
+    for length in (0, 2.0, '1'):
+        with pytest.raises(InputError, match=r'output_frames=.*integer >= 1'):
+            parameters(model, frames((1, 2, 16, 16, 1)), output_frames=length)
+
+
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [

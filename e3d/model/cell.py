@@ -79,6 +79,7 @@ class CellOptions:
     def __post_init__(self):
         check_choice('variant', self.variant, tuple(VARIANTS))
         check_choice('convolution', self.convolution, OPERATORS)
+        check_choice('recall', self.recall, (True, False))
         check_sizes(self.features, self.kernel_size)
         object.__setattr__(self, 'kernel_size', tuple(self.kernel_size))
         if self.history is not None and self.recall:
@@ -301,6 +302,20 @@ class E3DLSTMCell(CellBase):
         return {'kernel': kernel} | (
             {'bias': jnp.zeros(self.features, self.param_dtype)} if bias else {}
         )
+
+    @nn.nowrap
+    def check(self, carry: E3DLSTMCarry, shape: tuple[int, ...]) -> None:
+        """Raises InputError unless the carry fits inputs of this shape."""
+        super().check(carry, shape)
+        batch, *grid = shape[:-1]
+        slot = (*grid, self.features)
+        history, steps = jnp.shape(carry.history), jnp.shape(carry.steps)
+        if (history[0], *history[2:]) != (batch, *slot) or steps != (batch,):
+            raise InputError(
+                f'the carry has history of shape {history} and steps of shape {steps}, but inputs of '
+                f'shape {tuple(shape)} need {(batch, "K", *slot)} and {(batch,)}: make the carry with '
+                'initialize_carry(rng, inputs.shape)'
+            )
 
     @nn.nowrap
     def step(

@@ -1,8 +1,10 @@
 """Checks of the fields of cells and networks, and of the arrays that they are given."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 
@@ -64,6 +66,27 @@ def check_input_shape(shape: Sequence[int]) -> None:
             f'inputs of shape {tuple(shape)}: a cell takes [B, D, H, W, C] (batch, depth, height, '
             'width, channels)' + (f'; {remedy}' if remedy else '')
         )
+
+
+def check_frames_shape(shape: Sequence[int]) -> None:
+    """Raises InputError unless frames of this shape are `[B, T, H, W, C]` with something in them."""
+    if len(shape) != 5:
+        raise InputError(f'frames of shape {tuple(shape)}: [B, T, H, W, C] is needed')
+    if not all((shape[0], *shape[2:])):
+        raise InputError(f'frames of shape {tuple(shape)}: B, H, W and C must be >= 1')
+
+
+@contextlib.contextmanager
+def parameters_for(shape: Sequence[int]) -> Iterator[None]:
+    """Raises InputError where parameters that are declared within are there for other inputs."""
+    try:
+        yield
+    except flax.errors.ScopeParamShapeError as error:
+        reason = str(error).partition(' (http')[0]
+        raise InputError(
+            f'the parameters are not for inputs of shape {tuple(shape)}, the number of channels '
+            f'included: {reason}'
+        ) from None
 
 
 def check_states(states: Mapping[str, Any], inputs: Sequence[int], features: int) -> None:

@@ -12,6 +12,7 @@ from e3d.errors import InputError
 from e3d.kernels.convolution import Kernel, same_padding
 from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
+from e3d.model.fields import check_at_least, check_frames_shape, parameters_for
 from e3d.model.frames import scale_types
 from e3d.model.network import Network, NetworkCarry, StepInputs, feed, run_stack
 from e3d.model.patching import from_patches, pad_to_patches, to_patches
@@ -182,7 +183,8 @@ class Forecaster(Network):
             frames = pad_to_patches(frames, self.patch_size)
         patches = to_patches(frames, self.patch_size)
         _, batch, *patch_shape = patches.shape
-        weights = self._weights((batch, self.depth, *patch_shape))
+        with parameters_for(frames.shape[1:]):
+            weights = self._weights((batch, self.depth, *patch_shape))
         patches = patches.astype(weights['head']['bias'].dtype)
         carry, predictions = self.scan(
             functools.partial(advance, self.stack.step),
@@ -222,10 +224,9 @@ def step_inputs(frames: jax.Array, output_frames: int, truth_mask: jax.Array | N
     Raises:
       InputError: the arrays do not fit together.
     """
-    if frames.ndim != 5:
-        raise InputError(f'frames of shape {frames.shape}: [B, T, H, W, C] is needed')
-    if output_frames < 1:
-        raise InputError(f'output_frames={output_frames}: must be an integer >= 1')
+    check_frames_shape(frames.shape)
+    check_at_least({'output_frames': (output_frames, 1)})
+    truth_mask = None if truth_mask is None else jnp.asarray(truth_mask)
     frames = scale_types(frames)
     batch, length = frames.shape[:2]
     if truth_mask is None:

@@ -17,6 +17,7 @@ from e3d.kernels.convolution import VALID, Kernel, same_padding
 from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
 from e3d.model.classifier import Classifier, newest
+from e3d.model.fields import check_at_least, check_frames_shape, parameters_for
 from e3d.model.frames import scale_types
 from e3d.model.network import Network, NetworkCarry, StepInputs, feed, run_stack
 from e3d.model.stack import Arrays, StackStep
@@ -254,12 +255,14 @@ class Recognizer(Network):
         Raises:
           InputError: arrays that do not fit.
         """
-        if frames.ndim != 5:
-            raise InputError(f'frames of shape {frames.shape}: [B, T, H, W, C] is needed')
+        check_frames_shape(frames.shape)
+        check_at_least({'output_frames': (output_frames, 1)})
         frames = scale_types(frames)
         batch, steps = frames.shape[:2]
-        if not 1 <= output_frames <= steps:
+        if output_frames > steps:
             raise InputError(f'output_frames={output_frames}: must be 1 to T = {steps}')
+        lengths = None if lengths is None else jnp.asarray(lengths)
+        truth_mask = None if truth_mask is None else jnp.asarray(truth_mask)
         if lengths is None:
             lengths = jnp.full(batch, steps - output_frames + 1)
         if lengths.shape[:1] != (batch,) or lengths.ndim > 2:
@@ -272,7 +275,8 @@ class Recognizer(Network):
         if truth_mask.shape != (batch, steps):
             raise InputError(f'truth_mask of shape {truth_mask.shape}: {(batch, steps)} is needed')
         inputs = jnp.moveaxis(frames, 1, 0)
-        weights = self.weights(inputs.shape[1:])
+        with parameters_for(inputs.shape[1:]):
+            weights = self.weights(inputs.shape[1:])
         inputs = inputs.astype(weights['encoder'][0]['bias'].dtype)
         _, (predictions, outputs) = self.scan(
             self.step_function(frames.shape[2:4]),

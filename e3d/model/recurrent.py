@@ -13,8 +13,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from e3d.errors import InputError
 from e3d.kernels.modes import Operations
-from e3d.model.fields import check_input_shape, check_sizes, check_states
+from e3d.model.fields import (
+    DTYPES,
+    check_dtype,
+    check_input_shape,
+    check_sizes,
+    check_states,
+    parameters_for,
+)
 from e3d.model.gates import mark_kernels
 
 
@@ -64,7 +72,8 @@ class CellBase(nn.RNNCellBase):
           InputError: inputs with another number of axes, or a carry for others.
         """
         self.check(carry, inputs.shape)
-        weights = self.weights(inputs.shape)
+        with parameters_for(inputs.shape):
+            weights = self.weights(inputs.shape)
         carry = self.step(weights, carry, inputs.astype(carry.hidden.dtype), Operations())
         return carry, carry.hidden
 
@@ -72,6 +81,8 @@ class CellBase(nn.RNNCellBase):
     def check(self, carry, shape: tuple[int, ...]) -> None:
         """Raises InputError unless the carry fits inputs of this shape."""
         check_input_shape(shape)
+        if not hasattr(carry, '_asdict'):
+            raise InputError(f'{type(self).__name__}: the carry must be from initialize_carry')
         states = carry._asdict()
         known = {name: states.get(name, ()) for name in ('hidden', 'cell', 'memory')}
         known = {name: state for name, state in known.items() if not isinstance(state, tuple)}
@@ -89,6 +100,7 @@ class CellBase(nn.RNNCellBase):
         check_sizes(self.features, self.kernel_size)
         shape = (*input_shape[:-1], self.features)
         dtype = jnp.float32 if self.dtype is None else self.dtype
+        check_dtype(dtype, (*DTYPES, 'float16'))
         keys = jax.random.split(rng, len(self.State._fields))
         return self.State(*(self.carry_init(key, shape, dtype) for key in keys))
 

@@ -10,7 +10,7 @@ import jax
 from e3d.errors import InputError
 from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
-from e3d.model.fields import check_input_shape
+from e3d.model.fields import check_input_shape, parameters_for
 from e3d.model.recurrent import CellBase
 
 Arrays = tuple[jax.Array, ...]
@@ -89,6 +89,12 @@ def update_layers(
 def memory_of_the_top(states: Sequence[Any]) -> tuple[Any, ...]:
     """The states with () as M of every layer but the highest that has one."""
     having = [layer for layer, state in enumerate(states) if hasattr(state, 'memory')]
+    widths = {states[layer].hidden.shape[-1] for layer in having}
+    if len(widths) > 1:
+        raise InputError(
+            f'features of {" and ".join(map(str, sorted(widths)))}: cells with a spatiotemporal memory '
+            'must have equal features, as it passes through all of them'
+        )
     return tuple(
         state._replace(memory=()) if layer in having[:-1] else state
         for layer, state in enumerate(states)
@@ -166,9 +172,15 @@ class StackBase(nn.RNNCellBase):
           InputError: inputs with another number of axes, or a carry for others.
         """
         check_input_shape(inputs.shape)
+        if len(carry) != len(self.cells):
+            raise InputError(
+                f'a carry of {len(carry)} parts for {len(self.cells)} layers: make the carry with '
+                'initialize_carry(rng, inputs.shape)'
+            )
         for cell, state in zip(self.cells, carry, strict=True):
             cell.check(state, inputs.shape)
-        weights = self.weights(inputs.shape)
+        with parameters_for(inputs.shape):
+            weights = self.weights(inputs.shape)
         inputs = inputs.astype(carry[0].hidden.dtype)
         steps = [cell.step for cell in self.cells]
         carry = update_layers(steps, weights, carry, inputs, Operations())
@@ -178,6 +190,8 @@ class StackBase(nn.RNNCellBase):
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> tuple[Any, ...]:
         """The carry before the first step, for inputs of shape `[B, D, H, W, channels]`."""
         cells = self.build_cells()
+        if not cells:
+            raise InputError('cells=(): a stack that is a cell itself needs at least one')
         keys = jax.random.split(rng, len(cells))
         return memory_of_the_top(
             [cell.initialize_carry(key, input_shape) for key, cell in zip(keys, cells, strict=True)]
