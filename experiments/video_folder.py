@@ -7,18 +7,18 @@
 FOLDER holds, at any depth, video files, animated pictures, .npy or .npz arrays [T, H, W, C], and
 folders of pictures. Arrays that tell their axes may have others, as [T, H, W] or [T, C, H, W];
 --config.dataset.layout=HWT names those of arrays that do not. White is 255 in uint8, 65535 in
-uint16, True in bool and 1 in floats; videos and pictures of more than 8 bits keep their depth.
-Pictures follow each other in even steps of the numbers, dates or times in their names; where one is
-missing, no sequence goes on. What is transparent lies on black, turned and mirrored clips come
-upright, and pixels that are not square are taken as they are stored. Folders for training,
-validation and testing (`train`, `val`, `test`, in any case) are the splits; otherwise whole files
-are divided by dataset.split_fractions. Each clip counts once: neither frames beside their video nor
-copies are in two splits. `--mode=prepare` says how the files were read, by which rule they were
-divided, and what was left out. Size, color, frame rate and strides are keys of the data set:
---config.dataset.frame_size="(96, 128)" --config.dataset.channels=3. With a frame rate each instant
-shows the frame that is on the screen then, by the time stamps of the file. This is for a GPU: 12.1
-million parameters, at least 1.6 GiB. `:small` takes 32 x 32 and 2 layers of 16 channels, for
-minutes on two CPU cores.
+uint16, True in bool and 1 in floats; videos and pictures of more than 8 bits keep their depth (AVIF
+does not). Pictures follow each other in even steps of the numbers, dates or times in their names;
+where one is missing, no sequence goes on. What is transparent lies on black, turned and mirrored
+clips come upright, and pixels that are not square are taken as they are stored. Folders for
+training, validation and testing (`train`, `val`, `test`, in any case) are the splits; otherwise
+whole files are divided by dataset.split_fractions. Each clip counts once: neither frames beside
+their video nor copies are in two splits. `--mode=prepare` says how the files were read, by which
+rule they were divided, and what was left out. Size, color, frame rate and strides are keys of the
+data set: --config.dataset.frame_size="(96, 128)" --config.dataset.channels=3. With a frame rate
+each instant shows the frame that is on the screen then, by the time stamps of the file. This is for
+a GPU: 12.1 million parameters, at least 1.6 GiB. `:small` takes 32 x 32 and 2 layers of 16
+channels, for minutes on two CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -159,11 +159,14 @@ def _no_sequences(
             f"The split '{split}' of {dataset['path']} has no clips, which were divided {rule}."
             f'{cause} Add clips, or raise its share in dataset.split_fractions.'
         )
+    remedy = ''
+    if longest.about['gaps']:
+        remedy = ' Pictures that follow each other evenly all the same must be numbered so.'
     return (
         f"The split '{split}' of {dataset['path']} has no sequences: the longest of its "
         f"{len(clips)} clips, '{longest.name}', has {_longest_stretch(longest)} "
         f'frames{_between_gaps(longest)}, but dataset.input_frames + dataset.output_frames is '
-        f'{length}. Lower these, or add longer clips; they were divided {rule}.'
+        f'{length}. Lower these, or add longer clips; they were divided {rule}.{remedy}'
     )
 
 
