@@ -25,6 +25,10 @@ from e3d.terminal import tell
 
 CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
+# What a run writes into its workdir.
+FOLDERS = ('checkpoints', 'tensorboard', 'samples')
+FILES = (CONFIG_FILE, LOCK_FILE, 'metrics.jsonl', 'evaluation.json', 'evaluation.png')
+FILES += ('checkpoints/errors.json',)
 MAX_BYTES = 2**24  # of a config.json
 # Orbax takes the path of a checkpoint for a pattern, and TensorStore a backslash for a slash: what
 # was written would not be found again.
@@ -67,6 +71,13 @@ def prepare_workdir(workdir: str | os.PathLike) -> pathlib.Path:
             f"--workdir='{workdir}' cannot be written to: {error.strerror}. Give a folder that you "
             'may write to.'
         ) from error
+    for name in (*FOLDERS, *FILES):
+        place, kind = path / name, 'folder' if name in FOLDERS else 'file'
+        if os.path.lexists(place) and os.path.isdir(place) != (name in FOLDERS):
+            raise InputError(
+                f'{place} is in the way: the run needs a {kind} of that name. Move it away, or '
+                'give another --workdir.'
+            )
     return path
 
 
