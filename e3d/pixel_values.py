@@ -57,6 +57,17 @@ def as_numbers(array: Any, name: str) -> np.ndarray:
     Raises:
       InputError: if it is empty, masked or of another dtype.
     """
+    array = as_array(array, name)
+    check_dtype(array, name)
+    return array
+
+
+def as_array(array: Any, name: str) -> np.ndarray:
+    """An array of any dtype; bfloat16, which is none of NumPy's, becomes float32.
+
+    Raises:
+      InputError: if it is empty or masked, or cannot be made an array.
+    """
     if isinstance(array, np.ma.MaskedArray):
         count = np.ma.count_masked(array)
         if count:
@@ -70,8 +81,7 @@ def as_numbers(array: Any, name: str) -> np.ndarray:
         raise InputError(f'{name} cannot be made an array of numbers: {error}.') from error
     if not array.size:
         raise InputError(f'{name} holds no frames: its shape is {array.shape}.')
-    check_dtype(array, name)
-    return array
+    return array.astype(np.float32) if array.dtype.name == 'bfloat16' else array
 
 
 def check_dtype(array: np.ndarray, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from prediction_helpers import INPUT_FRAMES, OUTPUT_FRAMES, FadingSum, run_of
@@ -55,6 +56,8 @@ def test_bytes_missing_channels_and_other_sizes(run, clip):
     levels = np.round(clip * 255).astype(np.uint8)
     np.testing.assert_array_equal(forecast(run, levels), forecast(run, levels / np.float32(255)))
     np.testing.assert_array_equal(forecast(run, clip[..., 0]), forecast(run, clip))
+    half = jnp.asarray(clip, jnp.bfloat16)
+    np.testing.assert_array_equal(forecast(run, half), forecast(run, half.astype(jnp.float32)))
     large = clip.repeat(2, axis=1).repeat(3, axis=2).repeat(3, axis=3)
     np.testing.assert_allclose(forecast(run, large), forecast(run, clip), rtol=1e-5)
 

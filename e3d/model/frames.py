@@ -28,8 +28,6 @@ def scale_frames(frames: Any, name: str = 'frames') -> np.ndarray | jax.Array:
     """
     if isinstance(frames, jax.core.Tracer):
         return scale_types(frames, name)
-    if getattr(frames, 'dtype', None) == jnp.bfloat16:  # which NumPy has not
-        frames = np.asarray(frames, np.float32)
     frames = as_numbers(frames, name)
     if frames.dtype.kind == 'f':  # one frame of whole numbers is too little to doubt its type
         check_extent(frames.dtype, extent_of(frames), name)

@@ -12,7 +12,7 @@ from e3d.data.clips import clip_timing, describe_clip, read_clip
 from e3d.data.flow_files import read_flows
 from e3d.data.scales import Scale
 from e3d.errors import InputError
-from e3d.pixel_values import checked_values
+from e3d.pixel_values import as_array, checked_values
 from e3d.training.checkpoints import Run
 
 FLOW_SUFFIXES = ('.h5', '.hdf5')
@@ -114,17 +114,7 @@ def checked_numbers(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
     Raises:
       InputError: no numbers, masked or missing ones, or values that there cannot be.
     """
-    if isinstance(frames, np.ma.MaskedArray) and np.ma.is_masked(frames):
-        raise InputError(
-            f'{name} is a masked array with {np.ma.count_masked(frames):,} masked values. Fill '
-            'them with a value that stands for missing: frames.filled(VALUE).'
-        )
-    try:
-        frames = np.asarray(frames)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InputError(f'{name} cannot be made an array of numbers: {error}.') from error
-    if not frames.size:
-        raise InputError(f'{name} holds no frames: its shape is {frames.shape}.')
+    frames = as_array(frames, name)
     if frames.dtype.kind not in 'iuf':
         raise InputError(f'{name} has dtype {frames.dtype}; it must hold integers or floats.')
     with np.errstate(over='ignore'):
