@@ -5,11 +5,13 @@ import fcntl
 import io
 import pathlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core import shuffle
 from tensorflow_datasets.core.constants import INCOMPLETE_PREFIX
 
 from e3d.errors import InputError, RunError
@@ -112,6 +114,8 @@ def _only_process(folder: pathlib.Path) -> Iterator[None]:
 def _prepare(builder: tfds.core.DatasetBuilder) -> None:
     for left_over in pathlib.Path(builder.data_path.parent).glob(f'{INCOMPLETE_PREFIX}*'):
         shutil.rmtree(left_over, ignore_errors=True)
+    # Beyond a GiB of records TFDS would put them into files with TensorFlow, and read those whole.
+    shuffle.MAX_MEM_BUFFER_SIZE = sys.maxsize
     try:
         with tempfile.TemporaryDirectory() as no_downloads:
             builder.download_and_prepare(download_dir=no_downloads)
