@@ -182,16 +182,22 @@ def _opened_run(run: Run | str | os.PathLike) -> Run:
     """The run of a forecaster; the newest checkpoint, if its workdir is given."""
     if not isinstance(run, Run):
         workdir = resolve_workdir(run).absolute()
-        folder = workdir / FOLDER
-        entries = os.scandir(folder) if folder.is_dir() else ()
-        found = sorted((entry.name, entry.stat().st_mtime_ns) for entry in entries)
-        run = _read_run(workdir, tuple(found))
+        found = _list_checkpoints(workdir / FOLDER)
+        run = _read_run(workdir, found) if found else load_run(workdir)
     if isinstance(run.model, Recognizer):
         raise InputError(
             f'The model of the run, {run.config.model.name}, recognizes clips and continues none; '
             'e3d.observe gives what it recognizes.'
         )
     return run
+
+
+def _list_checkpoints(folder: Path) -> tuple[tuple[str, int], ...]:
+    """Names and times of what lies in a folder; where they cannot be told, `load_run` says why."""
+    try:
+        return tuple(sorted((entry.name, entry.stat().st_mtime_ns) for entry in os.scandir(folder)))
+    except OSError:  # among them: a training just removes an old checkpoint
+        return ()
 
 
 @functools.lru_cache(maxsize=2)
