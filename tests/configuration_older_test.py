@@ -16,6 +16,7 @@ from e3d.configuration import (
     restore_config,
 )
 from e3d.configuration.keys import TASK_MODELS, rules_of
+from e3d.errors import InputError
 from experiments import quickstart
 
 FOLDER = pathlib.Path(__file__).parent / 'older_runs'
@@ -110,3 +111,14 @@ def test_what_was_none_can_be_given_a_number():
     check_config(config)
     with pytest.raises(TypeError):
         config.model.history = 'all'
+
+
+@pytest.mark.parametrize('section', [3, None, [], 'x', {}, {'layout': {}}, {'layout': {'a': 1}}])
+def test_a_section_that_is_none_is_left_to_the_check(section):
+    values = stored() | {'dataset': section, 'optimizer': section}
+    with pytest.raises(InputError):
+        check_config(restore_config(values))
+    values = stored()
+    values['dataset']['layout'] = section
+    with pytest.raises(InputError, match=r'dataset\.layout'):
+        check_config(restore_config(values))

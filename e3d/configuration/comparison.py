@@ -75,18 +75,22 @@ def restore_config(values: Mapping[str, Any]) -> ConfigDict:
             return {key: restore(item) for key, item in value.items()}
         return _as_tuple(value)
 
-    config = ConfigDict(restore(values))
-    for key, value in missing_keys(flatten(config)).items():
-        section, _, name = key.rpartition('.')
-        if section and section not in config:
-            config[section] = ConfigDict()
-        (config[section] if section else config)[name] = value
+    restored = restore(values)
+    for key, value in missing_keys(flatten(restored)).items():
+        _set_missing(restored, key, value)
     rules = all_rules()
-    for key, value in flatten(config).items():
+    for key, value in flatten(restored).items():
         if value is None and key in rules and rules[key].kind is not None:
-            section, _, name = key.rpartition('.')
-            (config[section] if section else config)[name] = placeholder(rules[key].kind)
-    return config.lock()
+            _set_missing(restored, key, placeholder(rules[key].kind))
+    return ConfigDict(restored).lock()
+
+
+def _set_missing(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets 'section.key' where nothing or None stands; what is damaged stays for `check_config`."""
+    section, _, name = key.rpartition('.')
+    part = values.setdefault(section, {}) if section else values
+    if isinstance(part, dict) and part.get(name) is None:
+        part[name] = value
 
 
 def _as_tuple(value: Any) -> Any:
