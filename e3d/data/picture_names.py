@@ -62,14 +62,14 @@ def read_numbers(stem: str, decimal: bool = False, signed: bool = False) -> Name
     for match in _CHAIN.finditer(stem):
         hyphen, digits = match.groups()
         before = stem[max(0, match.start() - 1) : match.start()]
-        negative = hyphen and (signed or not before.isalpha()) and not before.isdecimal()
-        texts[-1] += stem[end : match.start()].lower() + ('' if negative else hyphen)
         parts = re.split('[.,]', digits)
+        values = [int(part) for part in parts]
         if decimal and len(parts) == 2:
             values = [Fraction('.'.join(parts))]
-        else:
-            values = [int(part) for part in parts]
-        numbers += [-values[0] if negative else values[0], *values[1:]]
+        negative = hyphen and (signed or not before.isalpha()) and not before.isdecimal()
+        negative = negative and len(values) == 1  # of 1.2.10 no part is negative
+        texts[-1] += stem[end : match.start()].lower() + ('' if negative else hyphen)
+        numbers += [-values[0]] if negative else values
         texts += ['.'] * (len(values) - 1) + ['']
         end = match.end()
     texts[-1] += stem[end:].lower()
@@ -111,13 +111,14 @@ def _number_reading(words: str, sign: str, **options: bool) -> Reading:
     return Reading(words, re.compile(sign), functools.partial(read_numbers, **options))
 
 
+BY_DAY = ('dates (day first)', 'dates (month first)')
 # The first that fits as well as any other is taken.
 READINGS = (
     _time_reading(
         'dates and times', rf'{_YEAR}(?P<mark>[-_.]?){_MONTH}(?:(?P=mark){_DAY}{_HOURS})?'
     ),
-    _time_reading('dates (day first)', rf'{_DAY}(?P<mark>[-_.]){_MONTH}(?P=mark){_YEAR}{_HOURS}'),
-    _time_reading('dates (month first)', rf'{_MONTH}(?P<mark>[-_.]){_DAY}(?P=mark){_YEAR}{_HOURS}'),
+    _time_reading(BY_DAY[0], rf'{_DAY}(?P<mark>[-_.]){_MONTH}(?P=mark){_YEAR}{_HOURS}'),
+    _time_reading(BY_DAY[1], rf'{_MONTH}(?P<mark>[-_.]){_DAY}(?P=mark){_YEAR}{_HOURS}'),
     _number_reading('numbers', r'\d'),
     _number_reading('decimal numbers', r'\d[.,]\d', decimal=True),
     _number_reading('numbers with a sign', r'[^\W\d_]-\d', signed=True),

@@ -16,14 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from e3d.data.left_out import LeftOut
-from e3d.data.picture_names import READINGS, Name, read_numbers
+from e3d.data.picture_names import BY_DAY, READINGS, Name, read_numbers
 from e3d.errors import InputError
 
 FEW = 10  # pictures with names of another form are left out where they are so many times fewer
 OTHER_NAME = 'with a name of another form than the pictures beside it'
-MAX_STEPS = (
-    20  # of the differences between numbers so many are tried as the step, most common first
-)
+MAX_STEPS = 20  # of the differences between numbers so many are tried as the step
+TOLERANCE = 0.1  # share by which steps that count as the same differ
 
 _COUNTING = re.compile(r'(?:^|[^a-z])(?:frame|time|t)[\W_]*$')
 
@@ -65,6 +64,7 @@ class _Sorted(NamedTuple):
       gaps: As in `Order`.
       step: Between the numbers that count; 0 where nothing tells it.
       exact: Whether all steps but the gaps are the same.
+      faults: How many steps are gaps, or otherwise differ from the usual one.
     """
 
     words: str
@@ -73,6 +73,7 @@ class _Sorted(NamedTuple):
     gaps: list[int]
     step: float
     exact: bool
+    faults: int
 
 
 def order_pictures(files: Sequence[Path]) -> Order:
@@ -112,7 +113,7 @@ def order_pictures(files: Sequence[Path]) -> Order:
         choice.words
         for choice in choices
         if 'sign' not in choice.words  # a hyphen that need not be a sign is none
-        and len(choice.gaps) == len(best.gaps)
+        and choice.faults == best.faults
         and set(choice.indices) == set(best.indices)
         and choice.indices != best.indices
         and len(set(choice.keys)) == len(choice.keys)
@@ -126,7 +127,11 @@ def _best(choices: Sequence[_Sorted]) -> _Sorted | None:
     most = max((len(choice.indices) for choice in choices), default=0)
     choices = [choice for choice in choices if len(choice.indices) == most]
     unique = [choice for choice in choices if len(set(choice.keys)) == most]
-    return min(unique or choices, key=lambda choice: len(choice.gaps), default=None)
+    # 01-02-2021 and 02-02-2021 are rather two days than two months.
+    dates = [choice for choice in unique if choice.words in BY_DAY]
+    if len(dates) == 2:
+        unique.remove(max(dates, key=lambda choice: choice.keys[-1][-1] - choice.keys[0][-1]))
+    return min(unique or choices, key=lambda choice: choice.faults, default=None)
 
 
 def _sort(words: str, names: Sequence[Name | None]) -> _Sorted | None:
@@ -142,16 +147,16 @@ def _sort(words: str, names: Sequence[Name | None]) -> _Sorted | None:
     varying = [c for c, column in enumerate(columns) if len(set(column)) > 1] or [len(columns) - 1]
     single = [c for c in varying if len(set(columns[c])) == len(indices)]
     named = [c for c in varying if _COUNTING.search(texts[c])]
-    if not single:  # only together do they tell the names apart
-        counting = named if len(named) == 1 else varying[-1:]
-        return _sort_by(
-            words, indices, columns, counting[0], [c for c in varying if c not in counting]
-        )
+    if not re.search(r'[^\W\d_]', texts[varying[-1]]):  # frame_2_10: the name is of both
+        named = []
+    joined = [c for c in varying if texts[c] == '.' and c - 1 in varying]  # 1.9, 2.10
+    if joined or not single:  # only together do they tell the names apart
+        counting = joined[-1:] or (named if len(named) == 1 else varying[-1:])
+        others = [c for c in varying if c not in counting and (c + 1 in joined or c not in single)]
+        return _sort_by(words, indices, columns, counting[0], others)
     others = [c for c in varying if c not in single]
     choices = [_sort_by(words, indices, columns, c, others, grouped=True) for c in single]
-    ranks = [
-        (len(choice.gaps), c not in named, -c) for choice, c in zip(choices, single, strict=True)
-    ]
+    ranks = [(choice.faults, c not in named, -c) for choice, c in zip(choices, single, strict=True)]
     return choices[ranks.index(min(ranks))]
 
 
@@ -185,27 +190,29 @@ def _sort_by(
     steps = [
         float(b[-1] - a[-1]) if a[:-1] == b[:-1] else math.inf for a, b in itertools.pairwise(keys)
     ]
-    step, gaps = _uneven(np.array(steps))
+    step, gaps, faults = _uneven(np.array(steps))
     regular = set(np.delete(steps, np.array(gaps, int) - 1).tolist())
-    return _Sorted(words, [indices[row] for row in order], keys, gaps, step, len(regular) <= 1)
+    sorted_indices = [indices[row] for row in order]
+    return _Sorted(words, sorted_indices, keys, gaps, step, len(regular) <= 1, faults)
 
 
-def _uneven(steps: np.ndarray) -> tuple[float, list[int]]:
-    """The usual step, which leaves the fewest gaps, and the gaps.
+def _uneven(steps: np.ndarray) -> tuple[float, list[int], int]:
+    """The usual step, which most others equal; the gaps; how many steps are gaps or differ else.
 
     Args:
       steps: float `[N - 1]`, from each number to the next; infinite where a stretch ends anyway.
     """
     known = sorted(steps[np.isfinite(steps) & (steps > 0)].tolist())
     if not known:
-        return 0.0, list(range(1, len(steps) + 1))
+        return 0.0, list(range(1, len(steps) + 1)), len(steps)
     common = [step for step, _ in collections.Counter(known).most_common(MAX_STEPS)]
-    gaps = {
-        step: np.flatnonzero((steps <= step / 2) | (steps >= 1.5 * step)) + 1
+    faults = {
+        step: int(np.count_nonzero(np.abs(steps - step) > TOLERANCE * step))
         for step in [*common, known[len(known) // 2]]
     }
-    step = min(gaps, key=lambda step: len(gaps[step]))
-    return step, gaps[step].tolist()
+    step = min(faults, key=faults.get)
+    gaps = np.flatnonzero((steps <= step / 2) | (steps >= 1.5 * step)) + 1
+    return step, gaps.tolist(), faults[step]
 
 
 def _check_one_series(chosen: Sequence[Path], stray: Sequence[Path]) -> None:
