@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from e3d.data.adaptation import as_floats
-from e3d.data.batches import frame_shape
 from e3d.data.sources import Source
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
@@ -60,10 +59,14 @@ def contents_of(sources: Mapping[str, Source], no_best: str = '', path: str = ''
     """Looks at a few sequences of opened splits, 'test' among them."""
     test = sources['test']
     chosen = np.unique(np.linspace(0, len(test) - 1, _LOOKED_AT).round().astype(int))
-    frames = [as_floats(np.asarray(test[int(index)]['frames'])) for index in chosen]
-    means = tuple(round(float(part.mean(dtype=np.float64)), 6) for part in frames)
+    # One after the other: a sequence may be long.
+    means = tuple(_mean(test[int(index)]['frames']) for index in chosen)
     lengths = {split: len(source) for split, source in sources.items()}
-    return Contents((len(frames[0]), *frame_shape(test)), lengths, means, no_best, path)
+    return Contents(test[0]['frames'].shape, lengths, means, no_best, path)
+
+
+def _mean(frames: np.ndarray) -> float:
+    return round(float(as_floats(np.asarray(frames)).mean(dtype=np.float64)), 6)
 
 
 def check_same_data(before: Contents, found: Contents) -> None:
