@@ -1,4 +1,4 @@
-"""Clips from files: videos, animated GIFs, NumPy arrays, folders of pictures.
+"""Clips from files: videos, animations, NumPy arrays, folders of pictures.
 
 Whatever states times yields `TimedFrame`s with them: each frame from the moment it appears to the
 moment the next one does. Arrays and folders of pictures have none.
@@ -31,7 +31,7 @@ def read_clip(
     layout: str = '',
     rate: float | None = None,
 ) -> np.ndarray:
-    """Reads a clip: a video, an animated GIF, an array or a folder of pictures.
+    """Reads a clip: a video, an animated picture, an array or a folder of pictures.
 
     Args:
       path: an `.npy` or `.npz` file, a folder with one picture per frame (in the order

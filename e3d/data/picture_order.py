@@ -82,7 +82,8 @@ def order_pictures(files: Sequence[Path]) -> Order:
     What counts is a number that differs from name to name: in `scene1_frame10` the last one, or the
     one called frame, time or t. Where another one changes, a stretch ends too. Steps may be larger
     than 1 and need not be exact: a gap is a step of at least one and a half times the usual one, or
-    of at most half of it. Of several readings of the names that with the fewest gaps is taken.
+    of at most half of it. Of several readings of the names that with the fewest gaps and uneven
+    steps is taken.
 
     Pictures without such a number among many that have one are left out, as a cover.jpg is; where
     none has one, the order is alphabetical.
@@ -123,7 +124,7 @@ def order_pictures(files: Sequence[Path]) -> Order:
 
 
 def _best(choices: Sequence[_Sorted]) -> _Sorted | None:
-    """Of the readings that have a place for the most names that with the fewest gaps."""
+    """Of the readings that have a place for the most names that with the fewest faults."""
     most = max((len(choice.indices) for choice in choices), default=0)
     choices = [choice for choice in choices if len(choice.indices) == most]
     unique = [choice for choice in choices if len(set(choice.keys)) == most]
