@@ -113,8 +113,9 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
             regular_file(path)
         opened = path.open('a+', encoding='utf-8', errors='replace')
     except (OSError, InputError) as error:
+        reason = error if isinstance(error, InputError) else f'{path}: {error.strerror}.'
         raise InputError(
-            f'{path} cannot be written: {error}. Move it away, or give another --workdir.'
+            f'The workdir cannot be held: {reason} Move it away, or give another --workdir.'
         ) from error
     with opened as file:
         try:
@@ -153,9 +154,9 @@ def read_config(path: pathlib.Path) -> ConfigDict:
         return restore_config(values)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f'{path} cannot be read as a config: {error}. Put back a copy of it (every checkpoint '
-            'has the config of the run, in checkpoints/STEP/run/metadata), or give another '
-            '--workdir.'
+            f'{path} cannot be read as a config: {str(error).rstrip(".")}. Put back a copy of it '
+            '(every checkpoint has the config of the run, in checkpoints/STEP/run/metadata), or '
+            'give another --workdir.'
         ) from error
 
 
