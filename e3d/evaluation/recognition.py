@@ -133,7 +133,8 @@ def write_recognition(report: Mapping[str, Any], path: pathlib.Path) -> None:
     curve, *tables = figure.subplots(1, 1 + len(parts))
     curve.plot(100 * np.array(report['fractions']), 100 * np.array(report['curve']), marker='o')
     curve.axhline(100 / len(report['classes']), color='#777777', linestyle=':')
-    curve.set(xlabel='observed (% of the clip)', ylabel='top-1 accuracy (%)', ylim=(0, 100))
+    curve.set(xlabel='observed (% of the clip)', ylabel='top-1 accuracy (%)')
+    curve.set(xlim=(0, 103), ylim=(0, 103))
     curve.grid(alpha=0.25)
     names = report['classes'] if len(report['classes']) <= 12 else None
     for number, (axes, part) in enumerate(zip(tables, parts, strict=True)):
