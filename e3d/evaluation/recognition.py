@@ -180,9 +180,9 @@ def draw_confidences(
         seen = lengths[place]
         shown = np.unique(np.linspace(0, seen - 1, 4).round().astype(int))
         strip[column].imshow(np.concatenate(as_colours(frames[shown]), axis=1))
-        strip[column].set_title(
-            f'{part} % of the clip: frames {", ".join(str(1 + i) for i in shown)}', size=8
-        )
+        numbers = ', '.join(str(1 + i) for i in shown)
+        title = f'{part} % of the clip: frames {numbers} of the {seen} seen'
+        strip[column].set_title(title, size=8)
         strip[column].axis('off')
         order = np.argsort(-probabilities[place], kind='stable')[:_SHOWN][::-1]
         colours = ['#2c7bb6' if index == label else '#d7191c' for index in order]
