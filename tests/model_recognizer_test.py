@@ -95,6 +95,12 @@ def test_frame_by_frame_equals_the_batch(name):
         np.testing.assert_allclose(probabilities, expected[:, step], atol=1e-5)
 
 
+def test_a_stream_remembers_as_many_states_as_recall_looks_back():
+    state = start(MODELS['online'], {'any': jnp.zeros(1)}, SHAPE)
+    assert MODELS['online'].history == 2
+    assert [history.shape[:2] for history in state.histories] == [(1, 2)]
+
+
 def test_a_stream_without_history_remembers_more_than_its_first_memory():
     model, params, frames = prepared('e3d')
     clip = jnp.tile(frames[:1], (1, 2, 1, 1, 1))
