@@ -11,7 +11,7 @@ import time
 
 from e3d.command_line import load_config
 from e3d.data.batches import training_batches
-from e3d.data.sources import open_source
+from e3d.data.sources.registry import open_source
 
 
 def measure(config_file: str, path: str, seconds: float) -> float:

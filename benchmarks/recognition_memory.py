@@ -12,7 +12,7 @@ import functools
 import jax
 import numpy as np
 
-from e3d.data.layouts import layout_of
+from e3d.data.sources.layouts import layout_of
 from e3d.model import build_model
 from e3d.training.state import build_optimizer, create_state
 from e3d.training.step import train_step

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import finished_runs
 from e3d.command_line import ROOT
-from e3d.data.moving_actions import CLASSES, MovingActions
+from e3d.data.sources.moving_actions import CLASSES, MovingActions
 from e3d.evaluation.files import written_whole
 from e3d.evaluation.recognition import FRACTIONS, PARTS, wilson_interval
 from e3d.sweep.entries import Entry

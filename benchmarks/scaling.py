@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.input_pipeline import measure as measure_pipeline
 from e3d.command_line import load_config
 from e3d.data.batches import frame_shape
-from e3d.data.layouts import layout_of
-from e3d.data.sources import open_source
+from e3d.data.sources.layouts import layout_of
+from e3d.data.sources.registry import open_source
 from e3d.model import build_model
 from e3d.training import devices
 from e3d.training.state import build_optimizer, create_state

@@ -50,7 +50,7 @@ _HOMES = {
         'start',
     ),
     'e3d.data.preparation': ('prepare',),
-    'e3d.data.sources': ('open_source',),
+    'e3d.data.sources.registry': ('open_source',),
     'e3d.data.batches': ('evaluation_batches', 'training_batches'),
     'e3d.evaluation.metrics': ('frame_metrics',),
     'e3d.configuration': ('check_config',),

@@ -182,3 +182,34 @@ def describe_values(dtype: np.dtype) -> str:
     if dtype.kind == 'u':
         return f'{255 if dtype == np.uint8 else DEEP_WHITE} is white'
     return 'True is white' if dtype == np.bool_ else '1 is white'
+
+
+def as_floats(frames: np.ndarray) -> np.ndarray:
+    """Frames as a model takes them: uint8 becomes float32 in [0, 1], floats become float32."""
+    if frames.dtype == np.uint8:
+        return np.divide(frames, 255, dtype=np.float32)
+    return frames.astype(np.float32, copy=False)
+
+
+def over_black(frames: np.ndarray) -> np.ndarray:
+    """Lays frames with transparency on black, so that hidden colors do not appear.
+
+    Args:
+      frames: `[..., H, W, C + 1]`, uint8, or floats in [0, 1]; the last channel is the opacity,
+        by which the others are not multiplied yet.
+
+    Returns:
+      `[..., H, W, C]` of the same type.
+    """
+    colors, opacity = frames[..., :-1], frames[..., -1:]
+    if frames.dtype != np.uint8:
+        return colors * opacity
+    return ((colors.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
+
+
+def stack_frames(frames: Iterable[np.ndarray]) -> np.ndarray:
+    """Stacks frames `[H, W, C]` of one depth or of several, which become float32 then."""
+    frames = list(frames)
+    if len({frame.dtype for frame in frames}) > 1:
+        frames = [as_floats(frame) for frame in frames]
+    return np.stack(frames)

@@ -5,7 +5,7 @@
     python -m benchmarks.recognition_study
 
 Seven classes of motion that begin to show after the first quarter of 16 frames of 32 x 32
-(e3d/data/moving_actions.py). One who knows the rules and sees exact positions has 14.3 % right
+(e3d/data/sources/moving_actions.py). One who knows the rules and sees exact positions has 14.3 % right
 after one frame, 28.6 % after a quarter, 71.4 % after a half, and 100 % at the end. Each clip of the
 training is observed up to a quarter, a half, or its end, where the class is beyond doubt.
 

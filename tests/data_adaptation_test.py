@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from e3d.data.adaptation import Preparation, adapt_frames, as_floats, preparation_of
-from e3d.data.timing import Timing
+from e3d.data.readers.timing import Timing
+from e3d.data.sources.adaptation import Preparation, adapt_frames, preparation_of
 from e3d.errors import InputError
+from e3d.pixel_values import as_floats
 
 RGB = np.random.default_rng(0).random((2, 3, 12, 8, 3), np.float32)
 

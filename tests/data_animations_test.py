@@ -7,9 +7,9 @@ import pytest
 from picture_fixtures import chunk, first_pixels, write_tiff
 from PIL import Image
 
-from e3d.data import pictures
-from e3d.data.animations import animation_frames, even_times
-from e3d.data.clips import clip_frames, clip_timing, describe_clip, frame_rate, read_clip
+from e3d.data.readers import pictures
+from e3d.data.readers.animations import animation_frames, even_times
+from e3d.data.readers.clips import clip_frames, clip_timing, describe_clip, frame_rate, read_clip
 from e3d.errors import InputError
 
 GRAYS = [20, 70, 130, 200]

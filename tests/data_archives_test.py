@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from e3d.data.archives import open_archive, read_member
+from e3d.data.readers.archives import open_archive, read_member
 from e3d.errors import InputError
 
 CONTENT = bytes(range(256)) * 1000

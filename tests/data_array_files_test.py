@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from e3d.data import array_files
-from e3d.data.array_files import load_arrays, map_array
+from e3d.data.readers import array_files
+from e3d.data.readers.array_files import load_arrays, map_array
 from e3d.errors import InputError
 
 VALUES = np.arange(600).reshape(10, 6, 10)

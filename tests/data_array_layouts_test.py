@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from e3d.data.array_layouts import read_clip_axes, read_sequences
+from e3d.data.readers.array_layouts import read_clip_axes, read_sequences
 from e3d.errors import InputError
 
 

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from e3d.data import arrays
+from e3d.data.sources import arrays
 from e3d.errors import InputError
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from e3d.data import batches
-from e3d.data.moving_digits import MovingDigits
-from e3d.data.sources import EndlessDigits
+from e3d.data.sources.moving_digits import MovingDigits
+from e3d.data.sources.registry import EndlessDigits
 
 
 class NumberedSequences:

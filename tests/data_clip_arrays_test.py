@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from e3d.data import clip_arrays
-from e3d.data.clip_arrays import checked_values, read_array
+from e3d.data.readers import clip_arrays
+from e3d.data.readers.clip_arrays import checked_values, read_array
 from e3d.errors import InputError
 
 BYTES = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)

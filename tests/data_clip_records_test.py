@@ -9,11 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from e3d.data import clip_records
-from e3d.data.adaptation import Preparation
 from e3d.data.batches import evaluation_batches
-from e3d.data.clip_records import CHUNK, RawClip, Sequences, open_clip_set
-from e3d.data.timing import Timing
+from e3d.data.readers.timing import Timing
+from e3d.data.sources import clip_records
+from e3d.data.sources.adaptation import Preparation
+from e3d.data.sources.clip_records import CHUNK, RawClip, Sequences, open_clip_set
 from e3d.errors import InputError
 
 RNG = np.random.default_rng(0)

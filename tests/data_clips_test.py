@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from e3d.data import clips
-from e3d.data.clips import read_clip
+from e3d.data.readers import clips
+from e3d.data.readers.clips import read_clip
 from e3d.errors import InputError
 
 COLOUR = np.random.default_rng(1).integers(0, 256, (4, 6, 8, 3), np.uint8)

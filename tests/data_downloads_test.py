@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from e3d.data import downloads
-from e3d.data.downloads import fetch
+from e3d.data.readers import downloads
+from e3d.data.readers.downloads import fetch
 from e3d.errors import InputError, RunError
 
 CONTENT = bytes(range(256)) * 400

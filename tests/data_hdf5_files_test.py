@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from e3d.data.hdf5_files import open_hdf5, read_dataset
+from e3d.data.readers.hdf5_files import open_hdf5, read_dataset
 from e3d.errors import InputError
 
 VALUES = np.arange(600, dtype=np.float64).reshape(10, 60)

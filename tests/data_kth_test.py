@@ -12,10 +12,10 @@ import pytest
 from clip_fixtures import write_kth, write_video
 from PIL import Image
 
-from e3d.data import kth, kth_files
-from e3d.data.clip_records import Clip
-from e3d.data.kth import open_kth, sequence_starts
-from e3d.data.sources import validates_on_test
+from e3d.data.sources import kth, kth_files
+from e3d.data.sources.clip_records import Clip
+from e3d.data.sources.kth import open_kth, sequence_starts
+from e3d.data.sources.registry import validates_on_test
 from e3d.errors import InputError
 
 LENGTH = 24

@@ -1,6 +1,6 @@
 """What is not used is told by reason and count, the damaged first."""
 
-from e3d.data.left_out import LeftOut, describe_left_out, summarize_left_out
+from e3d.data.readers.left_out import LeftOut, describe_left_out, summarize_left_out
 
 LEFT_OUT = [
     LeftOut('a', 'copy'),

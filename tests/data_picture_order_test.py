@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from e3d.data.picture_order import order_pictures
+from e3d.data.readers.picture_order import order_pictures
 from e3d.errors import InputError
 
 

@@ -10,7 +10,14 @@ import pytest
 from picture_fixtures import chunk, deep_png, write_tiff
 from PIL import Image, ImageCms
 
-from e3d.data.pictures import decode, is_animation, is_deep, is_gray, opened_picture, shape_of
+from e3d.data.readers.pictures import (
+    decode,
+    is_animation,
+    is_deep,
+    is_gray,
+    opened_picture,
+    shape_of,
+)
 from e3d.errors import InputError
 
 RANDOM = np.random.default_rng(0)

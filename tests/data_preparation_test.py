@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from clip_fixtures import moving_square, write_kth
 
-from e3d.data.digits import SPLITS
 from e3d.data.preparation import prepare, summarize
-from e3d.data.sources import open_source
+from e3d.data.sources.registry import open_source
+from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 
 

@@ -2,7 +2,7 @@ import numpy as np
 from tensorflow_datasets.core import shuffle
 from training_helpers import tiny_config
 
-from e3d.data.sources import open_source
+from e3d.data.sources.registry import open_source
 
 
 def test_many_records_need_no_other_framework(tmp_path, monkeypatch):

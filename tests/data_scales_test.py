@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from e3d.data.scales import Scale
+from e3d.data.sources.scales import Scale
 
 COUNTS = Scale((3.0, 267.0), (-3 / 264, math.inf))
 

@@ -9,12 +9,12 @@ import pytest
 from clip_fixtures import write_timed, write_video, write_webm
 from PIL import Image
 
-from e3d.data import something_something_files
-from e3d.data.digits import SPLITS
-from e3d.data.something_something import frame_numbers, open_something_something
-from e3d.data.something_something_files import FORTY_ONE, list_videos
-from e3d.data.sources import shown_part as part_shown_by
-from e3d.data.sources import validates_on_test
+from e3d.data.sources import something_something_files
+from e3d.data.sources.registry import shown_part as part_shown_by
+from e3d.data.sources.registry import validates_on_test
+from e3d.data.sources.something_something import frame_numbers, open_something_something
+from e3d.data.sources.something_something_files import FORTY_ONE, list_videos
+from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 
 FRAMES = 12

@@ -5,7 +5,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from e3d.data import sources
+from e3d.data.sources import registry as sources
 from e3d.errors import InputError
 from experiments import base
 

@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from e3d.data import flow_archives
-from e3d.data.digits import SPLITS
-from e3d.data.sources import validates_on_test
-from e3d.data.taxibj import open_taxibj
+from e3d.data.sources import flow_archives
+from e3d.data.sources.registry import validates_on_test
+from e3d.data.sources.splits import SPLITS
+from e3d.data.sources.taxibj import open_taxibj
 from e3d.errors import InputError
 
 NAME = 'NYC_M3x2_T360_NewEnd.h5'  # four slots a day

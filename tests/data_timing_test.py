@@ -2,8 +2,8 @@
 
 import pytest
 
-from e3d.data import timing
-from e3d.data.timing import Clock, TimedFrame, Timing, resample, timing_of
+from e3d.data.readers import timing
+from e3d.data.readers.timing import Clock, TimedFrame, Timing, resample, timing_of
 from e3d.errors import InputError
 
 

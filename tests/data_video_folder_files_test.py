@@ -5,8 +5,8 @@ import os
 import pytest
 from PIL import Image
 
-from e3d.data import video_folder_files
-from e3d.data.video_folder_files import (
+from e3d.data.sources import video_folder_files
+from e3d.data.sources.video_folder_files import (
     BESIDE_FILES,
     BESIDE_PICTURES,
     DRAWN,

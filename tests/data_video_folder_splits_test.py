@@ -6,8 +6,8 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from e3d.data.digits import SPLITS
-from e3d.data.video_folder_splits import COPY, LEAK, OUTSIDE, divide_clips, shared_names
+from e3d.data.sources.splits import SPLITS
+from e3d.data.sources.video_folder_splits import COPY, LEAK, OUTSIDE, divide_clips, shared_names
 from e3d.errors import InputError
 
 NO_VALIDATION = (0.8, 0.0, 0.2)

@@ -10,11 +10,11 @@ from clip_fixtures import moving_square, write_video
 from picture_fixtures import write_grays
 from PIL import Image
 
-from e3d.data import video_folder
-from e3d.data.digits import SPLITS
-from e3d.data.video_folder import open_video_folder
-from e3d.data.video_folder_files import find_clips
-from e3d.data.video_folder_splits import divide_clips
+from e3d.data.sources import video_folder
+from e3d.data.sources.splits import SPLITS
+from e3d.data.sources.video_folder import open_video_folder
+from e3d.data.sources.video_folder_files import find_clips
+from e3d.data.sources.video_folder_splits import divide_clips
 from e3d.errors import InputError
 from e3d.training.evaluator import SAMPLES_FOLDER
 from e3d.training.reporting import METRICS_FILE

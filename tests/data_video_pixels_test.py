@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from e3d.data.clips import read_clip
+from e3d.data.readers.clips import read_clip
 
 ONE = 1 << 16
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from clip_fixtures import MILLISECOND, write_timed
 
-from e3d.data import clips
-from e3d.data.clips import clip_frames, clip_timing, describe_clip, read_clip
-from e3d.data.timing import Timing
-from e3d.data.videos import JumpError, last_video_frames, measure_video, video_frames
+from e3d.data.readers import clips
+from e3d.data.readers.clips import clip_frames, clip_timing, describe_clip, read_clip
+from e3d.data.readers.timing import Timing
+from e3d.data.readers.videos import JumpError, last_video_frames, measure_video, video_frames
 from e3d.errors import InputError
 
 UNEVEN = [0, 100, 200, 300, 400, 500, 1000, 1500, 2000, 2500, 3000, 3500]  # 10 a second, then 2

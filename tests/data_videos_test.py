@@ -12,9 +12,9 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from e3d.data import video_file
-from e3d.data.clips import describe_clip
-from e3d.data.videos import measure_video, video_frames
+from e3d.data.readers import video_file
+from e3d.data.readers.clips import describe_clip
+from e3d.data.readers.videos import measure_video, video_frames
 from e3d.errors import InputError
 
 CODECS = {

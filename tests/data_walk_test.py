@@ -2,7 +2,7 @@
 
 import os
 
-from e3d.data.walk import walk
+from e3d.data.readers.walk import walk
 
 
 def walked(root):

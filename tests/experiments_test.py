@@ -10,7 +10,7 @@ import pytest
 import experiments
 from benchmarks import finished_runs, recognition_study
 from e3d.configuration import check_config
-from e3d.data.layouts import layout_of
+from e3d.data.sources.layouts import layout_of
 from e3d.model import build_model
 from e3d.sweep.entries import make_entries
 from e3d.training.footprint import measure_footprint

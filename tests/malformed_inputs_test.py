@@ -34,10 +34,10 @@ from training_helpers import SHAPE, TinyForecaster, tiny_config
 from e3d.command_line import parse
 from e3d.configuration import check_config, flatten, restore_config
 from e3d.configuration.older import OLD_MEANINGS
-from e3d.data.arrays import open_array
-from e3d.data.clips import describe_clip, frame_rate, read_clip
-from e3d.data.scales import Scale
-from e3d.data.taxibj import open_taxibj
+from e3d.data.readers.clips import describe_clip, frame_rate, read_clip
+from e3d.data.sources.arrays import open_array
+from e3d.data.sources.scales import Scale
+from e3d.data.sources.taxibj import open_taxibj
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import forecast
 from e3d.sweep.entries import make_entries

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from prediction_helpers import INPUT_FRAMES, OUTPUT_FRAMES, FadingSum, run_of
 
-from e3d.data.clips import read_clip
+from e3d.data.readers.clips import read_clip
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.prediction import forecast as forecast_module

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from prediction_helpers import FadingSum, run_of
 
-from e3d.data.adaptation import as_floats
-from e3d.data.sources import open_source
+from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
+from e3d.pixel_values import as_floats
 from e3d.prediction.forecast import forecast, predict_file
 from e3d.prediction.inputs import read_input
 from e3d.prediction.media import write_clip

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from e3d.data.clips import frame_rate, read_clip
+from e3d.data.readers.clips import frame_rate, read_clip
 from e3d.errors import InputError
 from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip, write_video
 

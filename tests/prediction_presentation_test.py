@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from prediction_helpers import FadingSum, run_of
 
-from e3d.data.clips import read_clip
+from e3d.data.readers.clips import read_clip
 from e3d.errors import InputError
 from e3d.evaluation.pictures import FORECAST, SEEN, as_colours
 from e3d.prediction.forecast import forecast, predict_file

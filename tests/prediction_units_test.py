@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from prediction_helpers import FadingSum, run_of
 
-from e3d.data.scales import Scale
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.prediction.forecast import forecast, predict_file
 from e3d.prediction.presentation import Presentation

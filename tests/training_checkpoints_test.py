@@ -18,7 +18,7 @@ import pytest
 from absl import logging as absl_logging
 from training_helpers import SHAPE, TinyForecaster, tiny_config
 
-from e3d.data.scales import Scale
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError, RunError
 from e3d.training import checkpoints as checkpoints_module
 from e3d.training import devices

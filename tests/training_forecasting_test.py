@@ -2,7 +2,7 @@ import jax
 import numpy as np
 from training_helpers import PLAIN, SHAPE, TinyForecaster, random_frames
 
-from e3d.data.layouts import Layout
+from e3d.data.sources.layouts import Layout
 from e3d.training import devices
 from e3d.training.forecasting import LayoutForecast
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from e3d.data.layouts import Layout
+from e3d.data.sources.layouts import Layout
 from experiments import base, quickstart
 
 LENGTH, INPUT, SHAPE = 5, 2, (4, 4, 1)

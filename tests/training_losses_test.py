@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from training_helpers import INPUT, PLAIN, random_frames
 
-from e3d.data.layouts import Layout
+from e3d.data.sources.layouts import Layout
 from e3d.training.losses import Objective, forecast_loss
 
 

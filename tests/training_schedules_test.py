@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from e3d.data.layouts import Layout
+from e3d.data.sources.layouts import Layout
 from e3d.training.schedules import (
     Sampling,
     draw_truth_mask,

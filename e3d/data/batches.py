@@ -11,8 +11,8 @@ import grain
 import numpy as np
 from absl import flags
 
-from e3d.data.adaptation import as_floats
-from e3d.data.sources import Source
+from e3d.data.sources.registry import Source
+from e3d.pixel_values import as_floats
 
 Batch = dict[str, np.ndarray]
 

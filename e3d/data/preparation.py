@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from e3d.data.batches import frame_shape
-from e3d.data.digits import SPLITS
-from e3d.data.kth import count_sequences
-from e3d.data.left_out import describe_left_out, summarize_left_out
-from e3d.data.sources import (
+from e3d.data.readers.left_out import describe_left_out, summarize_left_out
+from e3d.data.sources.kth import count_sequences
+from e3d.data.sources.registry import (
     ENDLESS,
     Source,
     account,
@@ -17,6 +16,7 @@ from e3d.data.sources import (
     validates_on_test,
     value_range,
 )
+from e3d.data.sources.splits import SPLITS
 from e3d.errors import RunError
 
 ACCOUNT_FILE = 'preparation.txt'

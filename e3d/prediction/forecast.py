@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from e3d.data.adaptation import color_name, preparation_of
+from e3d.data.sources.adaptation import color_name, preparation_of
 from e3d.errors import InputError, RunError
 from e3d.files import local_path
 from e3d.model import Recognizer
@@ -33,7 +33,7 @@ def forecast(
 
     As many of the last frames are used as the model was trained to see, or all if there are
     fewer. They are prepared as those of the training were: cropped or stretched to the size, made
-    gray or RGB, rounded to 8 bits where they have no more (see `e3d.data.adaptation.Preparation`);
+    gray or RGB, rounded to 8 bits where they have no more (see `Preparation`);
     their rate is taken to be that of the training. The forecast has the size and channels of the
     training. Compiled once for each number of clips and horizon, whatever the number of frames.
 
@@ -87,7 +87,7 @@ def predict_file(
 
     Args:
       run: as for `forecast`.
-      input: whatever `e3d.data.clips.read_clip` reads; where the data of the run have a unit, only
+      input: whatever `readers.clips.read_clip` reads; where the data of the run have a unit, only
         an array in that unit, or for flows their `.h5` file.
       output: `.mp4`, `.gif`, `.npy`, or no suffix for a folder of PNG files. `.npy` holds the
         numbers, as `forecast` returns them.

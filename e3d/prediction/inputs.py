@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3d.data.adaptation import Preparation, as_floats, preparation_of
-from e3d.data.clip_arrays import ARRAY_SUFFIXES, read_numbers
-from e3d.data.clips import clip_timing, describe_clip, read_clip
-from e3d.data.flow_files import read_flows
-from e3d.data.scales import Scale
+from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, read_numbers
+from e3d.data.readers.clips import clip_timing, describe_clip, read_clip
+from e3d.data.sources.adaptation import Preparation, preparation_of
+from e3d.data.sources.flow_files import read_flows
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
-from e3d.pixel_values import as_array, checked_values
+from e3d.pixel_values import as_array, as_floats, checked_values
 from e3d.training.checkpoints import Run
 
 FLOW_SUFFIXES = ('.h5', '.hdf5')
@@ -38,7 +38,7 @@ def read_input(path: Path, run: Run) -> InputClip:
     """Reads the end of a clip, as much of it as the model was trained to see.
 
     Args:
-      path: whatever `e3d.data.clips.read_clip` reads; where the data of the run have a unit, only
+      path: whatever `readers.clips.read_clip` reads; where the data of the run have a unit, only
         an array, or an `.h5` file of flows.
       run: of a forecaster.
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3d.data.adaptation import adapt_frames
+from e3d.data.sources.adaptation import adapt_frames
 from e3d.errors import InputError
 from e3d.evaluation.pictures import FORECAST, SEEN, as_colours, white_of
 

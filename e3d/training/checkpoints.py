@@ -16,7 +16,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from e3d.configuration import restore_config
-from e3d.data.scales import PIXELS, Scale
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.terminal import tell

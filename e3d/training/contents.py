@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3d.data.adaptation import as_floats
-from e3d.data.sources import Source
+from e3d.data.sources.registry import Source
 from e3d.errors import InputError
 from e3d.evaluation.files import written_whole
 from e3d.files import read_json
+from e3d.pixel_values import as_floats
 from e3d.terminal import tell
 
 CONTENTS_FILE = 'data.json'

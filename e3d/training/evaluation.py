@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import summarize
-from e3d.data.scales import Scale
-from e3d.data.sources import scale
+from e3d.data.sources.registry import scale
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.terminal import tell
 from e3d.training import devices, memory, processes

@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from e3d.data.batches import evaluation_batches
-from e3d.data.layouts import Layout, layout_of
-from e3d.data.sources import scale, simple_forecasts
+from e3d.data.sources.layouts import Layout, layout_of
+from e3d.data.sources.registry import scale, simple_forecasts
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.terminal import show

@@ -23,10 +23,10 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, find_differences
 from e3d.data.batches import frame_shape, training_batches, training_order
-from e3d.data.layouts import layout_of
 from e3d.data.preparation import summarize
-from e3d.data.scales import Scale
-from e3d.data.sources import scale
+from e3d.data.sources.layouts import layout_of
+from e3d.data.sources.registry import scale
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model import build_model
 from e3d.signals import Interrupted

@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from e3d.data.layouts import Layout
+from e3d.data.sources.layouts import Layout
 from e3d.training.schedules import warm_up
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from e3d.data.layouts import layout_of
+from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
 from e3d.training.footprint import Footprint
 

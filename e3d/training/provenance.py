@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from e3d.configuration import flatten, list_differences
-from e3d.data.sources import Source, validates_on_test
+from e3d.data.sources.registry import Source, validates_on_test
 
 # Of the data set, but without a part in what is measured.
 UNMEASURED = ('dataset.path', 'dataset.data_dir', 'dataset.workers')

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from e3d.data.batches import evaluation_batches
-from e3d.data.sources import Source, class_names
+from e3d.data.sources.registry import Source, class_names
 from e3d.errors import InputError, RunError
 from e3d.evaluation.evaluate import write_report
 from e3d.evaluation.recognition import (

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from e3d.data.layouts import Layout
+from e3d.data.sources.layouts import Layout
 
 # Streams of random numbers, kept apart by folding their number into the key.
 INITIALIZATION, SAMPLING, OBSERVING = 0, 1, 2

@@ -1,0 +1,76 @@
+"""A clip from a NumPy file: its form and its values, and why others are refused."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from e3d.data.readers.array_files import array_names, load_arrays, map_array
+from e3d.data.readers.array_layouts import Reading, read_clip_axes
+from e3d.errors import InputError
+from e3d.pixel_values import check_dtype, checked_values
+
+MAX_BYTES = 4 * 2**30  # of the frames of a clip in memory
+ARRAY_SUFFIXES = ('.npy', '.npz')
+
+
+def read_array(path: str | os.PathLike, last: int | None = None, layout: str = '') -> np.ndarray:
+    """Reads a clip from an `.npy` or `.npz` file: `[T, H, W]` or `[T, H, W, C]`.
+
+    An `.npz` file holds one array, or one called 'frames'. Pickled objects are never loaded.
+
+    Args:
+      path: the file.
+      last: read only so many frames, the last ones.
+      layout: of the array, as 'TCHW' (see `e3d.data.readers.array_layouts`); '' where it tells itself.
+
+    Returns:
+      `[T, H, W, C]`, uint8, or float32 in [0, 1].
+
+    Raises:
+      InputError: if the file is damaged, too large, or holds something else.
+    """
+    frames = _open(path, layout).frames
+    if last is not None:
+        frames = frames[-last:]
+    if frames.nbytes > MAX_BYTES:
+        raise InputError(
+            f'{path} holds {frames.nbytes / 2**30:.1f} GiB of frames, more than the '
+            f'{MAX_BYTES / 2**30:g} GiB that are read. Cut the clip, or make its frames smaller.'
+        )
+    return checked_values(frames, str(path))
+
+
+def describe_array(path: str | os.PathLike, layout: str = '') -> str:
+    """Says how `read_array` understands a file: its axes and what white is."""
+    return _open(path, layout).account
+
+
+def read_numbers(path: str | os.PathLike, layout: str = '') -> Reading:
+    """Opens a clip of data with a unit: any numbers, as they are stored; see `read_array`."""
+    return _open(path, layout, pixels=False)
+
+
+def _open(path: str | os.PathLike, layout: str, pixels: bool = True) -> Reading:
+    path = Path(path)
+    array = _load(path) if path.suffix.lower() == '.npz' else map_array(path)
+    if array.size and pixels:
+        check_dtype(array, str(path))
+    return read_clip_axes(array, layout, str(path), pixels)
+
+
+def _load(path: Path) -> np.ndarray:
+    names = array_names(path)
+    masks = [name for name in sorted(names) if 'mask' in name.lower()]
+    if masks and len(names) > 1:
+        raise InputError(
+            f"{path} holds '{masks[0]}' beside the frames, which no model can see. Store an array "
+            'alone, in which a value stands for what is missing.'
+        )
+    if len(names) != 1 and 'frames' not in names:
+        raise InputError(
+            f'{path} holds the arrays {", ".join(sorted(names)) or "(none)"}; one of them must be '
+            "called 'frames', or there must be only one."
+        )
+    arrays = load_arrays(path, MAX_BYTES, ('frames',))
+    return next(iter(arrays.values()))

@@ -1,0 +1,20 @@
+"""The data sets: sequences by random access, `source[index] -> {'frames': [T, H, W, C]}`.
+
+    registry             `open_source`: the data set a config names, by its name
+    moving_mnist         bouncing digits: digits, moving_digits; stored by others: arrays, array_copies
+    moving_actions       digits and what one of them does, for early recognition
+    kth                  human actions; its archives and clips: kth_files; rules: kth_windows
+    taxibj               flows over the grid of a city; its files: flow_files, flow_archives
+    something_something  people and things; its files: something_something_files,
+                         and records: something_something_records
+    video_folder         anyone's clips; its files and who gets them: video_folder_files,
+                         video_folder_splits
+    copy_test            any of these with a sequence seen before
+
+    splits               the parts into which each is divided
+    layouts              which frames of a sequence are observed, which forecast
+    adaptation           decoded frames made into those that a model takes
+
+What they share: `records` (TFDS builders run without TensorFlow, whole or not there), `clip_records`
+(clips in pieces, sequences anywhere in them) and `scales` (what the numbers of a model stand for).
+"""

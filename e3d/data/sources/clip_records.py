@@ -1,0 +1,315 @@
+"""Clips of any length as records that are read piece by piece.
+
+Each record holds up to `CHUNK` frames, so that a sequence anywhere in a clip costs the reading of
+little more than itself. Which sequences there are is decided when a set is opened; other lengths
+and splits need no other records.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+import os
+import pathlib
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from e3d.data.readers.left_out import LeftOut
+from e3d.data.readers.timing import Timing
+from e3d.data.sources.adaptation import Preparation
+from e3d.data.sources.records import damage_explained, open_records, read_split
+from e3d.errors import InputError
+from e3d.pixel_values import as_floats, stack_frames
+
+CHUNK = 16
+# The features of a record, by the depth of the values.
+DEPTHS = {'frames': np.uint8, 'deep_frames': np.float32}
+FORMS = 5  # of clips that are told
+MAX_NAME = 40  # letters of a folder's name
+
+
+class AbsentError(InputError):
+    """A clip that is not among the files, as opposed to one that is damaged."""
+
+
+class RawClip(NamedTuple):
+    """A clip before its preparation.
+
+    Attributes:
+      name: Unique in its set.
+      frames: Reads the frames, each [H, W, C], uint8 or float in [0, 1].
+      about: Whatever JSON holds, to be kept beside the records. 'gaps' are the frames, counted from
+        0, before which others are missing: no sequence may cross them.
+      describe: Tells how fast the frames follow each other, or None, and how the file was
+        understood, or ''.
+      left_out: What lies in its folder and is no part of it.
+    """
+
+    name: str
+    frames: Callable[[], Iterator[np.ndarray]]
+    about: Any = None
+    describe: Callable[[], tuple[Timing | None, str]] = lambda: (None, '')
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclasses.dataclass(kw_only=True)
+class ClipSetConfig(tfds.core.BuilderConfig):
+    """What goes into a set of clips.
+
+    Attributes:
+      name: Of the folder; must differ where anything below differs.
+      preparation: what is done to the frames.
+      list_clips: The clips; called only if they have to be prepared.
+    """
+
+    name: str
+    preparation: Preparation
+    list_clips: Callable[[], Sequence[RawClip]]
+
+
+class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
+    """Clips in records of `CHUNK` frames; the metadata tell which clip begins where.
+
+    Frames of 8 bits are kept as bytes, others as float32: each record has one of the two.
+
+    A clip that cannot be read is left out and named there. The name of a subclass names the
+    folder.
+    """
+
+    VERSION = tfds.core.Version('2.0.0')
+    BUILDER_CONFIG_CLASS = ClipSetConfig
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        shape = (None, *self.builder_config.preparation.frame_shape)
+        frames = {
+            name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding='bytes')
+            for name, dtype in DEPTHS.items()
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description='Clips in pieces.',
+            features=tfds.features.FeaturesDict(frames),
+            metadata=tfds.core.MetadataDict(),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        del dl_manager
+        return {'clips': self._generate_examples(self.builder_config.list_clips())}
+
+    def _generate_examples(self, raw_clips: Sequence[RawClip]):
+        preparation = self.builder_config.preparation
+        clips, left_out, record, deep = [], [], 0, False
+        forms = collections.Counter()
+        progress = tqdm.tqdm(raw_clips, 'Preparing', leave=False, unit='clip', disable=None)
+        for raw in progress:
+            first, count, shape, depths = record, 0, None, set()
+            left_out += raw.left_out
+            fingerprint = hashlib.blake2b(digest_size=8)
+            try:
+                timing, reading = raw.describe()
+                for piece in _pieces(raw.frames()):
+                    shape = piece.shape[1:]
+                    chunk = preparation.prepare(piece)
+                    yield record, _by_depth(chunk)
+                    record, count = record + 1, count + len(chunk)
+                    depths.add(chunk.dtype)
+                    fingerprint.update(chunk)
+            # What was written of such a clip is left without a reference.
+            except InputError as error:
+                left_out.append(LeftOut(raw.name, str(error), not isinstance(error, AbsentError)))
+                continue
+            except OSError as error:
+                reason = f'cannot be read: {error.strerror or error}'
+                left_out.append(LeftOut(raw.name, reason, damaged=True))
+                continue
+            clips.append([raw.name, first, count, raw.about, fingerprint.hexdigest()])
+            deep |= depths != {np.dtype(np.uint8)}
+            change = preparation.describe(shape, timing)
+            even = timing and timing.constant and not preparation.frame_rate
+            stated = f'{timing.rate:.4g} frames/s' if even else ''
+            forms['; '.join(filter(None, (reading, stated, change))) or 'frames as they are'] += 1
+        account = {'deep': deep, 'forms': forms.most_common()}
+        self.info.metadata.update(account_for(clips, left_out) | account)
+
+
+class Clip(NamedTuple):
+    """A prepared clip.
+
+    Attributes:
+      name: Unique in its set.
+      first_record: Where its records begin.
+      num_frames: Its length.
+      about: What was kept of it.
+      fingerprint: Equal for clips whose prepared frames are.
+    """
+
+    name: str
+    first_record: int
+    num_frames: int
+    about: Any
+    fingerprint: str = ''
+
+
+class ClipSet(NamedTuple):
+    """A prepared set of clips.
+
+    Attributes:
+      records: By random access, each with at most CHUNK frames [., H, W, C] as 'frames', uint8,
+        or as 'deep_frames', float32; the other one is empty.
+      clips: Which there are.
+      left_out: Those that could not be read, and those that are not there.
+      folder: Where the records lie.
+      deep: Whether some clips have more than 8 bits; all frames are float32 then.
+      account: How the files were understood and what was done to their frames, in lines.
+    """
+
+    records: Sequence[Mapping[str, np.ndarray]]
+    clips: list[Clip]
+    left_out: list[LeftOut]
+    folder: str
+    deep: bool = False
+    account: tuple[str, ...] = ()
+
+
+def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> ClipSet:
+    """Opens a set of clips, which is prepared first where it is not there yet.
+
+    Raises:
+      InputError: no clip can be read, a folder that cannot be written, damaged data.
+      RunError: writing failed, as on a full disk.
+    """
+    builder = open_records(builder_class, config, data_dir)
+    with damage_explained(builder.data_path):
+        metadata = builder.info.metadata
+        clips = [Clip(*clip) for clip in metadata['clips']]
+        left_out = [LeftOut(*one) for one in metadata['left_out']]
+        account = _account_of_forms(metadata['forms'])
+        deep = bool(metadata['deep'])
+    if deep:
+        account.append('values: float32, as some clips have more than 8 bits')
+    records = read_split(builder, 'clips')
+    return ClipSet(records, clips, left_out, str(builder.data_path), deep, tuple(account))
+
+
+def _account_of_forms(forms: Sequence[tuple[str, int]]) -> list[str]:
+    account = [f'{count:,} clip{"s" * (count > 1)}: {form}' for form, count in forms[:FORMS]]
+    if len(forms) > FORMS:
+        others = sum(count for _, count in forms[FORMS:])
+        account.append(f'{others:,} clips of {len(forms) - FORMS} other forms')
+    return account
+
+
+def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path], inside: bool = True) -> str:
+    """A name for what lies in a folder; changes with the names, sizes and times of the files.
+
+    Args:
+      folder: The user's.
+      files: In it or below.
+      inside: Whether of a folder among them all its files count, or only which there are, as its
+        own time tells.
+    """
+    state = 0
+    for path in files:
+        try:
+            of_path = sorted(path.iterdir()) if inside and path.is_dir() else [path]
+        except OSError:  # reading it will say so again
+            of_path = [path]
+        for file in filter(os.path.exists, of_path):
+            status, name = file.stat(), file.relative_to(folder.expanduser())
+            line = f'{name} {status.st_size} {status.st_mtime_ns}\n'
+            state = zlib.crc32(line.encode(errors='surrogateescape'), state)
+    name = re.sub(r'\W+', '_', folder.expanduser().resolve().name)[:MAX_NAME] or 'root'
+    return f'{name}-{state:08x}'
+
+
+def account_for(clips: list, left_out: Sequence[LeftOut]) -> dict[str, list]:
+    """The metadata of a set: its clips and what was left out.
+
+    Args:
+      clips: what to keep of each clip; a list, as JSON holds it.
+      left_out: the clips that are not among them.
+
+    Raises:
+      InputError: there are no clips.
+    """
+    if not clips:
+        # Those that are there and damaged tell more than those that are not there.
+        first = min(left_out, key=lambda one: not one.damaged)
+        raise InputError(
+            f'None of the {len(left_out)} clips can be read. The first: {first.reason}'
+        )
+    return {'clips': clips, 'left_out': [list(one) for one in left_out]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+    """Sequences of frames out of clips: `source[index] -> {'frames': [T, H, W, C]}`.
+
+    Attributes:
+      records: Of the clips.
+      starts: int [N, 2], first record of the clip and first frame in it.
+      length: Number of frames, T.
+      folder: Where the records lie.
+      deep: Whether frames are float32 in [0, 1] instead of uint8.
+      split: Whose sequences they are.
+      account: What was understood of the files, in lines.
+      left_out: What of the files is not used.
+    """
+
+    records: Sequence[Mapping[str, np.ndarray]]
+    starts: np.ndarray
+    length: int
+    folder: str = ''
+    deep: bool = False
+    split: str = ''
+    account: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        start = self.starts[index].tolist()
+        return {'frames': read_frames(self.records, *start, self.length, self.deep)}
+
+
+def read_frames(
+    records: Sequence, first_record: int, start: int, length: int, deep: bool = False
+) -> np.ndarray:
+    """Frames `start .. start + length - 1` of the clip that begins at `first_record`.
+
+    Returns:
+      `[length, H, W, C]`, uint8; `deep`, float32 in [0, 1], whatever the records hold.
+    """
+    chunks = range(first_record + start // CHUNK, first_record + (start + length - 1) // CHUNK + 1)
+    read = [records[chunk] for chunk in chunks]
+    pieces = [r['frames'] if len(r['frames']) else r['deep_frames'] for r in read]
+    if deep:
+        pieces = [as_floats(piece) for piece in pieces]
+    return np.concatenate(pieces)[start % CHUNK :][:length]
+
+
+def stretches_between(gaps: Sequence[int], num_frames: int) -> list[tuple[int, int]]:
+    """(first, length) of the parts of a clip between gaps, the frames before which others miss."""
+    return [(a, b - a) for a, b in itertools.pairwise([0, *gaps, num_frames])]
+
+
+def _pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    frames = iter(frames)
+    while piece := list(itertools.islice(frames, CHUNK)):
+        yield stack_frames(piece)
+
+
+def _by_depth(chunk: np.ndarray) -> dict[str, np.ndarray]:
+    """A record: the frames under the name of their depth, none under the other one."""
+    return {
+        name: chunk if chunk.dtype == dtype else np.zeros((0, *chunk.shape[1:]), dtype)
+        for name, dtype in DEPTHS.items()
+    }

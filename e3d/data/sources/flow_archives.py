@@ -1,0 +1,82 @@
+"""Ready sequences of flows, `dataset.npz`, as they are distributed with OpenSTL.
+
+X_train, Y_train, X_test and Y_test are [N, T, C, H, W] in [-1, 1]: the frames before and those to
+be forecast.
+"""
+
+import pathlib
+
+import numpy as np
+
+from e3d.data.readers.array_files import array_names, load_arrays
+from e3d.errors import InputError
+from e3d.pixel_values import ROUNDING
+
+MAX_BYTES = 2**33
+KEYS = ('X_train', 'Y_train', 'X_test', 'Y_test')
+
+
+def read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the sequences of `dataset.npz`.
+
+    Args:
+      file: The archive.
+      part: 'train' or 'test'.
+
+    Returns:
+      The frames before and after, each float32 [N, T, H, W, C], mapped from [-1, 1] to [0, 1];
+      those for testing may be larger.
+
+    Raises:
+      InputError: the file cannot be read or has another form.
+    """
+    missing = set(KEYS) - array_names(file)
+    if missing:
+        raise InputError(
+            f'{file} holds no {" and no ".join(sorted(missing))}; it must hold {", ".join(KEYS)}, '
+            'each [N, T, C, H, W].'
+        )
+    keys = (f'X_{part}', f'Y_{part}')
+    before, after = load_arrays(file, MAX_BYTES, keys).values()
+    shapes = [array.shape for array in (before, after)]
+    if any(len(s) != 5 or 0 in s for s in shapes) or len({*map(_without_time, shapes)}) > 1:
+        raise InputError(
+            f'In {file}, {keys[0]} has the shape {shapes[0]} and {keys[1]} {shapes[1]}; both must '
+            'be [N, T, C, H, W] with the same N, C, H and W.'
+        )
+    if shapes[0][2] > 4 >= shapes[0][4]:
+        raise InputError(
+            f'In {file}, {keys[0]} has the shape {shapes[0]}, as if the channels came last; it '
+            'must be [N, T, C, H, W]. Move them: np.moveaxis(array, -1, 2).'
+        )
+    low = min(
+        _check_values(array, f'{key} in {file}', part)
+        for key, array in zip(keys, (before, after), strict=True)
+    )
+    if low >= 0:
+        raise InputError(
+            f'{file} has no value below 0 in {keys[0]} and {keys[1]}; this file has values in '
+            '[-1, 1]. If yours lie in [0, 1], store 2 * x - 1.'
+        )
+    return tuple(
+        np.maximum((np.moveaxis(array, 2, -1).astype(np.float32) + 1) / 2, 0)
+        for array in (before, after)
+    )
+
+
+def _without_time(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[:1], *shape[2:])
+
+
+def _check_values(array: np.ndarray, name: str, part: str) -> float:
+    """Returns the smallest value."""
+    if array.dtype.kind != 'f':
+        raise InputError(f'{name} must hold floats in [-1, 1]; it is {array.dtype}.')
+    if not np.isfinite(array).all():
+        count = np.count_nonzero(~np.isfinite(array))
+        raise InputError(f'{name} must be finite; {count:,} values are NaN or infinite.')
+    low, high = float(array.min()), float(array.max())
+    # Flows after those of the training may exceed its range.
+    if low < -1 - 2 * ROUNDING or (part == 'train' and high > 1 + 2 * ROUNDING):
+        raise InputError(f'{name} must lie in [-1, 1]; it has values from {low:g} to {high:g}.')
+    return low

@@ -1,0 +1,241 @@
+"""Something-Something v2: what people do with things, as sequences for prediction.
+
+The videos are kept as they are distributed, WebM, in one set of records, and decoded on reading.
+"""
+
+import collections
+import dataclasses
+import io
+import itertools
+import math
+import pathlib
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from e3d.data.readers.left_out import LeftOut
+from e3d.data.readers.picture_folders import order_folder, picture_frames
+from e3d.data.readers.timing import TimedFrame, resample
+from e3d.data.readers.videos import video_frames
+from e3d.data.sources.adaptation import Preparation, preparation_of
+from e3d.data.sources.clip_records import name_of_folder
+from e3d.data.sources.records import open_records, read_split
+from e3d.data.sources.something_something_files import find_folder, list_videos, read_classes
+from e3d.data.sources.something_something_records import (
+    RATE,
+    SomethingSomething,
+    SomethingSomethingConfig,
+    moments_of,
+)
+from e3d.errors import InputError
+from e3d.pixel_values import stack_frames
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionSequences:
+    """A sequence of each clip: `source[index] -> {'frames': uint8 [T, H, W, 3], 'label': int32}`.
+
+    With it come 'repeated', int32: how many frames at the front only repeat the first one, and
+    'clip_frames', int32: how many the whole clip has.
+
+    Attributes:
+      records: The videos.
+      clips: (record, label, repeated, clip_frames, and of each frame of the sequence its number in
+        the video).
+      preparation: what is done to the frames.
+      pictures: By record, the folders of those clips that are pictures.
+      folder: Where the records lie.
+      class_names: Of the labels.
+      split: Whose sequences they are.
+      shown_part: See `e3d.data.sources.registry.shown_part`.
+      account: What was understood of the files, in lines.
+      left_out: The videos that are not used.
+    """
+
+    records: Sequence[Mapping[str, bytes]]
+    clips: Sequence[tuple[int, int, int, int, tuple[int, ...]]]
+    preparation: Preparation
+    pictures: Mapping[int, pathlib.Path]
+    folder: str
+    class_names: tuple[str, ...] = ()
+    split: str = ''
+    shown_part: tuple[float, bool] = (1.0, True)
+    account: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record, *counts, numbers = self.clips[index]
+        wanted = sorted(set(numbers))
+        if record in self.pictures:
+            files = order_folder(self.pictures[record]).files
+            stacked = stack_frames(picture_frames([files[number] for number in wanted]))
+            frames = dict(zip(wanted, stacked, strict=True))
+        else:
+            content = io.BytesIO(self.records[record]['webm'])
+            video = video_frames(pathlib.Path(f'record {record}'), content)
+            frames = {
+                number: frame.pixels
+                for number, frame in enumerate(itertools.islice(video, wanted[-1] + 1))
+                if number in wanted
+            }
+        fitting = self.preparation.prepare(_as_bytes(stack_frames(frames.values())))
+        place = np.searchsorted(list(frames), numbers).clip(max=len(frames) - 1)
+        names = ('label', 'repeated', 'clip_frames')
+        counts = {name: np.int32(count) for name, count in zip(names, counts, strict=True)}
+        return {'frames': fitting[place], **counts}
+
+
+def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSequences:
+    """Opens a split of Something-Something v2, whose records are written at the first time.
+
+    The videos come at `frame_rate` by repeating (or leaving out) frames. What is observed of a
+    clip is the front `fraction` of it; a sequence is the last `input_frames` of that, and the
+    `output_frames` that follow. Where less than `input_frames` are observed, the first frame is
+    repeated before them; where less than `output_frames` follow (as with fraction 1), the cut lies
+    earlier, so that they do. Clips of no more than `output_frames` are left out.
+
+    The official validation list is for testing, as its test list has no labels. Of the training
+    list the share `validation_fraction` is for validation, chosen by nothing but the number of the
+    video; with 0 the test sequences serve for it.
+
+    Args:
+      dataset: `path` (the folder of the videos and the .json lists, in it or below; videos are
+        .webm as they are given out, of another form, or folders of pictures, called by their
+        number; pictures are taken to be 12 a second), `data_dir`,
+        `input_frames`, `output_frames`, `frame_size` (H, W), `fit` ('crop' or 'stretch'),
+        `frame_rate`, `fraction`, `num_classes` (174, or the 41 of the paper),
+        `validation_fraction`.
+      split: 'train', 'validation' or 'test'.
+
+    Raises:
+      InputError: files that are missing or have another form, or a split without clips.
+      RunError: writing failed, as on a full disk.
+    """
+    folder = find_folder(dataset['path'])
+    videos, files = list_videos(folder, dataset['num_classes'])
+    paths = [video.path for video in videos if video.path]
+    used = [files.lists['train'], files.lists['test'], *paths]
+    name = f'{name_of_folder(folder, used, inside=False)}-{dataset["num_classes"]}_classes'
+    config = SomethingSomethingConfig(name=name, videos=videos)
+    builder = open_records(SomethingSomething, config, dataset['data_dir'])
+    if split == 'validation' and not dataset['validation_fraction']:
+        split = 'test'
+    clips, from_front, counts, unused = [], True, collections.Counter(), []
+    pictures = {video.id: video.path for video in videos if video.path and video.path.is_dir()}
+    pictures_of = {}
+    for record, (id, part, label, *timing) in enumerate(builder.info.metadata['clips']):
+        own_split = _split_of(id, part, dataset['validation_fraction'])
+        moments = moments_of(*timing)
+        try:
+            numbers = frame_numbers(moments, dataset)
+        except InputError as error:  # its frames stand too long to be resampled
+            unused.append(LeftOut(id, str(error), damaged=True))
+            continue
+        if not numbers:
+            unused.append(LeftOut(id, f'of no more than {dataset["output_frames"]} frames'))
+            continue
+        counts[own_split] += 1
+        if own_split == split:
+            if id in pictures:
+                pictures_of[record] = pictures[id]
+            shown, cut = _cut(moments, dataset)
+            repeated = dataset['input_frames'] - cut
+            clips.append((record, label, max(0, repeated), len(shown), numbers))
+            from_front = from_front and repeated >= 0
+    if not clips:
+        raise InputError(_no_clips(dataset, split, builder.info.metadata['clips'], unused))
+    preparation = preparation_of(dataset, (*dataset['frame_size'], 3))
+    records = read_split(builder, 'clips')
+    names = tuple(read_classes(files, dataset['num_classes']))
+    return ActionSequences(
+        records=records,
+        clips=tuple(clips),
+        preparation=preparation,
+        pictures=pictures_of,
+        folder=str(builder.data_path),
+        class_names=names,
+        split=split,
+        account=tuple(_account(dataset, counts, paths)),
+        left_out=(
+            *(LeftOut(*one) for one in builder.info.metadata['left_out']),
+            *files.left_out,
+            *unused,
+        ),
+        shown_part=(dataset['fraction'], from_front),
+    )
+
+
+def _account(
+    dataset: Mapping[str, Any], counts: Mapping[str, int], paths: Sequence[pathlib.Path]
+) -> list[str]:
+    forms = collections.Counter(path.suffix.lower() or 'pictures' for path in paths)
+    rate = dataset['frame_rate']
+    taken = f', pictures taken to be {RATE:g} a second' if forms['pictures'] else ''
+    share = dataset['validation_fraction']
+    validation = f'{counts["validation"]:,}, {share:.0%} of that list' if share else 'the test'
+    return [
+        'files: ' + ', '.join(f'{count:,} {form}' for form, count in forms.most_common()) + taken,
+        f'frames: RGB, {dataset["fit"]}; '
+        + (f'{rate:g} a second' if rate else 'as many a second as the videos have'),
+        'divided by the official lists, that for validation is the test; clips: train '
+        f'{counts["train"]:,}, validation {validation}, test {counts["test"]:,}',
+    ]
+
+
+def _no_clips(
+    dataset: Mapping[str, Any], split: str, found: Sequence[Sequence], unused: Sequence[LeftOut]
+) -> str:
+    """Says why a split has no clips, and what helps."""
+    listed = 'test' if split == 'test' else 'train'
+    count = sum(part == listed for _, part, *_ in found)
+    if split == 'validation' and count > len(unused):
+        return (
+            f"The split 'validation' of {dataset['path']} has no clips: of the {count:,} that were "
+            f'found for training dataset.validation_fraction={dataset["validation_fraction"]:g} '
+            'takes none. Raise it, or give more videos; with 0 the test serves for validation.'
+        )
+    return (
+        f"The split '{split}' of {dataset['path']} has no clips of more than "
+        f'dataset.output_frames={dataset["output_frames"]} frames: of the official list for it '
+        f'{count:,} were found. Give more videos of it, or lower dataset.output_frames.'
+    )
+
+
+def _as_bytes(frames: np.ndarray) -> np.ndarray:
+    """All in 8 bits, as the data set is given out, whatever its videos were made into."""
+    return frames if frames.dtype == np.uint8 else np.rint(frames * 255).astype(np.uint8)
+
+
+def frame_numbers(moments: Sequence[float], dataset: Mapping[str, Any]) -> tuple[int, ...]:
+    """The frames of a video that make its sequence; none if it is too short.
+
+    Args:
+      moments: when each frame appears and when the last one ends, in seconds.
+      dataset: as for `open_something_something`.
+    """
+    shown, cut = _cut(moments, dataset)
+    if cut < 1:
+        return ()
+    last = cut + dataset['output_frames']
+    return tuple(shown[max(0, i)] for i in range(cut - dataset['input_frames'], last))
+
+
+def _cut(moments: Sequence[float], dataset: Mapping[str, Any]) -> tuple[list[int], int]:
+    """The frames of a video at the wanted rate, and how many of them may be observed."""
+    frames = map(TimedFrame, itertools.count(), moments, moments[1:])
+    shown = list(resample(frames, dataset['frame_rate']))
+    ahead = len(shown) - dataset['output_frames']
+    return shown, min(math.ceil(dataset['fraction'] * len(shown)), ahead)
+
+
+def _split_of(id: str, part: str, validation_fraction: float) -> str:
+    """The split that a video is in: 'train', 'validation' or 'test'."""
+    if part == 'test':
+        return 'test'
+    held_out = zlib.crc32(id.encode()) < validation_fraction * 2**32
+    return 'validation' if held_out else 'train'

@@ -1,0 +1,3 @@
+"""The parts into which every data set is divided."""
+
+SPLITS = ('train', 'validation', 'test')

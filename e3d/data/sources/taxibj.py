@@ -1,0 +1,244 @@
+"""TaxiBJ, BikeNYC and any flows in their form, as sequences for prediction.
+
+Frames are the flows into and out of each cell of a grid, [H, W, 2], scaled so that the smallest
+and the largest count of the training are 0 and 1. Later counts may be larger and then exceed 1;
+they are not cut, so that errors are those in true counts.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from e3d.data.sources.flow_archives import read_archive
+from e3d.data.sources.flow_files import Flows, drop_days_with_holes, find_files, read_flows
+from e3d.data.sources.scales import Scale
+from e3d.data.sources.splits import SPLITS
+from e3d.errors import InputError
+
+ARCHIVE_SLOTS_PER_DAY = 48  # of TaxiBJ, for which dataset.npz is made
+DAYS_PER_WEEK = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowSequences:
+    """Sequences of a split: `source[index] -> {'frames': float32 [T, H, W, C]}`.
+
+    Can be pickled: the copy reads the files again.
+
+    Attributes:
+      dataset: As given to `open_taxibj`.
+      split: 'train', 'validation' or 'test'.
+      frames: Scaled, of all splits, float32 [N, H, W, C].
+      flows: Counts and times of the frames.
+      starts: First frame of each sequence, int.
+      training: Which frames are of the training days, bool [N].
+      value_range: The counts (low, high) that stand at 0 and 1.
+      bounds: The least and the largest value there can be: no count is negative or the largest.
+    """
+
+    dataset: Mapping[str, Any]
+    split: str
+    frames: np.ndarray
+    flows: Flows
+    starts: np.ndarray
+    training: np.ndarray
+    value_range: tuple[float, float]
+    bounds: tuple[float, float]
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """How the files were understood, in lines for the user."""
+        test, validation = self.dataset['test_days'], self.dataset['validation_days']
+        train = len(np.unique(self.flows.days)) - test - validation
+        between = f'the {validation} before for validation' if validation else 'also for validation'
+        return (
+            *self.flows.account,
+            f'divided by days without holes: the last {test} for testing (dataset.test_days), '
+            f'{between} (dataset.validation_days), the first {train} for training',
+        )
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        start = self.starts[index]
+        return {'frames': self.frames[start : start + _length(self.dataset)]}
+
+    def __reduce__(self):
+        return open_taxibj, (dict(self.dataset), self.split)
+
+    def simple_forecasts(self) -> dict[str, np.ndarray]:
+        """What the calendar alone forecasts, scaled, float32 [len(self), T_out, H, W, C].
+
+        'hour_average': the mean of this slot of the day over the training days; 'yesterday' and
+        'last_week': the latest frame of the same slot that lies one, or seven, days back, or so
+        many more days (weeks) as are missing; left out where the flows begin too late for it.
+        """
+        ahead = np.arange(self.dataset['input_frames'], _length(self.dataset))
+        rows = self.starts[:, None] + ahead  # [N, T_out]
+        per_day = self.flows.slots_per_day
+        slots = self.flows.slots % per_day
+        means = np.stack(
+            [self.frames[self.training & (slots == s)].mean(0) for s in range(per_day)]
+        )
+        forecasts = {'hour_average': means[slots[rows]]}
+        for name, days in (('yesterday', 1), ('last_week', DAYS_PER_WEEK)):
+            before = self._rows_before(rows, days)
+            if before is not None:
+                forecasts[name] = self.frames[before]
+        return forecasts
+
+    def _rows_before(self, rows: np.ndarray, days: int) -> np.ndarray | None:
+        """The rows of the same slot `days` before, or the next multiple of it; None if too early."""
+        slots, back = self.flows.slots, days * self.flows.slots_per_day
+        wanted = slots[rows] - back
+        while True:
+            found = np.minimum(np.searchsorted(slots, wanted), len(slots) - 1)
+            missing = slots[found] != wanted
+            if not missing.any():
+                return found
+            wanted = np.where(missing, wanted - back, wanted)
+            if wanted.min() < slots[0]:
+                return None
+
+
+@dataclasses.dataclass(frozen=True)
+class ArchiveSequences:
+    """Sequences of `dataset.npz`: `source[index] -> {'frames': float32 [T, H, W, C]}`.
+
+    Attributes:
+      dataset: As given to `open_taxibj`.
+      split: 'train', 'validation' or 'test'.
+      frames: float32 [N, T, H, W, C].
+      account: How the file was understood, in lines for the user.
+      value_range: None, for the file does not tell.
+      bounds: As for `FlowSequences`; 0 is the smallest count.
+    """
+
+    dataset: Mapping[str, Any]
+    split: str
+    frames: np.ndarray
+    account: tuple[str, ...] = ()
+    value_range: None = None
+    bounds: tuple[float, float] = (0.0, math.inf)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {'frames': self.frames[index]}
+
+    def __reduce__(self):
+        return open_taxibj, (dict(self.dataset), self.split)
+
+
+def open_taxibj(dataset: Mapping[str, Any], split: str) -> FlowSequences | ArchiveSequences:
+    """Opens a split of flows.
+
+    Days with a missing slot are left out. The last `test_days` of the others are for testing, the
+    `validation_days` before them for validation (with 0 the test sequences serve for it, as in the
+    published codes), all before for training. The slots of a sequence follow each other by the
+    clock. A training sequence lies wholly in training days; of the others all that is to be
+    forecast lies in the days of their split.
+
+    Args:
+      dataset: `path` (see `e3d.data.sources.flow_files`), `input_frames`, `output_frames`, `test_days`,
+        `validation_days`, `slots_per_day` (None: found from the file).
+      split: 'train', 'validation' or 'test'.
+
+    Raises:
+      InputError: files that cannot be read, or a split without sequences.
+    """
+    files = find_files(dataset['path'])
+    if split == 'validation' and not dataset['validation_days']:
+        split = 'test'
+    if files[0].suffix.lower() == '.npz':
+        source = _open_archive(dataset, split, files[0])
+    else:
+        source = _open_flows(dataset, split, read_flows(files, dataset['slots_per_day']))
+    if not len(source):
+        raise InputError(
+            f"The split '{split}' of {dataset['path']} has no sequences of {_length(dataset)} "
+            'slots that follow each other in days without holes. Change dataset.test_days, '
+            'dataset.validation_days or the number of frames.'
+        )
+    return source
+
+
+def _length(dataset: Mapping[str, Any]) -> int:
+    return dataset['input_frames'] + dataset['output_frames']
+
+
+def _open_flows(dataset: Mapping[str, Any], split: str, flows: Flows) -> FlowSequences:
+    flows = drop_days_with_holes(flows)
+    place = _split_of_frames(dataset, flows.days)
+    training = place == SPLITS.index('train')
+    low, high = flows.counts[training].min(), flows.counts[training].max()
+    if low == high:
+        raise InputError(f'All counts of the training days in {dataset["path"]} are {low:g}.')
+    scale = Scale((float(low), float(high)))
+    least = 0 if flows.counts.min() >= 0 else -math.inf
+    starts = np.arange(max(0, len(flows.slots) - _length(dataset) + 1))
+    last = starts + _length(dataset) - 1
+    first_ahead = starts + dataset['input_frames']
+    unbroken = flows.slots[last] - flows.slots[starts] == last - starts
+    # The splits follow each other in time, so the first and the last frame tell.
+    first = starts if split == 'train' else first_ahead
+    chosen = (place[first] == place[last]) & (place[last] == SPLITS.index(split)) & unbroken
+    return FlowSequences(
+        dataset=dict(dataset),
+        split=split,
+        frames=scale.from_unit(flows.counts),
+        flows=flows,
+        starts=starts[chosen],
+        training=training,
+        value_range=scale.value_range,
+        bounds=(float(scale.from_unit(least)), math.inf),
+    )
+
+
+def _split_of_frames(dataset: Mapping[str, Any], days: np.ndarray) -> np.ndarray:
+    """The place in SPLITS of the split of each frame."""
+    whole_days = np.unique(days)
+    num_test, num_validation = dataset['test_days'], dataset['validation_days']
+    num_train = len(whole_days) - num_test - num_validation
+    if num_train < 1:
+        raise InputError(
+            f'{dataset["path"]} has {len(whole_days)} days without holes; dataset.test_days='
+            f'{num_test} and dataset.validation_days={num_validation} leave none for training.'
+        )
+    place_of_day = np.searchsorted(
+        [num_train, num_train + num_validation], range(len(whole_days)), side='right'
+    )
+    return place_of_day[np.searchsorted(whole_days, days)]
+
+
+def _open_archive(dataset: Mapping[str, Any], split: str, file) -> ArchiveSequences:
+    before, after = read_archive(file, 'test' if split == 'test' else 'train')
+    num_input, num_output = dataset['input_frames'], dataset['output_frames']
+    if num_input > before.shape[1] or num_output > after.shape[1]:
+        raise InputError(
+            f'The sequences in {file} have {before.shape[1]} and {after.shape[1]} frames; '
+            f'dataset.input_frames={num_input} and dataset.output_frames={num_output} are more.'
+        )
+    frames = np.concatenate([before[:, -num_input:], after[:, :num_output]], axis=1)
+    held_out = dataset['validation_days'] * ARCHIVE_SLOTS_PER_DAY
+    stored_length = before.shape[1] + after.shape[1]
+    if split == 'validation':
+        frames = frames[-held_out:]
+    elif split == 'train' and held_out:  # and none that overlaps with the validation
+        frames = frames[: max(0, len(frames) - held_out - stored_length + 1)]
+    account = (
+        f'{file}: sequences [N, T, C, H, W] of {before.shape[1]} and {after.shape[1]} frames, values '
+        'in [-1, 1] mapped to [0, 1]; the counts that these stand for are not known',
+        'divided as the file is; '
+        + (
+            f'validation: the last {held_out:,} sequences for training (dataset.validation_days)'
+            if held_out
+            else 'the test sequences also for validation (dataset.validation_days)'
+        ),
+    )
+    return ArchiveSequences(dict(dataset), split, frames, account)
