@@ -53,14 +53,15 @@ from e3d.command_line import describe_flags, describe_keys, list_experiments, pa
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError
+from e3d.parallel import processes
 from e3d.prediction.forecast import predict_file
 from e3d.prediction.presentation import Presentation
+from e3d.runs.checkpoints import load_run
 from e3d.signals import Interrupted
 from e3d.sweep.entries import make_entries
 from e3d.sweep.execution import run_sweep
 from e3d.terminal import show, tell
-from e3d.training import loop, processes
-from e3d.training.checkpoints import load_run
+from e3d.training import loop
 
 # What several processes can do together.
 TOGETHER = ('train', 'evaluate')

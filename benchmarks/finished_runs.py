@@ -23,10 +23,10 @@ from e3d.configuration import flatten
 from e3d.configuration.keys import CHANGEABLE
 from e3d.evaluation.files import written_whole
 from e3d.model import build_model
+from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.sweep.entries import Entry, make_entries
 from e3d.sweep.execution import run_process
 from e3d.sweep.results import FINISHED, read_result
-from e3d.training.reporting import METRICS_FILE, read_lines
 
 TABLES = ROOT / 'RESULTS.md'
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from e3d.data.sources.layouts import layout_of
 from e3d.model import build_model
-from e3d.training.state import build_optimizer, create_state
+from e3d.tasks.registry import TASKS
+from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import train_step
-from e3d.training.tasks import TASKS
 from experiments import something_something
 
 

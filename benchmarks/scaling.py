@@ -25,10 +25,10 @@ from e3d.data.batches import frame_shape
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source
 from e3d.model import build_model
-from e3d.training import devices
-from e3d.training.state import build_optimizer, create_state
+from e3d.parallel import devices
+from e3d.tasks.registry import TASKS
+from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import train_step
-from e3d.training.tasks import TASKS
 
 # Bytes a second over the slowest link of a ring, in one direction, as the makers state them.
 BANDWIDTHS = {

@@ -16,9 +16,9 @@ from e3d.data.sources.video_folder import open_video_folder
 from e3d.data.sources.video_folder_files import find_clips
 from e3d.data.sources.video_folder_splits import divide_clips
 from e3d.errors import InputError
-from e3d.training.evaluator import SAMPLES_FOLDER
-from e3d.training.reporting import METRICS_FILE
-from e3d.training.workdir import CONFIG_FILE
+from e3d.runs.reporting import METRICS_FILE
+from e3d.runs.workdir import CONFIG_FILE
+from e3d.tasks.evaluator import SAMPLES_FOLDER
 
 FRACTIONS = (0.6, 0.2, 0.2)
 

@@ -329,6 +329,6 @@ def test_systems_that_are_not_supported():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2 and 'Windows is not supported' in done.stderr
     assert done.stdout == '' and 'Traceback' not in done.stderr
-    code = 'import sys; sys.modules["fcntl"] = None; import e3d.training.workdir'
+    code = 'import sys; sys.modules["fcntl"] = None; import e3d.runs.workdir'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
     assert 'ImportError: Training needs a system with fcntl' in done.stderr

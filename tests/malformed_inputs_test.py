@@ -40,11 +40,11 @@ from e3d.data.sources.scales import Scale
 from e3d.data.sources.taxibj import open_taxibj
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import forecast
+from e3d.runs import checkpoints as checkpoints_module
+from e3d.runs.checkpoints import Checkpoints, load_run
+from e3d.runs.reporting import drop_lines_after, read_lines
+from e3d.runs.workdir import check_same_experiment
 from e3d.sweep.entries import make_entries
-from e3d.training import checkpoints as checkpoints_module
-from e3d.training.checkpoints import Checkpoints, load_run
-from e3d.training.reporting import drop_lines_after, read_lines
-from e3d.training.workdir import check_same_experiment
 from experiments import quickstart
 
 NUMBERS = {

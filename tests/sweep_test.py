@@ -13,12 +13,12 @@ from launch_test import ROOT, TINY
 import launch
 from e3d.configuration import check_config
 from e3d.errors import InputError, RunError
+from e3d.runs.workdir import write_config
 from e3d.signals import Interrupted
 from e3d.sweep import execution
 from e3d.sweep.entries import make_entries, parse_grid
 from e3d.sweep.execution import run_sweep
 from e3d.sweep.results import read_result
-from e3d.training.workdir import write_config
 
 QUICKSTART = 'experiments/quickstart.py:small'
 ARGUMENTS = ['launch.py', f'--config={QUICKSTART}', *TINY]

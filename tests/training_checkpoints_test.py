@@ -20,11 +20,11 @@ from training_helpers import SHAPE, TinyForecaster, tiny_config
 
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError, RunError
-from e3d.training import checkpoints as checkpoints_module
-from e3d.training import devices
-from e3d.training.checkpoints import Checkpoints, load_run
-from e3d.training.checksums import CheckedState
-from e3d.training.state import create_state
+from e3d.parallel import devices
+from e3d.runs import checkpoints as checkpoints_module
+from e3d.runs.checkpoints import Checkpoints, load_run
+from e3d.runs.checksums import CheckedState
+from e3d.training.optimizer import create_state
 
 OPTIMIZER = optax.adam(1e-3)
 

@@ -4,7 +4,7 @@ import pytest
 from training_helpers import TinyForecaster, random_frames
 
 from e3d.errors import InputError
-from e3d.training import devices
+from e3d.parallel import devices
 
 
 def test_batch_that_the_devices_do_not_divide():

@@ -5,7 +5,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from e3d.errors import InputError
-from e3d.training import evaluator
+from e3d.tasks import evaluator
 
 CONFIG = ConfigDict({'dataset': {'name': 'some'}, 'seed': 3})
 

@@ -5,7 +5,7 @@ import optax
 
 from e3d.model import build_model
 from e3d.training.footprint import measure_footprint
-from e3d.training.state import create_state
+from e3d.training.optimizer import create_state
 
 
 def loss_of(model):

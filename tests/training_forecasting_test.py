@@ -3,8 +3,8 @@ import numpy as np
 from training_helpers import PLAIN, SHAPE, TinyForecaster, random_frames
 
 from e3d.data.sources.layouts import Layout
-from e3d.training import devices
-from e3d.training.forecasting import LayoutForecast
+from e3d.parallel import devices
+from e3d.tasks.prediction import LayoutForecast
 
 MODEL = TinyForecaster()
 BOUNDS = (0.0, 1.0)

@@ -15,11 +15,13 @@ from training_helpers import TinyForecaster, tiny_config
 
 from e3d.data.batches import training_order
 from e3d.errors import InputError, RunError
+from e3d.parallel import devices
+from e3d.runs import checkpoints as checkpoints_module
+from e3d.runs import reporting
+from e3d.runs.checkpoints import Checkpoints
 from e3d.signals import Interrupted
-from e3d.training import checkpoints as checkpoints_module
-from e3d.training import devices, loop, reporting
-from e3d.training.checkpoints import Checkpoints
-from e3d.training.forecasting import ForecastEvaluator
+from e3d.tasks.prediction import ForecastEvaluator
+from e3d.training import loop
 from e3d.training.loop import evaluate, prepare, train
 
 
@@ -310,7 +312,7 @@ def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
 def test_only_one_training_in_a_workdir(tmp_path, finished):
     script = (
         'import sys, pathlib, time\n'
-        'from e3d.training.workdir import held\n'
+        'from e3d.runs.workdir import held\n'
         'with held(pathlib.Path(sys.argv[1])):\n'
         '    print("held", flush=True)\n'
         '    time.sleep(60)\n'

@@ -3,7 +3,7 @@ import pytest
 from training_helpers import INPUT, PLAIN, random_frames
 
 from e3d.data.sources.layouts import Layout
-from e3d.training.losses import Objective, forecast_loss
+from e3d.tasks.losses import Objective, forecast_loss
 
 
 @pytest.mark.parametrize(('counted', 'first'), [('all', 1), ('future', INPUT)])

@@ -5,7 +5,8 @@ from training_helpers import tiny_config
 
 from e3d.data.batches import evaluation_batches
 from e3d.errors import InputError
-from e3d.training import devices, memory
+from e3d.parallel import devices
+from e3d.training import memory
 from e3d.training.footprint import Footprint
 from e3d.training.loop import train
 

@@ -16,7 +16,7 @@ from launch_test import QUICKSTART, ROOT, TINY
 
 import launch
 from e3d.errors import InputError, RunError
-from e3d.training import devices, processes
+from e3d.parallel import devices, processes
 from e3d.training.failures import check_replicas
 
 COMMON = [
@@ -235,7 +235,7 @@ LATE = """
 import sys, time
 sys.path.insert(0, {root!r})
 import launch
-from e3d.training import devices
+from e3d.parallel import devices
 share = devices.share_state
 def late(tree, mesh):
     time.sleep({seconds} * devices.jax.process_index())

@@ -8,12 +8,12 @@ import pytest
 from training_helpers import TinyForecaster, tiny_config
 
 from e3d.errors import InputError
-from e3d.training import checkpoints as checkpoints_module
+from e3d.runs import checkpoints as checkpoints_module
+from e3d.runs.checkpoints import load_run
+from e3d.runs.contents import CONTENTS_FILE, Contents, read_contents
+from e3d.tasks.provenance import report_name
 from e3d.training import loop
-from e3d.training.checkpoints import load_run
-from e3d.training.contents import CONTENTS_FILE, Contents, read_contents
 from e3d.training.loop import evaluate, train
-from e3d.training.provenance import report_name
 from experiments import base
 
 NO_VALIDATION = {'dataset.split_fractions': (0.5, 0.0, 0.5)}

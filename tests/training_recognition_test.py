@@ -19,15 +19,17 @@ from e3d.evaluation.recognition import (
     write_recognition,
 )
 from e3d.model import build_model
-from e3d.training import devices, recognition, transfer
-from e3d.training.observing import align, front, shown_lengths
-from e3d.training.recognition import (
+from e3d.parallel import devices
+from e3d.runs import transfer
+from e3d.tasks import recognition
+from e3d.tasks.observing import align, front, shown_lengths
+from e3d.tasks.recognition import (
     RecognitionEvaluator,
     RecognitionObjective,
     build_loss,
     prediction_weight,
 )
-from e3d.training.state import build_optimizer, create_state
+from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import train_step
 from experiments import moving_actions
 

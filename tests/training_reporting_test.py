@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from e3d.training import reporting
-from e3d.training.reporting import Reporter, StepMetrics, drop_lines_after, scalars
+from e3d.runs import reporting
+from e3d.runs.reporting import Reporter, StepMetrics, drop_lines_after, scalars
 
 
 def read_lines(workdir):

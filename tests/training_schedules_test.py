@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from e3d.data.sources.layouts import Layout
-from e3d.training.schedules import (
+from e3d.tasks.schedules import (
     Sampling,
     draw_truth_mask,
     learning_rate_schedule,

@@ -5,7 +5,7 @@ import optax
 import pytest
 from training_helpers import SHAPE, TinyForecaster, random_frames
 
-from e3d.training.state import build_optimizer, create_state
+from e3d.training.optimizer import build_optimizer, create_state
 from experiments.base import get_base_config
 
 

@@ -9,11 +9,11 @@ import optax
 import pytest
 from training_helpers import INPUT, LENGTH, PLAIN, SHAPE, TinyForecaster, random_frames
 
-from e3d.training import devices
-from e3d.training.forecasting import build_loss
-from e3d.training.losses import Objective, forecast_loss
-from e3d.training.schedules import Sampling, draw_truth_mask
-from e3d.training.state import build_optimizer, create_state
+from e3d.parallel import devices
+from e3d.tasks.losses import Objective, forecast_loss
+from e3d.tasks.prediction import build_loss
+from e3d.tasks.schedules import Sampling, draw_truth_mask
+from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import module_norms, train_step
 from experiments.base import get_base_config
 

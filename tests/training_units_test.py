@@ -8,9 +8,9 @@ import pytest
 from training_helpers import TinyForecaster, tiny_config
 
 from e3d.prediction.forecast import forecast
-from e3d.training import checkpoints as checkpoints_module
+from e3d.runs import checkpoints as checkpoints_module
+from e3d.runs.checkpoints import load_run
 from e3d.training import loop
-from e3d.training.checkpoints import load_run
 from experiments import base
 
 SLOTS = 4  # a day

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from e3d import signals
 from e3d.errors import InputError, RunError
+from e3d.runs.workdir import CONFIG_FILE, prepare_workdir
 from e3d.signals import SIGNALS, Interrupted
 from e3d.sweep.entries import Entry
 from e3d.sweep.results import FINISHED, read_result, write_results
 from e3d.terminal import show, tell
-from e3d.training.workdir import CONFIG_FILE, prepare_workdir
 
 
 def run_sweep(

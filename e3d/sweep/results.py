@@ -17,9 +17,9 @@ from e3d.configuration import find_differences
 from e3d.errors import InputError
 from e3d.evaluation.evaluate import HEADINGS
 from e3d.evaluation.files import written_whole
+from e3d.runs.reporting import METRICS_FILE, read_lines
+from e3d.runs.workdir import CONFIG_FILE, read_config
 from e3d.sweep.entries import PICTURE_FILE, TABLE_FILE, Entry
-from e3d.training.reporting import METRICS_FILE, read_lines
-from e3d.training.workdir import CONFIG_FILE, read_config
 
 FINISHED = 'finished'
 SHOWN_METRICS = 5

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import jax
 
 from e3d.errors import RunError
-from e3d.training import devices, processes
-from e3d.training.checkpoints import Checkpoints
-from e3d.training.followers import FollowingCheckpoints
-from e3d.training.state import TrainState
+from e3d.parallel import devices, processes
+from e3d.parallel.followers import FollowingCheckpoints
+from e3d.runs.checkpoints import Checkpoints
+from e3d.runs.state import TrainState
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from e3d.training.state import TrainState
-from e3d.training.step import LossFunction
+from e3d.runs.state import TrainState
+from e3d.tasks.losses import LossFunction
 
 
 class Footprint(NamedTuple):

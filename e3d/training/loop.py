@@ -29,34 +29,20 @@ from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model import build_model
-from e3d.signals import Interrupted
-from e3d.terminal import tell
-from e3d.training import devices, memory, processes
-from e3d.training.checkpoints import Checkpoints
-from e3d.training.contents import (
+from e3d.parallel import devices, processes
+from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
+from e3d.runs.checkpoints import Checkpoints
+from e3d.runs.contents import (
     Contents,
     check_same_data,
     contents_of,
     read_contents,
     write_contents,
 )
-from e3d.training.evaluation import check_evaluation, evaluate, tell_other_scale
-from e3d.training.evaluator import Evaluator, check_sources
-from e3d.training.failures import check_replicas, explained
-from e3d.training.followers import FollowingCheckpoints, FollowingReporter
-from e3d.training.footprint import Footprint, measure_footprint
-from e3d.training.interruption import Interruption
-from e3d.training.provenance import (
-    describe,
-    split_label,
-    why_no_best,
-)
-from e3d.training.reporting import Reporter, StepMetrics, scalars
-from e3d.training.state import TrainState, build_optimizer, create_state
-from e3d.training.step import train_step
-from e3d.training.tasks import TASKS
-from e3d.training.transfer import begin_from, check_beginning
-from e3d.training.workdir import (
+from e3d.runs.reporting import Reporter, StepMetrics, scalars
+from e3d.runs.state import TrainState
+from e3d.runs.transfer import begin_from, check_beginning
+from e3d.runs.workdir import (
     check_same_experiment,
     held,
     other_config_message,
@@ -64,6 +50,22 @@ from e3d.training.workdir import (
     unused_removed,
     write_config,
 )
+from e3d.signals import Interrupted
+from e3d.tasks.evaluator import Evaluator, check_sources
+from e3d.tasks.provenance import (
+    describe,
+    split_label,
+    why_no_best,
+)
+from e3d.tasks.registry import TASKS
+from e3d.terminal import tell
+from e3d.training import memory
+from e3d.training.evaluation import check_evaluation, evaluate, tell_other_scale
+from e3d.training.failures import check_replicas, explained
+from e3d.training.footprint import Footprint, measure_footprint
+from e3d.training.interruption import Interruption
+from e3d.training.optimizer import build_optimizer, create_state
+from e3d.training.step import train_step
 
 __all__ = ['evaluate', 'prepare', 'train']
 

@@ -1,30 +1,11 @@
 """One update of the parameters: the mathematics of training, no devices, no input or output."""
 
-from typing import Any, Protocol
-
 import jax
 import jax.numpy as jnp
 import optax
 
-from e3d.training.state import TrainState
-
-Batch = dict[str, jax.Array]
-
-
-class LossFunction(Protocol):
-    """What an update minimises; each task has its own, see `e3d.training.tasks`."""
-
-    def __call__(
-        self, params: Any, batch: Batch, step: jax.Array, axis_name: str | None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss of a batch, or of a device's share of it, and further scalars to report.
-
-        Args:
-          params: of the model.
-          batch: arrays `[B, ...]`.
-          step: number of updates so far; all that is random follows from it and the seed.
-          axis_name: of the devices, where each has a share of the batch.
-        """
+from e3d.runs.state import TrainState
+from e3d.tasks.losses import Batch, LossFunction
 
 
 def train_step(

@@ -18,18 +18,17 @@ from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import scale, simple_forecasts
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
 from e3d.evaluation.pictures import write_curves, write_samples
-from e3d.terminal import show
-from e3d.training import devices, processes
-from e3d.training.evaluator import (
+from e3d.parallel import devices, processes
+from e3d.tasks.evaluator import (
     REPORT_NAME,
     open_splits,
     samples_folder,
     say_where,
 )
-from e3d.training.losses import Objective, forecast_loss
-from e3d.training.provenance import split_label
-from e3d.training.schedules import Sampling, draw_shared_mask, truth_probability
-from e3d.training.step import Batch, LossFunction
+from e3d.tasks.losses import Batch, LossFunction, Objective, forecast_loss
+from e3d.tasks.provenance import split_label
+from e3d.tasks.schedules import Sampling, draw_shared_mask, truth_probability
+from e3d.terminal import show
 
 
 def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:

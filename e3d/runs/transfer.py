@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.runs.checkpoints import FOLDER, load_run, open_checkpoints
+from e3d.runs.state import TrainState
 from e3d.terminal import tell
-from e3d.training.checkpoints import FOLDER, load_run, open_checkpoints
-from e3d.training.state import TrainState
 
 _NAMED = 4
 

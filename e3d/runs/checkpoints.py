@@ -19,9 +19,8 @@ from e3d.configuration import restore_config
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
-from e3d.terminal import tell
-from e3d.training import devices, processes
-from e3d.training.checksums import (
+from e3d.parallel import devices, processes
+from e3d.runs.checksums import (
     CheckedJson,
     CheckedState,
     RestoreJson,
@@ -31,16 +30,17 @@ from e3d.training.checksums import (
     check_folder,
     find_damage,
 )
-from e3d.training.contents import read_contents
-from e3d.training.retention import Retention
-from e3d.training.state import TrainState, check_fit
-from e3d.training.storage_errors import (
+from e3d.runs.contents import read_contents
+from e3d.runs.retention import Retention
+from e3d.runs.state import TrainState, check_fit
+from e3d.runs.storage_errors import (
     opening_errors,
     read_errors,
     without_warnings,
     write_errors,
 )
-from e3d.training.workdir import CONFIG_FILE, read_config, resolve_workdir
+from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
+from e3d.terminal import tell
 
 FOLDER = 'checkpoints'
 # By step the error on the validation split, by which the best checkpoint is chosen.

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from e3d.training import forecasting, recognition
-from e3d.training.evaluator import Evaluator
-from e3d.training.step import LossFunction
+from e3d.tasks import prediction as forecasting
+from e3d.tasks import recognition
+from e3d.tasks.evaluator import Evaluator
+from e3d.tasks.losses import LossFunction
 
 
 class Task(NamedTuple):

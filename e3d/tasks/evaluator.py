@@ -10,8 +10,8 @@ from e3d.data.batches import frame_shape
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import Source, open_source, shared_clips
 from e3d.errors import InputError
+from e3d.parallel import processes
 from e3d.terminal import show, tell
-from e3d.training import processes
 
 REPORT_NAME = 'evaluation'  # of the run's own data and lengths
 SAMPLES_FOLDER = 'samples'
@@ -21,7 +21,7 @@ class Evaluator(Protocol):
     """Measures parameters on splits.
 
     Where several processes train together, all of them measure, each the whole split or its share
-    (see `e3d.training.processes.gather`), come to the same report, and only the first one draws.
+    (see `e3d.parallel.processes.gather`), come to the same report, and only the first one draws.
 
     Attributes:
       sources: by split; 'train' is among them where it is at hand.

@@ -1,13 +1,31 @@
 """What training minimises (paper, equation 3)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from e3d.data.sources.layouts import Layout
-from e3d.training.schedules import warm_up
+from e3d.tasks.schedules import warm_up
+
+Batch = dict[str, jax.Array]
+
+
+class LossFunction(Protocol):
+    """What an update minimises; each task has its own, see `e3d.tasks.registry`."""
+
+    def __call__(
+        self, params: Any, batch: Batch, step: jax.Array, axis_name: str | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss of a batch, or of a device's share of it, and further scalars to report.
+
+        Args:
+          params: of the model.
+          batch: arrays `[B, ...]`.
+          step: number of updates so far; all that is random follows from it and the seed.
+          axis_name: of the devices, where each has a share of the batch.
+        """
 
 
 class Objective(NamedTuple):

@@ -24,15 +24,15 @@ from e3d.evaluation.recognition import (
     recognition_report,
     write_recognition,
 )
-from e3d.terminal import show
-from e3d.training import devices, processes
-from e3d.training.evaluator import (
+from e3d.parallel import devices, processes
+from e3d.tasks.evaluator import (
     REPORT_NAME,
     open_splits,
     samples_folder,
     say_where,
 )
-from e3d.training.observing import (
+from e3d.tasks.losses import Batch, LossFunction
+from e3d.tasks.observing import (
     align,
     check_observed,
     fractions_shown,
@@ -41,9 +41,9 @@ from e3d.training.observing import (
     of_whole_clips,
     shown_lengths,
 )
-from e3d.training.provenance import split_label
-from e3d.training.schedules import OBSERVING, Sampling, random_key, truth_probability
-from e3d.training.step import Batch, LossFunction
+from e3d.tasks.provenance import split_label
+from e3d.tasks.schedules import OBSERVING, Sampling, random_key, truth_probability
+from e3d.terminal import show
 
 
 class RecognitionObjective(NamedTuple):

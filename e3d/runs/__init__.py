@@ -1,0 +1,12 @@
+"""What a workdir holds: the config, states, metrics, and what tells the data of a run from others.
+
+state        what training changes: step, parameters, their moving average, optimizer
+checksums    what was written can be read; damage to it is found
+storage_errors  what goes wrong there, in words
+retention    which checkpoints stay
+workdir      the folder of a run and the config stored in it
+contents     what tells the data of a run from others
+checkpoints  the states on disk, and `load_run`, which opens a trained run for use
+transfer     parameters of another run to begin with
+reporting    metrics.jsonl, TensorBoard events, the progress line
+"""

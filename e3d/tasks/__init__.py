@@ -1,0 +1,11 @@
+"""The tasks: what an update minimizes, how parameters are measured, what a report and its pictures are.
+
+losses       equation 3: L2 and L1 between predicted and true frames; what a loss is
+schedules    learning rate, weight of L1, scheduled sampling, as functions of the step
+provenance   what an evaluation measured, and the name of its files
+evaluator    what measures parameters on the splits of a data set
+prediction   the loss and the evaluator of the task 'prediction'
+observing    which front part of a clip a recognizer observes
+recognition  the loss and the evaluator of the task 'recognition'
+registry     both of every task, by its name
+"""
