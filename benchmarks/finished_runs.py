@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from e3d.command_line import ROOT, load_config
 from e3d.configuration import flatten
 from e3d.configuration.keys import CHANGEABLE
-from e3d.evaluation.files import written_whole
+from e3d.files import atomic_write
 from e3d.model import build_model
 from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.sweep.entries import Entry, make_entries
@@ -102,7 +102,7 @@ def read_numbers(path: pathlib.Path, experiments: Mapping[str, str]) -> dict[str
 def keep(path: pathlib.Path, numbers: Numbers) -> None:
     """Stores the numbers."""
     path.parent.mkdir(exist_ok=True)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(numbers, indent=1) + '\n', 'utf-8')
 
 
@@ -163,5 +163,5 @@ def write_section(name: str, parts: Sequence[str]) -> None:
         text += '\n' + ''.join(marks)
     before, _, rest = text.partition(marks[0])
     _, _, after = rest.partition(marks[1])
-    with written_whole(TABLES) as temporary:
+    with atomic_write(TABLES) as temporary:
         temporary.write_text(before + marks[0] + '\n'.join(parts) + marks[1] + after, 'utf-8')

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from benchmarks import finished_runs
 from e3d.command_line import ROOT
 from e3d.data.sources.moving_actions import CLASSES, MovingActions
-from e3d.evaluation.files import written_whole
 from e3d.evaluation.recognition import FRACTIONS, PARTS, wilson_interval
+from e3d.files import atomic_write
 from e3d.sweep.entries import Entry
 from experiments.moving_actions import RUNS
 
@@ -149,7 +149,7 @@ def draw(
     for axes, (title, rows) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         _draw_curves(axes, {name: runs[name] for name in rows if name in runs}, best)
         axes.set(title=title, xlabel='observed (%)', ylabel='top-1 accuracy (%)', ylim=(0, 102))
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png')
 
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from benchmarks import finished_runs
 from benchmarks.finished_runs import shown
 from e3d.command_line import ROOT
-from e3d.evaluation.files import written_whole
+from e3d.files import atomic_write
 from e3d.sweep.entries import Entry
 from e3d.sweep.results import read_result
 
@@ -134,7 +134,7 @@ def draw(runs: Mapping[str, list[Mapping[str, Any]]], path: pathlib.Path) -> Non
         axes.spines[['top', 'right']].set_visible(False)
         axes.grid(alpha=0.25)
     figure.legend(loc='outside right center', fontsize='small')
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png')
 
 

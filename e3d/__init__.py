@@ -5,14 +5,17 @@ From frames to numbers, in the order in which they depend on each other:
     errors          InputError and RunError, the two ways to refuse
     signals         SIGTERM and Ctrl-C
     terminal        what is said on stdout and stderr
-    files           files that others made, looked at before they are opened
+    files           files of others, looked at before they are opened; atomic writes
     pixel_values    which numbers are pixels, and what white is
     kernels         convolution, attention, LayerNorm, the time loop: fast gradients on any backend
     model           cell, stack, forecaster, recognizer: arrays `[B, T, H, W, C]` in, arrays out
     data            sources of sequences and batches of them, `{'frames': [B, T, H, W, C]}`
     evaluation      metrics, reports and pictures of forecasts
     configuration   the check of a config before any work
-    training        the update, devices, checkpoints, the loop: `train(config, workdir)`
+    parallel        the only part that knows devices and processes
+    tasks           prediction, recognition: loss, evaluator, report of each
+    runs            what a workdir holds: config, checkpoints, metrics; `load_run`
+    training        the update and the loop: `train(config, workdir)`
     prediction      a trained run continues one's own clip: `forecast(run, frames, horizon)`
     command_line    what `launch.py` understands
     sweep           an experiment with many values, one run after the other

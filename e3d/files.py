@@ -1,13 +1,16 @@
-"""Files that others made, looked at before they are opened."""
+"""Files that others made, looked at before they are opened; files of our own, written atomically."""
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from e3d.errors import InputError
+from e3d.errors import InputError, RunError
 
 _KINDS = {
     stat.S_IFDIR: 'a folder',
@@ -114,3 +117,34 @@ def url_scheme(text: str) -> str:
     """What a URL begins with, as 's3:/'; '' for a path."""
     scheme = re.match(r'[A-Za-z][A-Za-z0-9+.-]+:/', text)
     return scheme[0] if scheme else ''
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary path to write to, which takes the place of `path` when all went well.
+
+    The temporary path lies in the same folder (made if need be) and has the same suffix, for
+    encoders that go by it. A file or a folder may be made there. A folder can only take the place
+    of an empty one. When the block fails, `path` stays as it was and the temporary one goes.
+
+    Raises:
+      RunError: if the system refuses: disk full, no permission.
+    """
+    path = Path(path)
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(
+            f'{path} could not be written: {reason}. Nothing was left there; '
+            'see to the free space and the permissions of its folder.'
+        ) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                temporary.unlink()

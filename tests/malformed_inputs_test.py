@@ -28,7 +28,7 @@ from launch_test import QUICKSTART
 from picture_fixtures import deep_png
 from PIL import Image
 from prediction_helpers import FadingSum, run_of
-from training_checkpoints_test import make_state
+from runs_checkpoints_test import make_state
 from training_helpers import SHAPE, TinyForecaster, tiny_config
 
 from e3d.command_line import parse

@@ -9,6 +9,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # Of the program itself, for every part below.
 EVERYWHERE = {'signals', 'terminal'}
+BASE = {'errors', 'files', 'pixel_values'}
+DATA = {'data', 'data.readers', 'data.sources'}
+MEASURED = BASE | DATA | {'model', 'evaluation', 'configuration', 'parallel'}
 MAY_IMPORT = {
     'errors': set(),
     'signals': set(),
@@ -17,39 +20,45 @@ MAY_IMPORT = {
     'pixel_values': {'errors'},
     'kernels': {'errors'},
     'model': {'errors', 'pixel_values', 'kernels'},
-    'data': {'errors', 'files', 'pixel_values'},
+    'data.readers': BASE,
+    'data.sources': BASE | {'data.readers'},
+    'data': BASE | {'data.readers', 'data.sources'},
     'evaluation': {'errors', 'files'},
     'configuration': {'errors', 'files', 'model'},
-    'training': {'errors', 'files', 'model', 'data', 'evaluation', 'configuration'},
-    'prediction': {
-        'errors',
-        'files',
-        'pixel_values',
-        'model',
-        'data',
-        'evaluation',
-        'configuration',
-        'training',
-    },
-    'command_line': {'errors', 'files', 'configuration', 'training'},
-    'sweep': {'errors', 'files', 'evaluation', 'configuration', 'training', 'command_line'},
+    'parallel': {'errors', 'files'},
+    'tasks': MEASURED,
+    'runs': MEASURED,
+    'training': MEASURED | {'tasks', 'runs'},
+    'prediction': MEASURED | {'runs'},
+    'command_line': {'errors', 'files', 'configuration', 'runs'},
+    'sweep': {'errors', 'files', 'evaluation', 'configuration', 'runs', 'command_line'},
 }
+
+
+def part_of(module):
+    """The part that a module `e3d.x.y` belongs to; readers and sources are parts of their own."""
+    names = module.split('.')[1:3]
+    return '.'.join(names) if '.'.join(names) in MAY_IMPORT else names[0]
 
 
 def imported_parts(path):
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-        if isinstance(node, ast.ImportFrom) and node.module == 'e3d':
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('e3d.'):
-            yield node.module.split('.')[1]
+        if isinstance(node, ast.ImportFrom) and (node.module or '').split('.')[0] == 'e3d':
+            yield from (part_of(f'{node.module}.{alias.name}') for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from (a.name.split('.')[1] for a in node.names if a.name.startswith('e3d.'))
+            yield from (part_of(a.name) for a in node.names if a.name.startswith('e3d.'))
+
+
+def files_of(part):
+    home = ROOT / 'e3d' / part.replace('.', '/')
+    files = home.glob('**/*.py') if home.is_dir() else [home.with_suffix('.py')]
+    modules = {path: '.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in files}
+    return [path for path, module in modules.items() if part_of(module) == part]
 
 
 @pytest.mark.parametrize('part', MAY_IMPORT)
 def test_parts_import_one_way(part):
-    home = ROOT / 'e3d' / part
-    files = list(home.glob('**/*.py')) if home.is_dir() else [home.with_suffix('.py')]
+    files = files_of(part)
     assert files
     for path in files:
         others = set(imported_parts(path)) - {part}
@@ -58,7 +67,10 @@ def test_parts_import_one_way(part):
 
 def test_every_part_is_described():
     parts = {path.stem for path in (ROOT / 'e3d').iterdir() if not path.name.startswith('__')}
-    assert parts == set(MAY_IMPORT)
+    assert parts == {part for part in MAY_IMPORT if '.' not in part}
+    description = (ROOT / 'e3d' / '__init__.py').read_text(encoding='utf-8').split('"""')[1]
+    for part in parts:
+        assert f'\n    {part} ' in description, part
 
 
 @pytest.mark.parametrize('package', ['torch', 'tensorflow'])

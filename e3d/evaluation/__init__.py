@@ -4,8 +4,7 @@
     evaluate  their means over a whole split, beside the two trivial forecasts; the report and its
               tables
     pictures  strips, animations and per-frame curves
-    recognition  accuracy of recognised classes, its interval and pictures
-    files     files that are either whole or not there
+    recognition  accuracy of recognized classes, its interval and pictures
 
 Frames are float32 `[B, T, H, W, C]` in [0, 1]: B batch, T time, H W space, C channels.
 """

@@ -14,8 +14,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from e3d.errors import InputError, RunError
-from e3d.evaluation.files import written_whole
 from e3d.evaluation.metrics import frame_metrics
+from e3d.files import atomic_write
 
 TRIVIAL_FORECASTS = {'last_frame': 'repeat the last frame', 'mean_image': 'mean training image'}
 
@@ -175,7 +175,7 @@ def mean_image(source: Sequence[Mapping[str, np.ndarray]], max_sequences: int = 
 def write_report(report: Mapping[str, Any], path: str | os.PathLike) -> None:
     """Writes a report as JSON; the file is either whole or not there."""
     text = json.dumps(report, indent=2, allow_nan=False)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text + '\n', encoding='utf-8')
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from e3d.evaluation.evaluate import describe_others
-from e3d.evaluation.files import written_whole
+from e3d.files import atomic_write
 
 STRIP_SIDES, ANIMATION_SIDES = (96, 160), (192, 320)  # longer side of a frame, least and most
 MOST_COLUMNS = 20  # of a strip; of longer sequences evenly spread frames are shown
@@ -164,12 +164,12 @@ def write_samples(
     paths = []
     for index, (sequence, prediction) in enumerate(zip(frames, predictions, strict=True)):
         path = Path(folder) / f'step_{step:08d}_sample_{index}.png'
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             draw_strip(sequence, prediction, observed, value_range).save(temporary)
         paths.append(path)
         images = draw_animation(sequence, prediction, observed)
         durations = [MILLISECONDS] * (len(images) - 1) + [8 * MILLISECONDS]
-        with written_whole(path.with_suffix('.gif')) as temporary:
+        with atomic_write(path.with_suffix('.gif')) as temporary:
             images[0].save(
                 temporary, save_all=True, append_images=images[1:], duration=durations, loop=0
             )
@@ -202,7 +202,7 @@ def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
         axes.spines[['top', 'right']].set_visible(False)
         axes.grid(alpha=0.25)
     figure.legend(*axes.get_legend_handles_labels(), loc='outside upper center', ncols=len(lines))
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 

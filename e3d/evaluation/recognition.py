@@ -13,8 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from e3d.evaluation.files import written_whole
 from e3d.evaluation.pictures import as_colours
+from e3d.files import atomic_write
 
 # Of a whole clip, from its front.
 FRACTIONS = tuple(eighth / 8 for eighth in range(1, 9))
@@ -147,7 +147,7 @@ def write_recognition(report: Mapping[str, Any], path: pathlib.Path) -> None:
             places = range(len(names))
             axes.set_xticks(places, names, rotation=90, fontsize=7)
             axes.set_yticks(places, names if not number else [''] * len(names), fontsize=7)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png')
 
 
@@ -189,5 +189,5 @@ def draw_confidences(
         bars[column].barh([names[i] for i in order], probabilities[place][order], color=colours)
         bars[column].set_xlim(0, 1)
         bars[column].tick_params(labelsize=7)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png')

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import GifImagePlugin, Image
 
 from e3d.errors import InputError
-from e3d.evaluation.files import written_whole
 from e3d.evaluation.pictures import as_colours
+from e3d.files import atomic_write
 
 OUTPUT_SUFFIXES = ('.mp4', '.gif', '.npy', '')
 PICTURE = re.compile(r'frame_\d{5,}\.png')  # of a folder that `write_clip` made
@@ -103,7 +103,7 @@ def write_clip(
     path = Path(path)
     check_output(path, overwrite)
     rate = playable_rate(path, frames_per_second)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         match path.suffix.lower():
             case '.npy':
                 scale = 255.0 if frames.dtype == np.uint8 else 1.0

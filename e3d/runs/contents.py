@@ -10,8 +10,7 @@ import numpy as np
 
 from e3d.data.sources.registry import Source
 from e3d.errors import InputError
-from e3d.evaluation.files import written_whole
-from e3d.files import read_json
+from e3d.files import atomic_write, read_json
 from e3d.pixel_values import as_floats
 from e3d.terminal import tell
 
@@ -89,7 +88,7 @@ def check_same_data(before: Contents, found: Contents) -> None:
 
 def write_contents(folder: pathlib.Path, contents: Contents) -> None:
     """Writes data.json into the folder of the checkpoints; raises RunError where it cannot."""
-    with written_whole(folder / CONTENTS_FILE) as temporary:
+    with atomic_write(folder / CONTENTS_FILE) as temporary:
         temporary.write_text(json.dumps(contents._asdict(), indent=2) + '\n', encoding='utf-8')
 
 

@@ -18,8 +18,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
 from e3d.errors import InputError, RunError
-from e3d.evaluation.files import written_whole
-from e3d.files import regular_file
+from e3d.files import atomic_write, regular_file
 from e3d.terminal import tell
 
 METRICS_FILE = 'metrics.jsonl'
@@ -272,7 +271,7 @@ def drop_lines_after(path: pathlib.Path, step: int) -> None:
     if not os.path.lexists(path):
         return
     kept = [line for line in read_lines(path) if line['step'] <= step]
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(''.join(f'{json.dumps(line)}\n' for line in kept), encoding='utf-8')
 
 

@@ -6,8 +6,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from e3d.evaluation.files import written_whole
-from e3d.files import read_json
+from e3d.files import atomic_write, read_json
 from e3d.terminal import tell
 
 MAX_BYTES = 2**24  # of the file of errors
@@ -43,7 +42,7 @@ class Retention:
           RunError: it cannot be written.
         """
         errors = self._read() | {step: error}
-        with written_whole(self._file) as temporary:
+        with atomic_write(self._file) as temporary:
             temporary.write_text(json.dumps(errors) + '\n', encoding='utf-8')
 
     def _read(self) -> dict[int, float]:

@@ -19,8 +19,7 @@ except ImportError as error:
 
 from e3d.configuration import find_differences, restore_config
 from e3d.errors import InputError
-from e3d.evaluation.files import written_whole
-from e3d.files import local_path, read_json, regular_file
+from e3d.files import atomic_write, local_path, read_json, regular_file
 from e3d.terminal import tell
 
 CONFIG_FILE = 'config.json'
@@ -162,7 +161,7 @@ def read_config(path: pathlib.Path) -> ConfigDict:
 
 def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Writes config.json."""
-    with written_whole(workdir / CONFIG_FILE) as temporary:
+    with atomic_write(workdir / CONFIG_FILE) as temporary:
         temporary.write_text(json.dumps(config.to_dict(), indent=2) + '\n', encoding='utf-8')
 
 

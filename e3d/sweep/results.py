@@ -16,7 +16,7 @@ from rich.table import Table
 from e3d.configuration import find_differences
 from e3d.errors import InputError
 from e3d.evaluation.evaluate import HEADINGS
-from e3d.evaluation.files import written_whole
+from e3d.files import atomic_write
 from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.runs.workdir import CONFIG_FILE, read_config
 from e3d.sweep.entries import PICTURE_FILE, TABLE_FILE, Entry
@@ -78,7 +78,7 @@ def write_results(entries: Sequence[Entry], folder: pathlib.Path, failed: Mappin
         for name, result in results.items()
     }
     metrics = list(dict.fromkeys(metric for r in results.values() for metric in r.test))
-    with written_whole(folder / TABLE_FILE) as temporary:
+    with atomic_write(folder / TABLE_FILE) as temporary:
         temporary.write_text(_as_csv(entries, results, metrics), encoding='utf-8')
     if metrics:
         draw(results, metrics[0], folder / PICTURE_FILE)
@@ -126,7 +126,7 @@ def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None
     for axes in (curves, bars):
         axes.spines[['top', 'right']].set_visible(False)
         axes.grid(alpha=0.25)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 

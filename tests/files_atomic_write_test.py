@@ -3,13 +3,13 @@
 import pytest
 
 from e3d.errors import RunError
-from e3d.evaluation.files import written_whole
+from e3d.files import atomic_write
 
 
 def test_takes_the_place_of_an_older_file(tmp_path):
     path = tmp_path / 'new' / 'report.json'
     for text in ('old', 'young'):
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             assert temporary.suffix == path.suffix
             temporary.write_text(text)
     assert path.read_text() == 'young'
@@ -19,7 +19,7 @@ def test_takes_the_place_of_an_older_file(tmp_path):
 def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path):
     path = tmp_path / 'report.json'
     path.write_text('old')
-    with pytest.raises(KeyError), written_whole(path) as temporary:
+    with pytest.raises(KeyError), atomic_write(path) as temporary:
         temporary.write_text('half')
         raise KeyError
     assert path.read_text() == 'old'
@@ -31,11 +31,11 @@ def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path):
     empty.mkdir()
     full.mkdir()
     (full / 'mine').write_text('precious')
-    with written_whole(empty) as temporary:
+    with atomic_write(empty) as temporary:
         temporary.mkdir()
         (temporary / 'frame').write_text('new')
     assert (empty / 'frame').read_text() == 'new'
-    with pytest.raises(RunError, match='full'), written_whole(full) as temporary:
+    with pytest.raises(RunError, match='full'), atomic_write(full) as temporary:
         temporary.mkdir()
     assert sorted(p.name for p in tmp_path.rglob('*')) == ['empty', 'frame', 'full', 'mine']
 
@@ -44,6 +44,6 @@ def test_a_refusal_of_the_system_is_a_run_error(tmp_path):
     (tmp_path / 'file').write_text('')
     with (
         pytest.raises(RunError, match='could not be written'),
-        written_whole(tmp_path / 'file' / 'report.json') as temporary,
+        atomic_write(tmp_path / 'file' / 'report.json') as temporary,
     ):
         temporary.write_text('')
