@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from e3d.data.readers import clip_arrays
-from e3d.data.readers.clip_arrays import checked_values, read_array
+from e3d.data.readers.clip_arrays import read_array
 from e3d.errors import InputError
+from e3d.pixel_values import checked_values
 
 BYTES = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
 FLOATS = np.random.default_rng(0).random((5, 4, 6, 1), np.float32)
@@ -30,6 +31,17 @@ def test_only_the_last_frames(tmp_path):
     path = saved(tmp_path / 'clip.npy', BYTES)
     np.testing.assert_array_equal(read_array(path, last=2), BYTES[-2:])
     np.testing.assert_array_equal(read_array(path, last=9), BYTES)
+
+
+def test_a_dark_end_does_not_change_what_white_is(tmp_path):
+    frames = np.full((40, 4, 4, 1), 200, np.uint8)
+    frames[-3:] = 1
+    frames[-1, 0] = 0
+    np.save(tmp_path / 'clip.npy', frames)
+    np.testing.assert_array_equal(read_array(tmp_path / 'clip.npy', last=3), frames[-3:])
+    np.save(tmp_path / 'clip.npy', frames.astype(np.float32))  # 0 to 255, at the end 0 to 1
+    with pytest.raises(InputError, match='from 0 to 200'):
+        read_array(tmp_path / 'clip.npy', last=3)
 
 
 def test_npz_with_one_array_or_one_called_frames(tmp_path):

@@ -1,6 +1,7 @@
 """A clip from a NumPy file: its form and its values, and why others are refused."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import numpy as np
 from e3d.data.readers.array_files import array_names, load_arrays, map_array
 from e3d.data.readers.array_layouts import Reading, read_clip_axes
 from e3d.errors import InputError
-from e3d.pixel_values import check_dtype, checked_values
+from e3d.pixel_values import as_pixels, check_dtype, check_extent, extent_of, joint_extent
 
 MAX_BYTES = 4 * 2**30  # of the frames of a clip in memory
+BLOCK_BYTES = 2**26  # that are looked at at once
 ARRAY_SUFFIXES = ('.npy', '.npz')
 
 
@@ -30,15 +32,23 @@ def read_array(path: str | os.PathLike, last: int | None = None, layout: str = '
     Raises:
       InputError: if the file is damaged, too large, or holds something else.
     """
-    frames = _open(path, layout).frames
-    if last is not None:
-        frames = frames[-last:]
+    opened = _open(path, layout).frames
+    frames = opened if last is None else opened[-last:]
     if frames.nbytes > MAX_BYTES:
         raise InputError(
             f'{path} holds {frames.nbytes / 2**30:.1f} GiB of frames, more than the '
             f'{MAX_BYTES / 2**30:g} GiB that are read. Cut the clip, or make its frames smaller.'
         )
-    return checked_values(frames, str(path))
+    # A dark end does not tell what white is: all frames do, though only those used must be finite.
+    whole = joint_extent(map(extent_of, _blocks(opened)))
+    check_extent(frames.dtype, whole._replace(unusable=extent_of(frames).unusable), str(path))
+    return as_pixels(frames)
+
+
+def _blocks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, BLOCK_BYTES // frames[0].nbytes)
+    for start in range(0, len(frames), step):
+        yield frames[start : start + step]
 
 
 def describe_array(path: str | os.PathLike, layout: str = '') -> str:
