@@ -203,13 +203,15 @@ def parallel_apply(
       apply: `apply(params, batch)`, from a tree of arrays `[B, ...]`, as frames `[B, T, H, W, C]`,
         to another, sequence by sequence.
       mesh: see `local_mesh`.
-      batch_size: so many sequences go at once, rounded up to a multiple of the devices.
+      batch_size: at most so many sequences go at once, rounded up to a multiple of the devices;
+        as many as the largest call has brought, so that later ones need no other program.
 
     Returns:
       The same for placed parameters and arrays in the host's memory, `[B, ...]` with any B;
       what it gives is in the host's memory as well.
     """
     compiled = _compiled(apply, tuple(mesh.devices.tolist()))
+    size = mesh.size
 
     def share(array, start, size):
         part = array[start : start + size]
@@ -217,8 +219,9 @@ def parallel_apply(
         return np.pad(part, padding, mode='edge')
 
     def run(params, batch):
+        nonlocal size
         parts, total = [], len(jax.tree.leaves(batch)[0])
-        size = -(-min(batch_size, total) // mesh.size) * mesh.size
+        size = max(size, -(-min(batch_size, total) // mesh.size) * mesh.size)
         for start in range(0, total, size):
             shares = jax.tree.map(lambda x, start=start: share(x, start, size), batch)
             placed = place_batch(shares, mesh)
