@@ -1,6 +1,7 @@
 """Exact floating point operations of the network: real slots and remembered steps only."""
 
 from e3d.model import E3DLSTM
+from e3d.model.cell import CellOptions
 
 BACKWARD_PER_FORWARD = 2  # one product becomes two in the backward pass; recomputation not counted
 
@@ -35,7 +36,8 @@ def forward_operations(model: E3DLSTM, size: tuple[int, int], channels: int, ste
     rows, columns = size[0] // model.patch_size, size[1] // model.patch_size
     positions, features = rows * columns, model.features
     patch = model.patch_size**2 * channels
-    temporal = 4 if model.recall else 3
+    options = CellOptions(model.features, recall=model.recall, recall_radius=model.recall_radius)
+    temporal = 4 if options.recalls else 3
     from_memory = 4 if model.variant == 'released' else 3
     of_step = 2 * positions * model.depth * features * patch  # the decoder
     for layer in range(model.layers):
@@ -43,6 +45,8 @@ def forward_operations(model: E3DLSTM, size: tuple[int, int], channels: int, ste
         of_step += _convolution(model, positions, features, temporal + from_memory + 2)
         of_step += 2 * positions * model.depth * 2 * features * features  # the projection
     queries = positions * model.depth
+    # At the border of the frame there are fewer keys; that is not counted.
+    keys = queries if options.radius is None else min((2 * options.radius + 1) ** 2, positions)
     limit = model.history or steps
-    recalled = sum(min(step, limit) for step in range(steps)) if model.recall else 0
-    return steps * of_step + recalled * model.layers * 4 * queries * queries * features
+    recalled = sum(min(step, limit) for step in range(steps)) if options.recalls else 0
+    return steps * of_step + recalled * model.layers * 4 * queries * keys * features

@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from e3d.configuration import (
+    OLD_SWITCHES,
     all_rules,
     describe_unknown_key,
     flatten,
@@ -272,14 +273,23 @@ def keep_last_values(config: ConfigDict, arguments: list[str]) -> list[str]:
     known, kept = flatten(config), {}
     rest = iter(arguments)
     for position, argument in enumerate(rest):
-        match = re.fullmatch(r'--?(?:no)?config\.([\w.]+)(=.*)?', argument, re.DOTALL)
-        key = match[1] if match else None
-        if key in known and not match[2] and not isinstance(known[key], bool):
+        match = re.fullmatch(r'--?(no)?config\.([\w.]+)(=.*)?', argument, re.DOTALL)
+        key = match[2] if match else None
+        if key in known and not match[1] and not match[3] and not isinstance(known[key], bool):
             argument = f'{argument}={next(rest, "")}'
         place = position if key is None else key
         kept.pop(place, None)
-        kept[place] = argument
+        kept[place] = _rename_switch(argument)
     return list(kept.values())
+
+
+def _rename_switch(argument: str) -> str:
+    """Writes True and False of a key that was a switch once as they are called today."""
+    match = re.fullmatch(r'--?(no)?config\.([\w.]+)(?:=(true|false))?', argument, re.IGNORECASE)
+    if match and match[2] in OLD_SWITCHES and (match[1] or match[3]):
+        value = not match[1] and match[3].lower() == 'true'
+        return f'--config.{match[2]}={OLD_SWITCHES[match[2]][value]}'
+    return argument
 
 
 def set_nones(config: ConfigDict, arguments: list[str]) -> tuple[ConfigDict, list[str]]:

@@ -32,7 +32,7 @@ ENTRIES = {
     'e3d_lstm': {},
     'classification_only': {'loss.strategy': 'classification'},
     'cnn_3d': {**_CNN, 'model.features': 18, 'loss.strategy': 'classification'},
-    'without_attention': {'model.recall': False},
+    'without_attention': {'model.recall': 'none'},
     'pre_training': {'loss.strategy': 'prediction'},
     'pre_trained': {'loss.strategy': 'classification', 'init_from': f'{RUNS}/pre_training'},
     'fixed_ratio': {'loss.strategy': 'fixed'},

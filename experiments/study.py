@@ -25,7 +25,7 @@ ENTRIES = {
     'e3d_lstm': {'model.features': 16},
     'e3d_lstm_released': {'model.variant': 'released', 'model.features': 15},
     'without_3d_convolutions': {**_PLAIN, 'model.features': 23},
-    'without_attention': {'model.recall': False, 'model.features': 17},
+    'without_attention': {'model.recall': 'none', 'model.features': 17},
     '3d_cnn_at_bottom': {
         'model.name': 'predrnn', 'model.encoder_layers': 2, 'model.features': 21,
     },

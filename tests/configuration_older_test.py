@@ -33,6 +33,8 @@ def test_the_config_of_an_older_run_is_whole():
     config = restore_config(stored())
     check_config(config)
     for key, value in flatten(ConfigDict(stored())).items():
+        if key in older.OLD_SWITCHES:
+            continue
         kept = flatten(config)[key]
         assert kept == (tuple(value) if isinstance(value, list) else value)
 
@@ -46,6 +48,25 @@ def test_a_missing_key_gets_its_old_meaning(monkeypatch):
     config = restore_config(values)
     assert (config.sampling.kind, config.dataset.speed) == ('scheduled', 3.0)
     assert config.seed == 0  # it is there
+
+
+@pytest.mark.parametrize(('switch', 'name'), [(True, 'everywhere'), (False, 'none')])
+def test_a_value_of_a_key_that_was_a_switch_gets_its_name(switch, name):
+    values = stored()
+    values['model']['recall'] = switch
+    config = restore_config(values)
+    check_config(config)
+    assert (config.model.recall, config.model.recall_radius) == (name, 1)
+    values['model'] |= {'recall': name, 'recall_radius': 1}
+    assert find_differences(restore_config(values), config) == []
+
+
+@pytest.mark.parametrize('value', [1, None, 'yes', [True]])
+def test_a_value_that_was_never_allowed_is_left_to_the_check(value):
+    values = stored()
+    values['model']['recall'] = value
+    with pytest.raises(InputError, match=r'model\.recall'):
+        check_config(restore_config(values))
 
 
 def test_a_section_that_is_missing_is_made(monkeypatch):

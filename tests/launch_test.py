@@ -165,7 +165,10 @@ def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
         ([QUICKSTART, '--config.train={}'], r'train: there is no such key'),
         ([QUICKSTART, '--config.train.steps=two'], r"train.steps='two': allowed is a whole number"),
         ([QUICKSTART, '--config.train.steps=1.5'], r"train.steps='1.5': allowed is a whole number"),
-        ([QUICKSTART, '--config.model.recall=perhaps'], r"model.recall='perhaps': allowed is True"),
+        (
+            [QUICKSTART, '--config.model.recall=perhaps'],
+            r"model.recall='perhaps': allowed is 'every",
+        ),
         ([QUICKSTART, '--config.train.steps=None'], r'train.steps=None: allowed is'),
         ([QUICKSTART, '--config.dataset.input_frames=0'], r'dataset.input_frames=0: allowed is'),
         ([QUICKSTART, '--config.model.patch_size=5'], r'model.patch_size=5 does not divide'),
@@ -269,7 +272,7 @@ def test_overrides_reach_the_work(monkeypatch):
     assert launch.main(['launch.py', *arguments]) == 0
     config = seen['config']
     assert config.model.kernel_size == (2, 3, 3) and config.train.steps == 7
-    assert config.model.recall is False and config.optimizer.clip_norm == 2.0
+    assert config.model.recall == 'none' and config.optimizer.clip_norm == 2.0
     assert config.evaluation.max_sequences is None
 
 
@@ -297,8 +300,23 @@ def test_the_last_value_of_a_key_counts(monkeypatch):
     ]  # fmt: skip
     assert launch.main(['launch.py', *arguments]) == 0
     model = seen['config'].model
-    assert model.kernel_size == (1, 5, 5) and model.history is None and model.recall is True
+    assert model.kernel_size == (1, 5, 5) and model.history is None and model.recall == 'everywhere'
     assert seen['config'].train.steps == 7
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'name'),
+    [
+        (['--config.model.recall=True'], 'everywhere'), (['--config.model.recall=False'], 'none'),
+        (['--config.model.recall', 'false'], 'none'), (['--noconfig.model.recall'], 'none'),
+        (['--config.model.recall=in_place'], 'in_place'),
+    ],
+)  # fmt: skip
+def test_a_key_that_was_a_switch_takes_its_old_values(monkeypatch, arguments, name):
+    seen = {}
+    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: seen.update(config=config))
+    assert launch.main(['launch.py', QUICKSTART, *arguments, '--config.seed=3']) == 0
+    assert seen['config'].model.recall == name and seen['config'].seed == 3
 
 
 def test_a_signal_is_the_exit_code(monkeypatch, capsys):

@@ -15,7 +15,9 @@ OPTIONS = {
     'released': {'variant': 'released'},
     'transposed': {'convolution': 'transposed'},
     'separable': {'convolution': 'separable'},
-    'without attention': {'recall': False},
+    'without attention': {'recall': 'none'},
+    'in place': {'recall': 'in_place'},
+    'nearby': {'recall': 'nearby', 'recall_radius': 2},
     'without 3D convolutions': {'kernel_size': (1, 3, 3)},
 }
 
@@ -114,7 +116,8 @@ def test_every_parameter_gets_a_finite_gradient_that_is_not_zero(name):
 def test_every_option_changes_the_result():
     inputs = make_inputs({})
     results = []
-    switches = [{}, *list(OPTIONS.values())[1:5], {'history': 1}, {'kernel_size': (2, 5, 5)}]
+    switches = [*list(OPTIONS.values())[:7], {'recall': 'nearby'}]
+    switches += [{'history': 1}, {'kernel_size': (2, 5, 5)}]
     for options in switches:
         network = nn.RNN(make_cell(**options))
         params = initialize(network, inputs)
@@ -232,6 +235,9 @@ def test_bfloat16_states_and_float32_parameters():
         ({'convolution': 'dilated'}, "'separable'"),
         ({'features': 0}, 'integer >= 1'),
         ({'kernel_size': (5, 5)}, 'three sizes'),
+        ({'recall': 'here'}, "'everywhere', 'in_place', 'nearby', 'none'"),
+        ({'recall_radius': -1}, 'recall_radius=-1: must be an integer >= 0'),
+        ({'recall_radius': 17}, 'recall_radius=17: must be at most 16'),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_with_what_is(options, words):

@@ -19,7 +19,18 @@ OPTIONS = {
     'separable, released': {'convolution': 'separable', 'variant': 'released'},
     'history 1': {'history': 1},
     'history 5': {'history': 5, 'layers': 1},
-    'without attention': {'recall': False},
+    'without attention': {'recall': 'none'},
+    'in place': {'recall': 'in_place'},
+    'in place, released, history 1': {'recall': 'in_place', 'variant': 'released', 'history': 1},
+    'nearby': {'recall': 'nearby'},
+    'nearby, released, history 5': {
+        'recall': 'nearby',
+        'recall_radius': 2,
+        'variant': 'released',
+        'history': 5,
+        'layers': 1,
+    },
+    'nearby, depth 1': {'recall': 'nearby', 'depth': 1, 'kernel_size': (1, 3, 3), 'layers': 1},
     'depth 1': {'depth': 1, 'kernel_size': (1, 3, 3)},
     'depth 3, kernel 2 x 5 x 5': {'depth': 3, 'kernel_size': (2, 5, 5), 'layers': 1},
     'three layers': {'layers': 3, 'features': 2},
@@ -85,14 +96,21 @@ def test_core_equals_the_plain_reading_in_float64(name):
 
 @pytest.mark.parametrize('memory', ['save', 'recompute'])
 @pytest.mark.parametrize(
-    ('batch', 'input_frames', 'output_frames', 'mask'),
-    [(1, 3, 1, None), (2, 1, 6, None), (2, 2, 4, True), (3, 2, 3, False)],
+    ('recall', 'batch', 'input_frames', 'output_frames', 'mask'),
+    [
+        ('everywhere', 1, 3, 1, None),
+        ('everywhere', 2, 1, 6, None),
+        ('everywhere', 2, 2, 4, True),
+        ('everywhere', 3, 2, 3, False),
+        ('in_place', 2, 1, 6, None),
+        ('nearby', 2, 2, 4, True),
+    ],
 )
 def test_core_equals_the_plain_reading_for_all_lengths(
-    memory, batch, input_frames, output_frames, mask
+    memory, recall, batch, input_frames, output_frames, mask
 ):
     with jax.enable_x64(True):
-        model = E3DLSTM(**SMALL, dtype='float64', memory=memory, history=3)
+        model = E3DLSTM(**SMALL, dtype='float64', memory=memory, history=3, recall=recall)
         truth_mask = None if mask is None else jnp.full((batch, output_frames - 1), mask)
         time = input_frames + (0 if mask is None else output_frames - 1)
         frames = make_frames(batch, time, size=(4, 6), channels=2, dtype=jnp.float64)
@@ -152,7 +170,8 @@ def test_every_parameter_gets_a_gradient(small):
     'change',
     [
         {'variant': 'released'}, {'convolution': 'transposed'}, {'convolution': 'separable'},
-        {'recall': False}, {'history': 1}, {'depth': 3}, {'layers': 1}, {'features': 4},
+        {'recall': 'none'}, {'recall': 'in_place'}, {'recall': 'nearby'}, {'history': 1},
+        {'depth': 3}, {'layers': 1}, {'features': 4},
         {'patch_size': 4}, {'kernel_size': (2, 5, 5)}, {'dtype': 'bfloat16'},
     ],
 )  # fmt: skip
@@ -208,9 +227,11 @@ def temporary_bytes(model, length, gradient):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.parametrize('recall', ['everywhere', 'nearby'])
 @pytest.mark.parametrize('memory', ['save', 'recompute'])
-def test_training_memory_grows_linearly(memory):
-    model = E3DLSTM(layers=1, features=8, patch_size=2, kernel_size=(2, 3, 3), memory=memory)
+def test_training_memory_grows_linearly(memory, recall):
+    size = {'layers': 1, 'features': 8, 'patch_size': 2, 'kernel_size': (2, 3, 3)}
+    model = E3DLSTM(**size, memory=memory, recall=recall)
     short, middle, long = (temporary_bytes(model, length, True) for length in (16, 32, 64))
     assert long - middle < 2.2 * (middle - short)
 
@@ -292,10 +313,11 @@ def test_patches_are_in_the_order_row_column_channel():
     np.testing.assert_array_equal(padded[:, 4, 9], frames[:, 3, 5])
 
 
+@pytest.mark.parametrize('recall', ['everywhere', 'nearby'])
 @pytest.mark.parametrize('platform', ['cuda', 'tpu'])
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
-def test_training_and_forecasting_are_lowered_for_other_backends(platform, dtype):
-    model = E3DLSTM(**SMALL, dtype=dtype)
+def test_training_and_forecasting_are_lowered_for_other_backends(platform, dtype, recall):
+    model = E3DLSTM(**SMALL, dtype=dtype, recall=recall)
     frames = jax.ShapeDtypeStruct((2, 4, 8, 8, 1), jnp.float32)
     params = abstract_params(model, frames)
 

@@ -24,6 +24,7 @@ TINY = {
 MODELS = {
     'e3d': E3DRecognizer(layers=2, kernel_size=(2, 3, 3), **TINY),
     'online': E3DRecognizer(layers=1, kernel_size=(2, 3, 3), history=2, **TINY),
+    'nearby': E3DRecognizer(layers=1, kernel_size=(2, 3, 3), recall='nearby', **TINY),
     'st_lstm': STLSTMRecognizer(
         layers=1, kernel_size=(1, 3, 3), encoder_depth=1, top_layers=2, **TINY
     ),
@@ -124,7 +125,7 @@ def test_gradients_reach_every_part(name):
     gradients = jax.jit(jax.grad(loss), static_argnums=1)(params, 'save')
     for path, leaf in jax.tree_util.tree_flatten_with_path(gradients)[0]:
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
-    if name == 'e3d':
+    if name in ('e3d', 'nearby'):
         again = jax.jit(jax.grad(loss), static_argnums=1)(params, 'recompute')
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), gradients, again)
 

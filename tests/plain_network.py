@@ -45,13 +45,24 @@ def layer_norm(inputs, group):
     return (inputs - mean) / jnp.sqrt(variance + 1e-5) * group['norm_scale'] + group['norm_bias']
 
 
-def recall(gate, history, valid):
-    """Softmax(R . S^T) . S over the valid slots of a history `[B, K, D, H, W, C]`."""
+def are_near(positions, radius: int):
+    """Which pairs of positions of a state `(D, H, W)` are in one depth and at most so far apart."""
+    depth, row, column = (axis.reshape(-1) for axis in jnp.indices(positions))
+    apart = jnp.maximum(*(jnp.abs(axis[:, None] - axis) for axis in (row, column)))
+    return (depth[:, None] == depth) & (apart <= radius)
+
+
+def recall(gate, history, valid, near=True):
+    """Softmax(R . S^T) . S over the valid slots of a history `[B, K, D, H, W, C]`.
+
+    `near` tells of each pair of a query and a position of a slot whether the one sees the other.
+    """
     batch, channels = gate.shape[0], gate.shape[-1]
     queries = gate.reshape(batch, -1, channels)
     memories = history.reshape(batch, -1, channels)
     valid = jnp.repeat(valid, memories.shape[1] // history.shape[1])
-    logits = jnp.where(valid, queries @ memories.swapaxes(1, 2), -jnp.inf)
+    near = jnp.tile(jnp.broadcast_to(near, 2 * queries.shape[1:2]), history.shape[1])
+    logits = jnp.where(valid & near, queries @ memories.swapaxes(1, 2), -jnp.inf)
     # A row without any valid slot would be 0/0; its result is replaced below.
     logits = jnp.where(valid.any(), logits, 0)
     recalled = jax.nn.softmax(logits, axis=-1) @ memories
@@ -74,10 +85,12 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
             for first in range(0, outputs.shape[-1], features)
         ]
 
-    if model.recall:
+    if model.recall not in ('none', False):
+        near = {'in_place': 0, 'nearby': model.recall_radius}.get(model.recall)
+        near = True if near is None else are_near(inputs.shape[1:4], near)
         x_i, x_g, x_o, x_r, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
         h_i, h_g, h_o, h_r = gates('hidden_gates', hidden)
-        remembered = recall(jax.nn.sigmoid(x_r + h_r), history, valid)
+        remembered = recall(jax.nn.sigmoid(x_r + h_r), history, valid, near)
     else:
         x_i, x_g, x_o, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
         h_i, h_g, h_o = gates('hidden_gates', hidden)

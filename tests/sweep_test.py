@@ -111,7 +111,7 @@ def test_entries_of_the_file_are_any_sets_of_values(tmp_path):
     assert [e.name for e in entries] == [
         'recall=False', 'two_layers_..x', 'canvas=16,24,clip_norm=None'
     ]  # fmt: skip
-    assert entries[0].config.model.recall is False and entries[0].config.model.layers == 2
+    assert entries[0].config.model.recall == 'none' and entries[0].config.model.layers == 2
     assert entries[1].config.loss.l1_weight == 0.5
     assert entries[2].config.dataset.canvas == (16, 24)
     assert entries[2].config.optimizer.clip_norm is None

@@ -3,7 +3,7 @@
 values        rules of values: a whole number, one of a few, ...
 keys          the rule of every key; which keys there are depends on task, model and data set
 comparison    configs as flat keys, their differences, keys that look like another
-older         what the config of an older run means where it lacks a key
+older         what the config of an older run means where it lacks a key or has another name for a value
 sections      the section of each model, with its defaults
 check         `check_config`: every key by its rule, then rules that join several keys
 """
@@ -17,10 +17,12 @@ from e3d.configuration.comparison import (
     restore_config,
 )
 from e3d.configuration.keys import all_rules, rules_for
+from e3d.configuration.older import OLD_SWITCHES
 from e3d.configuration.sections import model_section, switch_model
 from e3d.configuration.values import shown_value
 
 __all__ = [
+    'OLD_SWITCHES',
     'all_rules',
     'check_config',
     'describe_unknown_key',

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from e3d.configuration.keys import CHANGEABLE, all_rules
-from e3d.configuration.older import missing_keys
+from e3d.configuration.older import missing_keys, rename_switches
 
 
 def flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -66,8 +66,8 @@ def list_differences(
 def restore_config(values: Mapping[str, Any]) -> ConfigDict:
     """The config that was stored as JSON.
 
-    Lists become tuples again, a None that stands for a number can be given one, and a key that the
-    config of an older run lacks has its old meaning.
+    Lists become tuples again, a None that stands for a number can be given one, and what the
+    config of an older run lacks or calls otherwise has its old meaning.
     """
 
     def restore(value):
@@ -76,6 +76,7 @@ def restore_config(values: Mapping[str, Any]) -> ConfigDict:
         return _as_tuple(value)
 
     restored = restore(values)
+    rename_switches(restored)
     for key, value in missing_keys(flatten(restored)).items():
         _set_missing(restored, key, value)
     rules = all_rules()

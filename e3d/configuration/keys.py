@@ -29,6 +29,7 @@ from e3d.configuration.values import (
     whole,
 )
 from e3d.model import FORECASTERS, MODELS, RECOGNIZERS, fields_of
+from e3d.model.cell import MOST_RADIUS, RECALLS
 
 # Bounds that no machine of today reaches; what fits into one is known when it is tried.
 MOST_SEQUENCES = 2**20  # of a batch
@@ -108,7 +109,8 @@ FIELD_RULES = {
     'memory': one_of('save', 'recompute'),
     'variant': one_of('paper', 'released'),
     'convolution': one_of('same', 'transposed', 'separable'),
-    'recall': SWITCH,
+    'recall': one_of(*RECALLS),
+    'recall_radius': whole(0, MOST_RADIUS),
     'history': optional(whole(1, MOST_FRAMES)),
     'peephole': SWITCH,
     'layer_norm': SWITCH,

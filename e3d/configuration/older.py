@@ -1,4 +1,4 @@
-"""What the config of an older run means where it lacks a key that there is today."""
+"""What the config of an older run means: the keys that it lacks, the values that have a name today."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,22 @@ OLD_MEANINGS: dict[str, Any] = {
     'init_optimizer': False,
     'dataset.layout': '',
     'dataset.fractions_of': 'window',
+    'model.recall_radius': 1,
 }
+
+# Of every key that was a switch once: what its values are called today.
+OLD_SWITCHES: dict[str, dict[bool, str]] = {
+    'model.recall': {True: 'everywhere', False: 'none'},
+}
+
+
+def rename_switches(values: dict[str, Any]) -> None:
+    """Calls the values of a stored config by their names of today, in its sections."""
+    for key, names in OLD_SWITCHES.items():
+        section, _, name = key.partition('.')
+        part = values.get(section)
+        if isinstance(part, dict) and isinstance(part.get(name), bool):
+            part[name] = names[part[name]]
 
 
 def missing_keys(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
     winograd.py       a 3D convolution in few products, and its gradients: for CPUs
     convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
-    recall.py         RECALL: attention over the remembered states, block by block
+    everywhere.py     RECALL as printed, over all positions, step by step
+    nearby.py         RECALL at and around the same place
+    recall.py         the choice between them, with its gradient
     layer_norm.py     LayerNorm over a state
     modes.py          how a step carries out convolutions and RECALL: compute, record, replay
     scan.py           the time loop that owns the remembered states, with linear memory

@@ -32,13 +32,9 @@ class Operations:
         """See `e3d.kernels.convolution.convolve`."""
         return convolve(inputs, kernel, padding)
 
-    def recall(self, gate: jax.Array, history: History) -> jax.Array:
-        """RECALL(R, history) for a recall gate `[B, D, H, W, C]`."""
-        queries = gate.reshape(gate.shape[0], -1, gate.shape[-1])
-        return self._recall(queries, history).reshape(gate.shape)
-
-    def _recall(self, queries: jax.Array, history: History) -> jax.Array:
-        return recall(queries, *history)
+    def recall(self, gate: jax.Array, history: History, radius: int | None = None) -> jax.Array:
+        """RECALL(R, history) for a recall gate `[B, D, H, W, C]`, see `e3d.kernels.recall`."""
+        return recall(gate, *history, radius)
 
 
 class _InsideStep(Operations):
@@ -65,10 +61,11 @@ class Recording(_InsideStep):
             self.kept.append(outputs)
         return outputs
 
-    def _recall(self, queries, history):
+    def recall(self, gate, history, radius=None):
+        """Recalls and keeps the result."""
         if self._is_within():
-            return super()._recall(queries, history)
-        recalled, log_sum = recall_forward(queries, *history)
+            return super().recall(gate, history, radius)
+        recalled, log_sum = recall_forward(gate, *history, radius)
         self.kept.append((recalled, log_sum))
         return recalled
 
@@ -86,7 +83,8 @@ class Replaying(_InsideStep):
             return super().convolve(inputs, kernel, padding)
         return convolve_again(inputs, kernel, padding, next(self._next))
 
-    def _recall(self, queries, history):
+    def recall(self, gate, history, radius=None):
+        """Gives the next of the kept results."""
         if self._is_within():
-            return super()._recall(queries, history)
-        return recall_again(queries, *history, *next(self._next))
+            return super().recall(gate, history, radius)
+        return recall_again(gate, *history, *next(self._next), radius)

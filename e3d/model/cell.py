@@ -44,6 +44,10 @@ class Form(NamedTuple):
     output: Callable  # from the pre-activation of O to O
 
 
+# What RECALL attends to, see `update_e3d_lstm`.
+RECALLS = ('everywhere', 'in_place', 'nearby', 'none')
+MOST_RADIUS = 16  # the work grows with its square
+
 # `released` is the form of the published code, its unused update of M mended. It also has a LayerNorm on
 # the joint pre-activations of each group of gates: see `E3DLSTMCell.weights`.
 VARIANTS = {
@@ -66,7 +70,9 @@ class CellOptions:
       history: how many earlier C RECALL looks at (tau); None for all.
       variant: 'paper' for equations 1 and 2 as printed, 'released' for the published code's form.
       convolution: the operator `*`: 'same', 'transposed' or 'separable' (see `gates.py`).
-      recall: False leaves the memory attention out (baseline 4 of Table 2): C = I.G + LN(C').
+      recall: 'everywhere', 'in_place' or 'nearby', see `update_e3d_lstm`; 'none' leaves the memory
+        attention out (baseline 4 of Table 2): C = I.G + LN(C'). True is 'everywhere', False 'none'.
+      recall_radius: r of 'nearby', 0 to 16; the others do not use it.
     """
 
     features: int
@@ -74,21 +80,37 @@ class CellOptions:
     history: int | None = None
     variant: str = 'paper'
     convolution: str = 'same'
-    recall: bool = True
+    recall: str | bool = 'everywhere'
+    recall_radius: int = 1
 
     def __post_init__(self):
+        if isinstance(self.recall, bool):
+            object.__setattr__(self, 'recall', 'everywhere' if self.recall else 'none')
         check_choice('variant', self.variant, tuple(VARIANTS))
         check_choice('convolution', self.convolution, OPERATORS)
-        check_choice('recall', self.recall, (True, False))
+        check_choice('recall', self.recall, RECALLS)
+        check_at_least({'recall_radius': (self.recall_radius, 0)})
+        if self.recall_radius > MOST_RADIUS:
+            raise InputError(f'recall_radius={self.recall_radius}: must be at most {MOST_RADIUS}')
         check_sizes(self.features, self.kernel_size)
         object.__setattr__(self, 'kernel_size', tuple(self.kernel_size))
-        if self.history is not None and self.recall:
+        if self.history is not None and self.recalls:
             check_at_least({'history': (self.history, 1)})
+
+    @property
+    def recalls(self) -> bool:
+        """Whether there is a recall gate."""
+        return self.recall != 'none'
+
+    @property
+    def radius(self) -> int | None:
+        """How far RECALL looks, as `e3d.kernels.recall` has it."""
+        return {'in_place': 0, 'nearby': self.recall_radius}.get(self.recall)
 
     @property
     def gates(self) -> dict[str, tuple[str, ...]]:
         """The gates of each group that shares an operand, in the order of its kernel's outputs."""
-        temporal = ('i', 'g', 'o', *(('r',) if self.recall else ()))
+        temporal = ('i', 'g', 'o', *(('r',) if self.recalls else ()))
         spatial = ('i_', 'g_', 'f_')
         return {
             'input_gates': temporal + spatial,
@@ -116,6 +138,15 @@ def update_e3d_lstm(
         O  = sigmoid(Wxo*X + Who*H' + Wco*C + Wmo*M + bo)
         H  = O.tanh(W1x1x1*[C, M])                                                          (2)
 
+    With S_k the C of earlier step k and p a position of depth, height and width, R[p] a vector of
+    channels,
+
+        RECALL(R, S)[p] = sum_kq softmax_kq(R[p] . S_k[q]) S_k[q]
+
+    where q is, with `recall='everywhere'`, any position, as equation 1 is printed; with 'in_place' p
+    alone; with 'nearby' those in the depth of p that are at most `recall_radius` = r from it in height
+    and in width, (2r+1) x (2r+1) of them or, at the border of the frame, fewer.
+
     `variant='released'` has F' = sigmoid(. + 1), M = I'.G' + F'.tanh(Wmm*M_below), O = sigmoid(tanh(.)).
 
     Args:
@@ -124,7 +155,7 @@ def update_e3d_lstm(
       state: C' and H' of this layer at the step before, and M_below.
       inputs: X, `[B, D, H, W, channels]`.
       operations: carries out the convolutions and RECALL.
-      history: C of this layer at earlier steps; not needed with `recall=False`.
+      history: C of this layer at earlier steps; not needed with `recall='none'`.
 
     Returns:
       The new C, H and M.
@@ -141,9 +172,9 @@ def update_e3d_lstm(
     m = gates('memory_gates', M_below)
 
     past = C_before
-    if options.recall:
+    if options.recalls:
         R = sigmoid(x.r + h.r)
-        past = C_before + operations.recall(R, history)
+        past = C_before + operations.recall(R, history, options.radius)
     I = sigmoid(x.i + h.i)
     G = tanh(x.g + h.g)
     C = I * G + layer_norm(past, weights['cell_norm'])  # (1)
@@ -206,7 +237,9 @@ class E3DLSTMCell(CellBase):
       history: how many earlier cell states RECALL looks at (tau). Needed for `initialize_carry`.
       variant: 'paper' or 'released', see `update_e3d_lstm`.
       convolution: 'same', 'transposed' or 'separable', see `gates.py`.
-      recall: False leaves the memory attention out.
+      recall: what RECALL attends to: 'everywhere', 'in_place', 'nearby' or 'none', see
+        `CellOptions`.
+      recall_radius: how far 'nearby' looks in height and width.
       dtype: type of the computation, float32 if None. Softmax and LayerNorm sums are float32 always.
       param_dtype: type of the parameters.
       kernel_init: initializer of the kernels.
@@ -218,7 +251,8 @@ class E3DLSTMCell(CellBase):
     history: int | None = None
     variant: str = 'paper'
     convolution: str = 'same'
-    recall: bool = True
+    recall: str | bool = 'everywhere'
+    recall_radius: int = 1
     dtype: Any = None
     param_dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
@@ -244,7 +278,7 @@ class E3DLSTMCell(CellBase):
     @property
     def recalls(self) -> bool:
         """Whether a step looks at earlier C."""
-        return self.recall
+        return self.options.recalls
 
     @nn.compact
     def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -324,7 +358,7 @@ class E3DLSTMCell(CellBase):
         """One step, with the history in the carry."""
         state = E3DLSTMState(carry.cell, carry.hidden, carry.memory)
         history = carry.history
-        if not self.recall:
+        if not self.recalls:
             state = self.update(weights, state, inputs, operations)
             return E3DLSTMCarry(*state, history, carry.steps + 1)
         states = history.reshape(*history.shape[:2], -1, history.shape[-1])
@@ -341,12 +375,12 @@ class E3DLSTMCell(CellBase):
           InputError: another number of axes; or `history` is None, so that the carry would have no
             fixed shape.
         """
-        if self.recall and self.history is None:
+        if self.recalls and self.history is None:
             raise InputError(
                 'history=None: the carry of a cell or stack has a fixed shape, so history must be '
                 'an integer >= 1 here; history=T-1 remembers all of a sequence of T steps'
             )
-        slots = self.options.history if self.recall else 0
+        slots = self.options.history if self.recalls else 0
         state = super().initialize_carry(rng, input_shape)
         batch, *shape = state.cell.shape
         history = jnp.zeros((batch, slots, *shape), state.cell.dtype)

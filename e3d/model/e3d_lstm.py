@@ -22,8 +22,8 @@ class E3DLSTMStack(StackBase):
 
     Attributes:
       layers: number of cells; all have the same width, since M passes through them.
-      features, kernel_size, history, variant, convolution, recall, dtype, param_dtype, kernel_init,
-        carry_init: as in `E3DLSTMCell`.
+      features, kernel_size, history, variant, convolution, recall, recall_radius, dtype, param_dtype,
+        kernel_init, carry_init: as in `E3DLSTMCell`.
     """
 
     layers: int
@@ -32,7 +32,8 @@ class E3DLSTMStack(StackBase):
     history: int | None = None
     variant: str = 'paper'
     convolution: str = 'same'
-    recall: bool = True
+    recall: str | bool = 'everywhere'
+    recall_radius: int = 1
     dtype: Any = None
     param_dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
@@ -73,7 +74,10 @@ class E3DLSTM(Forecaster):
         kernel_size (1, 5, 5) is the "without 3D convolutions" ablation.
       variant: 'paper' (equations 1 and 2) or 'released' (the published code's form).
       convolution: 'same', 'transposed' or 'separable', see `gates.py`.
-      recall: False leaves the memory attention out.
+      recall: what RECALL attends to: every position of the remembered steps ('everywhere', equation 1
+        as printed), the same position ('in_place'), those around it ('nearby'), or 'none' without
+        memory attention; equations in `update_e3d_lstm`. True is 'everywhere', False 'none'.
+      recall_radius: how far 'nearby' looks in height and width, 0 to 16; the others do not use it.
       history: how many earlier cell states RECALL looks at; None is all of them.
       layers, patch_size, pad_frames, encoder_layers, decoder_layers, dtype, memory: as in
         `Forecaster`.
@@ -84,7 +88,8 @@ class E3DLSTM(Forecaster):
     depth: int = 2
     variant: str = 'paper'
     convolution: str = 'same'
-    recall: bool = True
+    recall: str | bool = 'everywhere'
+    recall_radius: int = 1
     history: int | None = None
 
     @nn.nowrap
@@ -107,6 +112,7 @@ def e3d_lstm_layers(model: Any) -> E3DLSTMStack:
         model.variant,
         model.convolution,
         model.recall,
+        model.recall_radius,
         model.dtype,
         parent=None,
     )

@@ -12,15 +12,17 @@ class E3DRecognizer(Recognizer):
     """The recognizer of the paper: E3D-LSTM between encoder and classifier (figure 1c).
 
     Attributes:
-      variant, convolution, recall, history: as in `E3DLSTM`. `convolution='separable'` is the
-        E(2+1)D-LSTM of Table 5; online recognition has `history=5` and `window=5`. Depth 1,
-        encoder_depth 1 and kernel_size (1, 5, 5) is Table 6's "without 3D convolutions".
+      variant, convolution, recall, recall_radius, history: as in `E3DLSTM`.
+        `convolution='separable'` is the E(2+1)D-LSTM of Table 5; online recognition has
+        `history=5` and `window=5`. Depth 1, encoder_depth 1 and kernel_size (1, 5, 5) is
+        Table 6's "without 3D convolutions".
       others: as in `Recognizer`.
     """
 
     variant: str = 'paper'
     convolution: str = 'same'
-    recall: bool = True
+    recall: str | bool = 'everywhere'
+    recall_radius: int = 1
     history: int | None = None
 
     @nn.nowrap
