@@ -215,14 +215,15 @@ def test_remat_vmap_and_batches_of_one_give_the_same():
     np.testing.assert_allclose(mapped, together, rtol=1e-4, atol=1e-6)
 
 
-def test_bfloat16_states_and_float32_parameters():
+@pytest.mark.parametrize('recall', ['everywhere', 'nearby'])
+def test_bfloat16_states_and_float32_parameters(recall):
     inputs = make_inputs({})
-    network = nn.RNN(make_cell(dtype=jnp.bfloat16))
+    network = nn.RNN(make_cell(dtype=jnp.bfloat16, recall=recall))
     params = initialize(network, inputs)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     outputs = network.apply(params, inputs)
     assert outputs.dtype == jnp.bfloat16
-    exact = nn.RNN(make_cell()).apply(params, inputs)
+    exact = nn.RNN(make_cell(recall=recall)).apply(params, inputs)
     np.testing.assert_allclose(outputs.astype(np.float32), exact, atol=0.05)
 
 
