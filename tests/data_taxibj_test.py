@@ -115,7 +115,7 @@ def test_what_was_understood_of_a_file_is_said(tmp_path, kind):
     assert open_taxibj(make_dataset(path), 'train').account == (
         f'{path}: data float64 [23, 2, 3, 2] read as [slots, C, H, W], 4 slots a day (T360 in its '
         'name: minutes), 2015-02-26 to 2015-03-03',
-        '1 of 6 days are left out, as not all of their 4 slots are there: 2015-02-27',
+        '1 of 6 days is left out, as not all of their 4 slots are there: 2015-02-27',
         'divided by days without holes: the last 2 for testing (dataset.test_days), the 1 before '
         'for validation (dataset.validation_days), the first 2 for training',
     )

@@ -171,7 +171,7 @@ def test_table_shows_model_beside_trivial_forecasts(report):
     assert any(f'{report["last_frame"]["mse"]:.2f}' in line for line in lines if 'repeat' in line)
     assert any(line.split()[:2] == ['3', f'{report["mse_per_frame"][2]:.2f}'] for line in lines)
     best = min(report['last_frame']['mse'], report['mean_image']['mse'])
-    assert f'{report["mse"] / best:.2f} of that of' in text
+    assert f'{report["mse"] / best:.2f} times that of' in text
     assert max(map(len, lines)) <= 100
 
 

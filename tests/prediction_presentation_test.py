@@ -84,6 +84,15 @@ def test_a_picture_of_every_frame_and_the_input_before_it(tmp_path):
     np.testing.assert_array_equal(shown[3:], as_colours(forecast(run, clip)))
 
 
+def test_gray_pictures_with_a_colored_border_are_called_rgb(tmp_path):
+    np.save(tmp_path / 'in.npy', np.zeros((3, 8, 8, 1), np.uint8))
+    presentation = Presentation(with_input=True)
+    run = run_of(FadingSum(), channels=1)
+    text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'out', presentation=presentation)
+    assert f'12 x 12 RGB, to {tmp_path / "out"}' in text
+    assert read_clip(tmp_path / 'out').shape[1:] == (12, 12, 3)
+
+
 @pytest.mark.parametrize(
     ('presentation', 'message'),
     [

@@ -230,4 +230,4 @@ def _verdict(report: Mapping[str, Any]) -> str:
     if not report[best]['mse']:
         return f'"{others[best]}" makes no error here: nothing moves.'
     ratio = report['mse'] / report[best]['mse']
-    return f'The MSE of the model is {ratio:.2f} of that of "{others[best]}".'
+    return f'The MSE of the model is {ratio:.2f} times that of "{others[best]}".'

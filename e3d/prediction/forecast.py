@@ -120,14 +120,15 @@ def predict_file(
     prediction = _continue_clips(run, clip.frames[np.newaxis], horizon)[0]
     rate = clip.rate or DEFAULT_RATE
     if numbers:
-        height, width = run.frame_shape[:2]
+        height, width, channels = run.frame_shape
         write_clip(output, run.scale.to_unit(prediction), overwrite=overwrite)
     else:
         pictures = presentation.draw(clip.frames, prediction, clip.size)
+        channels = pictures.shape[-1]
         write_clip(output, pictures, rate, overwrite)
     lines = [*clip.account]
     lines.append(
-        f'Wrote the next {horizon} frames, {height} x {width} {color_name(run.frame_shape[2])}, to '
+        f'Wrote the next {horizon} frames, {height} x {width} {color_name(channels)}, to '
         f'{output}{_account_of_rate(output, clip.rate)}.'
     )
     if not run.scale.of_pixels:

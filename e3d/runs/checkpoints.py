@@ -217,7 +217,9 @@ class Checkpoints:
 
     def _list_steps(self) -> str:
         steps = sorted(self._manager.all_steps())
-        return f' (there are the steps {", ".join(map(str, steps))})' if steps else ''
+        if not steps:
+            return ''
+        return f' (saved: step{"s" * (len(steps) > 1)} {", ".join(map(str, steps))})'
 
     def record_error(self, step: int, error: float) -> None:
         """Notes the error on the validation split of a state that is or will be saved.

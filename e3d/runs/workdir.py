@@ -171,6 +171,6 @@ def other_config_message(workdir: str | pathlib.Path, differences: list[str]) ->
     return (
         f'{workdir} holds a run of another config:\n{lines}\n'
         'Give another --workdir, or the values that are stored. To go on from what that run has '
-        f'learnt with other values: another --workdir with --config.init_from={workdir}, and '
+        f'learned with other values: another --workdir with --config.init_from={workdir}, and '
         '--config.init_optimizer=True to keep the moments of Adam as well.'
     )

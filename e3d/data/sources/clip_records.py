@@ -107,7 +107,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
         preparation = self.builder_config.preparation
         clips, left_out, record, deep = [], [], 0, False
         forms = collections.Counter()
-        progress = tqdm.tqdm(raw_clips, 'Preparing', leave=False, unit='clip', disable=None)
+        progress = tqdm.tqdm(raw_clips, 'Preparing', leave=False, unit=' clips', disable=None)
         for raw in progress:
             first, count, shape, depths = record, 0, None, set()
             left_out += raw.left_out

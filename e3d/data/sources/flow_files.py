@@ -116,8 +116,9 @@ def drop_days_with_holes(flows: Flows) -> Flows:
     if broken.size:
         named = ', '.join(str(datetime.date.fromordinal(day)) for day in broken[:5].tolist())
         more = f' and {broken.size - 5} more' if broken.size > 5 else ''
+        verb = 'is' if broken.size == 1 else 'are'
         account += (
-            f'{broken.size} of {days.size} days are left out, as not all of their '
+            f'{broken.size} of {days.size} days {verb} left out, as not all of their '
             f'{flows.slots_per_day} slots are there: {named}{more}',
         )
     return Flows(flows.counts[whole], flows.slots[whole], flows.slots_per_day, account)

@@ -81,7 +81,7 @@ class MovingMnist(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str, size: int):
         indices = tqdm.tqdm(
-            range(size), f'Making {split} sequences', leave=False, unit='sequence', disable=None
+            range(size), f'Making {split} sequences', leave=False, unit=' sequences', disable=None
         )
         for index in indices:
             yield index, {'frames': self.builder_config.moving_digits.sequence(SEED, split, index)}

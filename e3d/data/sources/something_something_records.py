@@ -54,7 +54,7 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, videos: Sequence[Video]):
         clips, left_out = [], []
-        for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit='clip', disable=None):
+        for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit=' clips', disable=None):
             content = b''
             try:
                 if video.path is None:
