@@ -76,7 +76,7 @@ def test_a_validation_on_the_test_is_called_so_and_selects_nothing(tmp_path, cap
     assert report['checkpoint'] == 'newest'
     kept = [path.name for path in (workdir / 'checkpoints').iterdir() if path.name.isdigit()]
     assert kept == ['4']
-    with pytest.raises(InputError, match=r"checkpoint='best'.*no validation split(?s:.*)steps 4"):
+    with pytest.raises(InputError, match=r"checkpoint='best'.*no validation split(?s:.*)step 4\)"):
         load_run(workdir, best=True)
 
 
