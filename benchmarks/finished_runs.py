@@ -86,16 +86,23 @@ def plan(experiments: Mapping[str, str]) -> list[tuple[str, Entry]]:
 
 
 def read_numbers(path: pathlib.Path, experiments: Mapping[str, str]) -> dict[str, Any]:
-    """What is known so far; a study whose setting has changed since begins anew."""
+    """What is known so far; a study whose setting has changed since begins anew, and says why."""
     stored = json.loads(path.read_text('utf-8')) if path.exists() else {}
     numbers = {}
     for study, flag in experiments.items():
         setting = {k: v for k, v in flatten(load_config(flag)).items() if k not in CHANGEABLE}
         setting = json.loads(json.dumps(setting))  # tuples as they are stored
         old = stored.get(study, {'setting': setting, 'entries': {}})
-        # Keys that came later do not count: their defaults leave everything as it was.
-        same = all(setting.get(key) == value for key, value in old['setting'].items())
-        numbers[study] = old if same else {'setting': setting, 'entries': {}}
+        # Neither keys that came later count, whose defaults leave everything as it was, nor those
+        # that have come to be free to change.
+        changed = [
+            key
+            for key, value in old['setting'].items()
+            if key not in CHANGEABLE and setting.get(key) != value
+        ]
+        if changed:
+            print(f'{study}: {", ".join(changed)} changed since; begins anew.', file=sys.stderr)
+        numbers[study] = {'setting': setting, 'entries': {}} if changed else old
     return numbers
 
 

@@ -76,6 +76,23 @@ def test_what_is_known_is_not_run_again_unless_its_setting_changed(places, monke
     assert not finished_runs.is_known(read_numbers()['forecast'], entry)
 
 
+def test_the_numbers_that_were_published_belong_to_the_experiments_as_they_are():
+    recognition = {recognition_study.STUDY: 'experiments/moving_actions.py'}
+    for file, experiments in (
+        (study.NUMBERS, EXPERIMENTS),
+        (recognition_study.NUMBERS, recognition),
+    ):
+        stored = json.loads(file.read_text('utf-8'))
+        numbers = finished_runs.read_numbers(file, experiments)
+        known = [
+            e.name
+            for s, e in finished_runs.plan(experiments)
+            if finished_runs.is_known(numbers[s], e)
+        ]
+        assert sorted(known) == sorted(name for part in stored.values() for name in part['entries'])
+        assert known
+
+
 def test_the_first_seed_of_everything_comes_first():
     seeds = [entry.config.seed for _, entry in finished_runs.plan(EXPERIMENTS)]
     assert seeds == sorted(seeds) and seeds.count(0) == 13
