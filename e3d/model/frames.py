@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from e3d.errors import InputError
-from e3d.pixel_values import as_numbers, as_pixels, check_extent, extent_of
+from e3d.pixel_values import as_floats, as_numbers, as_pixels, check_extent, extent_of
 
 
 def scale_frames(frames: Any, name: str = 'frames') -> np.ndarray | jax.Array:
@@ -31,8 +31,7 @@ def scale_frames(frames: Any, name: str = 'frames') -> np.ndarray | jax.Array:
     frames = as_numbers(frames, name)
     if frames.dtype.kind == 'f':  # one frame of whole numbers is too little to doubt its type
         check_extent(frames.dtype, extent_of(frames), name)
-    pixels = as_pixels(frames)
-    return np.divide(pixels, 255, dtype=np.float32) if pixels.dtype == np.uint8 else pixels
+    return as_floats(as_pixels(frames))
 
 
 def scale_types(frames: jax.Array, name: str = 'frames') -> jax.Array:
