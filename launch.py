@@ -56,7 +56,7 @@ from e3d.errors import InputError, RunError
 from e3d.parallel import processes
 from e3d.prediction.forecast import predict_file
 from e3d.prediction.presentation import Presentation
-from e3d.runs.checkpoints import load_run
+from e3d.runs.trained_run import load_run
 from e3d.signals import Interrupted
 from e3d.sweep.entries import make_entries
 from e3d.sweep.execution import run_sweep

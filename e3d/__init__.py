@@ -57,7 +57,7 @@ _HOMES = {
     'e3d.data.batches': ('evaluation_batches', 'training_batches'),
     'e3d.evaluation.metrics': ('frame_metrics',),
     'e3d.configuration': ('check_config',),
-    'e3d.runs.checkpoints': ('Run', 'load_run'),
+    'e3d.runs.trained_run': ('Run', 'load_run'),
     'e3d.training.evaluation': ('evaluate',),
     'e3d.training.loop': ('train',),
     'e3d.training.step': ('train_step',),

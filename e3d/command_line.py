@@ -22,7 +22,7 @@ from e3d.configuration import (
     switch_model,
 )
 from e3d.errors import InputError
-from e3d.runs.checkpoints import stored_config
+from e3d.runs.trained_run import stored_config
 
 # Where `experiments/` lies; paths on the command line may be relative to it as well.
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -40,9 +40,10 @@ from e3d.data.sources.scales import Scale
 from e3d.data.sources.taxibj import open_taxibj
 from e3d.errors import InputError, RunError
 from e3d.prediction.forecast import forecast
-from e3d.runs import checkpoints as checkpoints_module
-from e3d.runs.checkpoints import Checkpoints, load_run
+from e3d.runs import trained_run
+from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.reporting import drop_lines_after, read_lines
+from e3d.runs.trained_run import load_run
 from e3d.runs.workdir import check_same_experiment
 from e3d.sweep.entries import make_entries
 from experiments import quickstart
@@ -431,7 +432,7 @@ def test_checkpoints(folder, whole, data):
                     exist_ok=True
                 )
     with pytest.MonkeyPatch.context() as patch, documented_errors():
-        patch.setattr(checkpoints_module, 'build_model', lambda **model: TinyForecaster())
+        patch.setattr(trained_run, 'build_model', lambda **model: TinyForecaster())
         run = load_run(workdir)
         assert run.step in (1, 2) and run.frame_shape == SHAPE
         expected = jax.device_get(make_state(run.step, seed=run.step).ema_params)

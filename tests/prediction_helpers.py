@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from e3d.runs.checkpoints import Run
+from e3d.runs.trained_run import Run
 
 INPUT_FRAMES, OUTPUT_FRAMES = 3, 2
 

@@ -21,9 +21,10 @@ from training_helpers import SHAPE, TinyForecaster, tiny_config
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError, RunError
 from e3d.parallel import devices
-from e3d.runs import checkpoints as checkpoints_module
-from e3d.runs.checkpoints import Checkpoints, load_run
+from e3d.runs import trained_run
+from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.checksums import CheckedState
+from e3d.runs.trained_run import load_run
 from e3d.training.optimizer import create_state
 
 OPTIMIZER = optax.adam(1e-3)
@@ -37,7 +38,7 @@ def config(tmp_path):
 @pytest.fixture
 def tiny(monkeypatch):
     """Runs with the tiny model in place of the one that the config names."""
-    monkeypatch.setattr(checkpoints_module, 'build_model', lambda **model: TinyForecaster())
+    monkeypatch.setattr(trained_run, 'build_model', lambda **model: TinyForecaster())
 
 
 def make_state(step=0, seed=0, features=3, keep_ema=True):
@@ -292,7 +293,7 @@ def test_load_run_where_there_is_none(tmp_path, config, tiny):
 
 def test_load_run_of_another_model(tmp_path, config, monkeypatch):
     save_all(tmp_path, config, {1: None})
-    monkeypatch.setattr(checkpoints_module, 'build_model', lambda **model: TinyForecaster(5))
+    monkeypatch.setattr(trained_run, 'build_model', lambda **model: TinyForecaster(5))
     with pytest.raises(InputError, match=r'first/kernel: stored float32\[1, 3\], needed'):
         load_run(tmp_path)
 

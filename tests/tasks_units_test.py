@@ -8,8 +8,8 @@ import pytest
 from training_helpers import TinyForecaster, tiny_config
 
 from e3d.prediction.forecast import forecast
-from e3d.runs import checkpoints as checkpoints_module
-from e3d.runs.checkpoints import load_run
+from e3d.runs import trained_run
+from e3d.runs.trained_run import load_run
 from e3d.training import loop
 from experiments import base
 
@@ -30,7 +30,7 @@ def write_flows(path, largest):
 
 
 def test_counts_from_end_to_end(tmp_path, monkeypatch, capsys):
-    for module in (loop, checkpoints_module):
+    for module in (loop, trained_run):
         monkeypatch.setattr(module, 'build_model', lambda **fields: TinyForecaster())
     path = tmp_path / 'NYC_M8x8_T360_NewEnd.h5'
     counts = write_flows(path, 100)

@@ -16,8 +16,7 @@ from training_helpers import TinyForecaster, tiny_config
 from e3d.data.batches import training_order
 from e3d.errors import InputError, RunError
 from e3d.parallel import devices
-from e3d.runs import checkpoints as checkpoints_module
-from e3d.runs import reporting
+from e3d.runs import reporting, trained_run
 from e3d.runs.checkpoints import Checkpoints
 from e3d.signals import Interrupted
 from e3d.tasks.prediction import ForecastEvaluator
@@ -28,7 +27,7 @@ from e3d.training.loop import evaluate, prepare, train
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Trains the tiny model in place of the one that the config names."""
-    for module in (loop, checkpoints_module):
+    for module in (loop, trained_run):
         monkeypatch.setattr(module, 'build_model', lambda **model: TinyForecaster())
 
 
@@ -36,7 +35,7 @@ def tiny(monkeypatch):
 def trained(tmp_path_factory):
     """A finished run, to be copied."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (loop, checkpoints_module):
+        for module in (loop, trained_run):
             patch.setattr(module, 'build_model', lambda **model: TinyForecaster())
         folder = tmp_path_factory.mktemp('trained')
         train(tiny_config(folder), folder / 'run')

@@ -18,7 +18,8 @@ from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
 from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.presentation import Presentation
-from e3d.runs.checkpoints import FOLDER, Run, load_run
+from e3d.runs.checkpoints import FOLDER
+from e3d.runs.trained_run import Run, load_run
 from e3d.runs.workdir import resolve_workdir
 
 DEFAULT_RATE = 10.0  # frames per second of a written clip whose input states none
@@ -38,7 +39,7 @@ def forecast(
     training. Compiled once for each number of clips and horizon, whatever the number of frames.
 
     Args:
-      run_or_model: a run of `e3d.runs.checkpoints.load_run`, or the path of its workdir; that is
+      run_or_model: a run of `e3d.load_run`, or the path of its workdir; that is
         read once, and again when there is another checkpoint.
       frames: `[T, H, W]`, `[T, H, W, C]` or `[B, T, H, W, C]`, T >= 1. Of pictures uint8, uint16,
         bool, or floats in [0, 1]. Where the data of the run have a unit (`run.scale.value_range` is

@@ -13,7 +13,7 @@ from e3d.data.sources.flow_files import read_flows
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.pixel_values import as_array, as_floats, checked_values
-from e3d.runs.checkpoints import Run
+from e3d.runs.trained_run import Run
 
 FLOW_SUFFIXES = ('.h5', '.hdf5')
 

@@ -6,7 +6,8 @@ storage_errors  what goes wrong there, in words
 retention    which checkpoints stay
 workdir      the folder of a run and the config stored in it
 contents     what tells the data of a run from others
-checkpoints  the states on disk, and `load_run`, which opens a trained run for use
+checkpoints  the states on disk
+trained_run  `load_run` opens a trained run for use
 transfer     parameters of another run to begin with
 reporting    metrics.jsonl, TensorBoard events, the progress line
 """

@@ -7,18 +7,16 @@ beside the training and renamed when it is whole.
 
 import itertools
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax import linen as nn
 from ml_collections import ConfigDict
 
 from e3d.configuration import restore_config
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
-from e3d.model import build_model
 from e3d.parallel import devices, processes
 from e3d.runs.checksums import (
     CheckedJson,
@@ -39,42 +37,13 @@ from e3d.runs.storage_errors import (
     without_warnings,
     write_errors,
 )
-from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
+from e3d.runs.workdir import resolve_workdir
 from e3d.terminal import tell
 
 FOLDER = 'checkpoints'
 # By step the error on the validation split, by which the best checkpoint is chosen.
 ERRORS_FILE = 'errors.json'
 NEVER_SECONDS = 9 * 10**9  # beyond any date to which a clock is set
-
-
-class Run(NamedTuple):
-    """A trained forecaster, ready for use.
-
-    Attributes:
-      model: the module.
-      params: the parameters to forecast with: the moving average where the run keeps one.
-      config: of the run.
-      frame_shape: (H, W, C) of the frames it was trained on.
-      step: number of updates it has seen.
-      scale: what the values of the frames stand for; that of pictures where a run of an earlier
-        version does not tell.
-    """
-
-    model: nn.Module
-    params: Any
-    config: ConfigDict
-    frame_shape: tuple[int, int, int]
-    step: int
-    scale: Scale = PIXELS
-
-    def __repr__(self) -> str:
-        height, width, channels = self.frame_shape
-        count = sum(leaf.size for leaf in jax.tree.leaves(self.params))
-        return (
-            f'Run({type(self.model).__name__}, step {self.step:,}, frames of {height} x {width} x '
-            f'{channels}, {count:,} parameters)'
-        )
 
 
 class Checkpoints:
@@ -344,66 +313,3 @@ class Checkpoints:
     def _read(self, step: int, **items) -> Any:
         with read_errors(self.folder / str(step)):
             return self._manager.restore(step, args=ocp.args.Composite(**items))
-
-
-def open_checkpoints(workdir: str | os.PathLike) -> Checkpoints:
-    """The checkpoints of a run that is there, only to be read.
-
-    Raises:
-      InputError: there is no run.
-    """
-    if not os.path.isdir(resolve_workdir(workdir) / FOLDER):
-        raise InputError(
-            f"There is no trained run in '{workdir}': it has no folder '{FOLDER}'. Train one "
-            'first, or name the folder of one with --workdir.'
-        )
-    return Checkpoints(workdir, write=False)
-
-
-def load_run(
-    workdir: str | os.PathLike, best: bool = False, checkpoint: str | int = 'newest'
-) -> Run:
-    """Opens a trained run for use.
-
-    Args:
-      workdir: of the run, as it was given to `launch.py --workdir`.
-      best: the same as `checkpoint='best'`.
-      checkpoint: 'newest'; 'best', the one with the least error on the validation split; or the
-        step of one that was kept.
-
-    Raises:
-      InputError: there is no run, it has no such checkpoint, or the checkpoint cannot be read or
-        does not fit its config.
-    """
-    if best and checkpoint not in ('newest', 'best'):
-        raise InputError(f"best=True and checkpoint='{checkpoint}': give one of them.")
-    with open_checkpoints(workdir) as checkpoints:
-        step = checkpoints.choose('best' if best else checkpoint)
-        config, frame_shape, scale = checkpoints.read_run(step)
-        with read_errors(checkpoints.folder / str(step)):
-            model = build_model(**config.model)
-            expected = jax.eval_shape(
-                lambda key, frames: model.init(key, frames, 1)['params'],
-                jax.eval_shape(lambda: jax.random.key(0)),
-                jax.ShapeDtypeStruct((1, 1, *frame_shape), 'float32'),
-            )
-        params = checkpoints.read_params(step, expected)
-        return Run(model, params, config, frame_shape, step, scale)
-
-
-def stored_config(workdir: str | os.PathLike) -> ConfigDict | None:
-    """The config of the run in a workdir, from config.json or else the newest checkpoint.
-
-    None where there is no run.
-
-    Raises:
-      InputError: it cannot be read.
-    """
-    folder = resolve_workdir(workdir)
-    if (folder / CONFIG_FILE).exists():
-        return read_config(folder / CONFIG_FILE)
-    if not os.path.isdir(folder / FOLDER):
-        return None
-    with Checkpoints(workdir, write=False) as checkpoints:
-        step = checkpoints.newest()
-        return None if step is None else checkpoints.read_run(step)[0]

@@ -21,27 +21,27 @@ def without_warnings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opening_errors(folder: pathlib.Path) -> Iterator[None]:
+def _as_input_error(what: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of any type: the libraries expect no damage
+        raise InputError(f'{what}: {str(error)[:300]}\n{remedy}') from error
+
+
+def opening_errors(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
     """Turns what goes wrong when orbax looks at a folder of checkpoints into an InputError."""
-    try:
-        yield
-    except Exception as error:  # of any type: the libraries expect no damage
-        raise InputError(
-            f'The checkpoints in {folder} cannot be opened: {str(error)[:300]}\nMove the one that '
-            'is damaged away, or give another --workdir.'
-        ) from error
+    return _as_input_error(
+        f'The checkpoints in {folder} cannot be opened',
+        'Move the one that is damaged away, or give another --workdir.',
+    )
 
 
-@contextlib.contextmanager
-def read_errors(path: pathlib.Path) -> Iterator[None]:
+def read_errors(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
     """Turns what the libraries raise for missing or damaged files into an InputError."""
-    try:
-        yield
-    except Exception as error:  # of any type: the libraries expect no damage
-        raise InputError(
-            f'The checkpoint {path} cannot be read: {str(error)[:300]}\nIf it is damaged, move '
-            'that folder away; the next newest one is used then.'
-        ) from error
+    return _as_input_error(
+        f'The checkpoint {path} cannot be read',
+        'If it is damaged, move that folder away; the next newest one is used then.',
+    )
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
-from e3d.runs.checkpoints import FOLDER, load_run, open_checkpoints
+from e3d.runs.checkpoints import FOLDER
 from e3d.runs.state import TrainState
+from e3d.runs.trained_run import load_run, open_checkpoints
 from e3d.terminal import tell
 
 _NAMED = 4

@@ -11,8 +11,9 @@ from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.parallel import devices, processes
-from e3d.runs.checkpoints import FOLDER, Run, load_run
+from e3d.runs.checkpoints import FOLDER
 from e3d.runs.contents import Contents, contents_of, read_contents
+from e3d.runs.trained_run import Run, load_run
 from e3d.runs.workdir import other_config_message, prepare_workdir, resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_trained_clips
 from e3d.tasks.provenance import describe, describe_choice, report_name
