@@ -17,6 +17,7 @@ From frames to numbers, in the order in which they depend on each other:
     runs            what a workdir holds: config, checkpoints, metrics; `load_run`
     training        the update and the loop: `train(config, workdir)`
     prediction      a trained run continues one's own clip: `forecast(run, frames, horizon)`
+    weights         weights of other codes made a run, a run made a file for others
     command_line    what `launch.py` understands
     sweep           an experiment with many values, one run after the other
 

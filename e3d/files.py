@@ -63,7 +63,10 @@ def read_bytes(path: str | os.PathLike, max_bytes: int) -> bytes:
     path = regular_file(path)
     try:
         with path.open('rb') as file:
-            content = file.read(max_bytes + 1)
+            # No more at once than there seems to be: what is asked for is reserved.
+            content = file.read(min(path.stat().st_size, max_bytes) + 1)
+            while len(content) <= max_bytes and (more := file.read(2**16)):
+                content += more
     except OSError as error:
         raise InputError(f'{path} cannot be read: {error.strerror}.') from error
     if len(content) > max_bytes:

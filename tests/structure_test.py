@@ -30,6 +30,7 @@ MAY_IMPORT = {
     'runs': MEASURED,
     'training': MEASURED | {'tasks', 'runs'},
     'prediction': MEASURED | {'runs'},
+    'weights': {'errors', 'files'},
     'command_line': {'errors', 'files', 'configuration', 'runs'},
     'sweep': {'errors', 'files', 'evaluation', 'configuration', 'runs', 'command_line'},
 }

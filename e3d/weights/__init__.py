@@ -1,0 +1,10 @@
+"""Weights in and out: those of other codes made a run, a run made a file for others.
+
+    checksum            CRC-32C of many bytes
+    tensorflow_bundle   TensorFlow's checkpoints, read without TensorFlow
+    pickles             pickles read as data, without running what they ask for
+    pytorch_files       PyTorch's files, read without PyTorch
+
+Files are of others and not trusted: every length is checked against the file, and no code of a file
+is ever run.
+"""
