@@ -1,7 +1,7 @@
 """Exact floating point operations of the network: real slots and remembered steps only."""
 
 from e3d.model import E3DLSTM
-from e3d.model.cell import CellOptions
+from e3d.model.equations import CellOptions
 
 BACKWARD_PER_FORWARD = 2  # one product becomes two in the backward pass; recomputation not counted
 

@@ -15,6 +15,7 @@ import optax
 
 from benchmarks.operation_counts import BACKWARD_PER_FORWARD, forward_operations
 from e3d.model import E3DLSTM
+from e3d.model.equations import RECALLS, VARIANTS
 from tests.plain_network import reference_forecast
 
 
@@ -29,7 +30,9 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--patch', type=int, default=4, help='side of a patch')
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--frames', type=int, default=20, help='half observed, half forecast')
-    parser.add_argument('--variant', default='paper', choices=('paper', 'released'))
+    parser.add_argument('--variant', default='paper', choices=tuple(VARIANTS))
+    parser.add_argument('--recall', default='everywhere', choices=RECALLS)
+    parser.add_argument('--recall_radius', type=int, default=1, help='of --recall=nearby')
     parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
     parser.add_argument('--memory', default='save', choices=('save', 'recompute'))
     parser.add_argument('--implementation', default='core', choices=('core', 'reference'))
@@ -55,6 +58,8 @@ def build(arguments: argparse.Namespace):
         features=arguments.features,
         patch_size=arguments.patch,
         variant=arguments.variant,
+        recall=arguments.recall,
+        recall_radius=arguments.recall_radius,
         dtype=arguments.dtype,
         memory=arguments.memory,
     )

@@ -3,6 +3,8 @@
     python -m benchmarks.study
     python launch.py --config=experiments/study.py --sweep=get_sweep
     python launch.py --config=experiments/study.py:copy --sweep=get_sweep
+    python launch.py --config=experiments/study.py:recall --sweep=get_sweep
+    python launch.py --config=experiments/study.py:longer --sweep=get_sweep
 
 The models of tables 1 and 2 of the paper on the task of `quickstart.py`: one digit of 14 pixels on
 32 x 32, 5 frames to 5. All have two recurrent layers and, within 10 %, the number of parameters of
@@ -10,6 +12,10 @@ E3D-LSTM with 16 channels (411,440); all train for the same number of updates on
 sequences, with the same learning rate and sampling. `:copy` is the copy test of table 1. Three
 seeds each, seed 0 of every model first. The first command runs what RESULTS.md does not have
 yet and writes its tables; the others only run the sweep.
+
+Two more are about what RECALL attends to. `:recall` is the copy test with one observed frame, so that
+the direction of a digit can only come from the context that was seen before an unrelated sequence;
+`:longer` is plain forecasting for the 900 updates of `quickstart.py`.
 """
 
 from ml_collections import ConfigDict
@@ -34,28 +40,68 @@ ENTRIES = {
     'predrnn': {'model.name': 'predrnn', 'model.features': 23},
     'predrnn_plus_plus': {'model.name': 'predrnn_plus_plus', 'model.features': 19},
 }  # fmt: skip
-COPY_ENTRIES = ('e3d_lstm', 'without_attention', 'predrnn', 'convlstm')
+
+# What matters most comes first. A learning rate other than that of all has its place in the name.
+_REFINED = {'model.variant': 'refined', 'model.recall': 'in_place', 'model.features': 16}
+_FASTER = {'optimizer.learning_rate': 1e-2}
+RECALL_ENTRIES = {
+    'refined': _REFINED,
+    'predrnn': ENTRIES['predrnn'],
+    'refined_1e-2': {**_REFINED, **_FASTER},
+    'predrnn_1e-2': {**ENTRIES['predrnn'], **_FASTER},
+    'in_place': {'model.recall': 'in_place', 'model.features': 16},
+    'without_attention': ENTRIES['without_attention'],
+    'everywhere': ENTRIES['e3d_lstm'],
+    'nearby': {'model.recall': 'nearby', 'model.features': 16},
+    'convlstm': ENTRIES['convlstm'],
+    'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
+    'refined_nearby': {**_REFINED, 'model.recall': 'nearby'},
+    'refined_without_attention': {**_REFINED, 'model.recall': 'none', 'model.features': 17},
+}
+
+# What is swept over in each form of the study.
+SWEEPS = {
+    '': ENTRIES,
+    'copy': {
+        name: ENTRIES[name] for name in ('e3d_lstm', 'without_attention', 'predrnn', 'convlstm')
+    },
+    'recall': RECALL_ENTRIES,
+    'longer': RECALL_ENTRIES,
+}
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`arg`: 'copy' for the copy test; 'small' for a few seconds of training."""
-    options = base.parse_arg(arg, small=False, copy=False)
-    config = quickstart.get_config('small' if options.small else None)
-    config.name = '_'.join(['study', *(key for key in ('copy', 'small') if options[key])])
-    if not options.small:
+    """`arg`: 'copy', 'recall' or 'longer', see above; 'small' for a few seconds of training."""
+    form, small = _read(arg)
+    config = quickstart.get_config('small' if small else None)
+    config.name = '_'.join(filter(None, ['study', form, 'small' if small else '']))
+    if not small and form in ('', 'copy'):
         config.train.update({'steps': 400, 'evaluate_every': 100})
+    if not small and form == 'recall':
+        config.train.update({'steps': 2500, 'evaluate_every': 500})
     config.checkpoint.update({'every': 200, 'keep': 1})
-    if options.copy:
-        config.dataset.update({'input_frames': 3, 'output_frames': 3, 'copy_test': (3, 3)})
+    if form in ('copy', 'recall'):
+        observed = 3 if form == 'copy' else 1
+        config.dataset.update({'input_frames': observed, 'output_frames': 6 - observed})
+        config.dataset.copy_test = (3, 3)
         config.loss.frames = 'future'
     return config
 
 
 def get_sweep(arg: str | None = None) -> list[dict]:
     """Every model with every seed."""
-    names = COPY_ENTRIES if base.parse_arg(arg, small=False, copy=False).copy else ENTRIES
+    entries = SWEEPS[_read(arg)[0]]
     return [
-        {'name': f'{name},seed={seed}', 'seed': seed, **ENTRIES[name]}
+        {'name': f'{name},seed={seed}', 'seed': seed, **keys}
         for seed in SEEDS
-        for name in names
+        for name, keys in entries.items()
     ]
+
+
+def _read(arg: str | None) -> tuple[str, bool]:
+    """The form of the study, and whether it is to be small."""
+    options = base.parse_arg(arg, small=False, copy=False, recall=False, longer=False)
+    forms = [form for form in SWEEPS if form and options[form]]
+    if len(forms) > 1:
+        raise ValueError(f"':{arg}': allowed is one of {', '.join(filter(None, SWEEPS))}")
+    return ''.join(forms), options.small

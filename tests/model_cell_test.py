@@ -13,6 +13,8 @@ from e3d.model import E3DLSTM, E3DLSTMCell, E3DLSTMStack
 OPTIONS = {
     'paper': {},
     'released': {'variant': 'released'},
+    'refined': {'variant': 'refined', 'recall': 'in_place'},
+    'refined, everywhere': {'variant': 'refined'},
     'transposed': {'convolution': 'transposed'},
     'separable': {'convolution': 'separable'},
     'without attention': {'recall': 'none'},
@@ -116,7 +118,7 @@ def test_every_parameter_gets_a_finite_gradient_that_is_not_zero(name):
 def test_every_option_changes_the_result():
     inputs = make_inputs({})
     results = []
-    switches = [*list(OPTIONS.values())[:7], {'recall': 'nearby'}]
+    switches = [*list(OPTIONS.values())[:9], {'recall': 'nearby'}]
     switches += [{'history': 1}, {'kernel_size': (2, 5, 5)}]
     for options in switches:
         network = nn.RNN(make_cell(**options))
@@ -232,7 +234,7 @@ def test_bfloat16_states_and_float32_parameters(recall):
     [
         ({'history': None}, 'history=T-1'),
         ({'history': 0}, 'integer >= 1'),
-        ({'variant': 'tf'}, "'paper', 'released'"),
+        ({'variant': 'tf'}, "'paper', 'refined', 'released'"),
         ({'convolution': 'dilated'}, "'separable'"),
         ({'features': 0}, 'integer >= 1'),
         ({'kernel_size': (5, 5)}, 'three sizes'),

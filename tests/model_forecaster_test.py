@@ -23,6 +23,14 @@ OPTIONS = {
     'in place': {'recall': 'in_place'},
     'in place, released, history 1': {'recall': 'in_place', 'variant': 'released', 'history': 1},
     'nearby': {'recall': 'nearby'},
+    'refined': {'variant': 'refined', 'recall': 'in_place', 'history': 2},
+    'refined, nearby, separable': {
+        'variant': 'refined',
+        'recall': 'nearby',
+        'convolution': 'separable',
+        'layers': 1,
+    },
+    'refined without attention': {'variant': 'refined', 'recall': 'none', 'layers': 1},
     'nearby, released, history 5': {
         'recall': 'nearby',
         'recall_radius': 2,
@@ -169,7 +177,8 @@ def test_every_parameter_gets_a_gradient(small):
 @pytest.mark.parametrize(
     'change',
     [
-        {'variant': 'released'}, {'convolution': 'transposed'}, {'convolution': 'separable'},
+        {'variant': 'released'}, {'variant': 'refined'},
+        {'convolution': 'transposed'}, {'convolution': 'separable'},
         {'recall': 'none'}, {'recall': 'in_place'}, {'recall': 'nearby'}, {'history': 1},
         {'depth': 3}, {'layers': 1}, {'features': 4},
         {'patch_size': 4}, {'kernel_size': (2, 5, 5)}, {'dtype': 'bfloat16'},

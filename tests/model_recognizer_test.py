@@ -24,7 +24,9 @@ TINY = {
 MODELS = {
     'e3d': E3DRecognizer(layers=2, kernel_size=(2, 3, 3), **TINY),
     'online': E3DRecognizer(layers=1, kernel_size=(2, 3, 3), history=2, **TINY),
-    'nearby': E3DRecognizer(layers=1, kernel_size=(2, 3, 3), recall='nearby', **TINY),
+    'nearby': E3DRecognizer(
+        layers=1, kernel_size=(2, 3, 3), variant='refined', recall='nearby', **TINY
+    ),
     'st_lstm': STLSTMRecognizer(
         layers=1, kernel_size=(1, 3, 3), encoder_depth=1, top_layers=2, **TINY
     ),

@@ -99,7 +99,11 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
 
     i = jax.nn.sigmoid(x_i + h_i)
     g = jnp.tanh(x_g + h_g)
-    new_cell = i * g + layer_norm(cell + remembered, weights['cell_norm'])
+    if model.variant == 'refined':
+        memories = 1 if model.recall in ('none', False) else 2
+        new_cell = i * g + (1 - i) * (cell + remembered) / memories
+    else:
+        new_cell = i * g + layer_norm(cell + remembered, weights['cell_norm'])
     i2 = jax.nn.sigmoid(x_i2 + from_memory[0])
     g2 = jnp.tanh(x_g2 + from_memory[1])
     if model.variant == 'released':

@@ -29,7 +29,7 @@ from e3d.configuration.values import (
     whole,
 )
 from e3d.model import FORECASTERS, MODELS, RECOGNIZERS, fields_of
-from e3d.model.cell import MOST_RADIUS, RECALLS
+from e3d.model.equations import MOST_RADIUS, RECALLS, VARIANTS
 
 # Bounds that no machine of today reaches; what fits into one is known when it is tried.
 MOST_SEQUENCES = 2**20  # of a batch
@@ -107,7 +107,7 @@ FIELD_RULES = {
     'decoder_layers': whole(0, MOST_LAYERS),
     'dtype': one_of('float32', 'bfloat16'),
     'memory': one_of('save', 'recompute'),
-    'variant': one_of('paper', 'released'),
+    'variant': one_of(*VARIANTS),
     'convolution': one_of('same', 'transposed', 'separable'),
     'recall': one_of(*RECALLS),
     'recall_radius': whole(0, MOST_RADIUS),

@@ -1,6 +1,7 @@
 """The models: E3D-LSTM as the paper tells it, and the recurrent models it is compared with.
 
-    cell.py           equations 1 and 2: `update_e3d_lstm`, `E3DLSTMCell`
+    equations.py      equations 1 and 2: `update_e3d_lstm`, and their options
+    cell.py           `E3DLSTMCell`
     gates.py          the operator `*` of the equations, three forms of it
     recurrent.py      what the cells of all models share
     stack.py          layers of any cells, and the zig-zag route of M

@@ -72,7 +72,8 @@ class E3DLSTM(Forecaster):
     Attributes:
       features, kernel_size, depth: as in `Forecaster`, with the paper's values; depth 1 with
         kernel_size (1, 5, 5) is the "without 3D convolutions" ablation.
-      variant: 'paper' (equations 1 and 2) or 'released' (the published code's form).
+      variant: 'paper' (equations 1 and 2), 'refined' (a gate in place of the LayerNorm of C, see
+        `update_e3d_lstm`) or 'released' (the published code's form).
       convolution: 'same', 'transposed' or 'separable', see `gates.py`.
       recall: what RECALL attends to: every position of the remembered steps ('everywhere', equation 1
         as printed), the same position ('in_place'), those around it ('nearby'), or 'none' without

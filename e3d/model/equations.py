@@ -1,0 +1,220 @@
+"""The equations of the Eidetic 3D LSTM cell (paper, equations 1 and 2), and their options."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn import sigmoid
+from jax.numpy import tanh
+
+from e3d.errors import InputError
+from e3d.kernels.history import History
+from e3d.kernels.layer_norm import layer_norm
+from e3d.kernels.modes import Operations
+from e3d.model.fields import check_at_least, check_choice, check_sizes
+from e3d.model.gates import OPERATORS, add_bias, convolve_gates
+
+
+class E3DLSTMState(NamedTuple):
+    """States of one layer, each `[B, D, H, W, C]`; as an argument, `memory` is M_below."""
+
+    cell: jax.Array  # C, the eidetic 3D memory
+    hidden: jax.Array  # H
+    memory: jax.Array  # M, the spatiotemporal memory
+
+
+class Form(NamedTuple):
+    """What the variants of the cell do differently."""
+
+    kept: Callable  # from I, the memories and the weights of the LayerNorm to what is added to I.G
+    forget: Callable  # from the pre-activation of F' to F'
+    carried: Callable  # from M_below and the gates that see it to what F' weighs
+    output: Callable  # from the pre-activation of O to O
+
+
+# What RECALL attends to, see `update_e3d_lstm`.
+RECALLS = ('everywhere', 'in_place', 'nearby', 'none')
+MOST_RADIUS = 16  # the work grows with its square
+
+
+def _normalized(gate, memories, norm):
+    return layer_norm(sum(memories), norm)
+
+
+def _gated(gate, memories, norm):
+    return (1 - gate) * sum(memories) / len(memories)
+
+
+# `released` is the form of the published code, its unused update of M mended. It also has a LayerNorm on
+# the joint pre-activations of each group of gates: see `E3DLSTMCell.weights`.
+_PAPER = Form(kept=_normalized, forget=sigmoid, carried=lambda M_below, m: M_below, output=sigmoid)
+VARIANTS = {
+    'paper': _PAPER,
+    'refined': _PAPER._replace(kept=_gated),
+    'released': Form(
+        kept=_normalized,
+        forget=lambda gate: sigmoid(gate + 1),
+        carried=lambda M_below, m: tanh(m.m),
+        output=lambda gate: sigmoid(tanh(gate)),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CellOptions:
+    """What decides the equations of a cell, apart from its weights.
+
+    Attributes:
+      features: channels C of every state and gate.
+      kernel_size: depth, height and width of the gate convolutions.
+      history: how many earlier C RECALL looks at (tau); None for all.
+      variant: 'paper' for equations 1 and 2 as printed, 'refined' for a gate in place of the
+        LayerNorm, 'released' for the published code's form.
+      convolution: the operator `*`: 'same', 'transposed' or 'separable' (see `gates.py`).
+      recall: 'everywhere', 'in_place' or 'nearby', see `update_e3d_lstm`; 'none' leaves the memory
+        attention out (baseline 4 of Table 2): C = I.G + LN(C'). True is 'everywhere', False 'none'.
+      recall_radius: r of 'nearby', 0 to 16; the others do not use it.
+    """
+
+    features: int
+    kernel_size: tuple[int, int, int] = (2, 5, 5)
+    history: int | None = None
+    variant: str = 'paper'
+    convolution: str = 'same'
+    recall: str | bool = 'everywhere'
+    recall_radius: int = 1
+
+    def __post_init__(self):
+        if isinstance(self.recall, bool):
+            object.__setattr__(self, 'recall', 'everywhere' if self.recall else 'none')
+        check_choice('variant', self.variant, tuple(VARIANTS))
+        check_choice('convolution', self.convolution, OPERATORS)
+        check_choice('recall', self.recall, RECALLS)
+        check_at_least({'recall_radius': (self.recall_radius, 0)})
+        if self.recall_radius > MOST_RADIUS:
+            raise InputError(f'recall_radius={self.recall_radius}: must be at most {MOST_RADIUS}')
+        check_sizes(self.features, self.kernel_size)
+        object.__setattr__(self, 'kernel_size', tuple(self.kernel_size))
+        if self.history is not None and self.recalls:
+            check_at_least({'history': (self.history, 1)})
+
+    @property
+    def recalls(self) -> bool:
+        """Whether there is a recall gate."""
+        return self.recall != 'none'
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether C has a LayerNorm."""
+        return VARIANTS[self.variant].kept is _normalized
+
+    @property
+    def radius(self) -> int | None:
+        """How far RECALL looks, as `e3d.kernels.recall` has it."""
+        return {'in_place': 0, 'nearby': self.recall_radius}.get(self.recall)
+
+    @property
+    def gates(self) -> dict[str, tuple[str, ...]]:
+        """The gates of each group that shares an operand, in the order of its kernel's outputs."""
+        temporal = ('i', 'g', 'o', *(('r',) if self.recalls else ()))
+        spatial = ('i_', 'g_', 'f_')
+        return {
+            'input_gates': temporal + spatial,
+            'hidden_gates': temporal,
+            'memory_gates': (*spatial, 'm') if self.variant == 'released' else spatial,
+        }
+
+
+def update_e3d_lstm(
+    options: CellOptions,
+    weights: Mapping[str, Any],
+    state: E3DLSTMState,
+    inputs: jax.Array,
+    operations: Operations,
+    history: History | None = None,
+) -> E3DLSTMState:
+    """One step of one layer.
+
+        R  = sigmoid(Wxr*X + Whr*H' + br)    I = sigmoid(Wxi*X + Whi*H' + bi)
+        G  = tanh(Wxg*X + Whg*H' + bg)
+        C  = I.G + LayerNorm(C' + RECALL(R, history))                                       (1)
+        I' = sigmoid(W'xi*X + Wmi*M_below + b'i)    G' = tanh(W'xg*X + Wmg*M_below + b'g)
+        F' = sigmoid(W'xf*X + Wmf*M_below + b'f)
+        M  = I'.G' + F'.M_below
+        O  = sigmoid(Wxo*X + Who*H' + Wco*C + Wmo*M + bo)
+        H  = O.tanh(W1x1x1*[C, M])                                                          (2)
+
+    With S_k the C of earlier step k and p a position of depth, height and width, R[p] a vector of
+    channels,
+
+        RECALL(R, S)[p] = sum_kq softmax_kq(R[p] . S_k[q]) S_k[q]
+
+    where q is, with `recall='everywhere'`, any position, as equation 1 is printed; with 'in_place' p
+    alone; with 'nearby' those in the depth of p that are at most `recall_radius` = r from it in height
+    and in width, (2r+1) x (2r+1) of them or, at the border of the frame, fewer.
+
+    `variant='refined'` has a gate in place of the LayerNorm, so that C is a mean of what is new, of
+    what was there before and of what is recalled, and nowhere larger than 1:
+
+        C  = I.G + (1 - I).(C' + RECALL(R, history))/2
+
+    Without RECALL there is one memory, and C = I.G + (1 - I).C'.
+
+    `variant='released'` has F' = sigmoid(. + 1), M = I'.G' + F'.tanh(Wmm*M_below), O = sigmoid(tanh(.)).
+
+    Args:
+      options: which form of the equations.
+      weights: the tree of `E3DLSTMCell.weights`.
+      state: C' and H' of this layer at the step before, and M_below.
+      inputs: X, `[B, D, H, W, channels]`.
+      operations: carries out the convolutions and RECALL.
+      history: C of this layer at earlier steps; not needed with `recall='none'`.
+
+    Returns:
+      The new C, H and M.
+    """
+    form = VARIANTS[options.variant]
+    C_before, H_before, M_below = state
+
+    def gates(name: str, operand: jax.Array) -> SimpleNamespace:
+        values = convolve_gates(weights[name], operand, options.features, operations)
+        return SimpleNamespace(**dict(zip(options.gates[name], values, strict=True)))
+
+    x = gates('input_gates', inputs)  # x.i is Wxi*X + bi, x.i_ is W'xi*X + b'i
+    h = gates('hidden_gates', H_before)
+    m = gates('memory_gates', M_below)
+
+    memories = [C_before]
+    if options.recalls:
+        R = sigmoid(x.r + h.r)
+        memories.append(operations.recall(R, history, options.radius))
+    I = sigmoid(x.i + h.i)
+    G = tanh(x.g + h.g)
+    C = I * G + form.kept(I, memories, weights.get('cell_norm'))  # (1)
+
+    I_ = sigmoid(x.i_ + m.i_)
+    G_ = tanh(x.g_ + m.g_)
+    F_ = form.forget(x.f_ + m.f_)
+    M = I_ * G_ + F_ * form.carried(M_below, m)
+
+    C_and_M = jnp.concatenate([C, M], axis=-1)
+    O = form.output(x.o + h.o + _output_terms(weights['outputs'], C_and_M, options, operations))
+    H = O * tanh(_project(weights['projection'], C_and_M))  # (2)
+    return E3DLSTMState(C, H, M)
+
+
+def _output_terms(groups, C_and_M: jax.Array, options: CellOptions, operations: Operations):
+    """Wco*C + Wmo*M."""
+    operands = jnp.split(C_and_M, len(groups), axis=-1)
+    return sum(
+        convolve_gates(group, operand, options.features, operations)[0]
+        for group, operand in zip(groups, operands, strict=True)
+    )
+
+
+def _project(group: Mapping[str, jax.Array], states: jax.Array) -> jax.Array:
+    """W1x1x1 * states."""
+    return add_bias(states @ group['kernel'].astype(states.dtype), group)
