@@ -7,6 +7,7 @@ is not run again, on another machine either.
 
 import argparse
 import collections
+import fnmatch
 import functools
 import json
 import pathlib
@@ -58,11 +59,15 @@ def complete(
     )
     parser.add_argument('--runs', type=pathlib.Path, default=runs)
     parser.add_argument('--write_only', action='store_true', help='run nothing')
+    parser.add_argument(
+        '--only', default='*', metavar='PATTERN', help="runs by 'study/name', as 'copy/*,seed=0'"
+    )
     arguments = parser.parse_args()
     numbers = read_numbers(path, experiments)
     for study, entry in plan(experiments):
         workdir = arguments.runs / study / entry.name
-        if is_known(numbers[study], entry):
+        wanted = fnmatch.fnmatchcase(f'{study}/{entry.name}', arguments.only)
+        if not wanted or is_known(numbers[study], entry):
             continue
         if read_result(entry, workdir).status != FINISHED and not arguments.write_only:
             _train(experiments[study], entry, workdir)

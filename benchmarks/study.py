@@ -48,6 +48,16 @@ STUDIES = {
         'Copy test, one digit on 32 x 32, 3 frames to 3 after a context of 6',
         {'e3d_lstm': 56.8, 'predrnn': 80.3, 'convlstm': 143.2},
     ),
+    'recall': (
+        'experiments/study.py:recall',
+        'Copy test, 1 frame to 5 after a context of 6 and 6 unrelated frames, 2,500 updates',
+        {},
+    ),
+    'longer': (
+        'experiments/study.py:longer',
+        'Moving MNIST, one digit on 32 x 32, 5 frames to 5, 900 updates',
+        {},
+    ),
 }
 
 SIMPLE = {'last_frame': 'repeat the last frame', 'mean_image': 'mean image'}
