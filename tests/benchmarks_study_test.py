@@ -55,7 +55,7 @@ def test_the_tables_have_mean_and_deviation_and_leave_the_other_text(places):
     assert text.startswith('before\n') and text.endswith('after\n')
     assert '| predrnn | 1,234 | 2 | 11.00 ± 1.41 | 0.500 ± 0.000 |' in text
     assert text.index('| e3d_lstm | 1,234 | 1 | 9.00 |') < text.index('| predrnn |')
-    assert text.count('Not run yet.') == 1
+    assert text.count('Not run yet.') == len(EXPERIMENTS) - 1
     assert (places / 'results' / 'study_forecast.png').exists()
     assert read_numbers() == json.loads(json.dumps(numbers))
 
@@ -95,7 +95,7 @@ def test_the_numbers_that_were_published_belong_to_the_experiments_as_they_are()
 
 def test_the_first_seed_of_everything_comes_first():
     seeds = [entry.config.seed for _, entry in finished_runs.plan(EXPERIMENTS)]
-    assert seeds == sorted(seeds) and seeds.count(0) == 13
+    assert seeds == sorted(seeds) and seeds.count(0) == 37
 
 
 def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(places):
