@@ -1,16 +1,16 @@
 """Train, evaluate and use E3D-LSTM, a network that forecasts video.
 
 python launch.py --config=experiments/quickstart.py
-    trains, shows progress, ends with a table of the test; the same command again goes on with a
-    run that was interrupted, or evaluates one that is finished
+    trains, shows progress, and prints a table of the test; the same command again resumes a run
+    that was interrupted, or evaluates one that is finished
 python launch.py --config=experiments/moving_mnist.py:small --config.train.steps=100
     an experiment in its small form, one value of its config changed
 python launch.py --config=FILE --sweep='optimizer.learning_rate=1e-3,3e-4;model.history=5,None'
     trains every combination in turn, each in a folder of --workdir (runs/NAME_sweep if not given),
     and ends with a table and a picture; --sweep=get_sweep takes what get_sweep() in FILE returns,
-    --sweep_index=N only one entry; the same command again goes on
+    --sweep_index=N only one entry; the same command again continues
 python launch.py --workdir=runs/quickstart --config.dataset.path=FOLDER
-    goes on with a run by the config that is stored with it; here its data have moved
+    resumes a run by its stored config; here its data have moved
 python launch.py --mode=evaluate --workdir=runs/quickstart
     measures a trained run on the whole test split; writes evaluation.json and pictures;
     --checkpoint=best takes the best on validation, --checkpoint=STEP that of a step
@@ -19,7 +19,7 @@ python launch.py --mode=predict --workdir=runs/quickstart --input=clip.mp4 --out
     .gif, .npy, or a folder of PNG where the name has no suffix); --with_input --scale=8 shows the
     clip before it, enlarged
 python launch.py --mode=prepare --config=experiments/kth.py
-    makes a data set ready ahead of training, which would do it by itself, and says what is in it
+    prepares a data set ahead of training, which would do it by itself, and says what is in it
 python launch.py --config=FILE --coordinator=HOST:PORT --num_processes=2 --process_id=0
     trains together with a second process, which has --process_id=1, on this machine or another;
     SLURM, Kubernetes and TPU pods need no such flags
@@ -40,7 +40,10 @@ from e3d import signals, terminal
 
 if __name__ == '__main__':  # before the rest of the imports, which take seconds
     if sys.platform == 'win32':
-        print('launch.py: Windows is not supported; Linux within it, WSL 2, is.', file=sys.stderr)
+        print(
+            'launch.py: Windows is not supported; use Linux or macOS, or WSL 2 on Windows.',
+            file=sys.stderr,
+        )
         sys.exit(2)
     terminal.take_over()
     signals.take_over()
@@ -88,7 +91,7 @@ def main(arguments: list[str]) -> int:
             else:
                 run(values, config)
         if (problem := terminal.lost_results()) is not None:
-            raise RunError(f'The work is done, but what it printed is lost: {problem}.')
+            raise RunError(f'The work is done, but its output is lost: {problem}.')
         return 0
     except Interrupted as stop:
         tell(f'\nlaunch.py: {stop}')
@@ -96,13 +99,17 @@ def main(arguments: list[str]) -> int:
         if stop.agreed:
             return code
     except KeyboardInterrupt:  # a second signal, where this is no program of its own
-        tell('\nlaunch.py: Ended at once.')
+        tell('\nlaunch.py: Stopped at once.')
         code = 130
     except Exception as error:
         if wants_tracebacks(arguments):
             traceback.print_exc()
         known = isinstance(error, InputError | RunError)
-        message = str(error) if known else f'{type(error).__name__}: {error}\n(--debug shows where)'
+        message = (
+            str(error)
+            if known
+            else f'{type(error).__name__}: {error}\n(--debug shows the traceback)'
+        )
         tell(f'launch.py: {message}')
         code = 2 if isinstance(error, InputError) else 1
     processes.leave(code)
@@ -136,12 +143,14 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
     given = [f'--{name}' for name in PREDICT_FLAGS if values[name].present]
     if given and values.mode != 'predict':
-        raise InputError(f'--mode={values.mode} takes no {given[0]}; predict does.')
+        raise InputError(f'--mode={values.mode} does not take {given[0]}; --mode=predict does.')
     if values.checkpoint is not None and values.mode not in ('evaluate', 'predict'):
-        raise InputError(f'--mode={values.mode} takes no --checkpoint; evaluate and predict do.')
+        raise InputError(
+            f'--mode={values.mode} does not take --checkpoint; --mode=evaluate and --mode=predict do.'
+        )
     joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
     if joined and values.mode not in TOGETHER:
-        raise InputError(f'--mode={values.mode} takes one process: no --coordinator.')
+        raise InputError(f'--mode={values.mode} runs in a single process; remove --coordinator.')
     if values.mode == 'prepare':
         check_config(config)
         show(prepare(config.dataset, config.seed))
@@ -160,7 +169,7 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
     else:
         chosen = load_run(workdir, checkpoint=checkpoint)
         if values.config is None and config is not None:
-            refuse_changes(chosen.config, config)
+            reject_changes(chosen.config, config)
         presentation = Presentation(values.with_input, values.scale, values.size)
         account = predict_file(
             chosen, values.input, values.output, values.horizon, values.overwrite, presentation
@@ -168,19 +177,19 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
         show(account)
 
 
-def refuse_changes(stored: ConfigDict, config: ConfigDict) -> None:
+def reject_changes(stored: ConfigDict, config: ConfigDict) -> None:
     """Raises InputError where values are given that predictions of a run cannot have."""
     if differences := find_differences(stored, config):
         lines = '\n'.join(f'  {line}' for line in differences)
         raise InputError(
-            f'--mode=predict goes by the config of the run, which cannot be changed:\n{lines}'
+            f'--mode=predict uses the config of the run, which cannot be changed:\n{lines}'
         )
 
 
 def sweep(arguments: list[str], values: flags.FlagValues, config: ConfigDict | None) -> None:
     """Trains the entries of --sweep, each by this program again."""
     if values.config is None or values.mode != 'train':
-        raise InputError('--sweep needs --config=FILE, and no other --mode than train.')
+        raise InputError('--sweep needs --config=FILE and --mode=train.')
     entries = make_entries(values.sweep, values.config, arguments)
     default = pathlib.Path('runs') / f'{config.name}_sweep'
     folder = default if values.workdir is None else values.workdir

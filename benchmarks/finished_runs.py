@@ -43,7 +43,7 @@ def complete(
     measure: Callable[[Entry, pathlib.Path], dict[str, Any]],
     write: Callable[[Numbers], None],
 ) -> None:
-    """The command of a study: runs its entries, and writes anew after each.
+    """The command of a study: runs its entries, and writes again after each.
 
     Args:
       documentation: of the command.
@@ -91,7 +91,7 @@ def plan(experiments: Mapping[str, str]) -> list[tuple[str, Entry]]:
 
 
 def read_numbers(path: pathlib.Path, experiments: Mapping[str, str]) -> dict[str, Any]:
-    """What is known so far; a study whose setting has changed since begins anew, and says why."""
+    """What is known so far; a study whose setting has changed since starts over, and says why."""
     stored = json.loads(path.read_text('utf-8')) if path.exists() else {}
     numbers = {}
     for study, flag in experiments.items():
@@ -106,7 +106,7 @@ def read_numbers(path: pathlib.Path, experiments: Mapping[str, str]) -> dict[str
             if key not in CHANGEABLE and setting.get(key) != value
         ]
         if changed:
-            print(f'{study}: {", ".join(changed)} changed since; begins anew.', file=sys.stderr)
+            print(f'{study}: {", ".join(changed)} changed since; starting over.', file=sys.stderr)
         numbers[study] = {'setting': setting, 'entries': {}} if changed else old
     return numbers
 
@@ -129,7 +129,7 @@ def _train(flag: str, entry: Entry, workdir: pathlib.Path) -> None:
     command = [sys.executable, str(ROOT / 'launch.py'), f'--config={flag}', *entry.arguments]
     code = run_process([*command, f'--workdir={workdir}'])
     if code:
-        raise SystemExit(f'{entry.name} ended with exit code {code}; the same command goes on.')
+        raise SystemExit(f'{entry.name} ended with exit code {code}; the same command continues.')
 
 
 def _common(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:

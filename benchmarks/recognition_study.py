@@ -6,7 +6,7 @@
 Every run takes about ten minutes on two CPU cores. It may be stopped and started again: a run goes
 on from its checkpoint, and the numbers of a finished one are kept in results/recognition.json, so
 that it is not run again on another machine either. After each run the section of RESULTS.md between
-the two marks and the picture results/recognition.png are written anew.
+the two marks and the picture results/recognition.png are written again.
 """
 
 import json
@@ -128,7 +128,7 @@ def table(
 
 
 def accuracy(seeds: Sequence[Mapping[str, Any]], place: int) -> str:
-    """Accuracy in per cent, with the 95 % interval that the number of test clips leaves."""
+    """Accuracy in percent, with the 95 % interval that the number of test clips leaves."""
     values = [seed['curve'][place] for seed in seeds]
     clips = seeds[0]['clips']  # of every seed the same ones: more seeds do not narrow the interval
     low, high = wilson_interval(statistics.mean(values) * clips, clips)

@@ -89,7 +89,7 @@ def measure(config, shape: tuple[int, int, int], count: int, repeats: int) -> tu
 
 
 def all_reduce_seconds(size: int, count: int, bandwidth: float) -> float:
-    """Of so many bytes over a ring of `count` devices."""
+    """Seconds that the mean of so many bytes takes over a ring of `count` devices."""
     return 2 * (count - 1) / count * size / bandwidth
 
 

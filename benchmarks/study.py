@@ -6,7 +6,7 @@
 Every run takes minutes on two CPU cores. It may be stopped and started again: a run goes on from its
 checkpoint, and the numbers of a finished one are kept in results/study.json, so that it is not
 run again on another machine either. After each run the section of RESULTS.md between the two
-marks and the pictures results/study*.png are written anew.
+marks and the pictures results/study*.png are written again.
 """
 
 import itertools

@@ -149,8 +149,8 @@ def measure(arguments: argparse.Namespace) -> dict:
         'peak_resident_bytes': peak_resident_bytes,
         'model_operations': operations * (1 + BACKWARD_PER_FORWARD),
         'matrix_product_rate': rate,
-        'model_utilisation': operations * (1 + BACKWARD_PER_FORWARD) / step_seconds / rate,
-        'forward_utilisation': operations / statistics.median(forward_seconds) / rate,
+        'model_utilization': operations * (1 + BACKWARD_PER_FORWARD) / step_seconds / rate,
+        'forward_utilization': operations / statistics.median(forward_seconds) / rate,
     }
 
 

@@ -2,7 +2,7 @@
 
 From frames to numbers, in the order in which they depend on each other:
 
-    errors          InputError and RunError, the two ways to refuse
+    errors          InputError and RunError, the two kinds of failure with a plain message
     signals         SIGTERM and Ctrl-C
     terminal        what is said on stdout and stderr
     files           files of others, looked at before they are opened; atomic writes
@@ -16,7 +16,7 @@ From frames to numbers, in the order in which they depend on each other:
     tasks           prediction, recognition: loss, evaluator, report of each
     runs            what a workdir holds: config, checkpoints, metrics; `load_run`
     training        the update and the loop: `train(config, workdir)`
-    prediction      a trained run continues one's own clip: `forecast(run, frames, horizon)`
+    prediction      a trained run continues your own clip: `forecast(run, frames, horizon)`
     weights         weights of other codes made a run, a run made a file for others
     command_line    what `launch.py` understands
     sweep           an experiment with many values, one run after the other

@@ -79,7 +79,7 @@ def find_config(values: flags.FlagValues, rest: list[str]) -> ConfigDict | None:
         where = 'without --config=FILE or --workdir=FOLDER of a run'
         if values.workdir is not None:
             where = f"as there is no run in --workdir='{values.workdir}'; give --config=FILE"
-        raise InputError(f"'{changed[:MOST_SHOWN]}' is not understood {where}.")
+        raise InputError(f"'{changed[:MOST_SHOWN]}' cannot be used {where}.")
     return stored
 
 
@@ -120,7 +120,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         'scale',
         1,
-        'predict: enlarge the pictures, each pixel to so many by so many',
+        'predict: enlarge the pictures, each pixel becomes N x N',
         lower_bound=1,
         upper_bound=64,
         **define,
@@ -152,9 +152,11 @@ def define_flags() -> flags.FlagValues:
         'several processes train together: HOST:PORT of the first, or auto, where JAX finds it',
         **define,
     )
-    flags.DEFINE_integer('num_processes', None, 'how many they are', lower_bound=1, **define)
     flags.DEFINE_integer(
-        'process_id', None, 'which of them this is, from 0', lower_bound=0, **define
+        'num_processes', None, 'how many processes there are', lower_bound=1, **define
+    )
+    flags.DEFINE_integer(
+        'process_id', None, 'the number of this process, from 0', lower_bound=0, **define
     )
     flags.DEFINE_integer(
         'patience',
@@ -226,7 +228,7 @@ def load_config(flag: str) -> ConfigDict:
     """Calls `get_config` of the file that --config names, FILE.py or FILE.py:ARG.
 
     Raises:
-      InputError: there is no such file, it does not run, or it refuses ARG.
+      InputError: there is no such file, it does not run, or it rejects ARG.
     """
     config = call_experiment(flag, 'get_config')
     if not isinstance(config, ConfigDict):
@@ -240,7 +242,7 @@ def call_experiment(flag: str, function: str) -> Any:
     """Calls a function of the file that --config names, with ARG where there is one.
 
     Raises:
-      InputError: there is no such file, it does not run, or it refuses ARG.
+      InputError: there is no such file, it does not run, or it rejects ARG.
     """
     name, colon, argument = flag.partition(':')
     path = next((p for p in (pathlib.Path(name), ROOT / name) if os.path.isfile(p)), None)
@@ -269,7 +271,7 @@ def choose_model(config: ConfigDict, arguments: list[str]) -> ConfigDict:
 
 
 def keep_last_values(config: ConfigDict, arguments: list[str]) -> list[str]:
-    """Of two values for one key leaves the last, where a tuple would get the elements of both."""
+    """Keeps only the last of two values for one key; a tuple would get the elements of both."""
     known, kept = flatten(config), {}
     rest = iter(arguments)
     for position, argument in enumerate(rest):
@@ -293,7 +295,7 @@ def _rename_switch(argument: str) -> str:
 
 
 def set_nones(config: ConfigDict, arguments: list[str]) -> tuple[ConfigDict, list[str]]:
-    """Takes out `--config.section.key=None`, which the parsers of numbers would refuse."""
+    """Takes out `--config.section.key=None`, which the parsers of numbers would reject."""
     rest = []
     for argument in arguments:
         match = re.fullmatch(r'--?config\.([\w.]+)=None', argument)
@@ -306,7 +308,7 @@ def set_nones(config: ConfigDict, arguments: list[str]) -> tuple[ConfigDict, lis
 
 
 def check_overrides(config: ConfigDict, arguments: list[str]) -> None:
-    """Raises InputError where `--config.section.key` names a key that the config has not."""
+    """Raises InputError where `--config.section.key` names a key that the config does not have."""
     known = flatten(config)
     for argument in arguments:
         match = re.match(r'--?(?:no)?config\.([^=]*)', argument)
@@ -318,7 +320,7 @@ def _check_no_more(rest: list[str], values: flags.FlagValues) -> None:
     if len(rest) > 1:
         names = ', '.join(f'--{name}' for name in values if len(name) > 1)
         raise InputError(
-            f"'{rest[1]}' is not understood; the flags are {names} and, after --config=FILE, "
+            f"unrecognized argument '{rest[1]}'; valid flags are {names} and, after --config=FILE, "
             '--config.section.key=VALUE'
         )
 
@@ -327,4 +329,4 @@ def _explain(message: str) -> str:
     """Says what is allowed for a key, where absl only says that it cannot read a value."""
     match = re.match(r'flag --config\.([\w.]+)=(.*?): ', message, re.DOTALL)
     rule = all_rules().get(match[1]) if match else None
-    return f"{match[1]}='{match[2][:MOST_SHOWN]}': allowed is {rule.allowed}" if rule else message
+    return f"{match[1]}='{match[2][:MOST_SHOWN]}': must be {rule.allowed}" if rule else message

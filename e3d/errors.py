@@ -1,4 +1,4 @@
-"""The two ways in which the software refuses to go on."""
+"""The two kinds of failure that are reported by a plain message."""
 
 
 class InputError(ValueError):
@@ -10,7 +10,7 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """Work that had begun could not go on: a non-finite loss, a full disk.
+    """Work that had begun could not continue: a non-finite loss, a full disk.
 
     The message says what happened, what is safe and what to try. `launch.py` prints it and ends
     with exit code 1.

@@ -131,7 +131,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     of an empty one. When the block fails, `path` stays as it was and the temporary one goes.
 
     Raises:
-      RunError: if the system refuses: disk full, no permission.
+      RunError: the disk is full, or there is no permission.
     """
     path = Path(path)
     temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
@@ -143,7 +143,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         reason = error.strerror or error
         raise RunError(
             f'{path} could not be written: {reason}. Nothing was left there; '
-            'see to the free space and the permissions of its folder.'
+            'check the free space and the permissions of its folder.'
         ) from error
     finally:
         if temporary.is_dir():

@@ -26,9 +26,9 @@ class Extent(NamedTuple):
     """What there is in an array.
 
     Attributes:
-      low: Smallest number.
-      high: Largest number.
-      unusable: How many are NaN or infinite; those do not count for the other two.
+      low: smallest number.
+      high: largest number.
+      unusable: how many are NaN or infinite; those do not count for the other two.
     """
 
     low: float
@@ -134,9 +134,9 @@ def check_extent(dtype: np.dtype, extent: Extent, name: str) -> None:
     """Raises InputError for numbers that are not finite or that white cannot belong to.
 
     Args:
-      dtype: One that `check_dtype` accepts.
-      extent: Of all that belongs together, so that a dark clip is no reason to doubt.
-      name: What to call it in messages.
+      dtype: one that `check_dtype` accepts.
+      extent: of all that belongs together, so that a dark clip is no reason to doubt.
+      name: what to call it in messages.
     """
     low, high, unusable = extent
     if unusable:

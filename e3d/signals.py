@@ -131,7 +131,7 @@ def _wait_for_signals(reader: int) -> None:
         if number == last and now - moment < DOUBLE_SECONDS:
             continue
         if last is not None:
-            _end(number, 'Ended at once.')
+            _end(number, 'Stopped at once.')
         if not _State.finishing:
             timer = threading.Timer(GRACE_SECONDS, _end, (number, 'Interrupted.'))
             timer.daemon = True

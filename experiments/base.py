@@ -221,7 +221,7 @@ def video_folder() -> ConfigDict:
             # path: a folder, at any depth, of videos, animations, .npy, .npz, folders of pictures.
             'name': 'video_folder',
             'frame_size': (64, 64),  # height, width
-            'channels': 1,  # 1: grey, 3: RGB
+            'channels': 1,  # 1: gray, 3: RGB
             'layout': '',  # axes of arrays, as 'TCHW'; '': they tell themselves
             'fit': 'stretch',  # the whole frame; or 'crop': its middle
             'frame_rate': placeholder(float),  # frames a second; None: as the clips have it
@@ -250,7 +250,7 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
     for item in filter(None, (arg or '').split(',')):
         key, _, text = item.partition('=')
         if key not in defaults:
-            raise ValueError(f"':{arg}': there is no '{key}'; allowed are {', '.join(defaults)}")
+            raise ValueError(f"':{arg}': there is no '{key}'; must be one of {', '.join(defaults)}")
         kind = type(defaults[key])
         try:
             values[key] = _parse_switch(text) if kind is bool else kind(text)

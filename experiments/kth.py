@@ -4,7 +4,7 @@
     python launch.py --config=experiments/kth.py --config.dataset.path=FOLDER
     python launch.py --config=experiments/kth.py:small
 
-Grey frames of 128 x 128 in patches of 8; persons 1-16 for training, 17-25 for testing. The six
+Gray frames of 128 x 128 in patches of 8; persons 1-16 for training, 17-25 for testing. The six
 archives are fetched (about 1 GB), or taken from FOLDER, which may as well hold the .avi files or
 folders of pictures, and 00sequences.txt. Where that is only a few clips,
 --config.dataset.split=ranges tests on the last stretch of each.

@@ -1,4 +1,4 @@
-"""Your own videos: 10 frames to 10, in grey, on 64 x 64.
+"""Your own videos: 10 frames to 10, in gray, on 64 x 64.
 
     python launch.py --config=experiments/video_folder.py --config.dataset.path=FOLDER
     python launch.py --config=experiments/video_folder.py:small --config.dataset.path=FOLDER

@@ -1,4 +1,4 @@
-"""Frames of another colour or size become what a model was trained on."""
+"""Frames of another color or size become what a model was trained on."""
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ def test_fitting_frames_stay_as_they_are():
     np.testing.assert_allclose(adapt_frames(levels, (1, 3, 1)), levels / 255, rtol=1e-6)
 
 
-def test_grey_and_rgb_are_converted_into_each_other():
-    grey = adapt_frames(RGB, (12, 8, 1))
-    np.testing.assert_allclose(grey[..., 0], RGB @ [0.299, 0.587, 0.114], rtol=1e-5)
-    np.testing.assert_array_equal(adapt_frames(grey, (12, 8, 3)), np.repeat(grey, 3, axis=-1))
+def test_gray_and_rgb_are_converted_into_each_other():
+    gray = adapt_frames(RGB, (12, 8, 1))
+    np.testing.assert_allclose(gray[..., 0], RGB @ [0.299, 0.587, 0.114], rtol=1e-5)
+    np.testing.assert_array_equal(adapt_frames(gray, (12, 8, 3)), np.repeat(gray, 3, axis=-1))
 
 
 def test_smaller_frames_are_means_over_areas():
@@ -43,7 +43,7 @@ def test_constant_frames_stay_constant(shape):
 
 
 @pytest.mark.parametrize(('given', 'trained'), [(2, 1), (3, 2), (4, 3), (64, 1)])
-def test_other_channels_are_refused(given, trained):
+def test_other_channels_are_rejected(given, trained):
     with pytest.raises(InputError, match=f'{given} channels.*moveaxis'):
         adapt_frames(np.zeros((1, 4, 4, given), np.float32), (4, 4, trained))
 

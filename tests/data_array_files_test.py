@@ -132,7 +132,7 @@ def test_archives_that_are_dangerous_or_none_are_rejected(tmp_path):
     (tmp_path / 'text.npz').write_text('text')
     for path, message in {
         double: "holds 'a.npy' 2 times",
-        alike: 'two arrays of one name',
+        alike: 'two arrays with the same name',
         secret: 'is encrypted',
         tmp_path / 'pipe.npz': 'a named pipe',
         tmp_path / 'zero.npz': 'a device',
@@ -150,5 +150,5 @@ def test_an_archive_that_memory_does_not_hold_is_an_input_error(tmp_path, monkey
         raise MemoryError
 
     monkeypatch.setattr(array_files, 'read_up_to', fail)
-    with pytest.raises(InputError, match='does not fit into the memory'):
+    with pytest.raises(InputError, match='does not fit into memory'):
         load_arrays(path, 10**6)

@@ -109,7 +109,7 @@ def test_sequences_are_cut_to_their_first_frames(tmp_path):
     np.testing.assert_array_equal(read[..., 0], stored[:, :5])
 
 
-def test_shorter_sequences_are_refused(tmp_path):
+def test_shorter_sequences_are_rejected(tmp_path):
     path = save(tmp_path, make_frames(10, 7, 5, 5))
     with pytest.raises(InputError, match=r'7 frames.*output_frames is 8'):
         arrays.open_array(path, 'train', 8)
@@ -195,7 +195,7 @@ def test_rounding_errors_are_accepted_and_clipped(tmp_path):
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -0.01, 1.01])
-def test_values_out_of_range_are_refused_in_the_split_that_holds_them(tmp_path, value):
+def test_values_out_of_range_are_rejected_in_the_split_that_holds_them(tmp_path, value):
     stored = make_frames(10, 6, 5, 5, dtype=np.float32)
     stored[9, 1, 2, 3] = value
     path = save(tmp_path, stored)
@@ -216,12 +216,12 @@ def test_values_out_of_range_are_refused_in_the_split_that_holds_them(tmp_path, 
         (np.zeros((4, 4, 5, 5), [('x', float)]), 'has dtype .*x'),
     ],
 )
-def test_arrays_of_another_form_are_refused(tmp_path, array, message):
+def test_arrays_of_another_form_are_rejected(tmp_path, array, message):
     with pytest.raises(InputError, match=message):
         arrays.open_array(save(tmp_path, array), 'train', 2)
 
 
-def test_arrays_of_objects_are_refused_without_being_loaded(tmp_path):
+def test_arrays_of_objects_are_rejected_without_being_loaded(tmp_path):
     objects = np.array([print, {}], object)
     np.save(tmp_path / 'objects.npy', objects, allow_pickle=True)
     np.savez(tmp_path / 'objects.npz', objects)
@@ -230,7 +230,7 @@ def test_arrays_of_objects_are_refused_without_being_loaded(tmp_path):
             arrays.open_array(str(tmp_path / name), 'train', 2)
 
 
-def test_damaged_files_are_refused(tmp_path):
+def test_damaged_files_are_rejected(tmp_path):
     stored = make_frames(10, 3, 8, 8)
     whole = io.BytesIO()
     np.save(whole, stored)
@@ -276,13 +276,13 @@ def test_an_archive_larger_than_the_limit_is_not_read(tmp_path, monkeypatch):
         ({'input_raw_data': np.zeros((50, 8, 8), np.float32)}, 'input_raw_data'),
     ],
 )
-def test_inconsistent_released_files_are_refused(tmp_path, change, message):
+def test_inconsistent_released_files_are_rejected(tmp_path, change, message):
     np.savez(tmp_path / 'moving.npz', **{**released()[0], **change})
     with pytest.raises(InputError, match=message):
         arrays.open_array(str(tmp_path / 'moving.npz'), 'train', 5)
 
 
-def test_paths_that_name_no_array_are_refused(tmp_path):
+def test_paths_that_name_no_array_are_rejected(tmp_path):
     (tmp_path / 'frames.h5').write_bytes(b'')
     with zipfile.ZipFile(tmp_path / 'none.npz', 'w'):
         pass
@@ -307,7 +307,7 @@ def test_paths_that_name_no_array_are_refused(tmp_path):
         ((0.0, 0.5, 0.5), "'train' empty"),
     ],
 )
-def test_impossible_fractions_are_refused(tmp_path, fractions, message):
+def test_impossible_fractions_are_rejected(tmp_path, fractions, message):
     path = save(tmp_path, make_frames(10, 6, 5, 5))
     with pytest.raises(InputError, match=message):
         arrays.open_array(path, 'train', 2, fractions)

@@ -75,12 +75,12 @@ def test_truth_values_and_rounding_are_accepted():
         (np.full((2, 4, 6), None, object), 'plain numbers'),
     ],
 )
-def test_other_arrays_are_refused(tmp_path, array, message):
+def test_other_arrays_are_rejected(tmp_path, array, message):
     with pytest.raises(InputError, match=message):
         read_array(saved(tmp_path / 'clip.npy', array))
 
 
-def test_damaged_files_are_refused(tmp_path):
+def test_damaged_files_are_rejected(tmp_path):
     whole = saved(tmp_path / 'clip.npy', BYTES).read_bytes()
     np.savez(tmp_path / 'whole.npz', BYTES)
     contents = {
@@ -114,7 +114,7 @@ def test_pickled_objects_are_never_loaded(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.npy', '.npz'])
-def test_arrays_beyond_the_limit_are_refused(tmp_path, monkeypatch, suffix):
+def test_arrays_beyond_the_limit_are_rejected(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(clip_arrays, 'MAX_BYTES', 100)
     path = tmp_path / f'clip{suffix}'
     (np.save if suffix == '.npy' else np.savez_compressed)(path, np.zeros((5, 4, 6, 3), np.uint8))

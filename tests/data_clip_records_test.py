@@ -145,7 +145,7 @@ def test_equal_frames_have_equal_fingerprints(tmp_path):
     assert prints[0] == prints[1] and len(set(prints)) == 3
 
 
-def test_a_set_without_a_whole_clip_is_refused_and_leaves_nothing(tmp_path):
+def test_a_set_without_a_whole_clip_is_rejected_and_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match=r'None of the 1 clips.*truncated'):
         opened(tmp_path, [RawClip('broken', broken)])
     assert [file.name for file in tmp_path.rglob('*') if file.is_file()] == ['.lock']

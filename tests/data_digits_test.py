@@ -121,7 +121,7 @@ def test_the_test_file_alone_is_enough_for_the_test(tmp_path):
         (TRAIN + '.gz', b'\x1f\x8b' + bytes(100), 'damaged'),
     ],
 )
-def test_unusable_idx_files_are_refused(tmp_path, name, content, message):
+def test_unusable_idx_files_are_rejected(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         digits.load_digits('mnist_idx', 'validation', str(tmp_path))
@@ -138,6 +138,6 @@ def test_unusable_idx_files_are_refused(tmp_path, name, content, message):
         (('mnist_idx', 'train', '/' + 300 * 'n'), 'not a folder'),
     ],
 )
-def test_impossible_requests_are_refused(arguments, message):
+def test_impossible_requests_are_rejected(arguments, message):
     with pytest.raises(InputError, match=message):
         digits.load_digits(*arguments)

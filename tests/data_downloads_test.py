@@ -101,9 +101,9 @@ def test_no_server_is_named(tmp_path):
         fetch(f'{server}/whole', tmp_path / 'file')
 
 
-def test_endless_files_are_refused(tmp_path, monkeypatch):
+def test_endless_files_are_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, 'MAX_BYTES', 1000)
-    with serve() as server, pytest.raises(InputError, match='refused'):
+    with serve() as server, pytest.raises(InputError, match='rejected'):
         fetch(f'{server}/whole', tmp_path / 'file')
     assert not (tmp_path / 'file').exists()
 

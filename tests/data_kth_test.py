@@ -36,7 +36,7 @@ def make_dataset(tmp_path, **changes):
 
 
 def counting_frames(length=LENGTH):
-    """Frames that tell their number, 1, 2, ..., by their grey: uint8 [T, 16, 16, 3]."""
+    """Frames that tell their number, 1, 2, ..., by their gray: uint8 [T, 16, 16, 3]."""
     numbers = 10 * np.arange(1, length + 1, dtype=np.uint8)
     return np.broadcast_to(numbers[:, None, None, None], (length, 16, 16, 3)).copy()
 
@@ -199,14 +199,14 @@ def test_archives_are_read_where_they_lie(tmp_path):
         'C:\\person01_boxing_d1_uncomp.avi',
     ],
 )
-def test_archives_that_lead_out_of_themselves_are_refused(tmp_path, member):
+def test_archives_that_lead_out_of_themselves_are_rejected(tmp_path, member):
     archive_clips(tmp_path, members=[member])
     with pytest.raises(InputError, match='leads out of the archive'):
         open_kth(make_dataset(tmp_path), 'train', 0)
     assert sorted(path.name for path in tmp_path.rglob('*')) == ['boxing.zip', 'clip.avi', 'kth']
 
 
-def test_zip_bombs_are_refused(tmp_path, monkeypatch):
+def test_zip_bombs_are_rejected(tmp_path, monkeypatch):
     folder = write_clips(tmp_path)
     with zipfile.ZipFile(folder / 'boxing.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
         archive.writestr('person01_boxing_d1_uncomp.avi', bytes(10**6))
@@ -216,7 +216,7 @@ def test_zip_bombs_are_refused(tmp_path, monkeypatch):
         open_kth(make_dataset(tmp_path), 'train', 0)
 
 
-def test_damaged_archives_are_refused_and_damaged_members_named(tmp_path):
+def test_damaged_archives_are_rejected_and_damaged_members_named(tmp_path):
     members = [f'person0{n}_boxing_d1_uncomp.avi' for n in (1, 2)]
     path = archive_clips(tmp_path, members=members)
     content = bytearray(path.read_bytes())
@@ -389,7 +389,7 @@ def test_truncated_missing_and_foreign_clips_are_named_and_left_out(tmp_path):
         assert re.search(reason, reasons[name])
 
 
-def test_sequences_that_are_no_sequences_are_refused(tmp_path):
+def test_sequences_that_are_no_sequences_are_rejected(tmp_path):
     write_clips(tmp_path, 'person01_boxing_d1')
     (tmp_path / 'kth' / '00sequences.txt').write_text('boxing 1 to 20\n')
     with pytest.raises(InputError, match='has no line like'):
@@ -404,13 +404,13 @@ def test_sequences_that_are_no_sequences_are_refused(tmp_path):
         ({'validation_persons': (20,)}, r'validation_persons=\(20,\)'),
     ],
 )
-def test_impossible_values_are_refused(tmp_path, changes, message):
+def test_impossible_values_are_rejected(tmp_path, changes, message):
     write_clips(tmp_path, 'person01_boxing_d1')
     with pytest.raises(InputError, match=message):
         open_kth(make_dataset(tmp_path, **changes), 'train', 0)
 
 
-def test_a_folder_without_clips_is_refused(tmp_path):
+def test_a_folder_without_clips_is_rejected(tmp_path):
     write_clips(tmp_path)
     with pytest.raises(InputError, match='no clips of KTH'):
         open_kth(make_dataset(tmp_path), 'train', 0)

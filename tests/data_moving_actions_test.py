@@ -97,6 +97,6 @@ def test_source_and_batches():
     ('changes', 'message'),
     [({'input_frames': 4}, 'input_frames is 4'), ({'canvas': (8, 32)}, 'digit_size 9')],
 )
-def test_impossible_clips_are_refused(changes, message):
+def test_impossible_clips_are_rejected(changes, message):
     with pytest.raises(InputError, match=message):
         open_source(dataset(**changes), 'test')

@@ -48,11 +48,11 @@ def test_speed_is_in_pixels_a_frame():
     for index in range(5):
         frames = settings.sequence(0, 'train', index)[..., 0].astype(float)
         weights = frames / frames.sum((1, 2), keepdims=True)
-        centres = np.stack(
+        centers = np.stack(
             [(weights.sum(2) * np.arange(1028)).sum(1), (weights.sum(1) * np.arange(1028)).sum(1)]
         )
         # Truncation moves either end by less than a pixel along both axes.
-        assert np.linalg.norm(centres[:, 10] - centres[:, 0]) == pytest.approx(36, abs=np.sqrt(2))
+        assert np.linalg.norm(centers[:, 10] - centers[:, 0]) == pytest.approx(36, abs=np.sqrt(2))
 
 
 def test_the_brighter_pixel_counts_where_digits_overlap():
@@ -114,6 +114,6 @@ def test_the_fixed_sequences_stay_what_they_are():
         ({'speed': float('nan')}, 'speed is nan'),
     ],
 )
-def test_settings_that_no_sequence_can_have_are_refused(values, message):
+def test_settings_that_no_sequence_can_have_are_rejected(values, message):
     with pytest.raises(InputError, match=message):
         MovingDigits(**values)

@@ -97,12 +97,12 @@ def test_interrupted_preparation_leaves_nothing(tmp_path, monkeypatch, failure, 
     assert len(moving_mnist.open_split(SETTINGS, SIZES, str(tmp_path), 'test')) == 4
 
 
-def test_a_split_of_no_sequences_is_refused(tmp_path):
+def test_a_split_of_no_sequences_is_rejected(tmp_path):
     with pytest.raises(InputError, match='validation_size'):
         moving_mnist.open_split(SETTINGS, SIZES, str(tmp_path), 'validation')
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_made_is_rejected(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(InputError, match='data_dir'):
         moving_mnist.open_split(SETTINGS, SIZES, str(tmp_path / 'file'), 'test')

@@ -198,7 +198,7 @@ def test_maps_of_floats_are_kept(tmp_path):
         (np.int16([[0, 2]]), 'with a sign'),
         (np.int8([[0, 2]]), 'with a sign'),
         (np.int32([[0, 2]]), 'with a sign'),
-        (np.uint32([[0, 2]]), 'whole numbers of 32 bits'),
+        (np.uint32([[0, 2]]), 'integers of 32 bits'),
         (np.zeros((1, 2, 3), np.float32), 'at most 16 bits'),
         (np.zeros((1, 2)), 'at most 16 bits'),
     ],

@@ -100,7 +100,7 @@ def test_flows_tell_what_their_scale_means(tmp_path):
     assert 'nothing was written' in account
 
 
-def test_what_cannot_be_used_is_refused(tmp_path):
+def test_what_cannot_be_used_is_rejected(tmp_path):
     with pytest.raises(InputError, match='not a folder'):
         prepare(make_dataset(tmp_path, 'kth', frame_size=(8, 8)), 0)
 

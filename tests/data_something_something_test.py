@@ -46,7 +46,7 @@ def write_list(folder, kind, ids, templates=TEMPLATES):
 
 
 def write_data_set(tmp_path, train=('1', '2'), test=('3',), frames=FRAMES):
-    """Videos of 12 frames a second, whose grey tells the number of the frame."""
+    """Videos of 12 frames a second, whose gray tells the number of the frame."""
     videos = tmp_path / 'raw' / '20bn-something-something-v2'
     videos.mkdir(parents=True)
     clip = 15 * np.arange(frames, dtype=np.uint8)[:, None, None, None]
@@ -366,7 +366,7 @@ def break_files(tmp_path, kind):
         ('other classes', 'no video of the 41 classes'),
     ],
 )
-def test_files_of_another_form_are_refused(tmp_path, monkeypatch, kind, message):
+def test_files_of_another_form_are_rejected(tmp_path, monkeypatch, kind, message):
     write_data_set(tmp_path)
     break_files(tmp_path, kind)
     if kind == 'long':
@@ -388,7 +388,7 @@ def test_files_of_another_form_are_refused(tmp_path, monkeypatch, kind, message)
         {str(n): n for n in range(1, 175)},
     ],
 )
-def test_labels_of_another_form_are_refused(tmp_path, labels):
+def test_labels_of_another_form_are_rejected(tmp_path, labels):
     write_data_set(tmp_path)
     (tmp_path / 'raw' / 'labels.json').write_text(json.dumps(labels))
     with pytest.raises(InputError, match='each of 174 classes its number'):
@@ -406,7 +406,7 @@ def test_no_folder_is_told_where_the_data_come_from(tmp_path, monkeypatch, path)
         open_something_something(make_dataset(tmp_path, path=path), 'train')
 
 
-def test_clips_that_are_all_too_short_are_refused(tmp_path):
+def test_clips_that_are_all_too_short_are_rejected(tmp_path):
     write_data_set(tmp_path)
     with pytest.raises(InputError, match=r'no clips of more than .*output_frames=24'):
         open_something_something(make_dataset(tmp_path, output_frames=24), 'train')

@@ -120,12 +120,12 @@ def test_sources_can_be_pickled(tmp_path, changes):
         ({'output_frames': 0}, 'output_frames is 0'),
     ],
 )
-def test_impossible_data_sets_are_refused_before_any_work(tmp_path, changes, message):
+def test_impossible_data_sets_are_rejected_before_any_work(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         sources.open_source(make_dataset(tmp_path, **changes), 'train')
 
 
-def test_unknown_splits_are_refused(tmp_path):
+def test_unknown_splits_are_rejected(tmp_path):
     with pytest.raises(InputError, match='train, validation, test'):
         sources.open_source(make_dataset(tmp_path), 'valid')
 

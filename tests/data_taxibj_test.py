@@ -226,7 +226,7 @@ def test_ready_sequences_are_read_from_an_archive(tmp_path):
         ({'X_test': np.zeros((5, 1, 2, 3, 2), np.float32)}, 'have 1 and 4 frames'),
     ],
 )
-def test_archives_of_another_form_are_refused(tmp_path, changes, message):
+def test_archives_of_another_form_are_rejected(tmp_path, changes, message):
     arrays = write_archive(tmp_path / 'other.npz') | changes
     arrays = {key: array for key, array in arrays.items() if array is not None}
     np.savez(tmp_path / 'dataset.npz', **arrays)
@@ -234,7 +234,7 @@ def test_archives_of_another_form_are_refused(tmp_path, changes, message):
         open_taxibj(make_dataset(tmp_path / 'dataset.npz'), 'test')
 
 
-def test_archives_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+def test_archives_that_unpack_to_too_much_are_rejected(tmp_path, monkeypatch):
     np.savez_compressed(
         tmp_path / 'dataset.npz', **dict.fromkeys(flow_archives.KEYS, np.zeros(10**5))
     )
@@ -299,7 +299,7 @@ def write_wrong(path, kind):
         ('constant', 'All counts'),
     ],
 )
-def test_files_of_another_form_are_refused(tmp_path, kind, message):
+def test_files_of_another_form_are_rejected(tmp_path, kind, message):
     write_wrong(tmp_path / NAME, kind)
     with pytest.raises(InputError, match=message):
         open_taxibj(make_dataset(tmp_path), 'train')
@@ -315,7 +315,7 @@ def test_files_of_another_form_are_refused(tmp_path, kind, message):
         ({'output_frames': 30}, 'has no sequences of 32 slots'),
     ],
 )
-def test_impossible_values_are_refused(tmp_path, changes, message):
+def test_impossible_values_are_rejected(tmp_path, changes, message):
     dataset = make_dataset(write_flows(tmp_path / NAME, dates_of(6))) | changes
     with pytest.raises(InputError, match=message):
         open_taxibj(dataset, 'train')
@@ -328,7 +328,7 @@ def test_one_file_in_a_folder_is_read_whatever_it_is_called(tmp_path):
     assert len(open_taxibj(make_dataset(tmp_path), 'test')) == 5
 
 
-def test_folders_without_flows_and_files_that_overlap_are_refused(tmp_path):
+def test_folders_without_flows_and_files_that_overlap_are_rejected(tmp_path):
     with pytest.raises(InputError, match='holds no flows'):
         open_taxibj(make_dataset(tmp_path), 'train')
     for name in ('a_T360.h5', 'b_T360.h5'):

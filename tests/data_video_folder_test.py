@@ -247,7 +247,7 @@ def test_sources_can_be_pickled(tmp_path):
         (['0.npy', '1.npy', '2.npy'], {'channels': 2}, 'None of the 3 clips.*1 channels'),
     ],
 )
-def test_folders_that_cannot_be_used_are_refused(tmp_path, names, changes, message):
+def test_folders_that_cannot_be_used_are_rejected(tmp_path, names, changes, message):
     write_arrays(tmp_path, names)
     with pytest.raises(InputError, match=message):
         open_video_folder(make_dataset(tmp_path, **changes), 'train')
@@ -275,7 +275,7 @@ def test_pictures_of_a_run_in_the_folder_are_no_clips(tmp_path, workdir):
     ]
 
 
-def test_a_folder_without_clips_is_refused(tmp_path):
+def test_a_folder_without_clips_is_rejected(tmp_path):
     (tmp_path / 'clips').mkdir()
     (tmp_path / 'clips' / 'notes.txt').write_text('no clip')
     with pytest.raises(InputError, match=r'no clips in .*\.mp4.*\.npy'):

@@ -38,7 +38,7 @@ def test_other_rates_follow_the_time_stamps(tmp_path, name, reorder):
     assert numbers(clip_frames(path)) == list(range(12))
     assert numbers(clip_frames(path, rate=2.0)) == [0, 5, 6, 7, 8, 9, 10, 11]
     assert clip_timing(path) == Timing(pytest.approx(11 / 3.5), False)
-    assert describe_clip(path) == f'{path}: frames that do not stand equally long'
+    assert describe_clip(path) == f'{path}: frames of unequal duration'
 
 
 def test_times_start_at_the_first_frame_wherever_its_stamp_is(tmp_path):

@@ -70,7 +70,7 @@ def test_the_content_of_a_file_is_read_without_the_file(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', [*CODECS, '.mkv', '.mp4'])
-def test_truncated_videos_are_refused(tmp_path, suffix):
+def test_truncated_videos_are_rejected(tmp_path, suffix):
     content = encoded(tmp_path / f'clip{suffix}', moving_square()).read_bytes()
     path = tmp_path / f'cut{suffix}'
     path.write_bytes(content[: len(content) * 6 // 10])
@@ -78,7 +78,7 @@ def test_truncated_videos_are_refused(tmp_path, suffix):
         read(path)
 
 
-def test_truncated_video_with_its_index_in_front_is_refused(tmp_path):
+def test_truncated_video_with_its_index_in_front_is_rejected(tmp_path):
     content = encoded(tmp_path / 'clip.mp4', moving_square(), movflags='faststart').read_bytes()
     (tmp_path / 'cut.mp4').write_bytes(content[: len(content) * 6 // 10])
     with pytest.raises(InputError, match=r'truncated|damaged'):
@@ -168,7 +168,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize('name', FOREIGN)
-def test_other_files_are_refused(tmp_path, name):
+def test_other_files_are_rejected(tmp_path, name):
     encoded(tmp_path / 'clip.ts', moving_square(5))
     Image.new('RGB', (16, 16)).save(tmp_path / 'picture_1.png')
     (tmp_path / name).write_bytes(FOREIGN[name])
@@ -176,7 +176,7 @@ def test_other_files_are_refused(tmp_path, name):
         read(tmp_path / name)
 
 
-def test_pictures_and_animations_under_the_name_of_a_video_are_refused(tmp_path):
+def test_pictures_and_animations_under_the_name_of_a_video_are_rejected(tmp_path):
     for kind in ('png', 'gif', 'webp', 'tiff'):
         path = tmp_path / f'{kind}.mp4'
         Image.new('RGB', (16, 16)).save(path, format=kind)
@@ -211,7 +211,7 @@ def test_names_may_be_any_bytes(tmp_path):
     str(caught.value).encode('utf-8', 'backslashreplace')
 
 
-def test_sound_without_pictures_is_refused(tmp_path):
+def test_sound_without_pictures_is_rejected(tmp_path):
     with wave.open(str(tmp_path / 'sound.wav'), 'wb') as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
@@ -221,7 +221,7 @@ def test_sound_without_pictures_is_refused(tmp_path):
         read(tmp_path / 'sound.wav')
 
 
-def test_frames_that_are_too_large_are_refused(tmp_path, monkeypatch):
+def test_frames_that_are_too_large_are_rejected(tmp_path, monkeypatch):
     path = encoded(tmp_path / 'clip.mp4', moving_square(2))
     monkeypatch.setattr(video_file, 'MAX_PIXELS', 1000)
     with pytest.raises(InputError, match=r'32 x 48 pixels|at most 1,000 pixels'):
@@ -246,7 +246,7 @@ def test_frames_larger_than_the_header_says_are_not_decoded(tmp_path, monkeypatc
         read(tmp_path / 'clip.mov')
 
 
-def test_frames_whose_size_changes_are_refused(tmp_path):
+def test_frames_whose_size_changes_are_rejected(tmp_path):
     small = encoded(tmp_path / 'small.ts', moving_square(5, 32, 32)).read_bytes()
     large = encoded(tmp_path / 'large.ts', moving_square(5, 32, 48)).read_bytes()
     (tmp_path / 'joined.ts').write_bytes(small + large)

@@ -136,7 +136,7 @@ def test_a_forecast_that_is_not_finite_ends_the_run():
         report_of(4, lambda seen: mean_of_seen(seen) * np.nan)
 
 
-def test_an_empty_split_is_refused():
+def test_an_empty_split_is_rejected():
     with pytest.raises(InputError, match='no sequences'):
         evaluate(mean_of_seen, [], INPUT_FRAMES, MEAN, '', 0)
 
@@ -157,7 +157,7 @@ def test_mean_image_takes_sequences_from_all_over_a_long_source():
     np.testing.assert_allclose(mean_image(source, max_sequences=3), 50)
 
 
-def test_mean_image_of_nothing_is_refused():
+def test_mean_image_of_nothing_is_rejected():
     with pytest.raises(InputError, match='empty'):
         mean_image([])
 

@@ -47,7 +47,7 @@ def pairs():
     noise = np.random.default_rng(1).normal(0, 1, frames.shape).astype(np.float32)
     shape = (1, 1, 12, 12, 1)
     yield 'random', random_frames(frames.shape, 2), frames
-    yield 'colour', random_frames((2, 2, 9, 14, 3), 3), random_frames((2, 2, 9, 14, 3), 4)
+    yield 'color', random_frames((2, 2, 9, 14, 3), 3), random_frames((2, 2, 9, 14, 3), 4)
     yield 'smallest', random_frames((1, 2, 7, 7, 2), 5), random_frames((1, 2, 7, 7, 2), 6)
     yield 'out of range', frames + noise, frames
     yield 'nearly right', frames + 1e-3 * noise, frames
@@ -95,7 +95,7 @@ def test_frames_smaller_than_the_window_have_no_similarity():
     assert set(jitted(frames, frames)) == {'mse', 'mse_mean', 'mae', 'mae_mean', 'psnr'}
 
 
-def test_shapes_that_differ_are_refused():
+def test_shapes_that_differ_are_rejected():
     with pytest.raises(ValueError, match='shape'):
         frame_metrics(np.zeros((1, 2, 8, 8, 1)), np.zeros((1, 3, 8, 8, 1)))
 

@@ -13,22 +13,22 @@ def clip(frames=5, height=8, width=6, channels=1):
     return np.random.default_rng(0).random(shape, np.float32)
 
 
-def test_colours_of_grey_rgb_and_other_channels():
-    grey = pictures.as_colours(clip())
-    assert grey.dtype == np.uint8
-    np.testing.assert_array_equal(grey[..., 0], np.round(clip()[..., 0] * 255))
-    np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
+def test_colors_of_gray_rgb_and_other_channels():
+    gray = pictures.as_colors(clip())
+    assert gray.dtype == np.uint8
+    np.testing.assert_array_equal(gray[..., 0], np.round(clip()[..., 0] * 255))
+    np.testing.assert_array_equal(gray[..., 0], gray[..., 2])
     np.testing.assert_array_equal(
-        pictures.as_colours(clip(channels=3)), np.round(clip(channels=3) * 255)
+        pictures.as_colors(clip(channels=3)), np.round(clip(channels=3) * 255)
     )
-    flow = pictures.as_colours(clip(channels=2))
+    flow = pictures.as_colors(clip(channels=2))
     assert flow.shape == (5, 8, 6, 3)
     assert (flow[..., 0] != flow[..., 2]).any()
 
 
-def test_colours_outside_the_range_are_clipped():
+def test_colors_outside_the_range_are_clipped():
     np.testing.assert_array_equal(
-        pictures.as_colours(np.array([[[-1.0], [2.0]]]))[0, :, 0], [0, 255]
+        pictures.as_colors(np.array([[[-1.0], [2.0]]]))[0, :, 0], [0, 255]
     )
 
 
@@ -45,10 +45,10 @@ def test_strip_shows_every_row(channels, length, input_frames):
         'truth': (pictures.MARGIN, 2 * pictures.LINE + height + pictures.GAP),
         'prediction': (pictures.MARGIN, 2 * pictures.LINE + 2 * (height + pictures.GAP)),
     }
-    colours = pictures.as_colours(frames)
+    colors = pictures.as_colors(frames)
     for row, (left, top) in corners.items():
         shown = np.asarray(strip.crop((left, top, left + width, top + height)))
-        expected = colours[0 if row == 'input' else input_frames]
+        expected = colors[0 if row == 'input' else input_frames]
         np.testing.assert_array_equal(shown[::12, ::12], expected, err_msg=row)
 
 
@@ -93,7 +93,7 @@ def test_pictures_do_not_show_as_input_what_was_hidden():
     height, width = 96, 72
     left = pictures.MARGIN + width + pictures.GAP
     second = np.asarray(strip.crop((left, pictures.LINE, left + width, pictures.LINE + height)))
-    np.testing.assert_array_equal(second[::12, ::12], pictures.as_colours(frames)[2])
+    np.testing.assert_array_equal(second[::12, ::12], pictures.as_colors(frames)[2])
     hidden = pictures.draw_animation(frames, frames[3:], observed)[1]
     assert hidden.getpixel((2 * pictures.GAP, pictures.LINE)) == pictures.HIDDEN
     right = np.asarray(hidden)[pictures.LINE + 4 : -40, 4:-4]
@@ -131,4 +131,4 @@ def test_data_that_go_beyond_1_are_drawn_whole():
     top = 2 * pictures.LINE + 96 + pictures.GAP  # of the truth, 8 x 8 enlarged by 12
     shown = strip[top : top + 96 : 12, pictures.MARGIN : pictures.MARGIN + 96 : 12, 0]
     np.testing.assert_array_equal(shown, np.round(truth[1, ..., 0] / 1.5 * 255))
-    np.testing.assert_array_equal(pictures.as_colours(truth, 1.5)[1, -1, -1], 255)
+    np.testing.assert_array_equal(pictures.as_colors(truth, 1.5)[1, -1, -1], 255)

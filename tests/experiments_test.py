@@ -124,7 +124,7 @@ def test_parse_arg(arg, expected):
 @pytest.mark.parametrize(
     ('arg', 'message'),
     [
-        ('smal', r"there is no 'smal'; allowed are small, layers"),
+        ('smal', r"there is no 'smal'; must be one of small, layers"),
         ('layers=two', r"'two' for 'layers' is not of type int"),
         ('small=perhaps', r"'perhaps' for 'small' is not of type bool"),
     ],
@@ -151,7 +151,7 @@ def test_the_models_of_the_study_have_numbers_of_parameters_that_are_alike(arg, 
         assert abs(count / 411_440 - 1) < 0.1, (name, count)
 
 
-def test_the_recognisers_have_numbers_of_parameters_that_are_alike():
+def test_the_recognizers_have_numbers_of_parameters_that_are_alike():
     """Within 10 % of E3D-LSTM's, and every entry has its place in a table."""
     flag = 'experiments/moving_actions.py'
     entries = make_entries('get_sweep', flag, ['launch.py', f'--config={flag}'])

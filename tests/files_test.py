@@ -103,6 +103,6 @@ def test_a_path_of_a_user_has_its_home_directory(monkeypatch, tmp_path):
         ('~nobody-of-this-name/x', 'home directory that is not known'),
     ],
 )
-def test_what_is_no_local_path_is_refused(text, message):
+def test_what_is_no_local_path_is_rejected(text, message):
     with pytest.raises(InputError, match=message):
         local_path(text, '--input')

@@ -6,9 +6,9 @@ from e3d.kernels.layer_norm import layer_norm
 
 
 def plain(inputs, group):
-    centred = inputs - inputs.mean((-4, -3, -2, -1), keepdims=True)
-    deviation = jnp.sqrt((centred**2).mean((-4, -3, -2, -1), keepdims=True) + 1e-5)
-    return centred / deviation * group['norm_scale'] + group['norm_bias']
+    centered = inputs - inputs.mean((-4, -3, -2, -1), keepdims=True)
+    deviation = jnp.sqrt((centered**2).mean((-4, -3, -2, -1), keepdims=True) + 1e-5)
+    return centered / deviation * group['norm_scale'] + group['norm_bias']
 
 
 def arrays():

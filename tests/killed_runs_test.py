@@ -120,7 +120,7 @@ def test_a_second_signal_to_the_launcher(tmp_path, number, expected):
         time.sleep(0.3)
     code, errors = finish(process)
     assert code == expected and 'Traceback' not in errors
-    assert 'Interrupted' in errors or 'Ended at once' in errors
+    assert 'Interrupted' in errors or 'Stopped at once' in errors
     before = max(steps_in(workdir))
     process = begin(workdir)
     wait_until(lambda: max(steps_in(workdir)) > before, process)

@@ -243,7 +243,7 @@ def test_bfloat16_states_and_float32_parameters(recall):
         ({'recall_radius': 17}, 'recall_radius=17: must be at most 16'),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused_with_what_is(options, words):
+def test_a_value_that_is_not_allowed_is_rejected_with_what_is(options, words):
     cell = make_cell(**options)
     inputs = make_inputs({})[:, 0]
     with pytest.raises(InputError, match=words):

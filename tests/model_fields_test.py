@@ -96,7 +96,7 @@ def test_a_type_may_stand_for_its_name(name):
 
 @pytest.mark.parametrize('name', MODELS)
 @pytest.mark.parametrize('dtype', ['int8', jnp.int32, 'half', None, 7, 'float64'])
-def test_other_types_are_refused_with_those_that_are_allowed(name, dtype):
+def test_other_types_are_rejected_with_those_that_are_allowed(name, dtype):
     frames = jax.ShapeDtypeStruct((1, 2, 16, 16, 1), jnp.float32)
     words = 'jax_enable_x64' if dtype == 'float64' else "'float32', 'bfloat16', 'float64'"
     with pytest.raises(InputError, match=words):
@@ -135,7 +135,7 @@ def test_the_remedies_are_right(name):
 
 @pytest.mark.parametrize('name', CELLS)
 @pytest.mark.parametrize('change', [{'features': 4}, {'batch': 3}, {'size': 5}, {'depth': 2}])
-def test_a_carry_for_other_inputs_is_refused_with_its_shape(name, change):
+def test_a_carry_for_other_inputs_is_rejected_with_its_shape(name, change):
     batch, depth, size = (
         change.get(key, n) for key, n in (('batch', 2), ('depth', 1), ('size', 6))
     )
@@ -152,7 +152,7 @@ def e3d_carry(cell, shape=(2, 1, 6, 6, 1), **changes):
     return cell.initialize_carry(KEY, shape)._replace(**changes)
 
 
-def test_a_carry_of_other_layers_or_histories_is_refused():
+def test_a_carry_of_other_layers_or_histories_is_rejected():
     inputs = jnp.zeros((2, 1, 6, 6, 1))
     stack, cell = CELLS['E3D-LSTM stack'](), CELLS['E3D-LSTM']()
     carry = stack.initialize_carry(KEY, inputs.shape)
@@ -183,7 +183,7 @@ def test_the_states_of_a_cell_are_floats(name, dtype):
 
 
 @pytest.mark.parametrize('name', CELLS)
-def test_parameters_for_other_channels_are_refused_with_both_shapes(name):
+def test_parameters_for_other_channels_are_rejected_with_both_shapes(name):
     cell, inputs = CELLS[name](), jnp.zeros((1, 1, 6, 6, 2))
     carry = cell.initialize_carry(KEY, inputs.shape)
     params = jax.eval_shape(cell.init, KEY, carry, inputs)
@@ -192,7 +192,7 @@ def test_parameters_for_other_channels_are_refused_with_both_shapes(name):
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_frames_that_fit_neither_parameters_nor_a_sequence_are_refused(name):
+def test_frames_that_fit_neither_parameters_nor_a_sequence_are_rejected(name):
     model = small(name)
     frames = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
     run = functools.partial(model.init, KEY, output_frames=1)
@@ -216,7 +216,7 @@ def test_frames_that_fit_neither_parameters_nor_a_sequence_are_refused(name):
         ({'kernel_size': (3, 3, 3)}, '3 x 3 x 3 is larger than the grid of 2 x 4 x 4'),
     ],
 )
-def test_a_transposed_operator_larger_than_the_grid_is_refused_with_both_sizes(fields, words):
+def test_a_transposed_operator_larger_than_the_grid_is_rejected_with_both_sizes(fields, words):
     model = build_model('e3d_lstm', layers=1, features=2, convolution='transposed', **fields)
     frames = jax.ShapeDtypeStruct((1, 2, 16, 16, 1), jnp.float32)
     with pytest.raises(InputError, match=words):

@@ -288,7 +288,7 @@ def test_frames_that_patches_do_not_divide():
         ((2, 0, 8, 8, 1), 1, None, 'at least one'),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(shape, output_frames, mask, words):
+def test_arrays_that_do_not_fit_are_rejected(shape, output_frames, mask, words):
     mask = None if mask is None else jnp.zeros(mask, bool)
     with pytest.raises(InputError, match=words):
         E3DLSTM(**SMALL).init(jax.random.key(0), jnp.zeros(shape), output_frames, mask)
@@ -304,7 +304,7 @@ def test_arrays_that_do_not_fit_are_refused(shape, output_frames, mask, words):
         ({'width': 3}, 'width'),
     ],
 )
-def test_fields_that_are_not_allowed_are_refused(fields, words):
+def test_fields_that_are_not_allowed_are_rejected(fields, words):
     with pytest.raises(InputError, match=words):
         build_model('e3d_lstm', **(SMALL | fields)).init(jax.random.key(0), make_frames(), 1)
     with pytest.raises(InputError, match='e3d_lstm'):

@@ -1,4 +1,4 @@
-"""Frames that a user gives to a model are scaled by their type, or refused."""
+"""Frames that a user gives to a model are scaled by their type, or rejected."""
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def test_types_tell_the_scale(frames, expected):
         (np.ma.masked_array(np.float32([0.5, 0.25]), mask=[0, 1]), '1 masked values'),
     ],
 )
-def test_what_has_no_meaning_is_refused(frames, message):
+def test_what_has_no_meaning_is_rejected(frames, message):
     with pytest.raises(InputError, match=f'frame .*{message}'):
         scale_frames(frames, 'frame')
 
@@ -79,7 +79,7 @@ def test_observe_takes_bytes_and_floats_alike(recognizer):
 @pytest.mark.parametrize(
     'frame', [LEVELS * 1.0, np.full(LEVELS.shape, np.nan), LEVELS.astype(np.int16)]
 )
-def test_observe_refuses_the_rest(recognizer, frame):
+def test_observe_rejects_the_rest(recognizer, frame):
     model, params = recognizer
     with pytest.raises(InputError, match='frame '):
         observe(model, params, start(model, params, LEVELS.shape), frame)
@@ -95,7 +95,7 @@ def test_a_growing_memory_under_jit_is_explained(recognizer):
 
 def test_a_forecaster_has_no_stream():
     model = E3DLSTM(layers=1, features=2, patch_size=1)
-    with pytest.raises(InputError, match=r'E3DLSTM is no recognizer.*forecast\('):
+    with pytest.raises(InputError, match=r'E3DLSTM is not a recognizer.*forecast\('):
         start(model, {}, LEVELS.shape)
 
 

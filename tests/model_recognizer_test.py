@@ -152,12 +152,12 @@ def test_the_slots_of_the_newest_steps_stand_in_the_order_of_time():
         ({'history': 0}, 'history=0'),
     ],
 )
-def test_impossible_fields_are_refused(fields, message):
+def test_impossible_fields_are_rejected(fields, message):
     with pytest.raises(InputError, match=message):
         E3DRecognizer(**{**TINY, **fields}).init(jax.random.key(0), jnp.zeros((1, 1, *SHAPE)))
 
 
-def test_impossible_arguments_are_refused():
+def test_impossible_arguments_are_rejected():
     model, params, frames = prepared('online')
     for arguments in ((0,), (6,), (1, jnp.ones((2, 2), bool)), (1, None, jnp.ones(3, int))):
         with pytest.raises(InputError):

@@ -358,7 +358,7 @@ def test_the_overlap_is_one_for_equal_and_zero_for_unrelated_updates():
         ({'recall': False}, 'recall'),
     ],
 )
-def test_fields_that_are_not_allowed_are_refused(fields, words):
+def test_fields_that_are_not_allowed_are_rejected(fields, words):
     with pytest.raises(InputError, match=words):
         build_model('predrnn', **(SMALL | fields)).init(jax.random.key(0), make_frames(), 1)
 

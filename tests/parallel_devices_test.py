@@ -26,7 +26,7 @@ def test_every_device_gets_its_rows_in_order():
         np.testing.assert_array_equal(shard.data[0], frames[2 * index : 2 * index + 2])
 
 
-def test_step_refuses_what_was_not_placed():
+def test_step_rejects_what_was_not_placed():
     mesh = devices.local_mesh()
     step = devices.parallel_step(lambda state, batch: (state, batch.sum()), mesh)
     with pytest.raises(Exception, match=r'[Dd]isallowed'):

@@ -134,8 +134,8 @@ def test_when_one_is_killed_the_other_ends_and_both_go_on(tmp_path, victim, how)
     assert any(
         text in survivor[2]
         for text in (
-            f'Process {victim} has said nothing for {SILENCE} seconds: it has ended',
-            'Process 0 cannot be reached any more',
+            f'Process {victim} has been silent for {SILENCE} seconds: it has ended',
+            'Process 0 can no longer be reached',
             'Another process of this training has ended',
             'This most likely indicates that another task died',
         )
@@ -169,10 +169,10 @@ def test_an_error_in_one_ends_the_other(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['nowhere', 2, 0], r"--coordinator='nowhere': allowed is HOST:PORT"),
-        (['a:b', 2, 0], r'allowed is HOST:PORT'),
-        (['host:99999', 2, 0], r'allowed is HOST:PORT'),
-        ([None, 2, 0], r"--coordinator='': allowed is HOST:PORT"),
+        (['nowhere', 2, 0], r"--coordinator='nowhere': must be HOST:PORT"),
+        (['a:b', 2, 0], r'must be HOST:PORT'),
+        (['host:99999', 2, 0], r'must be HOST:PORT'),
+        ([None, 2, 0], r"--coordinator='': must be HOST:PORT"),
         (['host:1', None, 0], r'given are None and 0'),
         (['host:1', 2, 2], r'given are 2 and 2'),
         (['host:1', 2, None], r'given are 2 and None'),
@@ -264,7 +264,7 @@ def test_a_process_may_come_late(tmp_path, name):
 def test_the_first_process_listens_where_it_was_told():
     port = free_port()
     assert processes.find_address(f'127.0.0.1:{port}') == f'127.0.0.1:{port}'
-    with pytest.raises(InputError, match='the host is not known'):
+    with pytest.raises(InputError, match='unknown host'):
         processes.find_address(f'no.such.host.invalid:{port}')
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', port))
@@ -275,4 +275,4 @@ def test_the_first_process_listens_where_it_was_told():
 
 def test_an_address_of_another_machine_is_told(capsys):
     assert processes.find_address('192.0.2.1:1234') is None  # kept for documentation: nobody's
-    assert 'is no address of this machine' in capsys.readouterr().err
+    assert 'is not an address of this machine' in capsys.readouterr().err

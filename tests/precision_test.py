@@ -14,7 +14,7 @@ LAUNCH = pathlib.Path(__file__).parents[1] / 'launch.py'
 
 def train_quickstart(folder, dtype):
     """The mean of the last five logged losses: one batch differs from the next by more than 1 %."""
-    # As a user does: with all optimisations and one device, unlike the other tests.
+    # As a user does: with all optimizations and one device, unlike the other tests.
     environment = {key: os.environ[key] for key in os.environ if key.partition('_')[0] not in
                    ('JAX', 'XLA')}  # fmt: skip
     options = [

@@ -1,4 +1,4 @@
-"""A run continues arrays and files of any length, size and colour."""
+"""A run continues arrays and files of any length, size and color."""
 
 import chex
 import jax
@@ -117,11 +117,11 @@ def test_the_real_model_forecasts_beyond_its_training():
         (np.zeros((8, 8, 3)), None, r'time seems to come last.*np\.moveaxis\(frames, -1, 0\)'),
         (np.zeros((3, 8, 8)), 0, 'at least 1'),
         (np.zeros((3, 8, 8)), -3, 'at least 1'),
-        (np.zeros((3, 8, 8)), 2.5, 'whole number'),
+        (np.zeros((3, 8, 8)), 2.5, 'integer'),
         (np.zeros((3, 8, 8)), 10**9, r'1,000,000,003 frames .* GiB of memory are available'),
     ],
 )
-def test_bad_arrays_and_horizons_are_refused(run, frames, horizon, message):
+def test_bad_arrays_and_horizons_are_rejected(run, frames, horizon, message):
     with pytest.raises(InputError, match=message):
         forecast(run, frames, horizon)
 
@@ -131,7 +131,7 @@ def test_a_forecast_that_is_not_finite_is_no_forecast(run, clip):
         forecast(run._replace(params={'rate': np.nan}), clip)
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path, clip):
+def test_a_folder_without_a_run_is_rejected(tmp_path, clip):
     with pytest.raises(InputError, match='no trained run'):
         forecast(tmp_path, clip)
 
@@ -194,7 +194,7 @@ def test_a_run_that_is_read_again_is_not_compiled_again(clip):
 
 @pytest.mark.parametrize('name', ['input', 'output'])
 @pytest.mark.parametrize('path', ['', 's3://bucket/clip.npy', 'http://host/clip.npy'])
-def test_paths_that_are_none_are_refused(run, tmp_path, monkeypatch, name, path):
+def test_paths_that_are_none_are_rejected(run, tmp_path, monkeypatch, name, path):
     monkeypatch.chdir(tmp_path)
     np.save('in.npy', np.zeros((3, 8, 8), np.float32))
     paths = {'input': 'in.npy', 'output': 'out.npy', name: path}
@@ -222,7 +222,7 @@ def test_an_output_that_exists_is_kept_unless_it_is_to_be_replaced(run, clip, tm
         predict_file(run, tmp_path / 'in.npy', tmp_path / 'in.npy', overwrite=True)
 
 
-def test_pictures_that_cannot_fit_are_refused(run, clip, tmp_path, monkeypatch):
+def test_pictures_that_cannot_fit_are_rejected(run, clip, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, '_host_bytes', lambda: 10**6)
     np.save(tmp_path / 'in.npy', clip)
     predict_file(run, tmp_path / 'in.npy', tmp_path / 'small', 9)

@@ -1,4 +1,4 @@
-"""Clips survive every form of file; what cannot be written is refused."""
+"""Clips survive every form of file; what cannot be written is rejected."""
 
 import os
 
@@ -10,26 +10,26 @@ from e3d.data.readers.clips import frame_rate, read_clip
 from e3d.errors import InputError
 from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip, write_video
 
-GREY = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 1), np.uint8)
-COLOUR = np.random.default_rng(1).integers(0, 256, (4, 6, 8, 3), np.uint8)
+GRAY = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 1), np.uint8)
+COLOR = np.random.default_rng(1).integers(0, 256, (4, 6, 8, 3), np.uint8)
 
 
-@pytest.mark.parametrize('frames', [GREY, COLOUR])
+@pytest.mark.parametrize('frames', [GRAY, COLOR])
 def test_png_folder_keeps_bytes(tmp_path, frames):
     write_clip(tmp_path / 'clip', frames)
     assert sorted(path.name for path in (tmp_path / 'clip').iterdir())[0] == 'frame_00001.png'
     np.testing.assert_array_equal(read_clip(tmp_path / 'clip'), frames)
 
 
-def test_gif_keeps_few_colours_and_its_rate(tmp_path):
-    write_clip(tmp_path / 'clip.gif', COLOUR, frames_per_second=25)
-    np.testing.assert_array_equal(read_clip(tmp_path / 'clip.gif'), COLOUR)
+def test_gif_keeps_few_colors_and_its_rate(tmp_path):
+    write_clip(tmp_path / 'clip.gif', COLOR, frames_per_second=25)
+    np.testing.assert_array_equal(read_clip(tmp_path / 'clip.gif'), COLOR)
     assert frame_rate(tmp_path / 'clip.gif') == 25
-    write_clip(tmp_path / 'grey.gif', GREY)
-    np.testing.assert_array_equal(read_clip(tmp_path / 'grey.gif'), GREY.repeat(3, axis=-1))
+    write_clip(tmp_path / 'gray.gif', GRAY)
+    np.testing.assert_array_equal(read_clip(tmp_path / 'gray.gif'), GRAY.repeat(3, axis=-1))
 
 
-@pytest.mark.parametrize('frames', [COLOUR[[0, 0, 1, 1, 1]], GREY[[0, 0, 0]], COLOUR[[2]]])
+@pytest.mark.parametrize('frames', [COLOR[[0, 0, 1, 1, 1]], GRAY[[0, 0, 0]], COLOR[[2]]])
 @pytest.mark.parametrize('rate', [3.7, 24, 30, 50])
 def test_gif_has_as_many_frames_as_were_written(tmp_path, frames, rate):
     write_clip(tmp_path / 'clip.gif', frames, rate)
@@ -57,8 +57,8 @@ def test_gif_keeps_all_grays(tmp_path):
 )
 def test_rates_that_cannot_be_stated_become_the_nearest(tmp_path, name, rate, playable):
     assert playable_rate(tmp_path / name, rate) == pytest.approx(playable)
-    write_clip(tmp_path / name, COLOUR, rate)
-    assert len(read_clip(tmp_path / name)) == len(COLOUR)
+    write_clip(tmp_path / name, COLOR, rate)
+    assert len(read_clip(tmp_path / name)) == len(COLOR)
     assert frame_rate(tmp_path / name) == pytest.approx(playable)
 
 
@@ -71,37 +71,37 @@ def test_npy_keeps_numbers(tmp_path, channels):
 
 
 def test_mp4_keeps_length_size_and_rate(tmp_path):
-    write_clip(tmp_path / 'clip.mp4', COLOUR / np.float32(255), frames_per_second=30)
-    assert read_clip(tmp_path / 'clip.mp4').shape == COLOUR.shape
+    write_clip(tmp_path / 'clip.mp4', COLOR / np.float32(255), frames_per_second=30)
+    assert read_clip(tmp_path / 'clip.mp4').shape == COLOR.shape
     assert frame_rate(tmp_path / 'clip.mp4') == 30
 
 
 @pytest.mark.parametrize('name', ['CLIP.MP4', 'CLIP.GIF', 'CLIP.NPY'])
 def test_suffixes_in_capitals_are_the_same(tmp_path, name):
-    write_clip(tmp_path / name, COLOUR)
-    assert read_clip(tmp_path / name).shape == COLOUR.shape
+    write_clip(tmp_path / name, COLOR)
+    assert read_clip(tmp_path / name).shape == COLOR.shape
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize('name', ['clip.mp4', 'clip.gif', 'clip.npy', 'clip'])
 def test_last_frames_of_any_form(tmp_path, name):
-    write_clip(tmp_path / name, COLOUR)
+    write_clip(tmp_path / name, COLOR)
     whole = read_clip(tmp_path / name)
     np.testing.assert_array_equal(read_clip(tmp_path / name, last=2), whole[2:])
 
 
-def test_two_channels_are_written_as_colours(tmp_path):
-    write_clip(tmp_path / 'flow', COLOUR[..., :2])
-    assert read_clip(tmp_path / 'flow').shape == COLOUR.shape
+def test_two_channels_are_written_as_colors(tmp_path):
+    write_clip(tmp_path / 'flow', COLOR[..., :2])
+    assert read_clip(tmp_path / 'flow').shape == COLOR.shape
 
 
 @pytest.mark.parametrize('name', ['clip.mp4', 'clip.gif', 'clip.npy', 'clip'])
 def test_what_exists_is_replaced_only_on_demand(tmp_path, name):
-    write_clip(tmp_path / name, COLOUR)
+    write_clip(tmp_path / name, COLOR)
     with pytest.raises(InputError, match=r'exists already.*--overwrite'):
-        write_clip(tmp_path / name, COLOUR[:2])
+        write_clip(tmp_path / name, COLOR[:2])
     assert len(read_clip(tmp_path / name)) == 4
-    write_clip(tmp_path / name, COLOUR[:2], overwrite=True)
+    write_clip(tmp_path / name, COLOR[:2], overwrite=True)
     assert len(read_clip(tmp_path / name)) == 2
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -114,23 +114,23 @@ def test_what_is_no_clip_is_never_replaced(tmp_path, overwrite):
         (folder / 'frame_00001.png').write_text('picture')
         (folder / 'mine.txt').write_text('mine')
         with pytest.raises(InputError, match='left alone'):
-            write_clip(folder, GREY, overwrite=overwrite)
+            write_clip(folder, GRAY, overwrite=overwrite)
         assert len(list(folder.iterdir())) == 2
     os.mkfifo(tmp_path / 'pipe.gif')
-    with pytest.raises(InputError, match='no regular file'):
+    with pytest.raises(InputError, match='not a regular file'):
         check_output(tmp_path / 'pipe.gif', overwrite)
     (tmp_path / 'dangling.gif').symlink_to('nowhere')
-    with pytest.raises(InputError, match='no regular file'):
+    with pytest.raises(InputError, match='not a regular file'):
         check_output(tmp_path / 'dangling.gif', overwrite)
 
 
 def test_an_empty_folder_is_filled(tmp_path):
     (tmp_path / 'clip').mkdir()
-    write_clip(tmp_path / 'clip', GREY)
+    write_clip(tmp_path / 'clip', GRAY)
     assert len(read_clip(tmp_path / 'clip')) == 4
 
 
-def test_places_that_cannot_be_written_are_refused_before_any_work(tmp_path):
+def test_places_that_cannot_be_written_are_rejected_before_any_work(tmp_path):
     (tmp_path / 'file').write_text('')
     for path in (tmp_path / 'file' / 'clip.gif', tmp_path / 'file' / 'deep' / 'clip.gif'):
         with pytest.raises(InputError, match='cannot be written'):
@@ -140,7 +140,7 @@ def test_places_that_cannot_be_written_are_refused_before_any_work(tmp_path):
 
 
 @pytest.mark.parametrize(('name', 'longest'), [('a.mp4', 8190), ('a.gif', 65535), ('a', 65535)])
-def test_sides_that_a_kind_of_file_cannot_have_are_refused(tmp_path, name, longest):
+def test_sides_that_a_kind_of_file_cannot_have_are_rejected(tmp_path, name, longest):
     check_sides(tmp_path / name, longest, 1)
     for sides in ((longest + 1, 1), (1, longest + 1)):
         with pytest.raises(InputError, match=f'at most {longest:,}. Use a smaller scale'):
@@ -155,7 +155,7 @@ def test_the_longest_sides_can_be_written(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['clip.avi', 'clip.png'])
-def test_other_suffixes_are_refused_before_any_work(tmp_path, name):
+def test_other_suffixes_are_rejected_before_any_work(tmp_path, name):
     with pytest.raises(InputError, match=r'\.mp4, \.gif or \.npy'):
         check_output(tmp_path / name)
 
@@ -163,7 +163,7 @@ def test_other_suffixes_are_refused_before_any_work(tmp_path, name):
 def test_a_folder_cannot_replace_a_file(tmp_path):
     (tmp_path / 'clip').write_text('mine')
     with pytest.raises(InputError, match='is a file'):
-        write_clip(tmp_path / 'clip', GREY)
+        write_clip(tmp_path / 'clip', GRAY)
 
 
 def test_written_video_reads_back(tmp_path):

@@ -7,7 +7,7 @@ from prediction_helpers import FadingSum, run_of
 
 from e3d.data.readers.clips import read_clip
 from e3d.errors import InputError
-from e3d.evaluation.pictures import FORECAST, SEEN, as_colours
+from e3d.evaluation.pictures import FORECAST, SEEN, as_colors
 from e3d.prediction.forecast import forecast, predict_file
 from e3d.prediction.presentation import Presentation
 
@@ -37,7 +37,7 @@ def test_borders_tell_the_input_from_the_forecast(scale):
     assert pictures.shape == (5, *presentation.shape((8, 6, 1), (80, 90)), 3)
     width = (pictures.shape[2] - 6 * scale) // 2
     assert width >= 2
-    expected = as_colours(np.concatenate([SEEN_FRAMES, PREDICTION]))
+    expected = as_colors(np.concatenate([SEEN_FRAMES, PREDICTION]))
     inside = pictures[:, width:-width, width:-width]
     np.testing.assert_array_equal(inside[:, ::scale, ::scale], expected)
     for index, frame in enumerate(pictures):
@@ -81,7 +81,7 @@ def test_a_picture_of_every_frame_and_the_input_before_it(tmp_path):
     assert len(files) == 5
     shown = np.stack([np.asarray(Image.open(file))[2:-2, 2:-2] for file in files])
     np.testing.assert_array_equal(shown[:3], clip[-3:])
-    np.testing.assert_array_equal(shown[3:], as_colours(forecast(run, clip)))
+    np.testing.assert_array_equal(shown[3:], as_colors(forecast(run, clip)))
 
 
 def test_gray_pictures_with_a_colored_border_are_called_rgb(tmp_path):
@@ -103,7 +103,7 @@ def test_gray_pictures_with_a_colored_border_are_called_rgb(tmp_path):
         (Presentation(size='big'), "size='big': must be 'model' or 'input'"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(presentation, message):
+def test_what_cannot_be_drawn_is_rejected(presentation, message):
     with pytest.raises(InputError, match=message):
         presentation.check(has_pictures=True)
 

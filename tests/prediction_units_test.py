@@ -60,7 +60,7 @@ def test_no_count_is_forecast_below_zero(run):
         (COUNTS[..., :1], 'not resized'),
     ],
 )
-def test_what_is_no_count_is_refused(run, frames, message):
+def test_what_is_no_count_is_rejected(run, frames, message):
     with pytest.raises(InputError, match=message):
         forecast(run, frames)
 

@@ -227,7 +227,7 @@ def full_disk(limit):
 def test_full_disk_is_a_run_error_and_leaves_what_is_whole(tmp_path, config, limit):
     save_all(tmp_path, config, {1: None}, keep=1)
     with (
-        pytest.raises(RunError, match=r'(?s)could not be written.*earlier ones are whole'),
+        pytest.raises(RunError, match=r'(?s)could not be written.*earlier ones are intact'),
         full_disk(limit),
         Checkpoints(tmp_path, keep=1) as checkpoints,
     ):
@@ -322,7 +322,7 @@ def test_what_cannot_be_read_back_does_not_count_as_saved(tmp_path, config, monk
 
     read = CheckedState.restore
     monkeypatch.setattr(CheckedState, 'restore', lose_a_bit)
-    with pytest.raises(RunError, match='reads back otherwise'), Checkpoints(tmp_path) as left:
+    with pytest.raises(RunError, match='reads back differently'), Checkpoints(tmp_path) as left:
         left.save(make_state(2), config, SHAPE)
         left.wait()
     monkeypatch.undo()
@@ -343,7 +343,7 @@ def test_not_a_number_reads_back_as_it_was(tmp_path, config):
 @pytest.mark.parametrize('seconds', [400 * 86400, -400 * 86400, 60 * 365 * 86400])
 def test_a_clock_that_is_set_while_a_checkpoint_is_written(tmp_path, config, monkeypatch, seconds):
     began, clock, serialize = threading.Event(), time.time, CheckedState.finalize
-    # Every other look at the clock finds it set anew.
+    # Every other look at the clock finds it set back.
     looks = itertools.count()
     monkeypatch.setattr(time, 'time', lambda: clock() + seconds * (next(looks) % 2))
 

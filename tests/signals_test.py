@@ -102,7 +102,7 @@ def test_the_second_signal_ends_at_once_with_its_code(number, code, wait):
     assert process.poll() is None
     process.send_signal(number)
     code_, _, errors = finish(process)
-    assert (code_, errors) == (code, '\nEnded at once.\n')
+    assert (code_, errors) == (code, '\nStopped at once.\n')
 
 
 def test_two_of_one_kind_at_once_are_one():

@@ -83,7 +83,7 @@ def test_grid(text, points):
 
 @pytest.mark.parametrize('text', ['layers', 'model.layers=1;2', 'model.layers=1;model.layers=2'])
 def test_what_is_no_grid(text):
-    with pytest.raises(InputError, match=r'allowed is section\.key=VALUE,VALUE'):
+    with pytest.raises(InputError, match=r'must be section\.key=VALUE,VALUE'):
         parse_grid(text)
 
 
@@ -125,10 +125,10 @@ def test_entries_of_the_file_are_any_sets_of_values(tmp_path):
         ('return [3]', 'must return a list'),
         ('return []', 'must return a list'),
         ('return None', 'must return a list'),
-        ("return [{'model.layers': 0}]", r"(?s)'layers=0': .*model\.layers=0: allowed is"),
+        ("return [{'model.layers': 0}]", r"(?s)'layers=0': .*model\.layers=0: must be"),
         ("return [{'model.layer': 2}]", r'model\.layer: there is no such key'),
         ("return [{'seed': 1}, {'seed': 1}]", "folder 'seed=1'"),
-        ("return [{'name': '../..'}]", 'allowed are 1 to 150 bytes'),
+        ("return [{'name': '../..'}]", 'must be 1 to 150 bytes'),
         ('return 1 / 0', 'cannot be loaded: ZeroDivisionError'),
     ],
 )
@@ -165,7 +165,7 @@ def test_one_entry_by_its_index(tmp_path, capfd):
     entries = grid('model.layers=1,3,4')
     run_sweep(COMMAND, entries, tmp_path, index=1)
     assert [line for line in capfd.readouterr().out.splitlines() if 'ran' in line] == ['ran 3']
-    with pytest.raises(InputError, match='--sweep_index=3: allowed is 0 to 2'):
+    with pytest.raises(InputError, match='--sweep_index=3: must be 0 to 2'):
         run_sweep(COMMAND, entries, tmp_path, index=3)
 
 
@@ -185,7 +185,7 @@ def test_result_of_another_config_or_fewer_steps_is_not_finished(tmp_path):
     assert read_result(longer, workdir).status == 'at step 4 of 8'
 
 
-def test_folder_of_a_run_is_refused(tmp_path):
+def test_folder_of_a_run_is_rejected(tmp_path):
     entries = grid('model.layers=1')
     write_config(tmp_path, entries[0].config)
     with pytest.raises(InputError, match='is the folder of a run'):
@@ -219,10 +219,13 @@ def test_signals_reach_the_running_entry_and_end_the_sweep(tmp_path):
     ('arguments', 'message'),
     [
         (['--sweep=model.layers=1'], '--sweep needs --config'),
-        ([*ARGUMENTS[1:], '--sweep=seed=1', '--mode=evaluate'], 'no other --mode than train'),
+        (
+            [*ARGUMENTS[1:], '--sweep=seed=1', '--mode=evaluate'],
+            'needs --config=FILE and --mode=train',
+        ),
         ([*ARGUMENTS[1:], '--sweep_index=1'], '--sweep_index needs --sweep'),
         ([*ARGUMENTS[1:], '--sweep=sede=1,2'], 'sede: there is no such key; did you mean seed'),
-        ([*ARGUMENTS[1:], '--sweep=seed=1,x'], "entry 'seed=x': seed='x': allowed is a whole"),
+        ([*ARGUMENTS[1:], '--sweep=seed=1,x'], "entry 'seed=x': seed='x': must be an integer"),
     ],
 )
 def test_bad_command_lines(tmp_path, monkeypatch, capsys, arguments, message):
@@ -249,9 +252,9 @@ def test_sweep_by_the_launcher(tmp_path):
 @pytest.mark.parametrize(
     ('sweep', 'message'),
     [
-        ('name= ', 'allowed are 1 to 150 bytes'),
-        ('name=,', 'allowed are 1 to 150 bytes'),
-        ('name=' + '\u65e5' * 60, 'allowed are 1 to 150 bytes'),
+        ('name= ', 'must be 1 to 150 bytes'),
+        ('name=,', 'must be 1 to 150 bytes'),
+        ('name=' + '\u65e5' * 60, 'must be 1 to 150 bytes'),
         ('name=sweep.csv', "not 'sweep.csv'"),
         (';'.join(f'x{n}=1,2,3,4,5,6,7,8,9' for n in range(99)), r'[\d,]+ combinations of values'),
     ],

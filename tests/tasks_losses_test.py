@@ -51,7 +51,7 @@ def test_weight_of_l1_grows(step, share):
     np.testing.assert_allclose(loss, 2.0 * share * parts['l1'], rtol=1e-6)
 
 
-def test_refuses_predictions_of_another_length():
+def test_rejects_predictions_of_another_length():
     frames = random_frames(2)
     with pytest.raises(AssertionError):
         forecast_loss(Objective(), frames, frames, PLAIN, 0)

@@ -67,7 +67,7 @@ def test_an_equal_forecast_is_not_compiled_again():
             return super().__call__(frames, output_frames, truth_mask)
 
     mesh, compiled = devices.local_mesh(), []
-    for features in (3, 3, 5, 3):  # of models that are made anew for each evaluation
+    for features in (3, 3, 5, 3):  # of models that are made again for each evaluation
         model = Counted(features)
         params = model.init(jax.random.key(0), np.zeros((1, 1, *SHAPE)), 1)['params']
         before = len(traced)

@@ -306,10 +306,10 @@ def test_what_is_not_shown_cannot_be_observed_in_training(prepared, tmp_path, mo
             RecognitionEvaluator(config, model, tmp_path, mesh, ('validation',))
         return str(caught.value)
 
-    assert 'shows the front 0.25; allowed is () for that, or fractions below it' in refusal(
+    assert 'shows the front 0.25; must be () for that, or fractions below it' in refusal(
         (0.25, 0.5), True
     )
-    assert '0.25 (its last dataset.input_frames=8 frames); allowed is () for that.' in refusal(
+    assert '0.25 (its last dataset.input_frames=8 frames); must be () for that.' in refusal(
         (0.125,), False
     )
 
@@ -334,7 +334,7 @@ def test_the_best_is_chosen_on_the_fractions_that_are_trained(
                 scores[clip, place, clip if length == 5 else 6] = 1.0
         return jax.nn.log_softmax(scores)
 
-    evaluator._recognise = recognize
+    evaluator._recognize = recognize
     report = evaluator.evaluate(None, 0, 'validation')
     assert report['curve'] == [1.0, 0.0]
     expected = {(0.25,): 1.0, (0.125, 0.25): 0.5, (): 1.0}[observed]
@@ -377,7 +377,7 @@ def test_a_run_from_start_to_end_and_one_that_begins_with_it(tmp_path):
     lines = [json.loads(line) for line in (first / 'metrics.jsonl').read_text().splitlines()]
     assert {'cross_entropy', 'l2', 'prediction_weight'} <= lines[0].keys()
     assert any('accuracy_25' in line for line in lines if line['split'] == 'test')
-    with pytest.raises(InputError, match='recognizes clips and continues none'):
+    with pytest.raises(InputError, match='classifies clips and does not forecast'):
         forecast(first, np.zeros((3, 8, 8, 1), np.float32))
     with pytest.raises(InputError, match='There is no trained run'):
         train(tiny_config(init_from=str(tmp_path / 'nothing')), tmp_path / 'second')
@@ -386,17 +386,17 @@ def test_a_run_from_start_to_end_and_one_that_begins_with_it(tmp_path):
 @pytest.mark.parametrize(
     ('key', 'value', 'message'),
     [
-        ('loss.strategy', 'both', "loss.strategy='both': allowed is 'scheduled'"),
-        ('loss.observed', (0.0, 0.5), r'loss.observed=\(0.0, 0.5\): allowed is \(\) or numbers'),
+        ('loss.strategy', 'both', "loss.strategy='both': must be 'scheduled'"),
+        ('loss.observed', (0.0, 0.5), r'loss.observed=\(0.0, 0.5\): must be \(\) or numbers'),
         ('sampling.kind', 'reverse', "sampling.kind='reverse' is for task='prediction'"),
         ('dataset.copy_test', (2, 2), "copy_test is for task='prediction'"),
     ],
 )
-def test_impossible_configs_are_refused(key, value, message):
+def test_impossible_configs_are_rejected(key, value, message):
     with pytest.raises(InputError, match=message):
         check_config(tiny_config(**{key: value}))
 
 
-def test_another_number_of_classes_is_refused(tmp_path):
+def test_another_number_of_classes_is_rejected(tmp_path):
     with pytest.raises(InputError, match=r'model\.classes=6: moving_actions has 7 classes'):
         train(tiny_config(**{'model.classes': 6}), tmp_path)

@@ -328,14 +328,14 @@ def test_only_one_training_in_a_workdir(tmp_path, finished):
 
 
 def test_full_disk_for_the_numbers(tmp_path, monkeypatch):
-    def refuse(self, event):
+    def reject(self, event):
         raise OSError(28, 'No space left on device')
 
     original = reporting.Events.write
     monkeypatch.setattr(
         reporting.Events,
         'write',
-        lambda self, step, n: original(self, step, n) if step < 2 else refuse(self, n),
+        lambda self, step, n: original(self, step, n) if step < 2 else reject(self, n),
     )
     with pytest.raises(RunError, match=r'cannot be written into .*No space left'):
         train(tiny_config(tmp_path), tmp_path / 'run')
@@ -450,7 +450,9 @@ def test_missing_data_leaves_no_config_behind(tmp_path):
 def test_without_its_config_file_a_run_is_not_taken_over(tmp_path, finished):
     (finished / 'config.json').unlink()
     before = sorted(path.name for path in (finished / 'checkpoints').iterdir())
-    with pytest.raises(InputError, match=r'another config:\n  seed: stored 0, given 7\n') as caught:
+    with pytest.raises(
+        InputError, match=r'a different config:\n  seed: stored 0, given 7\n'
+    ) as caught:
         train(tiny_config(tmp_path, seed=7), finished)
     assert '--config.init_from=' in str(caught.value)
     assert not (finished / 'config.json').exists()

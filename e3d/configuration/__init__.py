@@ -1,6 +1,6 @@
 """The check of a config before any work, and the comparison of two.
 
-values        rules of values: a whole number, one of a few, ...
+values        rules of values: an integer, one of a few, ...
 keys          the rule of every key; which keys there are depends on task, model and data set
 comparison    configs as flat keys, their differences, keys that look like another
 older         what the config of an older run means where it lacks a key or has another name for a value

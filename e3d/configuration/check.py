@@ -20,12 +20,12 @@ def check_config(config: ConfigDict) -> None:
     """
     values = flatten(config)
     choices = choice_rules(values.get('task'))
-    _refuse(list(_problems_of_task(values)))
-    _refuse(_problems_of_values(values, choices))
+    _reject(list(_problems_of_task(values)))
+    _reject(_problems_of_values(values, choices))
     rules = rules_of(values['task'], values['model.name'], values['dataset.name'])
     unknown = [describe_unknown_key(key, rules) for key in values if key not in rules]
-    _refuse(unknown + _problems_of_values(values, rules))
-    _refuse(list(_joint_problems(values)))
+    _reject(unknown + _problems_of_values(values, rules))
+    _reject(list(_joint_problems(values)))
     build_model(**config.model)
 
 
@@ -33,10 +33,10 @@ def _problems_of_task(values: Mapping[str, Any]) -> Iterable[str]:
     """What makes a task impossible, and all that else would be said beside the point."""
     task, dataset = values.get('task'), values.get('dataset.name')
     if task == 'recognition' and dataset in DATASET_RULES and dataset not in LABELLED:
-        labelled = ' or '.join(map(repr, LABELLED))
+        labeled = ' or '.join(map(repr, LABELLED))
         yield (
-            f"task='recognition' needs classes, which dataset.name={dataset!r} has not: allowed is "
-            f'{labelled}'
+            f"task='recognition' needs classes, which dataset.name={dataset!r} does not have: must be "
+            f'{labeled}'
         )
     elif (
         isinstance(task, str) and task in TASK_RULES and not TASK_RULES[task].keys() & values.keys()
@@ -49,16 +49,16 @@ def _problems_of_task(values: Mapping[str, Any]) -> Iterable[str]:
 
 def _problems_of_values(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[str]:
     missing = [
-        f'{key} is missing: allowed is {rules[key].allowed}' for key in rules if key not in values
+        f'{key} is missing: must be {rules[key].allowed}' for key in rules if key not in values
     ]
     return missing + [
-        f'{key}={shown_value(value)}: allowed is {rules[key].allowed}'
+        f'{key}={shown_value(value)}: must be {rules[key].allowed}'
         for key, value in values.items()
         if key in rules and not rules[key].accepts(value)
     ]
 
 
-def _refuse(problems: Sequence[str]) -> None:
+def _reject(problems: Sequence[str]) -> None:
     if problems:
         raise InputError('The config cannot be used:\n' + '\n'.join(f'  {p}' for p in problems))
 
@@ -71,18 +71,18 @@ def _joint_problems(values: Mapping[str, Any]) -> Iterable[str]:
         yield from _prediction_problems(values)
     if values['optimizer.warmup_steps'] >= values['train.steps']:
         yield (
-            f'optimizer.warmup_steps={values["optimizer.warmup_steps"]}: allowed is less than '
+            f'optimizer.warmup_steps={values["optimizer.warmup_steps"]}: must be less than '
             f'train.steps={values["train.steps"]}'
         )
     if values['sampling.first_step'] >= values['sampling.last_step']:
         yield (
-            f'sampling.first_step={values["sampling.first_step"]}: allowed is less than '
+            f'sampling.first_step={values["sampling.first_step"]}: must be less than '
             f'sampling.last_step={values["sampling.last_step"]}'
         )
     length = values['dataset.input_frames'] + values['dataset.output_frames']
     if sum(values['dataset.copy_test']) > length:
         yield (
-            f'dataset.copy_test={tuple(values["dataset.copy_test"])}: allowed is a sum of at most '
+            f'dataset.copy_test={tuple(values["dataset.copy_test"])}: must be a sum of at most '
             f'dataset.input_frames + dataset.output_frames = {length}'
         )
     if values['dataset.name'] == 'moving_mnist' and values['dataset.digits'] == 'array':
@@ -104,16 +104,16 @@ def _prediction_problems(values: Mapping[str, Any]) -> Iterable[str]:
 
 def _recognition_problems(values: Mapping[str, Any]) -> Iterable[str]:
     if values['dataset.copy_test']:
-        yield "dataset.copy_test is for task='prediction': allowed is ()"
+        yield "dataset.copy_test is for task='prediction': must be ()"
     if values['sampling.kind'] != 'scheduled':
-        yield "sampling.kind='reverse' is for task='prediction': allowed is 'scheduled'"
+        yield "sampling.kind='reverse' is for task='prediction': must be 'scheduled'"
 
 
 def _patch_problems(values: Mapping[str, Any], key: str) -> Iterable[str]:
     size, patch = values[key], values['model.patch_size']
     if any(side % patch for side in size) and not values['model.pad_frames']:
         yield (
-            f'model.patch_size={patch} does not divide {key}={tuple(size)}: allowed is a divisor '
+            f'model.patch_size={patch} does not divide {key}={tuple(size)}: must be a divisor '
             'of both sides, or any with model.pad_frames=True'
         )
 
@@ -131,7 +131,7 @@ def _transposed_problems(values: Mapping[str, Any]) -> Iterable[str]:
         of = '(depth, height, width)' if len(states) == 3 else 'depth'
         shown = tuple(states) if len(states) == 3 else states[0]
         yield (
-            f"model.kernel_size={kernel}: with model.convolution='transposed' allowed is at most "
+            f"model.kernel_size={kernel}: with model.convolution='transposed' must be at most "
             f'the {of} of the states, {shown}'
         )
 
@@ -140,7 +140,7 @@ def _digit_problems(values: Mapping[str, Any]) -> Iterable[str]:
     canvas, digit = values['dataset.canvas'], values['dataset.digit_size']
     if digit > min(canvas):
         yield (
-            f'dataset.digit_size={digit}: allowed is at most the smaller side of '
+            f'dataset.digit_size={digit}: must be at most the smaller side of '
             f'dataset.canvas={tuple(canvas)}'
         )
     if values['dataset.digits'] == 'mnist_idx' and not values['dataset.path']:

@@ -187,7 +187,7 @@ DATASET_RULES = {
     },
 }
 
-# What does not change what is learnt, so that a run may go on with other values.
+# What does not change what is learned, so that a run may go on with other values.
 CHANGEABLE = (
     'name',
     'model.memory',

@@ -16,7 +16,7 @@ class Rule(NamedTuple):
     """What a value may be.
 
     Attributes:
-      allowed: in words, to follow "allowed is".
+      allowed: in words, to follow "must be".
       accepts: whether a value may stand there.
       kind: the type of the value where it may be None as well, or None.
     """
@@ -30,20 +30,20 @@ def shown_value(value: Any) -> str:
     """A value in a message, not longer than a few lines."""
     try:
         text = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        return '(a number of more digits than can be shown)'
+    except ValueError:  # an integer of thousands of digits
+        return '(a number with too many digits to show)'
     return text if len(text) <= MOST_SHOWN else f'{text[:MOST_SHOWN]}...'
 
 
 def whole(minimum: int, maximum: int = MOST_WHOLE) -> Rule:
-    """A whole number."""
-    words = f'a whole number of at least {minimum} and at most {maximum}'
+    """An integer."""
+    words = f'an integer >= {minimum} and <= {maximum}'
     return Rule(words, lambda value: _is_whole(value) and minimum <= value <= maximum, int)
 
 
 def number(minimum: float, maximum: float = MOST, above: bool = False) -> Rule:
     """A finite number; with `above` the minimum itself is excluded."""
-    words = f'a number {"above" if above else "of at least"} {minimum:g} and at most {maximum:g}'
+    words = f'a number {">" if above else ">="} {minimum:g} and <= {maximum:g}'
 
     def accepts(value):
         real = isinstance(value, int | float) and not isinstance(value, bool)
@@ -59,10 +59,10 @@ def one_of(*values: Any) -> Rule:
 
 
 def sizes(example: tuple[int, ...], maximum: int) -> Rule:
-    """As many whole numbers, of at least 1, as an example has."""
+    """As many integers >= 1 as an example has."""
     shown = ', '.join(map(str, example))
     return Rule(
-        f'{len(example)} whole numbers of at least 1 and at most {maximum}, as "({shown})"',
+        f'{len(example)} integers from 1 to {maximum}, such as "({shown})"',
         lambda value: (
             isinstance(value, tuple | list)
             and len(value) == len(example)
@@ -105,23 +105,23 @@ def _sums_to_one(value: Any) -> bool:
 
 
 ANYTHING = Rule('anything', lambda value: True)
-TEXT = Rule('a text', lambda value: isinstance(value, str), str)
+TEXT = Rule('a string', lambda value: isinstance(value, str), str)
 PATH = Rule(
-    "a path of this machine (no URL), or '' for none",
+    "a local path (not a URL), or '' for none",
     lambda value: isinstance(value, str) and not url_scheme(value),
 )
 FOLDER = Rule(
-    'a folder of this machine (no URL)',
+    'a local folder (not a URL)',
     lambda value: isinstance(value, str) and bool(value) and not url_scheme(value),
 )
 NAME = Rule(
-    'the name of a folder: not empty, printable, at most 200 bytes, without / and \\, and not . or ..',
+    'a folder name: not empty, printable, at most 200 bytes, without / and \\, and not . or ..',
     _is_folder_name,
 )
 SWITCH = Rule('True or False', lambda value: isinstance(value, bool))
-FRACTIONS = Rule('three numbers of at least 0 whose sum is 1, as "(0.8, 0.1, 0.1)"', _sums_to_one)
+FRACTIONS = Rule('three numbers >= 0 whose sum is 1, such as "(0.8, 0.1, 0.1)"', _sums_to_one)
 PARTS = Rule(
-    '() or numbers above 0 and at most 1, as "(0.25, 0.5)"',
+    '() or numbers > 0 and <= 1, such as "(0.25, 0.5)"',
     lambda value: (
         isinstance(value, tuple | list)
         and all(number(0, 1, above=True).accepts(item) for item in value)
@@ -130,8 +130,8 @@ PARTS = Rule(
 FIT = one_of('crop', 'stretch')
 FRAME_RATE = optional(number(0, 1e6, above=True))
 LAYOUT = Rule(
-    "'', where the array tells itself, or its axes in order: T, H, W, and N and C where it has them, "
-    'as "NTHWC"',
+    "'' if the shape of the array is enough, or its axes in order: T, H, W, and N and C if it has "
+    'them, such as "NTHWC"',
     lambda value: value == '' or (isinstance(value, str) and _names_axes(value)),
 )
 COPY_TEST = Rule(
@@ -139,7 +139,7 @@ COPY_TEST = Rule(
     lambda value: value in ((), []) or sizes((10, 10), MOST_FRAMES).accepts(value),
 )
 PERSONS = Rule(
-    'different whole numbers of at least 1 and at most 25, as "(15, 16)"',
+    'different integers from 1 to 25, such as "(15, 16)"',
     lambda value: (
         isinstance(value, tuple | list)
         and all(_is_whole(item) and 1 <= item <= 25 for item in value)

@@ -31,12 +31,12 @@ def training_batches(
     begin the next.
 
     Args:
-      source: Sequences by random access.
-      batch_size: Number of sequences in a batch, B.
-      seed: Of the order, from 0 to 2**32 - 1.
-      start_step: Number of batches that were drawn before; the first one returned here is what
+      source: sequences by random access.
+      batch_size: number of sequences in a batch, B.
+      seed: of the order, from 0 to 2**32 - 1.
+      start_step: number of batches that were drawn before; the first one returned here is what
         an iterator from step 0 returns after so many.
-      workers: Processes that make batches. With 0 a thread of this process does. Processes
+      workers: processes that make batches. With 0 a thread of this process does. Processes
         import the main script again, so this must do its work under
         `if __name__ == '__main__'`.
       share: (index, count): only that of `count` equal parts of each batch, in their order, which
@@ -81,9 +81,9 @@ def evaluation_batches(
     """Returns an iterator over all sequences once, in order, read ahead of their use.
 
     Args:
-      source: Sequences by random access.
-      batch_size: Number of sequences in a batch, B.
-      max_sequences: If given, only the first so many.
+      source: sequences by random access.
+      batch_size: number of sequences in a batch, B.
+      max_sequences: if given, only the first so many.
       share: (index, count): of the batches only those whose number leaves the remainder `index`
         when it is divided by `count`.
 

@@ -28,15 +28,15 @@ def prepare(dataset: Mapping[str, Any], seed: int) -> str:
     The account is also kept beside the records, in `preparation.txt`.
 
     Args:
-      dataset: The section `dataset` of a config.
-      seed: Of the run.
+      dataset: the section `dataset` of a config.
+      seed: of the run.
 
     Returns:
       How many sequences of which size there are in each split, how the files were understood and
       divided, what was left out and why, and where all of it lies, in lines for the user.
 
     Raises:
-      InputError: the data are not at hand or cannot be used.
+      InputError: the data were not found or cannot be used.
       RunError: writing failed, as on a full disk.
     """
     # In the copy test each sequence is used twice, but there are no others.
@@ -65,8 +65,8 @@ def describe(dataset: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
     """What was understood of a data set, and how many sequences go where, in a few lines.
 
     Args:
-      dataset: The section `dataset` of a config.
-      sources: By split.
+      dataset: the section `dataset` of a config.
+      sources: by split.
     """
     any_source = next(iter(sources.values()))
     height, width, channels = frame_shape(any_source)
@@ -84,7 +84,7 @@ def describe(dataset: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
 
 
 def summarize(dataset: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
-    """As `describe`, and in one line what was left out."""
+    """Like `describe`, but with what was left out in one line."""
     summary = summarize_left_out(left_out(next(iter(sources.values()))))
     more = f'  {summary}; --mode=prepare tells more' if summary else ''
     return '\n'.join(filter(None, (describe(dataset, sources), printable(more))))

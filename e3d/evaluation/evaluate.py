@@ -42,7 +42,7 @@ def evaluate(
     """Compares forecasts with what really followed, over all sequences of a split.
 
     The same numbers are computed for the forecasts that need no learning, so that anyone sees
-    what the model has learnt: repeating the last seen frame, the mean image of the training set,
+    what the model has learned: repeating the last seen frame, the mean image of the training set,
     and what else the data offer. How the sequences are cut into batches does not matter: metrics
     are those of single frames, and summed in float64.
 

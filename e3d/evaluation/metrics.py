@@ -39,7 +39,7 @@ def frame_metrics(
     """
     if prediction.shape != truth.shape:
         raise ValueError(
-            f'The predictions have shape {prediction.shape}, but the true frames {truth.shape}.'
+            f'The predictions have shape {prediction.shape}, but the true frames have {truth.shape}.'
         )
     prediction = jnp.clip(prediction.astype(jnp.float32), *bounds)
     truth = truth.astype(jnp.float32)

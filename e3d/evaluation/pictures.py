@@ -26,12 +26,12 @@ INK, PAPER = (40, 40, 40), (255, 255, 255)
 SEEN, HIDDEN, FORECAST = (44, 123, 182), (160, 160, 160), (230, 97, 1)
 
 
-def as_colours(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
+def as_colors(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
     """Makes frames visible: `[..., H, W, C]`, floats or uint8, to uint8 `[..., H, W, 3]`.
 
-    Floats go from 0 to `white`; what lies outside is drawn as these. One channel is shown as grey,
+    Floats go from 0 to `white`; what lies outside is drawn as these. One channel is shown as gray,
     three as red, green and blue. Of any other number (two in traffic flow) the first is shown, in
-    the colours of matplotlib's viridis.
+    the colors of matplotlib's viridis.
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8:
@@ -72,9 +72,9 @@ def draw_strip(
     difference = np.mean(prediction - truth, axis=-1)
     limit = max(np.abs(difference).max(), 0.01)
     rows = {
-        'input': as_colours(frames[: len(observed)][observed], white),
-        'truth': as_colours(truth, white),
-        'prediction': as_colours(prediction, white),
+        'input': as_colors(frames[: len(observed)][observed], white),
+        'truth': as_colors(truth, white),
+        'prediction': as_colors(prediction, white),
         'difference': _as_signs(difference / limit),
     }
     if value_range is not None:
@@ -115,29 +115,29 @@ def draw_animation(
 
     While the model still sees the truth, both are alike and framed in blue; then its forecast
     begins and the frames turn orange. What it does not see before is black on the right and
-    framed in grey. Arguments as for `draw_strip`.
+    framed in gray. Arguments as for `draw_strip`.
     """
     seen = frames[: len(observed)] * observed[:, None, None, None].astype(frames.dtype)
     panels = {'truth': frames, 'prediction': np.concatenate([seen, prediction])}
     white = white_of(frames)
-    panels = {label: as_colours(panel, white) for label, panel in panels.items()}
+    panels = {label: as_colors(panel, white) for label, panel in panels.items()}
     height, width = _drawn_size(*frames.shape[1:3], ANIMATION_SIDES)
     step = width + 4 * GAP  # from one panel to the next
     images = []
     for index in range(len(frames)):
         image = Image.new('RGB', (2 * step + 2 * GAP, height + 2 * LINE + 2 * GAP), PAPER)
         draw = ImageDraw.Draw(image)
-        part, colour = ('forecast', FORECAST)
+        part, color = ('forecast', FORECAST)
         if index < len(observed):
-            part, colour = ('seen', SEEN) if observed[index] else ('hidden', HIDDEN)
+            part, color = ('seen', SEEN) if observed[index] else ('hidden', HIDDEN)
         for column, (label, panel) in enumerate(panels.items()):
             left, top = 3 * GAP + column * step, LINE + GAP
             draw.text((left + width / 2, LINE - 2 * GAP), label, INK, FONT, anchor='ms')
             border = (left - GAP, top - GAP, left + width + GAP - 1, top + height + GAP - 1)
-            draw.rectangle(border, fill=colour)
+            draw.rectangle(border, fill=color)
             image.paste(_resized(panel[index], height, width), (left, top))
         foot = (image.width / 2, image.height - 2 * GAP)
-        draw.text(foot, f't = {index + 1}, {part}', colour, FONT, anchor='ms')
+        draw.text(foot, f't = {index + 1}, {part}', color, FONT, anchor='ms')
         images.append(image)
     return images
 
@@ -207,12 +207,12 @@ def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
 
 
 def _as_signs(values: np.ndarray) -> np.ndarray:
-    """Values in [-1, 1] as uint8 colours: blue below zero, white at zero, red above."""
+    """Values in [-1, 1] as uint8 colors: blue below zero, white at zero, red above."""
     return colormaps['RdBu_r']((values + 1.0) / 2.0, bytes=True)[..., :3]
 
 
 def _draw_scale(canvas: Image.Image, limit: float, top: float) -> None:
-    """Puts the colours of the differences and their range into the left margin."""
+    """Puts the colors of the differences and their range into the left margin."""
     left, right, height = GAP, MARGIN - 2 * GAP, 6
     ramp = np.broadcast_to(np.linspace(-1.0, 1.0, right - left), (height, right - left))
     canvas.paste(Image.fromarray(_as_signs(ramp)), (left, int(top)))
@@ -223,7 +223,7 @@ def _draw_scale(canvas: Image.Image, limit: float, top: float) -> None:
 
 
 def _drawn_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, int]:
-    """Height and width at which frames are drawn: small ones enlarged by a whole number."""
+    """Height and width at which frames are drawn: small ones enlarged by an integer."""
     longest = max(height, width)
     least, most = sides
     if longest > most:

@@ -13,12 +13,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from e3d.evaluation.pictures import as_colours
+from e3d.evaluation.pictures import as_colors
 from e3d.files import atomic_write
 
 # Of a whole clip, from its front.
 FRACTIONS = tuple(eighth / 8 for eighth in range(1, 9))
-PARTS = (25, 50, 100)  # per cent, those that are reported by name
+PARTS = (25, 50, 100)  # percent, those that are reported by name
 _Z = 1.959964  # of a 95 % interval
 _TOP = 5
 _SHOWN = 3  # classes with bars
@@ -50,7 +50,7 @@ def recognition_report(
     names: Sequence[str],
     fractions: Sequence[float] = FRACTIONS,
 ) -> dict[str, Any]:
-    """Accuracy of recognised classes.
+    """Accuracy of recognized classes.
 
     Of equal scores the one of the first class counts as the highest, as in the confusion matrix: a
     model that cannot tell classes apart recognizes one of them.
@@ -179,14 +179,14 @@ def draw_confidences(
     for column, (part, place) in enumerate(parts.items()):
         seen = lengths[place]
         shown = np.unique(np.linspace(0, seen - 1, 4).round().astype(int))
-        strip[column].imshow(np.concatenate(as_colours(frames[shown]), axis=1))
+        strip[column].imshow(np.concatenate(as_colors(frames[shown]), axis=1))
         numbers = ', '.join(str(1 + i) for i in shown)
         title = f'{part} % of the clip: frames {numbers} of the {seen} seen'
         strip[column].set_title(title, size=8)
         strip[column].axis('off')
         order = np.argsort(-probabilities[place], kind='stable')[:_SHOWN][::-1]
-        colours = ['#2c7bb6' if index == label else '#d7191c' for index in order]
-        bars[column].barh([names[i] for i in order], probabilities[place][order], color=colours)
+        colors = ['#2c7bb6' if index == label else '#d7191c' for index in order]
+        bars[column].barh([names[i] for i in order], probabilities[place][order], color=colors)
         bars[column].set_xlim(0, 1)
         bars[column].tick_params(labelsize=7)
     with atomic_write(path) as temporary:

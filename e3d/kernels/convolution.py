@@ -193,7 +193,7 @@ def convolve(inputs: jax.Array, kernel: Kernel | jax.Array, padding: Padding) ->
     if any(side + sum(pads) < taps for side, pads, taps in zip(sides, padding, size, strict=True)):
         raise InputError(
             f'a kernel of {_times(size)} is larger than the grid of {_times(sides)} (depth x height '
-            "x width) that it is applied to: choose a smaller kernel_size, or convolution='same'"
+            "x width) that it is applied to: use a smaller kernel_size, or convolution='same'"
         )
     if kernel.shape[3] != inputs.shape[4]:
         raise InputError(

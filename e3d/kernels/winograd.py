@@ -43,7 +43,7 @@ class Filtering(NamedTuple):
     """The matrices of F(m, r), n = m + r - 1.
 
     Attributes:
-      outputs: A^T, `[m, n]`.
+      outputs: a^T, `[m, n]`.
       taps: G, `[n, r]`.
       inputs: B^T, `[n, n]`.
     """
@@ -62,7 +62,7 @@ def minimal_filtering(taps: int) -> Filtering:
         return Filtering(np.ones((1, size)), np.eye(size), np.eye(size))
     # A product of two polynomials follows from its values at the points; filtering is the transpose.
     inputs = _transpose(_inverse(_powers(size, size)))
-    # B^T of whole numbers rounds least, so the divisors go to G.
+    # B^T of integers rounds least, so the divisors go to G.
     divisors = [math.lcm(*(value.denominator for value in row)) for row in inputs]
     inputs = [[value * divisor for value in row] for row, divisor in _pairs(inputs, divisors)]
     filters = _powers(size, taps)
@@ -87,7 +87,7 @@ def _transpose(matrix: Matrix) -> Matrix:
 
 
 def _inverse(matrix: Matrix) -> Matrix:
-    """Of an invertible matrix, exactly, by elimination."""
+    """The exact inverse of an invertible matrix, by elimination."""
     size = len(matrix)
     rows = [row + [Fraction(i == j) for j in range(size)] for i, row in enumerate(matrix)]
     for column in range(size):
@@ -173,7 +173,7 @@ def _batch_major(planes: jax.Array, depth: int, dtype) -> jax.Array:
 
 
 def _meetings(depth: int, kernel_depth: int, padding: tuple[int, int]):
-    """For each tap in depth that meets real slots: (tap, range of these slots, range of outputs)."""
+    """Each tap in depth that meets real slots: (tap, range of these slots, range of outputs)."""
     outputs = depth + sum(padding) - kernel_depth + 1
     for tap in range(kernel_depth):
         shift = tap - padding[0]  # slot = output + shift

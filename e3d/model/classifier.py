@@ -1,4 +1,4 @@
-"""From the newest states of a recurrence, or of anything else, to the scores of the classes."""
+"""The head that turns the newest states of a network into scores of the classes."""
 
 import flax.linen as nn
 import jax

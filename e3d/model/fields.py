@@ -71,7 +71,7 @@ def check_input_shape(shape: Sequence[int]) -> None:
 def check_frames_shape(shape: Sequence[int]) -> None:
     """Raises InputError unless frames of this shape are `[B, T, H, W, C]` with something in them."""
     if len(shape) != 5:
-        raise InputError(f'frames of shape {tuple(shape)}: [B, T, H, W, C] is needed')
+        raise InputError(f'frames of shape {tuple(shape)}: must be [B, T, H, W, C]')
     if not all((shape[0], *shape[2:])):
         raise InputError(f'frames of shape {tuple(shape)}: B, H, W and C must be >= 1')
 

@@ -236,8 +236,8 @@ def step_inputs(frames: jax.Array, output_frames: int, truth_mask: jax.Array | N
         truth_mask = jnp.zeros((batch, output_frames - 1), bool)
     elif truth_mask.shape != (batch, output_frames - 1):
         raise InputError(
-            f'truth_mask of shape {truth_mask.shape}: [B, output_frames - 1] = '
-            f'{(batch, output_frames - 1)} is needed'
+            f'truth_mask of shape {truth_mask.shape}: must be [B, output_frames - 1] = '
+            f'{(batch, output_frames - 1)}'
         )
     input_frames = frames.shape[1] - (output_frames - 1)
     if input_frames < 1:

@@ -29,13 +29,13 @@ def scale_frames(frames: Any, name: str = 'frames') -> np.ndarray | jax.Array:
     if isinstance(frames, jax.core.Tracer):
         return scale_types(frames, name)
     frames = as_numbers(frames, name)
-    if frames.dtype.kind == 'f':  # one frame of whole numbers is too little to doubt its type
+    if frames.dtype.kind == 'f':  # one frame of integers is too little to doubt its type
         check_extent(frames.dtype, extent_of(frames), name)
     return as_floats(as_pixels(frames))
 
 
 def scale_types(frames: jax.Array, name: str = 'frames') -> jax.Array:
-    """As `scale_frames`, by the dtype alone: for what is traced, and inside of models."""
+    """Like `scale_frames`, but by the dtype alone: for what is traced, and inside of models."""
     if frames.dtype in (jnp.uint8, jnp.uint16):
         return frames.astype(jnp.float32) / jnp.iinfo(frames.dtype).max
     if frames.dtype == jnp.bool_:

@@ -160,7 +160,7 @@ class Recognizer(Network):
 
     @property
     def top_kernel(self) -> tuple[int, int, int]:
-        """Of the convolutions between the stack and the classifier: 3D, as the encoder's."""
+        """Kernel of the convolutions between the stack and the classifier: 3D, like the encoder's."""
         return (2, *self.kernel_size[1:])
 
     @property
@@ -266,14 +266,12 @@ class Recognizer(Network):
         if lengths is None:
             lengths = jnp.full(batch, steps - output_frames + 1)
         if lengths.shape[:1] != (batch,) or lengths.ndim > 2:
-            raise InputError(
-                f'lengths of shape {lengths.shape}: [B] or [B, L] is needed, B={batch}'
-            )
+            raise InputError(f'lengths of shape {lengths.shape}: must be [B] or [B, L], B={batch}')
         if truth_mask is None:
             seen = lengths.reshape(batch, -1).max(axis=1)
             truth_mask = jnp.arange(steps) < seen[:, None]
         if truth_mask.shape != (batch, steps):
-            raise InputError(f'truth_mask of shape {truth_mask.shape}: {(batch, steps)} is needed')
+            raise InputError(f'truth_mask of shape {truth_mask.shape}: must be {(batch, steps)}')
         inputs = jnp.moveaxis(frames, 1, 0)
         with parameters_for(inputs.shape[1:]):
             weights = self.weights(inputs.shape[1:])

@@ -56,7 +56,7 @@ def start(
       batch_size: for several clips at once; None for one, whose frames are `[H, W, C]`.
 
     Raises:
-      InputError: the model is no recognizer.
+      InputError: the model is not a recognizer.
     """
     _check_recognizer(model)
     shape = (batch_size or 1, *frame_shape)
@@ -95,7 +95,7 @@ def observe(
     frames = frame[None] if single else frame
     if frames.shape != state.carry.prediction.shape:
         raise InputError(
-            f'frame of shape {frame.shape}: {state.carry.prediction.shape[1:]} is needed, '
+            f'frame of shape {frame.shape}: must be {state.carry.prediction.shape[1:]}, '
             f'{len(state.carry.prediction)} at once'
         )
     grows = state.histories and not getattr(model, 'history', None)
@@ -115,7 +115,7 @@ def observe(
 def _check_recognizer(model: Any) -> None:
     if not isinstance(model, Recognizer):
         raise InputError(
-            f'{type(model).__name__} is no recognizer: start and observe are for those. A '
+            f'{type(model).__name__} is not a recognizer: start and observe are for those. A '
             'forecaster continues a whole clip: forecast(run, frames), or '
             "model.apply({'params': params}, frames, output_frames)."
         )

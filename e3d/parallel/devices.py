@@ -49,7 +49,7 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     if size != mesh.size * processes:
         raise InputError(
             f'This process has {mesh.size} devices, and all {processes} together have {size}: '
-            'start each of them with equally many.'
+            'start each of them with the same number.'
         )
     if batch_size % size:
         below = batch_size // size * size
@@ -57,7 +57,7 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
         where = 'this machine' if processes == 1 else f'{processes} processes'
         raise InputError(
             f'train.batch_size={batch_size} cannot be split over the {size} devices of {where}: '
-            f'take a multiple of {size}, such as {allowed}, or let JAX see fewer devices (for '
+            f'use a multiple of {size}, such as {allowed}, or let JAX see fewer devices (for '
             'example with CUDA_VISIBLE_DEVICES).'
         )
 
@@ -101,7 +101,7 @@ def _largest(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
 
 
 def share_state(tree: Any, mesh: Mesh) -> Any:
-    """As `place_state`; where there are other processes, all get the tree of the first one."""
+    """Like `place_state`; with several processes, all get the tree of the first one."""
     if jax.process_count() > 1:
         # As bytes, which come through without any change: others are summed with zeros.
         sent = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1).view(np.uint8), tree)
@@ -113,7 +113,7 @@ def share_state(tree: Any, mesh: Mesh) -> Any:
 
 
 def digest(tree: Any) -> str:
-    """Of the numbers of a placed tree on each of the devices of this process: SHA-256."""
+    """SHA-256 of the numbers of a placed tree, for each device of this process."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
         for shard in leaf.addressable_shards:
@@ -172,7 +172,7 @@ class Agreement:
     """
 
     def __init__(self, mesh: Mesh):
-        """For the processes whose own devices are in `mesh`."""
+        """Stores which processes have devices in `mesh`."""
         self._mesh = mesh
         self._answer = None
         self._largest = _largest(mesh)

@@ -16,7 +16,7 @@ class _Follower:
 
 
 class FollowingReporter(_Follower):
-    """In place of a `Reporter`.
+    """Takes the place of a `Reporter` in the other processes.
 
     Attributes:
       kept: as the first process has it.
@@ -29,6 +29,6 @@ class FollowingReporter(_Follower):
 
 
 class FollowingCheckpoints(_Follower):
-    """In place of `Checkpoints`; the state comes from the first process."""
+    """Takes the place of `Checkpoints`; the state comes from the first process."""
 
     newest = save = wait = record_error = _Follower._ignore

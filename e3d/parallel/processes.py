@@ -100,7 +100,7 @@ def connect(
         )
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise RunError(
-            f'The processes of this training cannot be joined: {error}. Give each of them '
+            f'The processes of this training cannot be connected: {error}. Give each of them '
             '--coordinator=HOST:PORT of the first, --num_processes and --process_id.'
         ) from error
     if distributed.global_state.num_processes > 1:
@@ -127,7 +127,7 @@ def _check(coordinator: str | None, num_processes: int | None, process_id: int |
     host, _, port = (coordinator or '').rpartition(':')
     if not (host and port.isdigit() and int(port) < 2**16):
         raise InputError(
-            f"--coordinator='{coordinator or ''}': allowed is HOST:PORT of the first process, as "
+            f"--coordinator='{coordinator or ''}': must be HOST:PORT of the first process, as "
             f"10.0.0.1:1234, or '{FOUND}'."
         )
     if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
@@ -148,7 +148,7 @@ def find_address(coordinator: str) -> str | None:
         found = socket.getaddrinfo(host.strip('[]'), int(port), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise InputError(
-            f"--coordinator='{coordinator}': the host is not known ({error}). Give a name or an "
+            f"--coordinator='{coordinator}': unknown host ({error}). Give a name or an "
             'address of the first process.'
         ) from error
     family, kind, protocol, _, address = found[0]
@@ -158,7 +158,7 @@ def find_address(coordinator: str) -> str | None:
             trial.bind(address)
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:  # of a gateway in front of this machine
-                tell(f'{host} is no address of this machine: listening at all that it has.')
+                tell(f'{host} is not an address of this machine: listening at all that it has.')
                 return None
             raise InputError(
                 f"--coordinator='{coordinator}': the first process cannot listen there "
@@ -181,7 +181,7 @@ def others_explained() -> Iterator[None]:
             raise
         raise RunError(
             'Another process of this training has ended, or cannot be reached from this one. The '
-            f'same commands go on from the last checkpoint. ({str(error)[:300]})'
+            f'same commands continue from the last checkpoint. ({str(error)[:300]})'
         ) from error
 
 
@@ -246,7 +246,7 @@ def _watch() -> None:
             words = distributed.global_state.client.key_value_dir_get(_ALIVE)
         except Exception as error:  # of any type: the library names none
             if not _left.is_set():
-                _stop(f'Process 0 cannot be reached any more ({str(error)[:200]})')
+                _stop(f'Process 0 can no longer be reached ({str(error)[:200]})')
             return
         now = time.monotonic()
         for key, word in words:
@@ -257,10 +257,10 @@ def _watch() -> None:
                 # The first one may be about to say what went wrong in all, and has files open.
                 if is_first():
                     _left.wait(GRACE_SECONDS)
-                _stop(f'{name} has ended with an error, see there')
+                _stop(f'{name} failed; see its output')
             elif word != _DONE and now - last[key] > _patience:
                 _stop(
-                    f'{name} has said nothing for {_patience} seconds: it has ended, or its machine '
+                    f'{name} has been silent for {_patience} seconds: it has ended, or its machine '
                     'is so busy that a longer --patience=SECONDS is needed'
                 )
         if _left.wait(BEAT_SECONDS):
@@ -272,8 +272,8 @@ def _stop(reason: str) -> None:
         return
     state = distributed.global_state
     tell(
-        f'\n{reason}. Process {state.process_id} of {state.num_processes} ends as well. The same '
-        'commands go on from the last checkpoint.'
+        f'\n{reason}. Process {state.process_id} of {state.num_processes} exits too. The same '
+        'commands continue from the last checkpoint.'
     )
     _end(1)
 

@@ -1,4 +1,4 @@
-"""From a user's own clip to its continuation.
+"""Continuing a user's own clip.
 
     inputs        a user's clip made into what a model sees
     memory        whether a forecast fits into memory

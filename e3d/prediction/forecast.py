@@ -158,7 +158,7 @@ def _continue(
 
 
 def _continue_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
-    """From frames as the model sees them to those that follow, within the bounds of the data."""
+    """Forecasts what follows frames as the model sees them, within the bounds of the data."""
     clips, length = seen.shape[:2]
     room = run.config.dataset.input_frames
     padded = np.pad(seen, [(0, 0), (0, room - length)] + [(0, 0)] * 3)
@@ -173,7 +173,7 @@ def _continue_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
         if 'RESOURCE_EXHAUSTED' not in str(error):
             raise
         raise RunError(
-            f'Memory does not suffice to forecast {horizon} frames of {clips} clips. Use a '
+            f'There is not enough memory to forecast {horizon} frames of {clips} clips. Use a '
             'smaller horizon, or fewer clips at once.'
         ) from error
     _check_finite(prediction)
@@ -188,8 +188,8 @@ def _opened_run(run: Run | str | os.PathLike) -> Run:
         run = _read_run(workdir, found) if found else load_run(workdir)
     if isinstance(run.model, Recognizer):
         raise InputError(
-            f'The model of the run, {run.config.model.name}, recognizes clips and continues none; '
-            'e3d.observe gives what it recognizes.'
+            f'The model of the run, {run.config.model.name}, classifies clips and does not '
+            'forecast: use e3d.observe.'
         )
     return run
 
@@ -204,7 +204,7 @@ def _list_checkpoints(folder: Path) -> tuple[tuple[str, int], ...]:
 
 @functools.lru_cache(maxsize=2)
 def _read_run(workdir: Path, checkpoints: tuple[tuple[str, int], ...]) -> Run:
-    """Reads a run anew only where it has other `checkpoints` than the last time."""
+    """Reads a run again only where it has other `checkpoints` than the last time."""
     del checkpoints
     return load_run(workdir)
 
@@ -214,7 +214,7 @@ def _check_time_first(frames: np.ndarray, run: Run) -> None:
     size = tuple(run.frame_shape[:2])
     if frames.shape[:2] == size != frames.shape[1:]:
         raise InputError(
-            f'The array of frames has shape {frames.shape}, in which the time seems to come last, as '
+            f'The array of frames has shape {frames.shape}, in which time seems to be the last axis, as '
             f'the frames of the training have {size[0]} x {size[1]} pixels. It must be [T, H, W], '
             'e.g. np.moveaxis(frames, -1, 0), or [T, H, W, 1].'
         )
@@ -226,9 +226,9 @@ def _checked_horizon(horizon: int | None, run: Run) -> int:
     try:
         horizon = operator.index(horizon)
     except TypeError:
-        raise InputError(f'horizon is {horizon!r}; it must be a whole number of frames.') from None
+        raise InputError(f'horizon is {horizon!r}; it must be an integer.') from None
     if horizon < 1:
-        raise InputError(f'horizon is {horizon}; at least 1 frame is to be forecast.')
+        raise InputError(f'horizon is {horizon}; it must be at least 1.')
     return horizon
 
 

@@ -148,7 +148,7 @@ def _read_numbers(path: Path, run: Run, last: int, layout: str) -> tuple[np.ndar
         return flows.counts[-last:], [f'{line}.' for line in flows.account]
     if not _is_array(path):
         raise InputError(
-            f'{path} is no array, but the model was trained on numbers with a unit, which pictures '
+            f'{path} is not an array, but the model was trained on numbers with a unit, which pictures '
             'do not hold. Give an .npy or .npz file of them, [T, H, W, C].'
         )
     reading = read_numbers(path, layout)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import GifImagePlugin, Image
 
 from e3d.errors import InputError
-from e3d.evaluation.pictures import as_colours
+from e3d.evaluation.pictures import as_colors
 from e3d.files import atomic_write
 
 OUTPUT_SUFFIXES = ('.mp4', '.gif', '.npy', '')
@@ -34,7 +34,9 @@ def check_output(path: str | os.PathLike, overwrite: bool = False) -> None:
         _check_place(path, overwrite)
         parent = next(parent for parent in path.absolute().parents if parent.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            raise InputError(f'{path} cannot be written: {parent} is no folder to write to.')
+            raise InputError(
+                f'{path} cannot be written: {parent} is not a folder that can be written to.'
+            )
     except OSError as error:  # names that are too long, folders that may not be looked into
         raise InputError(f'{path} cannot be written: {error.strerror}.') from error
 
@@ -53,11 +55,11 @@ def _check_place(path: Path, overwrite: bool) -> None:
         others = [file.name for file in path.iterdir() if not PICTURE.fullmatch(file.name)]
         if path.suffix or others:
             raise InputError(
-                f'{path} is a folder with something else in it, which is left alone. Give another '
+                f'{path} is a folder with other content, which is left untouched. Give another '
                 'name.'
             )
     elif not path.is_file():
-        raise InputError(f'{path} is no regular file. Give another name.')
+        raise InputError(f'{path} is not a regular file. Give another name.')
     if not overwrite:
         raise InputError(f'{path} exists already. Give another name, or replace it: --overwrite.')
 
@@ -86,8 +88,8 @@ def write_clip(
 ) -> None:
     """Writes a clip in the form that the suffix tells; all of it or nothing.
 
-    Only `.npy` keeps the numbers as they are (float32); the other forms hold colours of 8 bits (see
-    `as_colours` for other than one or three channels). `.mp4` loses a little and has even sides; a
+    Only `.npy` keeps the numbers as they are (float32); the other forms hold colors of 8 bits (see
+    `as_colors` for other than one or three channels). `.mp4` loses a little and has even sides; a
     frame of `.gif` has up to 256 colors.
 
     Args:
@@ -110,14 +112,14 @@ def write_clip(
                 with temporary.open('wb') as file:  # np.save would add to a suffix like .NPY
                     np.save(file, frames.astype(np.float32) / np.float32(scale))
             case '.mp4':
-                write_video(temporary, as_colours(frames), rate)
+                write_video(temporary, as_colors(frames), rate)
             case '.gif':
-                write_gif(temporary, as_colours(frames), rate)
+                write_gif(temporary, as_colors(frames), rate)
             case _:
                 temporary.mkdir()
-                for index, frame in enumerate(as_colours(frames), start=1):
-                    grey = frames.shape[-1] == 1
-                    image = Image.fromarray(frame[..., 0] if grey else frame)
+                for index, frame in enumerate(as_colors(frames), start=1):
+                    gray = frames.shape[-1] == 1
+                    image = Image.fromarray(frame[..., 0] if gray else frame)
                     image.save(temporary / f'frame_{index:05d}.png')
                 for old in path.glob('*') if path.is_dir() else ():
                     old.unlink()  # which `check_output` saw to be such pictures

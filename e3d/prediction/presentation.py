@@ -6,7 +6,7 @@ import numpy as np
 
 from e3d.data.sources.adaptation import adapt_frames
 from e3d.errors import InputError
-from e3d.evaluation.pictures import FORECAST, SEEN, as_colours, white_of
+from e3d.evaluation.pictures import FORECAST, SEEN, as_colors, white_of
 
 SIZES = ('model', 'input')
 MAX_SCALE = 64
@@ -71,7 +71,7 @@ class Presentation(NamedTuple):
         white = self.white(seen, prediction)
         frames = adapt_frames(frames, (height, width, frames.shape[-1]))
         plain = frames.shape[-1] == 1 and not self.with_input
-        pixels = as_colours(frames, white)[..., : 1 if plain else 3]
+        pixels = as_colors(frames, white)[..., : 1 if plain else 3]
         pixels = pixels.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
         if not self.with_input:
             return pixels

@@ -122,7 +122,7 @@ class Checkpoints:
             lines = '\n'.join(f'  {step}: {problem}' for step, problem in damaged.items())
             raise InputError(
                 f'All checkpoints in {self.folder} are damaged:\n{lines}\nPut back a copy of one, '
-                'or begin anew in another --workdir.'
+                'or start over in another --workdir.'
             )
         return None
 
@@ -221,7 +221,7 @@ class Checkpoints:
             'frame_shape': list(frame_shape),
             'scale': scale.to_json(),
         }
-        # Arrays of the host: orbax refuses those that lie on the devices of one process of several.
+        # Arrays of the host: orbax rejects those that lie on the devices of one process of several.
         numbers = jax.tree.map(np.array, state)
         items = ocp.args.Composite(state=SaveState(numbers), run=SaveJson(run))
         with write_errors(self.folder):
@@ -240,7 +240,7 @@ class Checkpoints:
           step: one of those that exist.
 
         Raises:
-          InputError: the checkpoint cannot be read, or belongs to another model or optimiser.
+          InputError: the checkpoint cannot be read, or belongs to another model or optimizer.
         """
         check_fit(self._stored(step), template, self.folder / str(step))
         shardings = jax.tree.map(lambda leaf: leaf.sharding, template)

@@ -52,7 +52,7 @@ class CheckedState(_Checked, ocp.StandardCheckpointHandler):
         # As bytes, of which not-a-number is equal to itself.
         same = jax.tree.map(lambda left, right: left.tobytes() == right.tobytes(), found, written)
         if not all(jax.tree.leaves(same)):
-            raise OSError('what was written reads back otherwise')
+            raise OSError('what was written reads back differently')
 
 
 class CheckedJson(_Checked, ocp.JsonCheckpointHandler):
@@ -60,7 +60,7 @@ class CheckedJson(_Checked, ocp.JsonCheckpointHandler):
 
     def _check_readable(self, directory, written: Any) -> None:
         if self.restore(directory, args=RestoreJson()) != json.loads(json.dumps(written)):
-            raise OSError('what was written reads back otherwise')
+            raise OSError('what was written reads back differently')
 
 
 # Orbax finds a handler by the type of its arguments.
@@ -101,7 +101,7 @@ def check_folder(folder: pathlib.Path, write: bool) -> None:
         for path in (path for path in folder.rglob('*') if path.exists() and not path.is_dir()):
             size = regular_file(path).stat().st_size
             if size > MAX_BYTES and path.name in READ_WHOLE:
-                raise InputError(f'{path} has {size:,} bytes, which is no such file.')
+                raise InputError(f'{path} has {size:,} bytes, which is not such a file.')
         with os.scandir(folder):
             pass
     except (OSError, InputError) as error:

@@ -95,10 +95,10 @@ class Reporter:
             yield
         except OSError as error:
             raise RunError(
-                f'The numbers of the run cannot be written into {error.filename or self._workdir}: '
+                f'The metrics of the run cannot be written to {error.filename or self._workdir}: '
                 f'{error.strerror}. '
-                'The checkpoints are whole. Make room or give write permission, then start the '
-                'same command again.'
+                'The checkpoints are intact. Free some space or give write permission, then run '
+                'the same command again.'
             ) from error
 
     def show(self, step: int, loss: float, frames_per_second: float, seconds_left: float) -> None:
@@ -249,7 +249,7 @@ def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
     Of two lines for one step and split, as older versions could write, the later one is taken.
 
     Raises:
-      InputError: it is no regular file, or cannot be read.
+      InputError: it is not a regular file, or cannot be read.
     """
     if not os.path.lexists(path):
         return []

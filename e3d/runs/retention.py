@@ -52,5 +52,5 @@ class Retention:
             errors = read_json(self._file, MAX_BYTES)
             return {int(step): float(error) for step, error in errors.items()}
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
-            tell(f'{self._file} cannot be read, so no checkpoint is the best: {error}')
+            tell(f'{self._file} cannot be read, so none is kept as the best: {error}')
             return {}

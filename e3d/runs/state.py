@@ -17,7 +17,7 @@ class TrainState(struct.PyTreeNode):
       step: number of updates so far, int32.
       params: of the model.
       ema_params: their exponential moving average, or None where the run keeps none.
-      opt_state: of the optimiser.
+      opt_state: of the optimizer.
     """
 
     step: jax.Array

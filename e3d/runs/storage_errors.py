@@ -51,6 +51,6 @@ def write_errors(folder: pathlib.Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         raise RunError(
-            f'A checkpoint could not be written to {folder}: {error}\nThe earlier ones are whole. '
-            'Make room or give write permission, then start the same command again.'
+            f'A checkpoint could not be written to {folder}: {error}\nThe earlier ones are intact. '
+            'Free some space or give write permission, then run the same command again.'
         ) from error

@@ -36,8 +36,8 @@ def begin_from(
       state: a new one.
       workdir: of the other run.
       keep_optimizer: takes its parameters, their moving average and the moments of Adam, all of
-        which must fit; only the step, and with it every schedule, begins anew. Otherwise what is
-        taken is what the other run forecasts with, and the optimizer begins anew.
+        which must fit; only the step, and with it every schedule, starts over. Otherwise what is
+        taken is what the other run forecasts with, and the optimizer starts over.
 
     Raises:
       InputError: there is no such run, or nothing of it fits.
@@ -54,10 +54,14 @@ def begin_from(
     if not fitting:
         raise InputError(
             f"init_from='{workdir}': none of its parameters has the name and shape of one of this "
-            f'model ({", ".join(names[:_NAMED])}, ...). Name a run of a model like it.'
+            f'model ({", ".join(names[:_NAMED])}, ...). Give a run of a similar model.'
         )
     own = [name for name in names if name not in fitting]
-    new = f'; new are {", ".join(own[:_NAMED])}{", ..." * (len(own) > _NAMED)}' if own else ''
+    new = (
+        f'; newly initialized are {", ".join(own[:_NAMED])}{", ..." * (len(own) > _NAMED)}'
+        if own
+        else ''
+    )
     tell(f'Beginning with {len(fitting)} of {len(names)} parameters of {workdir}{new}.')
     params = _replaced(state.params, fitting)
     ema_params = None if state.ema_params is None else jax.tree.map(jnp.copy, params)

@@ -14,7 +14,7 @@ try:
     import fcntl
 except ImportError as error:
     raise ImportError(
-        'Training needs a system with fcntl: Linux or macOS. On Windows use Linux within it, WSL 2.'
+        'Training needs a system with fcntl: Linux or macOS. On Windows use WSL 2.'
     ) from error
 
 from e3d.configuration import find_differences, restore_config
@@ -114,7 +114,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
     except (OSError, InputError) as error:
         reason = error if isinstance(error, InputError) else f'{path}: {error.strerror}.'
         raise InputError(
-            f'The workdir cannot be held: {reason} Move it away, or give another --workdir.'
+            f'The workdir cannot be locked: {reason} Move it away, or give another --workdir.'
         ) from error
     with opened as file:
         try:
@@ -126,7 +126,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
                 'it has ended, or give another --workdir.'
             ) from None
         except OSError:
-            tell(f'{workdir} lies on a file system without locks: start only one training there.')
+            tell(f'{workdir} is on a file system without locks: run only one training there.')
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
         file.flush()
@@ -134,7 +134,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def check_same_experiment(workdir: pathlib.Path, config: ConfigDict) -> None:
-    """Raises InputError, with the differences, where a workdir holds a run of another config."""
+    """Raises InputError, with the differences, where a workdir holds a run with a different config."""
     path = workdir / CONFIG_FILE
     if os.path.lexists(path) and (differences := find_differences(read_config(path), config)):
         raise InputError(other_config_message(workdir, differences))
@@ -149,7 +149,7 @@ def read_config(path: pathlib.Path) -> ConfigDict:
     try:
         values = read_json(path, MAX_BYTES)
         if not isinstance(values, dict):
-            raise TypeError('it holds no JSON object')
+            raise TypeError('it is not a JSON object')
         return restore_config(values)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
@@ -166,11 +166,11 @@ def write_config(workdir: pathlib.Path, config: ConfigDict) -> None:
 
 
 def other_config_message(workdir: str | pathlib.Path, differences: list[str]) -> str:
-    """What to say where a workdir holds a run of another config."""
+    """What to say where a workdir holds a run with a different config."""
     lines = '\n'.join(f'  {line}' for line in differences)
     return (
-        f'{workdir} holds a run of another config:\n{lines}\n'
-        'Give another --workdir, or the values that are stored. To go on from what that run has '
-        f'learned with other values: another --workdir with --config.init_from={workdir}, and '
+        f'{workdir} holds a run with a different config:\n{lines}\n'
+        'Give another --workdir, or the stored values. To continue from what that run has learned '
+        f'with other values: another --workdir with --config.init_from={workdir}, and '
         '--config.init_optimizer=True to keep the moments of Adam as well.'
     )

@@ -79,16 +79,16 @@ def parse_grid(text: str) -> list[dict[str, str]]:
     for part in filter(None, map(str.strip, _split(text, ';'))):
         key, equals, values = part.partition('=')
         if not equals or key in axes:
-            problem = 'has no values' if not equals else 'is there twice'
+            problem = 'has no values' if not equals else 'is given twice'
             raise InputError(
-                f"--sweep='{text}': '{key}' {problem}; allowed is section.key=VALUE,VALUE for "
+                f"--sweep='{text}': '{key}' {problem}; must be section.key=VALUE,VALUE for "
                 f"each key, with semicolons between them, or '{FROM_FILE}' for the entries of the "
                 "experiment's file."
             )
         axes[key.strip()] = [value.strip() for value in _split(values, ',')]
     if (count := math.prod(map(len, axes.values()))) > MAX_ENTRIES:
         raise InputError(
-            f'--sweep has {count:,} combinations of values: allowed are {MAX_ENTRIES:,}.'
+            f'--sweep has {count:,} combinations of values: must be at most {MAX_ENTRIES:,}.'
         )
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
@@ -116,7 +116,7 @@ def _make_entry(
     name = re.sub(r'[^\w.,=+-]+', '_', name).strip('_.,')
     if not name or len(name.encode()) > MAX_NAME or name in (TABLE_FILE, PICTURE_FILE):
         raise InputError(
-            f"The sweep's entry {dict(point)} would have the folder '{name}': allowed are 1 to "
+            f"The sweep's entry {dict(point)} would have the folder '{name}': must be 1 to "
             f"{MAX_NAME} bytes, and not '{TABLE_FILE}' or '{PICTURE_FILE}'. Give it another 'name' "
             'in get_sweep().'
         )

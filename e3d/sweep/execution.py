@@ -39,7 +39,7 @@ def run_sweep(
       Interrupted: by a signal, which the running entry got as well.
     """
     if index is not None and index >= len(entries):
-        raise InputError(f'--sweep_index={index}: allowed is 0 to {len(entries) - 1}')
+        raise InputError(f'--sweep_index={index}: must be 0 to {len(entries) - 1}')
     folder = prepare_workdir(folder)
     if (folder / CONFIG_FILE).exists():
         raise InputError(f"--workdir='{folder}' is the folder of a run; give one for the sweep.")
@@ -56,7 +56,7 @@ def run_sweep(
         for signal_number in SIGNALS:
             if code in (128 + signal_number, -signal_number):
                 raise Interrupted(
-                    signal_number, 'Interrupted. The same command goes on with the sweep.'
+                    signal_number, 'Interrupted. Run the same command again to continue the sweep.'
                 )
         if code:
             failed[entry.name] = f'failed with exit code {code}'
@@ -66,7 +66,7 @@ def run_sweep(
         names = '\n'.join(f'  {folder / name}: {what}' for name, what in failed.items())
         raise RunError(
             f'{len(failed)} of {len(entries)} entries of the sweep failed, see above:\n{names}\n'
-            'The same command tries them again and passes over those that are finished.'
+            'Run the same command again to retry them; finished entries are skipped.'
         )
 
 

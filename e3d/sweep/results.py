@@ -109,13 +109,13 @@ def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None
     curves, bars = figure.subplots(1, 2)
     label = HEADINGS.get(metric, metric)
     for row, result in enumerate(results.values()):
-        colour = f'C{row % 10}'
+        color = f'C{row % 10}'
         points = result.validation.get(metric)
         if points:
             style = ('-', '--', ':', '-.')[row // 10 % 4]
-            curves.plot(*zip(*points, strict=True), style, color=colour, marker='o', markersize=3)
+            curves.plot(*zip(*points, strict=True), style, color=color, marker='o', markersize=3)
         if metric in result.test:
-            bars.barh(row, result.test[metric], color=colour)
+            bars.barh(row, result.test[metric], color=color)
             bars.text(result.test[metric], row, f' {result.test[metric]:.4g}', va='center')
     on_test = ' on the test split' * any(result.on_test for result in results.values())
     curves.set(title=f'validation{on_test}: {label}', xlabel='step')

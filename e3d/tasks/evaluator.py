@@ -47,7 +47,7 @@ class Evaluator(Protocol):
         """
 
     def error(self, report: dict[str, Any]) -> float:
-        """Of a report: the number by which the best checkpoint is chosen, the lower the better."""
+        """The number in a report by which the best checkpoint is chosen; lower is better."""
 
     def present(self, report: dict[str, Any]) -> None:
         """Writes a report and its pictures into the workdir, prints its table and where all lies."""
@@ -125,13 +125,13 @@ def tell_of_trained_clips(
         return
     try:
         source = open_source(trained.dataset, 'train', trained.seed)
-    except InputError:  # the data of the training are not at hand
+    except InputError:  # the data of the training were not found
         return
     count = shared_clips(source, sources['test'])
     if count:
         tell(
             f'{count} clips of this test were trained on: the values of dataset that differ from '
-            "those of the run divide the clips in another way. Its errors are no test's."
+            'those of the run divide the clips in another way. So this is not a test error.'
         )
 
 

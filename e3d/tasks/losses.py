@@ -1,4 +1,4 @@
-"""What training minimises (paper, equation 3)."""
+"""What training minimizes (paper, equation 3)."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ Batch = dict[str, jax.Array]
 
 
 class LossFunction(Protocol):
-    """What an update minimises; each task has its own, see `e3d.tasks.registry`."""
+    """What an update minimizes; each task has its own, see `e3d.tasks.registry`."""
 
     def __call__(
         self, params: Any, batch: Batch, step: jax.Array, axis_name: str | None

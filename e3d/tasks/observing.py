@@ -89,5 +89,5 @@ def check_observed(config: ConfigDict, sources: Mapping[str, Source]) -> None:
             smaller = ', or fractions below it' if from_front else ''
             raise InputError(
                 f'loss.observed={tuple(config.loss.observed)}: of a clip the {split} split shows '
-                f'the front {largest:g}{last}; allowed is () for that{smaller}.'
+                f'the front {largest:g}{last}; must be () for that{smaller}.'
             )

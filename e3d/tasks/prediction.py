@@ -73,7 +73,7 @@ class LayoutForecast:
     bounds: tuple[float, float]
 
     def __call__(self, params: Any, frames: jax.Array) -> jax.Array:
-        """From the frames before it to the forecast.
+        """Forecasts what follows the frames.
 
         Args:
           params: of the model.
@@ -136,7 +136,7 @@ class ForecastEvaluator:
     def evaluate(
         self, params: Any, step: int, split: str, max_sequences: int | None = None
     ) -> dict[str, Any]:
-        """As `Evaluator.evaluate`; the report is that of `e3d.evaluation.evaluate.evaluate`."""
+        """See `Evaluator.evaluate`; the report is that of `e3d.evaluation.evaluate.evaluate`."""
         dataset, source = self._config.dataset, self.sources[split]
         forecast = functools.partial(self._forecast, params)
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
@@ -177,7 +177,7 @@ class ForecastEvaluator:
         return report['mse']
 
     def present(self, report: dict[str, Any]) -> None:
-        """As `Evaluator.present`."""
+        """See `Evaluator.present`."""
         write_report(report, self._workdir / f'{self.name}.json')
         write_curves(report, self._workdir / f'{self.name}.png')
         show(format_table(report))

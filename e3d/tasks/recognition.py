@@ -145,7 +145,7 @@ class Recognition:
     input_frames: int
 
     def __call__(self, params: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
-        """From sequences, and 'lengths' `[B, L]` of what is seen of them, to `[B, L, classes]`."""
+        """Maps sequences, and 'lengths' `[B, L]` of what is seen of them, to `[B, L, classes]`."""
         frames, _ = align(batch)
         scores = self.model.apply(
             {'params': params}, frames[:, : self.input_frames], 1, None, batch['lengths']
@@ -154,7 +154,7 @@ class Recognition:
 
 
 class RecognitionEvaluator:
-    """Recognises the clips of whole splits from their front parts.
+    """Recognizes the clips of whole splits from their front parts.
 
     Attributes:
       sources: by split; 'train' is among them where it is at hand.
@@ -175,9 +175,9 @@ class RecognitionEvaluator:
 
         Args:
           config: of the run.
-          model: the recogniser.
+          model: the recognizer.
           workdir: where the pictures go.
-          mesh: the devices that recognise.
+          mesh: the devices that recognize.
           splits: which will be evaluated.
 
         Raises:
@@ -194,8 +194,8 @@ class RecognitionEvaluator:
         if 'validation' in splits:  # or else nothing is trained
             check_observed(config, self.sources)
 
-        recognise = Recognition(model, config.dataset.input_frames)
-        self._recognise = devices.parallel_apply(recognise, mesh, config.evaluation.batch_size)
+        recognize = Recognition(model, config.dataset.input_frames)
+        self._recognize = devices.parallel_apply(recognize, mesh, config.evaluation.batch_size)
 
     def _fractions(self, source: Source) -> tuple[list[float], list[int]]:
         """The fractions of a clip that are measured, and the places of those that are trained."""
@@ -224,7 +224,7 @@ class RecognitionEvaluator:
     def evaluate(
         self, params: Any, step: int, split: str, max_sequences: int | None = None
     ) -> dict[str, Any]:
-        """As `Evaluator.evaluate`; see `e3d.evaluation.recognition.recognition_report`.
+        """See `Evaluator.evaluate` and `e3d.evaluation.recognition.recognition_report`.
 
         Beside it 'accuracy_observed', the mean over the fractions of `loss.observed`.
         """
@@ -243,7 +243,7 @@ class RecognitionEvaluator:
         ) as progress:
             for batch in evaluation_batches(source, config.evaluation.batch_size, count):
                 kept = {key: values[batch['mask']] for key, values in batch.items()}
-                logs.append(self._recognise(params, self._inputs(kept, fractions)))
+                logs.append(self._recognize(params, self._inputs(kept, fractions)))
                 labels.append(kept['label'])
                 progress.update(len(kept['label']))
         log_probabilities, labels = np.concatenate(logs), np.concatenate(labels)
@@ -270,7 +270,7 @@ class RecognitionEvaluator:
             return
         batch = next(evaluation_batches(source, count, count))
         inputs = self._inputs(batch, fractions)
-        logs = self._recognise(params, inputs)[:, : len(fractions)]
+        logs = self._recognize(params, inputs)[:, : len(fractions)]
         frames = np.asarray(align(batch)[0])
         for index in range(count):
             draw_confidences(
@@ -288,7 +288,7 @@ class RecognitionEvaluator:
         return 1.0 - report['accuracy_observed']
 
     def present(self, report: dict[str, Any]) -> None:
-        """As `Evaluator.present`."""
+        """See `Evaluator.present`."""
         write_report(report, self._workdir / f'{self.name}.json')
         write_recognition(report, self._workdir / f'{self.name}.png')
         show(format_recognition(report))

@@ -19,7 +19,7 @@ class Task(NamedTuple):
     """A task, by the name that `task` has in a config.
 
     Attributes:
-      build_loss: from config and model to what an update minimises.
+      build_loss: from config and model to what an update minimizes.
       evaluator: from (config, model, workdir, mesh, splits) to what measures parameters; opens the
         data, and raises InputError where a split cannot be opened.
     """

@@ -84,7 +84,7 @@ def _name_report(
         other_data = _tell_other_data(before, contents_of(evaluator.sources))
     name = report_name(run.config, config, other_data)
     if name != REPORT_NAME and processes.is_first():
-        tell(f'Measured are other data or lengths than those of the run: see {name}.json.')
+        tell(f'Other data or lengths than those of the run were measured: see {name}.json.')
     return name
 
 
@@ -108,7 +108,7 @@ def tell_other_scale(trained: Scale, found: Scale) -> None:
 
 
 def check_evaluation(config: ConfigDict, evaluator: Evaluator) -> None:
-    """Raises InputError where a batch of an evaluation has no room."""
+    """Raises InputError where a batch of an evaluation does not fit into memory."""
     measured = [source for split, source in evaluator.sources.items() if split != 'train']
     most = max(measured, key=len)
     memory.check_evaluation(most[0], len(most), config.evaluation.batch_size)

@@ -46,5 +46,5 @@ def check_replicas(state: TrainState, step: int) -> None:
             raise RunError(
                 f'In step {step} the state of the processes {others} differs from that of process '
                 '0: a device or a link is faulty, or their versions of JAX differ. The earlier '
-                'checkpoints are whole; the same commands go on from the last one.'
+                'checkpoints are whole; run the same commands again to continue from the last one.'
             )

@@ -14,8 +14,8 @@ class Footprint(NamedTuple):
     """Sizes of a training.
 
     Attributes:
-      parameters: how many numbers are learnt.
-      state_bytes: parameters, their moving average and what the optimiser keeps.
+      parameters: how many numbers are learned.
+      state_bytes: parameters, their moving average and what the optimizer keeps.
       kept_bytes: what the forward pass of an update keeps for the backward pass, on each device.
     """
 

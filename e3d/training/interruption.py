@@ -51,7 +51,7 @@ class Interruption:
 
     def stop(self, number: int) -> None:
         """Raises Interrupted, for a signal."""
-        raise Interrupted(number, 'Interrupted. The same command goes on with the run.')
+        raise Interrupted(number, 'Interrupted. Run the same command again to continue.')
 
     def _check(self) -> None:
         if self.number is not None and self._alone:
@@ -66,4 +66,4 @@ class Interruption:
         self.number, self._moment = number, time.monotonic()
         if self._at_once:
             self.stop(number)
-        tell('\nStopping after this step, when it is saved. A second signal stops at once.')
+        tell('\nStopping after this step, once it is saved. A second signal stops at once.')

@@ -104,7 +104,7 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             if step >= steps:
                 tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
             elif step:
-                tell(f'Going on with the run in {parts.workdir}, from step {step}.')
+                tell(f'Resuming the run in {parts.workdir}, from step {step}.')
             if step and (before := read_contents(checkpoints.folder)):
                 check_same_data(before, parts.contents)
             if parts.contents.no_best and config.checkpoint.keep_best:

@@ -64,13 +64,13 @@ def device_bytes(mesh: Mesh) -> int | None:
 
 
 def check_sequence(config: Any) -> None:
-    """Raises InputError where a single sequence of the data set has no room in the memory."""
+    """Raises InputError where a single sequence of the data set does not fit into memory."""
     dataset = config.dataset
     key = next((key for key in ('canvas', 'frame_size') if key in dataset), None)
     if key is not None:
         rows, columns = dataset[key]
         size = layout_of(dataset).length * rows * columns * dataset.get('channels', 1)
-        _refuse_more(
+        _reject_more(
             size,
             host_bytes(),
             f'A sequence of {layout_of(dataset).length} frames of dataset.{key}={rows, columns}',
@@ -79,8 +79,8 @@ def check_sequence(config: Any) -> None:
 
 
 def check_training(footprint: Footprint, batch_size: int, mesh: Mesh) -> None:
-    """Raises InputError where an update has no room on a device."""
-    _refuse_more(
+    """Raises InputError where an update does not fit on a device."""
+    _reject_more(
         footprint.state_bytes + footprint.kept_bytes,
         device_bytes(mesh),
         f'An update of the {footprint.parameters:,} parameters with train.batch_size={batch_size}, '
@@ -90,7 +90,7 @@ def check_training(footprint: Footprint, batch_size: int, mesh: Mesh) -> None:
 
 
 def check_evaluation(example: Mapping[str, Any], num_sequences: int, batch_size: int) -> None:
-    """Raises InputError where a batch of an evaluation, and its forecast, have no room.
+    """Raises InputError where a batch of an evaluation, and its forecast, do not fit.
 
     Args:
       example: one of the source.
@@ -98,7 +98,7 @@ def check_evaluation(example: Mapping[str, Any], num_sequences: int, batch_size:
       batch_size: `evaluation.batch_size`.
     """
     size = np.size(example['frames']) * np.dtype(np.float32).itemsize
-    _refuse_more(
+    _reject_more(
         min(batch_size, num_sequences) * size,
         host_bytes(),
         f'A batch of evaluation.batch_size={batch_size}',
@@ -106,9 +106,9 @@ def check_evaluation(example: Mapping[str, Any], num_sequences: int, batch_size:
     )
 
 
-def _refuse_more(needed: int, available: int | None, what: str, remedy: str) -> None:
+def _reject_more(needed: int, available: int | None, what: str, remedy: str) -> None:
     if available is not None and needed > available:
         raise InputError(
             f'{what} needs at least {needed / 2**30:,.3g} GiB; there are '
-            f'{available / 2**30:,.3g} GiB. Take {remedy}.'
+            f'{available / 2**30:,.3g} GiB. Use {remedy}.'
         )

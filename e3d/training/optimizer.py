@@ -22,7 +22,7 @@ def build_optimizer(
       steps: length of the training.
 
     Returns:
-      The optimiser, and its learning rate by step.
+      The optimizer, and its learning rate by step.
     """
     schedule = learning_rate_schedule(
         options['schedule'], options['learning_rate'], options['warmup_steps'], steps

@@ -29,7 +29,7 @@ def train_step(
         the share of one device.
       loss: of the task.
       optimizer: see `state.build_optimizer`.
-      learning_rate: of the optimiser, by step; only to report it.
+      learning_rate: of the optimizer, by step; only to report it.
       ema_decay: of the moving average, if the state keeps one. It begins lower and approaches
         this value, min(ema_decay, (1 + step) / (10 + step)), so that short runs have one as well.
       axis_name: of the devices, where each has a share of the batch.

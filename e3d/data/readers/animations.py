@@ -96,10 +96,7 @@ def describe_animation(path: Path) -> str:
         return f'{path}: a frame for each page'
     if times.constant:
         return ''
-    return (
-        f'{path}: frames that do not stand equally long, repeated in even steps of '
-        f'{times.step:.4g} ms'
-    )
+    return f'{path}: frames of unequal duration, repeated in even steps of {times.step:.4g} ms'
 
 
 def even_times(durations: Sequence[float], tick: float) -> Times:
@@ -126,7 +123,7 @@ def even_times(durations: Sequence[float], tick: float) -> Times:
 
 
 def _even_places(moments: np.ndarray, tick: float) -> tuple[np.ndarray, float] | None:
-    """At which multiples of which step the moments lie, with or without the last, the end."""
+    """The multiples of one step at which the moments lie, with or without the last, the end."""
     exact, rounded, cut_off = (1e-3, 1e-3), (tick / 2, tick / 2), (1e-3, 0.99 * tick)
     places = np.arange(len(moments))
     for rounding in (rounded, cut_off):

@@ -33,14 +33,14 @@ def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
     """Opens a zip archive; whatever is wrong with it becomes an InputError.
 
     Raises:
-      InputError: it is no regular file, no zip archive, damaged, or has two members of one name.
+      InputError: it is not a regular file, no zip archive, damaged, or has two members of one name.
     """
     path = regular_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             for name, count in collections.Counter(archive.namelist()).most_common(1):
                 if count > 1:
-                    raise InputError(f'{path} holds {name!r} {count} times; write it anew.')
+                    raise InputError(f'{path} holds {name!r} {count} times; write it again.')
             yield archive
     except InputError:
         raise
@@ -60,7 +60,7 @@ def check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: i
         method = zipfile.compressor_names.get(member.compress_type, member.compress_type)
         raise InputError(
             f'{name} is compressed by the method {method}; only stored and deflated members are '
-            'read. Write the archive anew with one of these.'
+            'read. Repack the archive with one of these.'
         )
     if member.file_size > max_bytes:
         raise InputError(

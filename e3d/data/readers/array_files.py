@@ -23,7 +23,7 @@ def map_array(path: str | os.PathLike) -> np.ndarray:
     """Maps an `.npy` file, which may be larger than the memory.
 
     Raises:
-      InputError: it is no regular file, damaged, or holds Python objects.
+      InputError: it is not a regular file, damaged, or holds Python objects.
     """
     path = regular_file(path)
     try:
@@ -40,9 +40,9 @@ def load_arrays(
     """Loads the arrays of an `.npz` file.
 
     Args:
-      path: The file.
-      max_bytes: Of the arrays together.
-      wanted: If the file holds all of these, only they are loaded.
+      path: the file.
+      max_bytes: of the arrays together.
+      wanted: if the file holds all of these, only they are loaded.
 
     Returns:
       The arrays by name.
@@ -53,14 +53,14 @@ def load_arrays(
     with open_archive(path) as archive:
         members = {info.filename.removesuffix('.npy'): info for info in archive.infolist()}
         if len(members) < len(archive.infolist()):
-            raise InputError(f'{path} holds two arrays of one name; write it anew.')
+            raise InputError(f'{path} holds two arrays with the same name; write it again.')
         if wanted and members.keys() >= set(wanted):
             members = {name: members[name] for name in wanted}
         size = sum(info.file_size for info in members.values())
         if size > max_bytes:
             raise InputError(
                 f'{path} unpacks to {size / 2**30:.1f} GiB, more than the {max_bytes / 2**30:g} '
-                'GiB that are read into memory. Divide it; or store a single array as .npy, which '
+                'GiB that are read into memory. Split it; or store a single array as .npy, which '
                 'is read piece by piece.'
             )
         arrays = {}
@@ -119,7 +119,7 @@ def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     if isinstance(error, MemoryError):
-        return InputError(f'{path} cannot be read: it does not fit into the memory. Divide it.')
+        return InputError(f'{path} cannot be read: it does not fit into memory. Split it.')
     return InputError(
         f'{path} cannot be read: {error}. It must be a whole NumPy file of plain numbers, as '
         'numpy.save and numpy.savez write them; Python objects are never loaded.'

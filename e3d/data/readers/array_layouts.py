@@ -30,8 +30,8 @@ class Reading(NamedTuple):
     """An array as it was understood.
 
     Attributes:
-      frames: A view, [N, T, H, W, C] of sequences or [T, H, W, C] of a clip.
-      account: How the array was read, for the user.
+      frames: a view, [N, T, H, W, C] of sequences or [T, H, W, C] of a clip.
+      account: how the array was read, for the user.
     """
 
     frames: np.ndarray
@@ -42,9 +42,9 @@ def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
     """Arranges an array of many sequences as [N, T, H, W, C].
 
     Args:
-      array: With 4 or 5 axes.
-      layout: Of the array; '' where it must tell itself.
-      name: What to call it in messages.
+      array: with 4 or 5 axes.
+      layout: of the array; '' where it must tell itself.
+      name: what to call it in messages.
 
     Raises:
       InputError: it has another number of axes, an axis of 0, or does not tell its layout.
@@ -73,11 +73,11 @@ def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = Tru
     """Arranges an array of one clip as [T, H, W, C].
 
     Args:
-      array: With 3 or 4 axes, or with 5 of which that of the sequences is 1.
-      layout: Of the array or of sequences of such clips; where it is '', or of other axes, the
+      array: with 3 or 4 axes, or with 5 of which that of the sequences is 1.
+      layout: of the array or of sequences of such clips; where it is '', or of other axes, the
         array must tell itself.
-      name: What to call it in messages.
-      pixels: Whether to say what white is.
+      name: what to call it in messages.
+      pixels: whether to say what white is.
 
     Raises:
       InputError: as `read_sequences`; or there are several clips.

@@ -1,4 +1,4 @@
-"""A clip from a NumPy file: its form and its values, and why others are refused."""
+"""A clip from a NumPy file: its form and its values, and why others are rejected."""
 
 import os
 from collections.abc import Iterator

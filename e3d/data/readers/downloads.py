@@ -23,8 +23,8 @@ def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
 
     Args:
       url: http or https.
-      file: Where it goes; folders are made.
-      sha1: Its checksum in hexadecimal digits, if known.
+      file: where it goes; folders are made.
+      sha1: its checksum in hexadecimal digits, if known.
 
     Raises:
       InputError: the server cannot be reached, does not have it, sends less than it announces,
@@ -53,7 +53,7 @@ def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
             while piece := _read(response, url):
                 count += len(piece)
                 if count > MAX_BYTES:
-                    raise InputError(f'{url} is longer than {MAX_BYTES / 2**30:g} GiB; refused.')
+                    raise InputError(f'{url} is rejected: longer than {MAX_BYTES / 2**30:g} GiB.')
                 digest.update(piece)
                 try:
                     output.write(piece)
@@ -78,7 +78,7 @@ def _announced_bytes(response, url: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise InputError(f'{url} could not be fetched: its length is stated as {text[:40]!r}.')
     if int(text) > MAX_BYTES:
-        raise InputError(f'{url} is longer than {MAX_BYTES / 2**30:g} GiB; refused.')
+        raise InputError(f'{url} is rejected: longer than {MAX_BYTES / 2**30:g} GiB.')
     return int(text)
 
 
@@ -105,6 +105,6 @@ def _read(response, url: str) -> bytes:
 
 def _unwritable(file: pathlib.Path, error: OSError) -> RunError:
     return RunError(
-        f'{file} could not be written: {error.strerror}. Make room, or choose another '
+        f'{file} could not be written: {error.strerror}. Free some space, or choose another '
         'dataset.data_dir.'
     )

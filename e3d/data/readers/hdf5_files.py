@@ -24,7 +24,7 @@ FILTERS = {
 _CHECKSUM_BYTES = 4  # that FILTER_FLETCHER32 adds to a chunk
 
 
-_OWN = 'the file must hold its values itself. Write it anew, e.g. with h5py.'
+_OWN = 'the file must hold its values itself. Write it again, e.g. with h5py.'
 
 
 @contextlib.contextmanager
@@ -46,9 +46,9 @@ def read_dataset(content: h5py.File, name: str, max_bytes: int) -> np.ndarray:
     """Reads a data set of a file.
 
     Args:
-      content: Of `open_hdf5`.
-      name: Of the data set.
-      max_bytes: It may have.
+      content: of `open_hdf5`.
+      name: of the data set.
+      max_bytes: it may have.
 
     Raises:
       InputError: there is none, it is too large, was not written to its end, or its values lie in
@@ -91,7 +91,7 @@ def _check_chunks(dataset: h5py.Dataset, name: str, file: Path) -> None:
     if unknown:
         raise InputError(
             f"'{name}' in {file} is packed by the filter {min(unknown)}; only gzip, LZF, shuffle "
-            'and checksums are read. Write it anew, e.g. with h5py and compression="gzip".'
+            'and checksums are read. Write it again, e.g. with h5py and compression="gzip".'
         )
     if not dataset.chunks:
         return

@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Of the decoded pixels."""
+        """Bytes of the decoded pixels."""
         return math.prod(self.size) * (1 if self.gray else 3) * (4 if self.deep else 1)
 
 
@@ -66,7 +66,7 @@ def order_folder(folder: Path) -> Order:
 
 
 def known_order(folder: Path) -> Order:
-    """As `order_folder`, with no pictures where that fails: reading them will say why."""
+    """Like `order_folder`, but with no pictures if that fails: reading them will say why."""
     try:
         return order_folder(folder)
     except InputError:

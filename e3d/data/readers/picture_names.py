@@ -26,8 +26,8 @@ class Name(NamedTuple):
     """A name in one reading.
 
     Attributes:
-      texts: What stands before, between and behind the numbers, in small letters.
-      numbers: As many as there are texts, less one.
+      texts: what stands before, between and behind the numbers, in small letters.
+      numbers: as many as there are texts, less one.
     """
 
     texts: tuple[str, ...]
@@ -38,9 +38,9 @@ class Reading(NamedTuple):
     """A way to read names.
 
     Attributes:
-      words: What it takes the numbers for.
-      sign: What some name must have for it to differ from the plain one.
-      read: Makes a `Name` of a name without its suffix; None where this is no way to read it.
+      words: what it takes the numbers for.
+      sign: what some name must have for it to differ from the plain one.
+      read: makes a `Name` of a name without its suffix; None where this is no way to read it.
     """
 
     words: str

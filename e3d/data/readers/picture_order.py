@@ -31,11 +31,11 @@ class Order(NamedTuple):
     """Pictures in their order.
 
     Attributes:
-      files: All that count.
-      numbers: Of them, by which they are ordered; None where names hold no numbers.
-      gaps: Indices of the files, rising, before which a stretch ends; never 0.
-      account: How the names were read, and how many gaps there are: clauses for a message.
-      left_out: What is none of them.
+      files: all that count.
+      numbers: of them, by which they are ordered; None where names hold no numbers.
+      gaps: indices of the files, rising, before which a stretch ends; never 0.
+      account: how the names were read, and how many gaps there are: clauses for a message.
+      left_out: what is none of them.
     """
 
     files: list[Path]
@@ -58,13 +58,13 @@ class _Sorted(NamedTuple):
     """The names of one form, sorted in one reading.
 
     Attributes:
-      words: What the reading takes the numbers for.
-      indices: Of the names.
-      keys: What tells them apart: other numbers, then the one that counts.
-      gaps: As in `Order`.
-      step: Between the numbers that count; 0 where nothing tells it.
-      exact: Whether all steps but the gaps are the same.
-      faults: How many steps are gaps, or otherwise differ from the usual one.
+      words: what the reading takes the numbers for.
+      indices: of the names.
+      keys: what tells them apart: other numbers, then the one that counts.
+      gaps: as in `Order`.
+      step: between the numbers that count; 0 where nothing tells it.
+      exact: whether all steps but the gaps are the same.
+      faults: how many steps are gaps, or otherwise differ from the usual one.
     """
 
     words: str
@@ -124,7 +124,7 @@ def order_pictures(files: Sequence[Path]) -> Order:
 
 
 def _best(choices: Sequence[_Sorted]) -> _Sorted | None:
-    """Of the readings that have a place for the most names that with the fewest faults."""
+    """The reading with the fewest faults, among those that place the most names."""
     most = max((len(choice.indices) for choice in choices), default=0)
     choices = [choice for choice in choices if len(choice.indices) == most]
     unique = [choice for choice in choices if len(set(choice.keys)) == most]

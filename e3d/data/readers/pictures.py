@@ -194,9 +194,9 @@ def _check_tiff(path: Path, image: Image.Image) -> None:
     if max(tile[1][3] for tile in image.tile) < tags[HEIGHT]:
         raise InputError(f'{path} is not a whole picture: rows of it are missing. {REMEDY}')
     if SIGNED in tags.get(SAMPLE_FORMAT, ()):
-        problem = 'numbers with a sign, of which nobody knows which is black'
+        problem = 'numbers with a sign, whose black level is not defined'
     elif image.mode.startswith('I') and bits > 16:
-        problem = f'whole numbers of {bits} bits, of which nobody knows which is white'
+        problem = f'integers of {bits} bits, whose white level is not defined'
     elif UNKNOWN in tags.get(EXTRA_SAMPLES, (UNKNOWN,) if has_more else ()):
         problem = 'more channels, and does not say what they are'
     elif bits > 8 and not image.mode.startswith(('I', 'F')) and image.mode not in DEEP:
@@ -216,7 +216,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _shallow(image: Image.Image) -> np.ndarray:
-    """Of 8 bits: uint8 `[H, W, 1]` or `[H, W, 3]`."""
+    """A picture of 8 bits: uint8 `[H, W, 1]` or `[H, W, 3]`."""
     gray = is_gray(image)
     if image.mode in ALPHA or 'transparency' in image.info:
         return over_black(np.asarray(image.convert('LA' if gray else 'RGBA')))
@@ -233,7 +233,7 @@ def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
 
 
 def _deep_gray(path: Path, image: Image.Image) -> np.ndarray:
-    """Of one channel with 16 bits or floats: float32 `[H, W, 1]`."""
+    """A picture with one channel of 16 bits or floats: float32 `[H, W, 1]`."""
     tags = image.tag_v2 if image.format == 'TIFF' else {}
     bits, key = max(tags.get(BITS, (16,))), image.info.get('transparency')
     pixels = np.asarray(image)
@@ -266,7 +266,7 @@ _CODECS = {'PNG': 'png', 'TIFF': 'tiff', 'PPM': 'ppm'}  # of FFmpeg, which keeps
 def _deep_colors(
     path: Path, image: Image.Image, upright: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Of several channels with 16 bits: float32 `[H, W, 1]` or `[H, W, 3]`.
+    """A picture with several channels of 16 bits: float32 `[H, W, 1]` or `[H, W, 3]`.
 
     Where FFmpeg decodes something else than Pillow, as of TIFF in tiles, it is not believed.
     """

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from e3d.errors import InputError
 
 MAX_REPEATED = 10**6  # frames that resampling adds to a clip
-RESTART = 2.0  # frames by which a time stamp lies back where a clock was started anew
+RESTART = 2.0  # frames by which a time stamp lies back where a clock was restarted
 _EARLY = 1e-3  # of the time between two instants: so much may a sum of durations be too small
 
 
@@ -86,7 +86,7 @@ def resample(
     if first is not None and count > 1 and frame.start == first.start:
         raise InputError(
             f'The {count} frames of {name} all have the same time stamp, so that their rate '
-            'cannot be changed. Leave it as it is, or write the clip anew with a frame rate.'
+            'cannot be changed. Leave it as it is, or encode the clip again with a frame rate.'
         )
 
 
@@ -118,7 +118,7 @@ class Clock:
 
     Where a stamp is missing, the frame comes as long after the one before it as the rate tells,
     and later stamps go on from there. One that lies up to two frames back counts as equal to the
-    one before it; one that lies farther back starts the clock anew, as where two recordings were
+    one before it; one that lies farther back restarts the clock, as where two recordings were
     joined.
     """
 

@@ -24,12 +24,12 @@ _ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 def main_stream(
     path: Path, container: InputContainer, again: Callable[[], ContextManager[InputContainer]]
 ) -> VideoStream:
-    """Of several streams the default one, of several of these the largest; never a cover.
+    """The default stream, the largest if there are several; never a cover picture.
 
     Args:
       path: what to call the file in messages.
       container: open, nothing read yet.
-      again: opens it anew.
+      again: opens it again.
 
     Raises:
       InputError: there is no video, or none that can be decoded.
@@ -65,7 +65,7 @@ def decoder_of(path: Path, stream: VideoStream, max_pixels: int) -> CodecContext
         if name not in av.codecs_available:
             raise InputError(
                 f'{path} has transparent parts, which need the decoder {name}; this PyAV was built '
-                'without it. Write the video anew without transparency.'
+                'without it. Encode the video again without transparency.'
             )
         decoder = CodecContext.create(name, 'r')
         decoder.extradata = stream.codec_context.extradata

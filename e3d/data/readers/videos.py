@@ -159,7 +159,7 @@ def _times(video: VideoFile, frames: Sequence[Packet]) -> VideoTimes:
 
 def _remarks(video: VideoFile, timing: Timing | None) -> Iterator[str]:
     if timing and not timing.constant:
-        yield 'frames that do not stand equally long'
+        yield 'frames of unequal duration'
     aspect = video.stream.sample_aspect_ratio
     if aspect and aspect != 1:
         yield f'pixels that are not square ({aspect.numerator}:{aspect.denominator}), as stored'

@@ -169,9 +169,9 @@ def _resampling(source: int, target: int) -> np.ndarray:
         overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
         weights = np.maximum(overlap, 0.0) * target / source
     else:
-        centres = (np.arange(target) + 0.5) * source / target - 0.5
-        centres = np.clip(centres, 0.0, source - 1.0)[:, np.newaxis]
-        weights = np.maximum(1.0 - np.abs(centres - pixels), 0.0)
+        centers = (np.arange(target) + 0.5) * source / target - 0.5
+        centers = np.clip(centers, 0.0, source - 1.0)[:, np.newaxis]
+        weights = np.maximum(1.0 - np.abs(centers - pixels), 0.0)
     return weights.astype(np.float32)
 
 

@@ -45,7 +45,7 @@ RELEASED_FILES = {
 COPY = 'the same as, or frames of, one in another split, where these stay'
 SOURCES = (
     'Give an .npy or .npz file of yours, or mnist_test_seq.npy, 10,000 sequences of Moving MNIST '
-    '(782 MiB), which its authors give out at '
+    '(782 MiB), which its authors distribute at '
     'https://www.cs.toronto.edu/~nitish/unsupervised_video/: fetch it by hand, and name it with '
     '--config.dataset.test_path=FILE to test on it, or with --config.dataset.digits=array '
     '--config.dataset.path=FILE to train on it as well. Moving digits are made without any file by '
@@ -64,8 +64,8 @@ class ArraySequences:
     Frames are uint8, or float32 in [0, 1]. Can be pickled: the copy reads the file again.
 
     Attributes:
-      account: How the file was understood, in lines for the user.
-      left_out: Sequences that are in another split as well, where they stay: that of the test, or
+      account: how the file was understood, in lines for the user.
+      left_out: sequences that are in another split as well, where they stay: that of the test, or
         that of the validation.
     """
 
@@ -131,7 +131,7 @@ class Stretches(NamedTuple):
 
     Attributes:
       frames: [F, H, W, C].
-      ranges: First frame and the one after the last of each sequence, int [N, 2].
+      ranges: first frame and the one after the last of each sequence, int [N, 2].
     """
 
     frames: np.ndarray
@@ -139,7 +139,7 @@ class Stretches(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the frames."""
+        """The dtype of the frames."""
         return self.frames.dtype
 
     def __len__(self) -> int:
@@ -182,13 +182,13 @@ def open_array(
     """Opens a split of the sequences in a file or in a folder of the released files.
 
     Args:
-      path: A file, of which each split gets a part; or a folder that holds the three released
+      path: a file, of which each split gets a part; or a folder that holds the three released
         files, of which each is a split.
       split: 'train', 'validation' or 'test'.
-      length: Frames of a sequence, T. Longer stored sequences are cut to their first T frames.
-      fractions: Shares of a file's sequences for training, validation and testing. The parts
+      length: frames of a sequence, T. Longer stored sequences are cut to their first T frames.
+      fractions: shares of a file's sequences for training, validation and testing. The parts
         follow each other in the file in this order and have no sequence in common.
-      layout: Of the array, as 'NTCHW'; '' where it tells itself.
+      layout: of the array, as 'NTCHW'; '' where it tells itself.
 
     Raises:
       InputError: a missing or unreadable file, one of another form, sequences shorter than
@@ -207,7 +207,7 @@ def read_clips(path: str, layout: str = '') -> tuple[Clips, str]:
     file = local_path(path, 'The path of the array') if path else None
     if not file or not os.path.exists(file):
         raise InputError(
-            f"The stored sequences are not at hand: there is no file '{path}'. {SOURCES}"
+            f"The stored sequences were not found: there is no file '{path}'. {SOURCES}"
         )
     regular_file(file)
     if file.suffix.lower() == '.npy':

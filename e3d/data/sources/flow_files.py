@@ -25,7 +25,7 @@ MAX_NEGATIVE = 0.01
 SOURCES = (
     'TaxiBJ (Beijing): BJ13_M32x32_T30_InOut.h5, BJ14_..., BJ15_... and BJ16_..., up to 370 MB '
     'together, in one folder. BikeNYC (New York): NYC14_M16x8_T60_NewEnd.h5, up to 9 MB. The '
-    'authors of ST-ResNet give them out by the links in '
+    'authors of ST-ResNet distribute them through the links in '
     'https://github.com/lucktroy/DeepST/tree/master/data. Fetch them by hand, and name the folder '
     'or the file with --config.dataset.path=PATH. Other flows are read from .h5 files with the '
     'data sets data [N, C, H, W] and date [N], and from dataset.npz of OpenSTL. '
@@ -39,8 +39,8 @@ class Flows(NamedTuple):
     Attributes:
       counts: float32 [N, H, W, C], at least 0.
       slots: int [N], rising; the slots of time counted through from day to day.
-      slots_per_day: Number of slots in a day.
-      account: How the files were understood, in lines for the user.
+      slots_per_day: number of slots in a day.
+      account: how the files were understood, in lines for the user.
     """
 
     counts: np.ndarray
@@ -63,7 +63,7 @@ def find_files(path: str) -> list[pathlib.Path]:
     place = local_path(path, 'dataset.path') if path else None
     if not place or not os.path.exists(place):
         raise InputError(
-            f"The flows are not at hand: dataset.path is '{path}', which does not exist. {SOURCES}"
+            f"The flows were not found: dataset.path is '{path}', which does not exist. {SOURCES}"
         )
     if not place.is_dir():
         return [regular_file(place)]
@@ -80,8 +80,8 @@ def read_flows(files: list[pathlib.Path], slots_per_day: int | None) -> Flows:
     """Reads .h5 files that follow each other in time.
 
     Args:
-      files: In any order.
-      slots_per_day: If None, the file name tells (T30 are slots of 30 minutes), or else the
+      files: in any order.
+      slots_per_day: if None, the file name tells (T30 are slots of 30 minutes), or else the
         largest slot of the dates.
 
     Raises:

@@ -1,6 +1,6 @@
 """KTH: six actions by 25 persons, as sequences for prediction.
 
-The clips are decoded once, in grey and at the size that is wanted. Which sequences are taken from
+The clips are decoded once, in gray and at the size that is wanted. Which sequences are taken from
 them follows one of the two rules in the literature; `00sequences.txt` tells which frames of a clip
 show the action.
 """
@@ -45,7 +45,7 @@ RANDOM_SEQUENCES = 2**31  # as many as `mcnet` draws for training; grain shuffle
 
 
 class Kth(ClipSetBuilder):
-    """The clips of KTH in grey."""
+    """The clips of KTH in gray."""
 
 
 def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
@@ -69,10 +69,10 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
         validation, the test sequences serve for it, as in the published codes), `windows`
         ('e3d' or 'mcnet').
       split: 'train', 'validation' or 'test'.
-      seed: Of what `mcnet` draws.
+      seed: of what `mcnet` draws.
 
     Raises:
-      InputError: the data are not at hand, or the split has no sequences.
+      InputError: the data were not found, or the split has no sequences.
       RunError: writing failed, as on a full disk.
     """
     clip_set = _prepare(dataset)
@@ -142,14 +142,14 @@ class RandomSequences:
     """A random sequence at every index, half of them mirrored: {'frames': [T, H, W, 1]}.
 
     Attributes:
-      records: Of the clips.
-      stretches: To draw from, all with the same probability.
-      length: Number of frames, T.
-      seed: Index and seed determine what is drawn.
-      folder: Where the records lie.
-      deep: Whether frames are float32 in [0, 1] instead of uint8.
-      account: What was understood of the files, in lines.
-      left_out: What of the files is not used.
+      records: of the clips.
+      stretches: to draw from, all with the same probability.
+      length: number of frames, T.
+      seed: index and seed determine what is drawn.
+      folder: where the records lie.
+      deep: whether frames are float32 in [0, 1] instead of uint8.
+      account: what was understood of the files, in lines.
+      left_out: what of the files is not used.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -183,8 +183,8 @@ def divide_clips(clips: Sequence[Clip], dataset: Mapping[str, Any]) -> dict[str,
     held_out = set(dataset['validation_persons'])
     if held_out - persons['train']:
         raise InputError(
-            f'dataset.validation_persons={tuple(dataset["validation_persons"])}: allowed are '
-            f'persons of the training, {", ".join(map(str, sorted(persons["train"])))}.'
+            f'dataset.validation_persons={tuple(dataset["validation_persons"])}: must be '
+            f'persons of the training split, {", ".join(map(str, sorted(persons["train"])))}.'
         )
     persons['train'] -= held_out
     persons['validation'] |= held_out

@@ -61,8 +61,8 @@ class Found(NamedTuple):
     """Where a clip lies.
 
     Attributes:
-      path: Of a video file, an archive or a folder of pictures.
-      member: Of the archive; otherwise ''.
+      path: of a video file, an archive or a folder of pictures.
+      member: of the archive; otherwise ''.
     """
 
     path: pathlib.Path
@@ -73,9 +73,9 @@ class Files(NamedTuple):
     """What lies in a folder of the data set.
 
     Attributes:
-      clips: By name.
-      sequences: The file that tells which frames show the action; None if there is none.
-      left_out: What is not used.
+      clips: by name.
+      sequences: the file that tells which frames show the action; None if there is none.
+      left_out: what is not used.
     """
 
     clips: dict[str, Found]
@@ -100,7 +100,7 @@ def download(folder: pathlib.Path) -> None:
             fetch(URL + name, folder / name, sha1)
     except InputError as error:
         raise InputError(
-            f'The data set KTH is not at hand. {error} Fetch {", ".join(ARCHIVES)} and '
+            f'The data set KTH was not found. {error} Fetch {", ".join(ARCHIVES)} and '
             f'{SEQUENCES} from {URL} by hand into one folder, and name it with '
             '--config.dataset.path=FOLDER. experiments/quickstart.py needs no download.'
         ) from error
@@ -170,7 +170,7 @@ def find_files(folder: pathlib.Path) -> Files:
             add(_clip_name(name), Found(here / name))
     if not clips:
         raise InputError(
-            f'There are no clips of KTH in {folder}. Expected are the archives '
+            f'There are no clips of KTH in {folder}. Expected: the archives '
             f'{", ".join(ARCHIVES)}, files like person01_boxing_d1_uncomp.avi, or folders of '
             'pictures with such names.'
         )

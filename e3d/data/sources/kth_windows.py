@@ -15,9 +15,9 @@ class Stretch(NamedTuple):
     """Consecutive frames of a clip that show the action.
 
     Attributes:
-      clip: Which.
-      first: Its first frame, counted from 0 in the records of the clip.
-      length: Number of frames.
+      clip: which.
+      first: its first frame, counted from 0 in the records of the clip.
+      length: number of frames.
     """
 
     clip: Clip

@@ -1,6 +1,6 @@
 """Moving actions: digits whose class is what one of them does late in the clip.
 
-In every class an actor moves straight, at an even speed, towards another digit at rest; first frames
+In every class an actor moves straight, at an even speed, toward another digit at rest; first frames
 say nothing of the class. At the onset, a frame that is drawn for each clip, it begins to do what the
 class says, or goes on and passes the other digit, or bounces off it:
 

@@ -21,13 +21,13 @@ class MovingDigits:
     """What the sequences look like; `sequence` makes them.
 
     Attributes:
-      digits: Source of the digit images, see `e3d.data.sources.digits.load_digits`.
-      path: Folder of the digit images, where the source needs one.
-      canvas: Height and width of the frames in pixels.
-      num_digits: Digits in a frame.
-      digit_size: Side of a digit in pixels.
-      speed: Distance a digit moves from one frame to the next, in pixels.
-      length: Frames in a sequence, T.
+      digits: source of the digit images, see `e3d.data.sources.digits.load_digits`.
+      path: folder of the digit images, where the source needs one.
+      canvas: height and width of the frames in pixels.
+      num_digits: digits in a frame.
+      digit_size: side of a digit in pixels.
+      speed: distance a digit moves from one frame to the next, in pixels.
+      length: frames in a sequence, T.
 
     Raises:
       InputError: values that no sequence can have, as digits larger than the canvas.
@@ -77,10 +77,10 @@ def move(starts: np.ndarray, velocities: np.ndarray, travel: np.ndarray, length:
     """Moves the digits, which pass through each other, and returns where they are in each frame.
 
     Args:
-      starts: Upper left corners before the first frame, float [N, 2] (down, right) in pixels.
-      velocities: Pixels a frame, float [N, 2].
-      travel: Largest coordinates that a corner can have, [2]; the smallest are 0.
-      length: Number of frames, T.
+      starts: upper left corners before the first frame, float [N, 2] (down, right) in pixels.
+      velocities: pixels a frame, float [N, 2].
+      travel: largest coordinates that a corner can have, [2]; the smallest are 0.
+      length: number of frames, T.
 
     Returns:
       Upper left corners, truncated to whole pixels, int [T, N, 2].
@@ -114,8 +114,8 @@ def draw(images: np.ndarray, corners: np.ndarray, canvas: tuple[int, int]) -> np
 
     Args:
       images: uint8 [N, h, w].
-      corners: Upper left corners, int [T, N, 2], that keep the images within the canvas.
-      canvas: Height and width of a frame.
+      corners: upper left corners, int [T, N, 2], that keep the images within the canvas.
+      canvas: height and width of a frame.
 
     Returns:
       uint8 [T, H, W].

@@ -31,8 +31,8 @@ class MovingMnistConfig(tfds.core.BuilderConfig):
     other settings or other digits are another data set.
 
     Attributes:
-      moving_digits: What the sequences look like.
-      sizes: Number of sequences by split; a split of none is left out.
+      moving_digits: what the sequences look like.
+      sizes: number of sequences by split; a split of none is left out.
     """
 
     name: str = dataclasses.field(init=False)
@@ -91,9 +91,9 @@ def open_split(moving_digits: MovingDigits, sizes: Mapping[str, int], data_dir: 
     """Opens a split of a fixed set, which is written first where it is not there yet.
 
     Args:
-      moving_digits: What the sequences look like.
-      sizes: Number of sequences by split.
-      data_dir: Folder of prepared data.
+      moving_digits: what the sequences look like.
+      sizes: number of sequences by split.
+      data_dir: folder of prepared data.
       split: 'train', 'validation' or 'test'.
 
     Returns:

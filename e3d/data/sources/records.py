@@ -22,13 +22,13 @@ def open_records(builder_class: type, config: tfds.core.BuilderConfig, data_dir:
     """Opens a data set, which is written first, as array_record, where it is not there yet.
 
     It appears in its folder all at once when it is complete, so that an interruption leaves no part
-    of it to be read; what a killed process left goes when the work begins anew. A second process
+    of it to be read; what a killed process left goes when the work starts over. A second process
     waits for the first.
 
     Args:
-      builder_class: A TFDS builder, whose data go to a folder of its name.
-      config: Of the builder; its name names the folder within.
-      data_dir: Folder of prepared data.
+      builder_class: a TFDS builder, whose data go to a folder of its name.
+      config: of the builder; its name names the folder within.
+      data_dir: folder of prepared data.
 
     Returns:
       The builder to read with.
@@ -76,7 +76,7 @@ def damage_explained(folder) -> Iterator[None]:
         raise
     except Exception as error:  # of any type: TFDS expects no damage
         raise InputError(
-            f'The data in {folder} are damaged: {error}. Delete that folder; it is written anew at '
+            f'The data in {folder} are damaged: {error}. Delete that folder; it is written again at '
             'the next start.'
         ) from error
 
@@ -93,7 +93,7 @@ def _folder_explained(folder: str | pathlib.Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f'The folder {folder} cannot be made or written to: {error.strerror}. Let '
-            'dataset.data_dir name a folder that you may write to.'
+            'dataset.data_dir name a folder that you can write to.'
         ) from error
 
 
@@ -122,7 +122,7 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
     except (OSError, RuntimeError) as error:  # array_record reports a full disk by the latter
         raise RunError(
             f'Writing the data to {builder.data_path} failed: {error}. Nothing of it was kept; '
-            'make room or choose another dataset.data_dir, and start again.'
+            'free some space or choose another dataset.data_dir, and start again.'
         ) from error
 
 

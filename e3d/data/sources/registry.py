@@ -131,9 +131,9 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
     """Opens a split of the data set that `dataset.name` names.
 
     Args:
-      dataset: The section `dataset` of a config.
+      dataset: the section `dataset` of a config.
       split: 'train', 'validation' or 'test'.
-      seed: Of the training sequences where they are drawn. Fixed sets do not depend on it, so
+      seed: of the training sequences where they are drawn. Fixed sets do not depend on it, so
         that runs of any seed are measured by the same sequences.
 
     Returns:

@@ -46,7 +46,7 @@ class Scale(NamedTuple):
         return np.clip(values, *self.bounds)
 
     def to_json(self) -> dict[str, Any]:
-        """For `from_json`; JSON has no infinite numbers, so these become None."""
+        """The scale as `from_json` reads it; JSON has no infinite numbers, so they become None."""
         bounds = [bound if math.isfinite(bound) else None for bound in self.bounds]
         return {
             'value_range': None if self.value_range is None else list(self.value_range),

@@ -41,17 +41,17 @@ class ActionSequences:
     'clip_frames', int32: how many the whole clip has.
 
     Attributes:
-      records: The videos.
+      records: the videos.
       clips: (record, label, repeated, clip_frames, and of each frame of the sequence its number in
         the video).
       preparation: what is done to the frames.
-      pictures: By record, the folders of those clips that are pictures.
-      folder: Where the records lie.
-      class_names: Of the labels.
-      split: Whose sequences they are.
-      shown_part: See `e3d.data.sources.registry.shown_part`.
-      account: What was understood of the files, in lines.
-      left_out: The videos that are not used.
+      pictures: by record, the folders of those clips that are pictures.
+      folder: where the records lie.
+      class_names: of the labels.
+      split: whose sequences they are.
+      shown_part: see `e3d.data.sources.registry.shown_part`.
+      account: what was understood of the files, in lines.
+      left_out: the videos that are not used.
     """
 
     records: Sequence[Mapping[str, bytes]]

@@ -16,7 +16,7 @@ from e3d.files import local_path, read_json
 MAX_LIST_BYTES = 2**28
 
 SOURCE = (
-    'Qualcomm gives it out for research, 19.4 GB, after a registration at '
+    'Qualcomm distributes it for research, 19.4 GB, after a registration at '
     'https://www.qualcomm.com/developer/software/something-something-v-2-dataset. Fetch the videos '
     'and the labels by hand, unpack both (20bn-something-something-v2/*.webm, and labels/train.json, '
     'labels/validation.json, labels/labels.json) into one folder, and name it with '
@@ -86,10 +86,10 @@ class Video(NamedTuple):
     """A video before its preparation.
 
     Attributes:
-      id: Its number in the lists.
-      split: The list, 'train' or 'test'.
-      label: By the lists.
-      path: A video file or a folder of pictures; None if there is none.
+      id: its number in the lists.
+      split: the list, 'train' or 'test'.
+      label: by the lists.
+      path: a video file or a folder of pictures; None if there is none.
     """
 
     id: str
@@ -103,7 +103,7 @@ def find_folder(path: str) -> pathlib.Path:
     folder = local_path(path, 'dataset.path') if path else pathlib.Path()
     if not path or not os.path.isdir(folder):
         raise InputError(
-            f"The data set Something-Something v2 is not at hand: dataset.path is '{path}', which is "
+            f"The data set Something-Something v2 was not found: dataset.path is '{path}', which is "
             f'not a folder. {SOURCE}'
         )
     return folder
@@ -113,11 +113,11 @@ class Files(NamedTuple):
     """What lies in a folder of the data set.
 
     Attributes:
-      folder: Itself.
-      videos: By number, the video files, and the folders of pictures where there is no file.
-      lists: By kind, the lists that there are.
-      parts: The parts of the archive that were not joined and unpacked.
-      left_out: What cannot be looked at.
+      folder: itself.
+      videos: by number, the video files, and the folders of pictures where there is no file.
+      lists: by kind, the lists that there are.
+      parts: the parts of the archive that were not joined and unpacked.
+      left_out: what cannot be looked at.
     """
 
     folder: pathlib.Path

@@ -29,14 +29,14 @@ class FlowSequences:
     Can be pickled: the copy reads the files again.
 
     Attributes:
-      dataset: As given to `open_taxibj`.
+      dataset: as given to `open_taxibj`.
       split: 'train', 'validation' or 'test'.
-      frames: Scaled, of all splits, float32 [N, H, W, C].
-      flows: Counts and times of the frames.
-      starts: First frame of each sequence, int.
-      training: Which frames are of the training days, bool [N].
-      value_range: The counts (low, high) that stand at 0 and 1.
-      bounds: The least and the largest value there can be: no count is negative or the largest.
+      frames: scaled, of all splits, float32 [N, H, W, C].
+      flows: counts and times of the frames.
+      starts: first frame of each sequence, int.
+      training: which frames are of the training days, bool [N].
+      value_range: the counts (low, high) that stand at 0 and 1.
+      bounds: the least and the largest value there can be: no count is negative or the largest.
     """
 
     dataset: Mapping[str, Any]
@@ -110,12 +110,12 @@ class ArchiveSequences:
     """Sequences of `dataset.npz`: `source[index] -> {'frames': float32 [T, H, W, C]}`.
 
     Attributes:
-      dataset: As given to `open_taxibj`.
+      dataset: as given to `open_taxibj`.
       split: 'train', 'validation' or 'test'.
       frames: float32 [N, T, H, W, C].
-      account: How the file was understood, in lines for the user.
+      account: how the file was understood, in lines for the user.
       value_range: None, for the file does not tell.
-      bounds: As for `FlowSequences`; 0 is the smallest count.
+      bounds: as for `FlowSequences`; 0 is the smallest count.
     """
 
     dataset: Mapping[str, Any]

@@ -107,9 +107,9 @@ def divide_clips(
 
 
 def shared_names(clips: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """The clips of several splits that are called alike, as a video that was encoded anew is.
+    """The clips of several splits that are called alike, as a video that was encoded again is.
 
-    Names that end with a number do not count, as many folders begin to count anew; nor do those
+    Names that end with a number do not count, as many folders start to count again; nor do those
     that several clips of a split have, as `data` or `rgb`.
 
     Args:
