@@ -335,7 +335,7 @@ def test_recognition_of_data_without_classes_is_all_that_is_said(name):
     with pytest.raises(InputError) as caught:
         check_config(config)
     assert str(caught.value).splitlines()[1:] == [
-        f"  task='recognition' needs classes, which dataset.name={config.dataset.name!r} has not: "
+        f"  task='recognition' needs classes, which dataset.name={config.dataset.name!r} does not have: "
         "must be 'moving_actions' or 'something_something'"
     ]
 

@@ -162,7 +162,7 @@ def test_an_error_in_one_ends_the_other(tmp_path):
     (workdir / 'config.json').write_text('{')
     first, second = finish(begin(workdir, '--config.train.steps=4'))
     assert first[0] == 2 and 'cannot be read as a config' in first[2]
-    assert second[0] == 1 and 'Process 0 has ended with an error' in second[2]
+    assert second[0] == 1 and 'Process 0 failed' in second[2]
     assert 'Traceback' not in first[2] + second[2]
 
 
@@ -228,7 +228,7 @@ def test_states_that_differ_are_not_saved(monkeypatch):
 def test_other_modes_take_one_process(capsys):
     arguments = ['--mode=predict', '--workdir=x', '--input=a', '--output=b']
     assert launch.main(['launch.py', *arguments, '--coordinator=h:1']) == 2
-    assert '--mode=predict takes one process' in capsys.readouterr().err
+    assert '--mode=predict runs in a single process' in capsys.readouterr().err
 
 
 LATE = """

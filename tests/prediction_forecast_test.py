@@ -114,7 +114,11 @@ def test_the_real_model_forecasts_beyond_its_training():
         (np.full((3, 8, 8), 255.0), None, 'floats must lie in'),
         (np.zeros((3, 8, 8, 2)), None, '2 channels'),
         (np.zeros((3, 1, 8, 8)), None, r'8 channels.*np\.moveaxis\(frames, -3, -1\)'),
-        (np.zeros((8, 8, 3)), None, r'time seems to come last.*np\.moveaxis\(frames, -1, 0\)'),
+        (
+            np.zeros((8, 8, 3)),
+            None,
+            r'time seems to be the last axis.*np\.moveaxis\(frames, -1, 0\)',
+        ),
         (np.zeros((3, 8, 8)), 0, 'at least 1'),
         (np.zeros((3, 8, 8)), -3, 'at least 1'),
         (np.zeros((3, 8, 8)), 2.5, 'integer'),

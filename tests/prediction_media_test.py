@@ -113,7 +113,7 @@ def test_what_is_no_clip_is_never_replaced(tmp_path, overwrite):
         folder.mkdir()
         (folder / 'frame_00001.png').write_text('picture')
         (folder / 'mine.txt').write_text('mine')
-        with pytest.raises(InputError, match='left alone'):
+        with pytest.raises(InputError, match='left untouched'):
             write_clip(folder, GRAY, overwrite=overwrite)
         assert len(list(folder.iterdir())) == 2
     os.mkfifo(tmp_path / 'pipe.gif')

@@ -87,7 +87,7 @@ def test_pictures_say_what_their_colors_stand_for(run, tmp_path):
 
 def test_pictures_hold_no_counts(run, tmp_path):
     (tmp_path / 'in.gif').write_bytes(b'')
-    with pytest.raises(InputError, match='no array'):
+    with pytest.raises(InputError, match='not an array'):
         predict_file(run, tmp_path / 'in.gif', tmp_path / 'out.npy')
 
 

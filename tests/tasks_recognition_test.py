@@ -359,7 +359,7 @@ def test_parameters_that_fit_are_taken_from_another_run(prepared, monkeypatch, c
         classifier['scores']['bias'], state.params['classifier']['scores']['bias']
     )
     said = capsys.readouterr()
-    assert 'new are classifier/scores/bias' in said.out + said.err
+    assert 'newly initialized are classifier/scores/bias' in said.out + said.err
     assert int(begun.step) == 0
 
     stranger = types.SimpleNamespace(params={'other': np.zeros(2)})

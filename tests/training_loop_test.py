@@ -337,7 +337,7 @@ def test_full_disk_for_the_numbers(tmp_path, monkeypatch):
         'write',
         lambda self, step, n: original(self, step, n) if step < 2 else reject(self, n),
     )
-    with pytest.raises(RunError, match=r'cannot be written into .*No space left'):
+    with pytest.raises(RunError, match=r'cannot be written to .*No space left'):
         train(tiny_config(tmp_path), tmp_path / 'run')
 
 
