@@ -1,4 +1,4 @@
-"""Weight files of other codes: read exactly, refused where damaged, and never run."""
+"""Weight files of other codes: read exactly, rejected where damaged, and never run."""
 
 import io
 import pickle
@@ -107,7 +107,7 @@ def damage(content, generator):
 
 
 def read_damaged(path, read):
-    """What was read, or None where the file was refused by name; in either case little memory."""
+    """What was read, or None where the file was rejected by name; in either case little memory."""
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
     try:
@@ -128,7 +128,7 @@ def traced():
 
 def test_400_damaged_bundles(tmp_path, traced):
     generator = np.random.default_rng(0)
-    files, refused = bundle_files(TENSORS), 0
+    files, rejected = bundle_files(TENSORS), 0
     paths = [tmp_path / f'model.{suffix}' for suffix in ('index', 'data-00000-of-00001')]
     for number in range(400):
         which = int(number % 4 == 0)
@@ -136,24 +136,24 @@ def test_400_damaged_bundles(tmp_path, traced):
             path.write_bytes(content)
         paths[which].write_bytes(damage(files[which], generator))
         found = read_damaged(paths[which], lambda: read_bundle(bundle_prefix(paths[0]), everything))
-        refused += found is None
+        rejected += found is None
         if found is not None:  # only what nothing depends on was damaged
             assert_equal(found)
-    assert refused > 350
+    assert rejected > 350
 
 
 @pytest.mark.parametrize('write', [zip_file, legacy_file])
 def test_300_damaged_files_of_pytorch(tmp_path, traced, write):
     generator = np.random.default_rng(1)
     wrapped = write(TENSORS, lambda tensors: {'state_dict': tensors, 'epoch': 1})
-    path, refused = tmp_path / 'weights.pth', 0
+    path, rejected = tmp_path / 'weights.pth', 0
     for number in range(300):
         path.write_bytes(damage(write(TENSORS) if number % 2 else wrapped, generator))
         found = read_damaged(path, lambda: read_state_dict(path).tensors)
-        refused += found is None
+        rejected += found is None
         if found is not None and write is zip_file:  # which has checksums
             assert_equal(found)
-    assert refused > 150
+    assert rejected > 150
 
 
 class Evil:
