@@ -55,9 +55,11 @@ RECALL_ENTRIES = {
     'nearby': {'model.recall': 'nearby', 'model.features': 16},
     'convlstm': ENTRIES['convlstm'],
     'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
-    'refined_nearby': {**_REFINED, 'model.recall': 'nearby'},
-    'refined_without_attention': {**_REFINED, 'model.recall': 'none', 'model.features': 17},
-}
+    'refined_nearby_1e-2': {**_REFINED, **_FASTER, 'model.recall': 'nearby'},
+    'refined_without_attention_1e-2': {
+        **_REFINED, **_FASTER, 'model.recall': 'none', 'model.features': 17,
+    },
+}  # fmt: skip
 
 # What is swept over in each form of the study.
 SWEEPS = {
