@@ -15,7 +15,7 @@ def test_the_sequence_comes_before_and_after_an_unrelated_one():
         {'frames': 10 * number + np.arange(5).reshape(5, 1, 1, 1), 'label': number}
         for number in range(4)
     ]
-    source = CopySequences(numbered, 3)
+    source = CopySequences(numbered, 3, 5)
     assert len(source) == 4
     example = source[1]
     assert example['label'] == 1
@@ -25,7 +25,7 @@ def test_the_sequence_comes_before_and_after_an_unrelated_one():
 
 def test_one_sequence_is_too_few():
     with pytest.raises(InputError, match='two sequences'):
-        CopySequences([{'frames': np.zeros((5, 2, 2, 1))}], 3)
+        CopySequences([{'frames': np.zeros((5, 2, 2, 1))}], 3, 5)
 
 
 def test_layouts():
@@ -54,3 +54,18 @@ def test_a_data_set_opened_for_the_copy_test_fits_its_layout():
     assert len(frames) == layout_of(config.dataset).length
     np.testing.assert_array_equal(frames[:4], frames[-4:])
     assert (frames[4] != frames[0]).any()
+
+
+def test_the_unrelated_sequence_may_be_longer_than_the_one_that_comes_again():
+    config = base.get_base_config()
+    config.dataset.update(base.moving_mnist())
+    config.dataset.update({'input_frames': 1, 'output_frames': 2, 'copy_test': (4, 3)})
+    frames = open_source(config.dataset, 'train', 0)[3]['frames']
+    layout = layout_of(config.dataset)
+    assert layout == Layout((7, 3, 1, 2)) and len(frames) == layout.length
+    np.testing.assert_array_equal(frames[:3], frames[-3:])
+    with config.unlocked():
+        config.dataset.update({'output_frames': 6, 'copy_test': ()})
+    plain = open_source(config.dataset, 'train', 0)
+    np.testing.assert_array_equal(frames[3:10], plain[3 + len(plain) // 2]['frames'])
+    np.testing.assert_array_equal(frames[:3], plain[3]['frames'][:3])

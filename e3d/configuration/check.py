@@ -79,12 +79,6 @@ def _joint_problems(values: Mapping[str, Any]) -> Iterable[str]:
             f'sampling.first_step={values["sampling.first_step"]}: must be less than '
             f'sampling.last_step={values["sampling.last_step"]}'
         )
-    length = values['dataset.input_frames'] + values['dataset.output_frames']
-    if sum(values['dataset.copy_test']) > length:
-        yield (
-            f'dataset.copy_test={tuple(values["dataset.copy_test"])}: must be a sum of at most '
-            f'dataset.input_frames + dataset.output_frames = {length}'
-        )
     if values['dataset.name'] == 'moving_mnist' and values['dataset.digits'] == 'array':
         if not values['dataset.path']:
             yield "dataset.digits='array' needs dataset.path: the .npy or .npz file"

@@ -7,6 +7,7 @@ from typing import Any
 from e3d.data.batches import frame_shape
 from e3d.data.readers.left_out import describe_left_out, summarize_left_out
 from e3d.data.sources.kth import count_sequences
+from e3d.data.sources.layouts import plain_dataset
 from e3d.data.sources.registry import (
     ENDLESS,
     Source,
@@ -40,7 +41,7 @@ def prepare(dataset: Mapping[str, Any], seed: int) -> str:
       RunError: writing failed, as on a full disk.
     """
     # In the copy test each sequence is used twice, but there are no others.
-    plain = {**dataset, 'copy_test': ()}
+    plain = plain_dataset(dataset)
     sources = {split: open_source(plain, split, seed) for split in SPLITS}
     lines = describe(plain, sources).splitlines()
     lines += [f'  {line}' for line in describe_left_out(left_out(sources['train']))]

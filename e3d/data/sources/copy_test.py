@@ -13,16 +13,19 @@ from e3d.errors import InputError
 class CopySequences:
     """Context, Seq 1 and Seq 2 one after another: `source[index] -> {'frames': [T, H, W, C]}`.
 
-    Seq 2 is the sequence of that index, and so is the context; Seq 1 is the beginning of the one
-    that lies half the source away, as unrelated as any. See `e3d.data.sources.layouts.layout_of`.
+    Seq 2 is the beginning of the sequence of that index, and so is the context; Seq 1 is the beginning
+    of the one that lies half the source away, as unrelated as any. See
+    `e3d.data.sources.layouts.layout_of`.
 
     Attributes:
-      source: of the sequences.
+      source: of sequences as long as the longer of the two.
       between: frames of Seq 1.
+      length: frames of Seq 2.
     """
 
     source: Sequence[Mapping[str, Any]]
     between: int
+    length: int
 
     def __post_init__(self):
         if len(self.source) < 2:
@@ -37,5 +40,5 @@ class CopySequences:
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = self.source[index]
         unrelated = self.source[(index + len(self) // 2) % len(self)]['frames'][: self.between]
-        frames = example['frames']
+        frames = example['frames'][: self.length]
         return {**example, 'frames': np.concatenate([frames, unrelated, frames])}

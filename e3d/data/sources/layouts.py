@@ -52,6 +52,16 @@ class Layout(NamedTuple):
         return self.observed[self.stretches[0] : -1]
 
 
+def plain_dataset(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The data set that has the sequences of which those of the copy test are made.
+
+    They are as long as the longer of Seq 1 and Seq 2; without a copy test it is the data set itself.
+    """
+    between = sum(dataset.get('copy_test', ()))
+    output_frames = max(dataset['output_frames'], between - dataset['input_frames'])
+    return {**dataset, 'output_frames': output_frames, 'copy_test': ()}
+
+
 def layout_of(dataset: Mapping[str, Any]) -> Layout:
     """The layout of the sequences of a data set.
 

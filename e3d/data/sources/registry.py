@@ -11,6 +11,7 @@ from e3d.data.readers.left_out import LeftOut
 from e3d.data.sources import arrays, moving_mnist
 from e3d.data.sources.copy_test import CopySequences
 from e3d.data.sources.kth import open_kth
+from e3d.data.sources.layouts import plain_dataset
 from e3d.data.sources.moving_actions import ActionClips, MovingActions
 from e3d.data.sources.moving_digits import MovingDigits
 from e3d.data.sources.scales import PIXELS, Scale
@@ -104,7 +105,12 @@ def simple_forecasts(source: Source) -> dict[str, np.ndarray]:
       By name, float32 `[len(source), T_out, H, W, C]`; none for most data.
     """
     forecasts = _stated(source, 'simple_forecasts', None)
-    return forecasts() if forecasts else {}
+    if not forecasts:
+        return {}
+    if isinstance(source, CopySequences) and source.between > source.length:
+        more = source.between - source.length
+        return {name: frames[:, :-more] for name, frames in forecasts().items()}
+    return forecasts()
 
 
 def _stated(source: Source, name: str, default: Any) -> Any:
@@ -158,9 +164,10 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
             f"There is no data set '{dataset['name']}'; dataset.name must be one of "
             f'{", ".join(sorted(_OPENERS))}.'
         )
-    source = _OPENERS[dataset['name']](dataset, split, seed)
-    between = dataset.get('copy_test', ())
-    return CopySequences(source, sum(between)) if between else source
+    source = _OPENERS[dataset['name']](plain_dataset(dataset), split, seed)
+    between = sum(dataset.get('copy_test', ()))
+    length = dataset['input_frames'] + dataset['output_frames']
+    return CopySequences(source, between, length) if between else source
 
 
 def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Source:
