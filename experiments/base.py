@@ -86,6 +86,9 @@ def get_base_config() -> ConfigDict:
             # During training; the last evaluation takes the whole split.
             'max_sequences': placeholder(int),
             'num_samples': 4,  # sequences drawn as pictures
+            # LPIPS and FVD of the test: None measures what is installed and quick, see
+            # `e3d.evaluation.perceptual.measure.choose_metrics`.
+            'perceptual': placeholder(bool),
         }
     )
     config.checkpoint = ConfigDict(

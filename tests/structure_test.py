@@ -23,7 +23,7 @@ MAY_IMPORT = {
     'data.readers': BASE,
     'data.sources': BASE | {'data.readers'},
     'data': BASE | {'data.readers', 'data.sources'},
-    'evaluation': {'errors', 'files'},
+    'evaluation': {'errors', 'files', 'model'},
     'configuration': {'errors', 'files', 'model'},
     'parallel': {'errors', 'files'},
     'tasks': MEASURED,

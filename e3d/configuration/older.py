@@ -9,6 +9,7 @@ from e3d.configuration.keys import rules_for
 # was such a key. It goes only into configs whose task, model and data set have the key.
 OLD_MEANINGS: dict[str, Any] = {
     'init_optimizer': False,
+    'evaluation.perceptual': False,
     'dataset.layout': '',
     'dataset.fractions_of': 'window',
     'model.recall_radius': 1,

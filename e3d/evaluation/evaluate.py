@@ -15,12 +15,21 @@ from tqdm import tqdm
 
 from e3d.errors import InputError, RunError
 from e3d.evaluation.metrics import frame_metrics
+from e3d.evaluation.perceptual.measure import TRUTH, Perception
 from e3d.files import atomic_write
 
 TRIVIAL_FORECASTS = {'last_frame': 'repeat the last frame', 'mean_image': 'mean training image'}
 
-METRICS = ('mse', 'mae', 'psnr', 'ssim', 'mse_mean', 'mae_mean', 'ssim_data_range_2')
-HEADINGS = {'mse': 'MSE ↓', 'mae': 'MAE ↓', 'rmse': 'RMSE ↓', 'psnr': 'PSNR ↑', 'ssim': 'SSIM ↑'}
+METRICS = ('mse', 'mae', 'psnr', 'ssim', 'lpips', 'mse_mean', 'mae_mean', 'ssim_data_range_2')
+HEADINGS = {
+    'mse': 'MSE ↓',
+    'mae': 'MAE ↓',
+    'rmse': 'RMSE ↓',
+    'psnr': 'PSNR ↑',
+    'ssim': 'SSIM ↑',
+    'lpips': 'LPIPS ↓',
+    'fvd': 'FVD ↓',
+}
 
 _frame_metrics = jax.jit(frame_metrics, static_argnames='bounds')
 
@@ -38,6 +47,7 @@ def evaluate(
     bounds: tuple[float, float] = (0.0, 1.0),
     gather: Callable[[Any], list[Any]] = lambda value: [value],
     show_progress: bool = True,
+    perception: Perception | None = None,
 ) -> dict[str, Any]:
     """Compares forecasts with what really followed, over all sequences of a split.
 
@@ -63,13 +73,15 @@ def evaluate(
       gather: from a value that JSON can hold to those of all processes, where several go through
         parts of the split; each returns the report on the whole.
       show_progress: on stderr.
+      perception: measures what eyes see, see `choose_metrics`.
 
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
       '<metric>', its mean over frames and sequences, and '<metric>_per_frame', a list of
       T - input_frames means; with a `value_range` 'rmse' too, the root of the mean squared error
-      over all pixels, frames and sequences, in the unit of the data; and under 'last_frame',
-      'mean_image' and the names of `simple_forecasts` the metrics of these.
+      over all pixels, frames and sequences, in the unit of the data; with `perception` 'lpips',
+      like the other metrics, and 'fvd', of whole clips; and under 'last_frame', 'mean_image' and
+      the names of `simple_forecasts` the metrics of these.
 
     Raises:
       InputError: if there are no sequences.
@@ -98,13 +110,20 @@ def evaluate(
                 forecasts['mean_image'] = np.broadcast_to(mean_image, truth.shape)
             for name, frames_of_all in simple_forecasts.items():
                 forecasts[name] = frames_of_all[batch['index']]
+            if perception is not None:
+                perception.watch(TRUTH, seen, truth, mask)
             for name, prediction in forecasts.items():
-                for metric, values in _frame_metrics(prediction, truth, bounds=bounds).items():
+                metrics = _frame_metrics(prediction, truth, bounds=bounds)
+                if perception is not None:
+                    metrics['lpips'] = perception.distances(prediction, truth)
+                    perception.watch(name, seen, prediction, mask)
+                for metric, values in metrics.items():
                     total = np.asarray(values, np.float64)[mask].sum(axis=0)
                     sums[name][metric] = sums[name].get(metric, 0.0) + total
             count += int(mask.sum())
             progress.update(int(mask.sum()))
-    parts = gather([count, jax.tree.map(np.ndarray.tolist, sums)])
+    clips = {} if perception is None else perception.to_json()
+    parts = gather([count, jax.tree.map(np.ndarray.tolist, sums), clips])
     count = sum(part[0] for part in parts)
     if not count:
         raise InputError(
@@ -113,6 +132,9 @@ def evaluate(
         )
     sums = _add([part[1] for part in parts if part[0]])
     means = {name: _means(metrics, count, value_range) for name, metrics in sums.items()}
+    if perception is not None:
+        for name, distance in perception.fvd([part[2] for part in parts]).items():
+            means[name]['fvd'] = distance
     head = {'step': int(step), 'protocol': protocol, 'num_sequences': count}
     return head | means.pop('model') | means
 
@@ -188,9 +210,11 @@ def format_table(report: Mapping[str, Any]) -> str:
     summary = Table('forecast', title=title, **style)
     # Many columns, with as little between them as can be.
     frames = Table('frame', title='frame by frame', collapse_padding=True, pad_edge=False, **style)
-    for heading in headings.values():
+    by_frame = [metric for metric in headings if f'{metric}_per_frame' in report]
+    for metric, heading in headings.items():
         summary.add_column(heading, justify='right')
-        frames.add_column(heading, justify='right')
+        if metric in by_frame:
+            frames.add_column(heading, justify='right')
     for name in others:
         frames.add_column(f'MSE of {name.replace("_", " ")}', justify='right')
 
@@ -198,15 +222,18 @@ def format_table(report: Mapping[str, Any]) -> str:
     for label, metrics in rows.items():
         summary.add_row(label, *(_number(metric, metrics[metric]) for metric in headings))
     for index in range(len(report['mse_per_frame'])):
-        own = (_number(metric, report[f'{metric}_per_frame'][index]) for metric in headings)
+        own = (_number(metric, report[f'{metric}_per_frame'][index]) for metric in by_frame)
         simple = (_number('mse', report[name]['mse_per_frame'][index]) for name in others)
         frames.add_row(str(index + 1), *own, *simple)
 
     console = Console(file=io.StringIO(), width=100, color_system=None)
     console.print(summary, f'{_verdict(report)}\n', frames, sep='')
     unit = ' RMSE: in the unit of the data.' if 'rmse' in report else ''
+    eyes = ' LPIPS: AlexNet, v0.1.' if 'lpips' in report else ''
+    if 'fvd' in report:
+        eyes += ' FVD: whole clips, with the frames that were seen; it falls with their number.'
     console.print(
-        f'MSE and MAE: summed over the pixels of a frame.{unit} PSNR: dB. SSIM: data range 1.'
+        f'MSE and MAE: summed over the pixels of a frame.{unit} PSNR: dB. SSIM: data range 1.{eyes}'
     )
     return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
 
@@ -220,7 +247,7 @@ def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _number(metric: str, value: float) -> str:
-    digits = {'psnr': 2, 'ssim': 4}.get(metric, 2 if value >= 1 else 4)
+    digits = {'psnr': 2, 'ssim': 4, 'lpips': 4}.get(metric, 2 if value >= 1 else 4)
     return f'{value:.{digits}f}'
 
 

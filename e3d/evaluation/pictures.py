@@ -178,13 +178,13 @@ def write_samples(
 
 
 def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
-    """Draws MSE, PSNR and SSIM over the forecast frames, model beside forecasts without learning.
+    """Draws MSE, PSNR, SSIM and LPIPS over the forecast frames, model beside forecasts without learning.
 
     Args:
       report: of `e3d.evaluation.evaluate.evaluate`.
       path: of the picture; the suffix tells the kind (.png, .svg, .pdf).
     """
-    panels = {'mse': 'MSE per frame', 'psnr': 'PSNR (dB)', 'ssim': 'SSIM'}
+    panels = {'mse': 'MSE per frame', 'psnr': 'PSNR (dB)', 'ssim': 'SSIM', 'lpips': 'LPIPS'}
     panels = {metric: label for metric, label in panels.items() if metric in report}
     marked = {'color': '#2c7bb6', 'marker': 'o', 'markersize': 3.5, 'zorder': 3}
     lines = [('model', report, marked)]

@@ -43,6 +43,11 @@ def num_devices(mesh: Mesh) -> int:
     return len(_together(mesh))
 
 
+def on_accelerator() -> bool:
+    """Whether there is something faster than the CPU."""
+    return jax.default_backend() != 'cpu'
+
+
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raises InputError where the devices do not divide a training batch."""
     size, processes = num_devices(mesh), jax.process_count()

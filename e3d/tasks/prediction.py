@@ -13,10 +13,11 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from e3d.data.batches import evaluation_batches
+from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import scale, simple_forecasts
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
+from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
@@ -128,6 +129,13 @@ class ForecastEvaluator:
         self._scale = scale(self.sources[splits[0]])
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
         self._forecast = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
+        self._perceptual = choose_metrics(
+            config.evaluation.perceptual,
+            self._layout.length,
+            frame_shape(self.sources[splits[0]]),
+            self._scale.value_range is None,
+            devices.on_accelerator(),
+        )
 
     @functools.cached_property
     def _mean_image(self) -> np.ndarray | None:
@@ -142,6 +150,8 @@ class ForecastEvaluator:
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
         share = (processes.index(), processes.count())
         batches = evaluation_batches(source, self._config.evaluation.batch_size, count, share)
+        # The validation is to be quick.
+        perceptual = self._perceptual if split == 'test' else ()
         kind = f'copy test {dataset.copy_test}, ' if dataset.copy_test else ''
         lengths = f'{dataset.input_frames} -> {dataset.output_frames}'
         protocol = f'{dataset.name} {split_label(split, source)} {kind}{lengths}'
@@ -158,6 +168,7 @@ class ForecastEvaluator:
             self._scale.bounds,
             processes.gather,
             processes.is_first(),
+            Perception(perceptual) if perceptual else None,
         )
         self._draw_samples(forecast, source, step)
         return report
