@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from e3d.kernels import everywhere
 from e3d.kernels.recall import recall, recall_forward
 
 
@@ -59,6 +60,22 @@ def test_equals_numpy_and_its_gradient_equals_automatic_differentiation(name):
 
         for ours, plain in zip(gradients(recall), gradients(plain_recall), strict=True):
             np.testing.assert_allclose(ours, plain, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize('slots', [2, 9])
+@pytest.mark.parametrize('name', VALID)
+def test_blocks_of_several_slots_give_the_same(name, slots):
+    gate, history = example()
+    valid = VALID[name]
+    cotangent = np.random.default_rng(1).normal(size=gate.shape)
+    spoilt = np.where(valid[:, :, None, None], history, np.nan)
+    with jax.enable_x64(True):
+        expected = everywhere.recall_forward(gate, history, valid)
+        gradients = everywhere.recall_backward(gate, history, valid, *expected, cotangent)
+        found = everywhere.recall_forward(gate, spoilt, valid, slots)
+        of_blocks = everywhere.recall_backward(gate, spoilt, valid, *found, cotangent, slots)
+    for ours, other in zip((*found, *of_blocks), (*expected, *gradients), strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-12, atol=1e-14)
 
 
 def test_an_empty_history_recalls_zero_and_has_zero_gradient():

@@ -4,15 +4,18 @@ r"""RECALL as printed in equation 1: each position attends to every position of 
 
 There is no 1/sqrt(C), and keys and values are the same states. Written plainly it stores Q x K P
 logits for every step and layer: 5 GB a step at the paper's recognition setting. Here the history is
-visited block by block, one remembered step at a time, with the running maximum and sum of the online
-softmax; the backward pass computes the weights of a block again from the kept log-sum-exp. Nothing is
-approximated, slots outside the remembered range are never computed, and the largest temporary is
-`[B, Q, P]`.
+visited block by block with the running maximum and sum of the online softmax; the backward pass
+computes the weights of a block again from the kept log-sum-exp. Nothing is approximated, and the
+largest temporary is as large as the logits of one block.
 
-A fused attention kernel is not used behind these functions: `jax.nn.dot_product_attention` forms the
-full logits where it has no kernel (CPU, TPU), and its cuDNN kernel takes 16-bit inputs only and rounds
-the softmax weights to them, which float32 parameters and the exactness asked for here rule out.
+A block is one remembered step, in a loop over those that are remembered and no others: `slots` is
+None. That is least work, but the bounds of the loop depend on data, and a GPU's host would have to
+wait for them. With a number of `slots` a block has as many, there is a fixed number of blocks, and
+what is not remembered has no weight.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,19 +36,49 @@ def _bounds(valid: jax.Array) -> tuple[jax.Array, jax.Array]:
     return first, last
 
 
-def _block(history: jax.Array, valid: jax.Array, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The states of one slot `[B, P, C]` and which sequences remember it `[B, 1, 1]`."""
-    states = lax.dynamic_index_in_dim(history, slot, axis=1, keepdims=False)
-    remembered = lax.dynamic_index_in_dim(valid, slot, axis=1, keepdims=False)
-    return states, remembered[:, None, None]
+def _visit_blocks(
+    history: jax.Array, valid: jax.Array, slots: int | None, visit: Callable, start: Any
+) -> Any:
+    """Runs `visit(first slot, states [B, n P, C], remembered [B, n P or 1], state) -> state`."""
+    batch, size, positions, channels = history.shape
+
+    def visit_one(slot, state):
+        states = lax.dynamic_index_in_dim(history, slot, axis=1, keepdims=False)
+        return visit(slot, states, lax.dynamic_slice_in_dim(valid, slot, 1, axis=1), state)
+
+    if slots is None:
+        return lax.fori_loop(*_bounds(valid), visit_one, start)
+
+    def visit_some(turn, state):
+        first = jnp.minimum(turn * slots, size - slots)
+        states = lax.dynamic_slice_in_dim(history, first, slots, axis=1)
+        remembered = lax.dynamic_slice_in_dim(valid, first, slots, axis=1)
+        # The last block begins among the slots of the one before, if they are no multiple.
+        remembered &= first + jnp.arange(slots) >= turn * slots
+        remembered = jnp.repeat(remembered, positions, axis=1)
+        states = states.reshape(batch, -1, channels)
+        # A weight of zero is not enough for what is not finite.
+        states = jnp.where(remembered[..., None], states, 0)
+        return visit(first, states, remembered, state)
+
+    slots = min(slots, size)
+    turns = -(-size // slots)
+    return visit_some(0, start) if turns == 1 else lax.fori_loop(0, turns, visit_some, start)
 
 
 def _product(equation: str, left: jax.Array, right: jax.Array, dtype) -> jax.Array:
     return jnp.einsum(equation, left, right, preferred_element_type=dtype)
 
 
+def _add(history: jax.Array, part: jax.Array, first: jax.Array) -> jax.Array:
+    """Adds `[B, n P, C]` to n slots from the first one on."""
+    part = part.astype(history.dtype).reshape(len(history), -1, *history.shape[2:])
+    old = lax.dynamic_slice_in_dim(history, first, part.shape[1], axis=1)
+    return lax.dynamic_update_slice_in_dim(history, old + part, first, axis=1)
+
+
 def recall_forward(
-    gate: jax.Array, history: jax.Array, valid: jax.Array
+    gate: jax.Array, history: jax.Array, valid: jax.Array, slots: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """RECALL and the logarithm of its softmax sums.
 
@@ -53,6 +86,7 @@ def recall_forward(
       gate: recall gate R as queries, `[B, Q, C]`.
       history: remembered cell states, `[B, K, P, C]`: K slots of P = D*H*W positions.
       valid: which slots each sequence remembers, bool `[B, K]`.
+      slots: of a block, see above.
 
     Returns:
       The recalled memory `[B, Q, C]`, zero for a sequence that remembers nothing, and the
@@ -60,22 +94,22 @@ def recall_forward(
     """
     dtype = _statistics_dtype(gate.dtype)
 
-    def visit(slot, state):
+    def visit(first, block, remembered, state):
         maximum, total, recalled = state
-        block, remembered = _block(history, valid, slot)
+        remembered = remembered[:, None]
         logits = _product('bqc,bpc->bqp', gate, block, dtype)
-        new_maximum = jnp.where(
-            remembered[..., 0], jnp.maximum(maximum, logits.max(axis=-1)), maximum
-        )
+        highest = jnp.where(remembered, logits, lowest).max(axis=-1)
+        new_maximum = jnp.maximum(maximum, highest)
         weights = jnp.where(remembered, jnp.exp(logits - new_maximum[..., None]), 0)
         rescale = jnp.exp(maximum - new_maximum)
         total = total * rescale + weights.sum(axis=-1)
         update = _product('bqp,bpc->bqc', weights.astype(gate.dtype), block, dtype)
         return new_maximum, total, recalled * rescale[..., None] + update
 
-    lowest = jnp.full(gate.shape[:2], jnp.finfo(dtype).min / 2, dtype)
-    start = (lowest, jnp.zeros(gate.shape[:2], dtype), jnp.zeros(gate.shape, dtype))
-    maximum, total, recalled = lax.fori_loop(*_bounds(valid), visit, start)
+    lowest = jnp.asarray(jnp.finfo(dtype).min / 2, dtype)
+    none = jnp.zeros(gate.shape, dtype)
+    start = (jnp.full(gate.shape[:2], lowest), none[..., 0], none)
+    maximum, total, recalled = _visit_blocks(history, valid, slots, visit, start)
     total = jnp.where(total == 0, 1, total)
     return (recalled / total[..., None]).astype(gate.dtype), maximum + jnp.log(total)
 
@@ -87,28 +121,26 @@ def recall_backward(
     recalled: jax.Array,
     log_sum: jax.Array,
     cotangent: jax.Array,
+    slots: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Gradients of RECALL with respect to the gate `[B, Q, C]` and the history `[B, K, P, C]`."""
     dtype = _statistics_dtype(gate.dtype)
     mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)[:, None]
 
     # All with the positions of the block before the queries: so no product needs a large transpose.
-    def visit(slot, gradients):
+    def visit(first, block, remembered, gradients):
         gate_gradient, history_gradient = gradients
-        block, remembered = _block(history, valid, slot)
         logits = _product('bpc,bqc->bpq', block, gate, dtype)
         alignment = _product('bpc,bqc->bpq', block, cotangent, dtype)
-        weights = jnp.where(remembered, jnp.exp(logits - log_sum[:, None]), 0)
+        weights = jnp.where(remembered[..., None], jnp.exp(logits - log_sum[:, None]), 0)
         of_logits = (weights * (alignment - mean)).astype(gate.dtype)
         of_block = _product('bpq,bqc->bpc', of_logits, gate, dtype)
         of_block += _product('bpq,bqc->bpc', weights.astype(gate.dtype), cotangent, dtype)
-        history_gradient = lax.dynamic_update_index_in_dim(
-            history_gradient, of_block.astype(history.dtype), slot, axis=1
-        )
+        history_gradient = _add(history_gradient, of_block, first)
         transposed_block = jnp.swapaxes(block, 1, 2)
         gate_gradient += _product('bcp,bpq->bcq', transposed_block, of_logits, dtype)
         return gate_gradient, history_gradient
 
     start = (jnp.zeros(jnp.swapaxes(gate, 1, 2).shape, dtype), jnp.zeros_like(history))
-    gate_gradient, history_gradient = lax.fori_loop(*_bounds(valid), visit, start)
+    gate_gradient, history_gradient = _visit_blocks(history, valid, slots, visit, start)
     return jnp.swapaxes(gate_gradient, 1, 2).astype(gate.dtype), history_gradient

@@ -5,13 +5,23 @@ What a position attends to is chosen by a radius:
     None    every position of the remembered steps, equation 1 as printed: see `everywhere.py`
     0       the same position at the remembered steps: see `nearby.py`
     r       the positions at most r from it in height and width: see `nearby.py`
+
+How much is visited at once is chosen here for each backend. A CPU visits one remembered step after
+the other, and only what is remembered: it has little memory to spare for the logits, and a loop costs
+it nothing. For all others the number of visits is known when the program is compiled, and each is as
+large as `_BLOCK_BYTES` allow.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
+from jax import lax
 
 from e3d.kernels import everywhere, nearby
+
+# Of the logits of one block: enough to keep a GPU busy, little beside the states that training keeps.
+_BLOCK_BYTES = 2**26
 
 
 def recall_forward(
@@ -31,17 +41,28 @@ def recall_forward(
     """
     if radius is not None:
         return nearby.recall_forward(gate, history, valid, radius)
-    recalled, log_sum = everywhere.recall_forward(_flat(gate), history, valid)
+    recalled, log_sum = _for_backend(everywhere.recall_forward, _flat(gate), history, valid)
     return recalled.reshape(gate.shape), log_sum
 
 
 def _recall_backward(radius, gate, history, valid, recalled, log_sum, cotangent):
     if radius is not None:
         return nearby.recall_backward(gate, history, valid, radius, recalled, log_sum, cotangent)
-    of_gate, of_history = everywhere.recall_backward(
-        _flat(gate), history, valid, _flat(recalled), log_sum, _flat(cotangent)
+    of_gate, of_history = _for_backend(
+        everywhere.recall_backward,
+        *(_flat(gate), history, valid, _flat(recalled), log_sum, _flat(cotangent)),
     )
     return of_gate.reshape(gate.shape), of_history
+
+
+def _for_backend(function: Callable, gate: jax.Array, history: jax.Array, *others: jax.Array):
+    """Runs a function of `everywhere.py` on blocks as large as the backend is to have them."""
+    batch, queries = gate.shape[:2]
+    logits_of_a_slot = 4 * batch * queries * history.shape[2]
+    slots = max(1, _BLOCK_BYTES // logits_of_a_slot)
+    return lax.platform_dependent(
+        *(gate, history, *others), cpu=function, default=functools.partial(function, slots=slots)
+    )
 
 
 def _flat(array: jax.Array) -> jax.Array:
