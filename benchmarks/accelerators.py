@@ -106,8 +106,9 @@ def compile_for(chip: Chip, device: jax.Device, function, arguments, donated=())
     shapes = jax.tree.map(
         lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding), arguments
     )
-    traced = jax.jit(function, donate_argnums=donated).trace(*shapes)
-    lowered = traced.lower(lowering_platforms=(chip.platform,))
+    with jax.default_device(device):  # what kernels of our own are made for
+        traced = jax.jit(function, donate_argnums=donated).trace(*shapes)
+        lowered = traced.lower(lowering_platforms=(chip.platform,))
     start, processor_start = time.perf_counter(), time.process_time()
     compiled = lowered.compile()
     return compiled, time.perf_counter() - start, time.process_time() - processor_start

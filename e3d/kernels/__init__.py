@@ -2,7 +2,8 @@
 
     winograd.py       a 3D convolution in few products, and its gradients: for CPUs
     convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
-    everywhere.py     RECALL as printed, over all positions, step by step
+    everywhere.py     RECALL as printed, over all positions, block by block
+    fused.py          the same in one kernel, for NVIDIA GPUs
     nearby.py         RECALL at and around the same place
     recall.py         the choice between them, with its gradient
     layer_norm.py     LayerNorm over a state

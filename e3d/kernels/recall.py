@@ -6,21 +6,22 @@ What a position attends to is chosen by a radius:
     0       the same position at the remembered steps: see `nearby.py`
     r       the positions at most r from it in height and width: see `nearby.py`
 
-How much is visited at once is chosen here for each backend. A CPU visits one remembered step after
-the other, and only what is remembered: it has little memory to spare for the logits, and a loop costs
-it nothing. For all others the number of visits is known when the program is compiled, and each is as
-large as `_BLOCK_BYTES` allow.
+How the first is computed is chosen here for each backend, all of it exact:
+
+    CPU         one remembered step after the other, and only what is remembered: a loop costs nothing
+    NVIDIA      one kernel that goes over them by itself, where tiles fit the arrays: see `fused.py`
+    all others  blocks as large as `_BLOCK_BYTES` allow, their number known to the compiler
 """
 
 import functools
-from collections.abc import Callable
+import math
 
 import jax
 from jax import lax
 
-from e3d.kernels import everywhere, nearby
+from e3d.kernels import everywhere, fused, nearby
 
-# Of the logits of one block: enough to keep a GPU busy, little beside the states that training keeps.
+# Of the logits of one block: enough to keep a chip busy, little beside the states that training keeps.
 _BLOCK_BYTES = 2**26
 
 
@@ -41,7 +42,7 @@ def recall_forward(
     """
     if radius is not None:
         return nearby.recall_forward(gate, history, valid, radius)
-    recalled, log_sum = _for_backend(everywhere.recall_forward, _flat(gate), history, valid)
+    recalled, log_sum = _for_backend('recall_forward', _flat(gate), history, valid)
     return recalled.reshape(gate.shape), log_sum
 
 
@@ -49,20 +50,20 @@ def _recall_backward(radius, gate, history, valid, recalled, log_sum, cotangent)
     if radius is not None:
         return nearby.recall_backward(gate, history, valid, radius, recalled, log_sum, cotangent)
     of_gate, of_history = _for_backend(
-        everywhere.recall_backward,
+        'recall_backward',
         *(_flat(gate), history, valid, _flat(recalled), log_sum, _flat(cotangent)),
     )
     return of_gate.reshape(gate.shape), of_history
 
 
-def _for_backend(function: Callable, gate: jax.Array, history: jax.Array, *others: jax.Array):
-    """Runs a function of `everywhere.py` on blocks as large as the backend is to have them."""
-    batch, queries = gate.shape[:2]
-    logits_of_a_slot = 4 * batch * queries * history.shape[2]
-    slots = max(1, _BLOCK_BYTES // logits_of_a_slot)
-    return lax.platform_dependent(
-        *(gate, history, *others), cpu=function, default=functools.partial(function, slots=slots)
-    )
+def _for_backend(name: str, gate: jax.Array, history: jax.Array, *others: jax.Array):
+    """Runs the function of this name that is best for the backend."""
+    by_steps = getattr(everywhere, name)
+    logits_of_a_slot = 4 * math.prod(gate.shape[:2]) * history.shape[2]
+    by_blocks = functools.partial(by_steps, slots=max(1, _BLOCK_BYTES // logits_of_a_slot))
+    in_one = {'cuda': getattr(fused, name)} if fused.fits(gate, history) else {}
+    arrays = (gate, history, *others)
+    return lax.platform_dependent(*arrays, cpu=by_steps, default=by_blocks, **in_one)
 
 
 def _flat(array: jax.Array) -> jax.Array:
