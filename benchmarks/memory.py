@@ -1,12 +1,15 @@
-"""Bytes that a training step needs beside its arguments, by the number of frames.
+"""What a training step needs, by the number of frames: bytes beside its arguments, and operations.
 
     python -m benchmarks.memory
+    python -m benchmarks.memory --variant=refined --recall=in_place
 
-XLA's own memory analysis of the compiled step; nothing is run.
+The bytes are XLA's own memory analysis of the compiled step, the operations those of the model (forward
+and backward, nothing recomputed); nothing is run.
 """
 
 import jax
 
+from benchmarks.operation_counts import BACKWARD_PER_FORWARD, forward_operations
 from benchmarks.train_step import build, make_parser
 
 
@@ -14,17 +17,20 @@ def main():
     """Prints the table, a row for each number of frames."""
     parser = make_parser(__doc__)
     parser.set_defaults(features=64, layers=4, size=64, batch=4)
-    parser.add_argument('--lengths', type=int, nargs='+', default=(20, 40, 80, 160))
+    parser.add_argument('--lengths', type=int, nargs='+', default=(20, 40, 80, 160, 320))
     arguments = parser.parse_args()
-    print(f'{"frames":>8} {"save":>12} {"recompute":>12}   temporary bytes, 10^6')
+    size = (arguments.size, arguments.size)
+    print(f'{"frames":>8} {"save":>12} {"recompute":>12} {"operations":>12}   10^6 bytes, 10^12')
     for frames in arguments.lengths:
         row = []
         for memory in ('save', 'recompute'):
             arguments.frames, arguments.memory = frames, memory
-            _, _, train_step, *state = build(arguments)
+            model, _, train_step, *state = build(arguments)
             compiled = jax.jit(train_step, donate_argnums=(0, 1)).lower(*state).compile()
             row.append(compiled.memory_analysis().temp_size_in_bytes / 1e6)
-        print(f'{frames:>8} {row[0]:>12.0f} {row[1]:>12.0f}', flush=True)
+        operations = arguments.batch * forward_operations(model, size, 1, frames - 1)
+        row.append(operations * (1 + BACKWARD_PER_FORWARD) / 1e12)
+        print(f'{frames:>8} {row[0]:>12.0f} {row[1]:>12.0f} {row[2]:>12.2f}', flush=True)
 
 
 if __name__ == '__main__':
