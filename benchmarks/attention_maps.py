@@ -2,9 +2,9 @@
 
     python -m benchmarks.attention_maps --workdir=runs/study/recall/refined,seed=0 --output=maps.png
 
-Of one test sequence, all of it seen, at the step that sees the last observed frame: the weights of the softmax in
-the top layer, for the query at the brightest patch of that frame. Below each remembered frame is how
-much of the whole falls on its step, and where.
+Of one test sequence, all of it seen, at the step that sees the last observed frame: the weights of the
+softmax in the top layer, for the query at the brightest patch of that frame. Below each remembered
+frame is how much of the whole falls on its step, and where.
 """
 
 import argparse
