@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from e3d.command_line import ROOT, load_config
 from e3d.configuration import flatten
 from e3d.configuration.keys import CHANGEABLE
 from e3d.files import atomic_write
 from e3d.model import build_model
+from e3d.model.needs import initialize
 from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.sweep.entries import Entry, make_entries
 from e3d.sweep.execution import run_process
@@ -143,13 +143,12 @@ def _common(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def count_parameters(entry: Entry, **arguments: Any) -> int:
-    """How many parameters the model of an entry has, called with frames and these arguments."""
-    model = build_model(**entry.config.model)
-    frames = jax.ShapeDtypeStruct((1, 1, *entry.config.dataset.canvas, 1), jnp.float32)
-    initialize = functools.partial(model.init, **arguments)
-    variables = jax.eval_shape(initialize, jax.random.key(0), frames)
-    return sum(leaf.size for leaf in jax.tree.leaves(variables))
+def count_parameters(entry: Entry) -> int:
+    """How many parameters the model of an entry has."""
+    model, dataset = build_model(**entry.config.model), entry.config.dataset
+    lengths = dataset.input_frames, dataset.output_frames
+    create = functools.partial(initialize, model, jax.random.key(0), (*dataset.canvas, 1), lengths)
+    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(create)['params']))
 
 
 def by_name(known: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:

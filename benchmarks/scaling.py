@@ -25,6 +25,7 @@ from e3d.data.batches import frame_shape
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source
 from e3d.model import build_model
+from e3d.model.needs import initialize, needs_of
 from e3d.parallel import devices
 from e3d.tasks.registry import TASKS
 from e3d.training.optimizer import build_optimizer, create_state
@@ -55,7 +56,8 @@ def measure(config, shape: tuple[int, int, int], count: int, repeats: int) -> tu
     """Seconds of an update on `count` devices, and of the mean of its gradient alone."""
     mesh = devices.local_mesh(count)
     model = build_model(**config.model)
-    optimizer, rate = build_optimizer(config.optimizer, config.train.steps)
+    networks = needs_of(model).networks
+    optimizer, rate = build_optimizer(config.optimizer, config.train.steps, networks)
     step = functools.partial(
         train_step,
         loss=TASKS[config.task].build_loss(config, model),
@@ -65,7 +67,8 @@ def measure(config, shape: tuple[int, int, int], count: int, repeats: int) -> tu
         axis_name=devices.AXIS,
     )
     keep_ema = config.optimizer.ema_decay is not None
-    state = create_state(model, optimizer, shape, config.seed, keep_ema)
+    lengths = config.dataset.input_frames, config.dataset.output_frames
+    state = create_state(model, optimizer, shape, config.seed, keep_ema, lengths)
     sizes = (config.train.batch_size * count, layout_of(config.dataset).length, *shape)
     frames = np.random.default_rng(0).random(sizes, np.float32)
     batch = devices.place_batch({'frames': frames}, mesh)
@@ -127,9 +130,9 @@ def main():
         'such devices'
     )
     model = build_model(**config.model)
-    optimizer, _ = build_optimizer(config.optimizer, config.train.steps)
-    create = functools.partial(create_state, model, optimizer, shape, config.seed)
-    params = jax.eval_shape(create).params
+    lengths = config.dataset.input_frames, config.dataset.output_frames
+    create = functools.partial(initialize, model, jax.random.key(0), shape, lengths)
+    params = jax.eval_shape(create)['params']
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     print(f'Estimate: the gradient of an update has {size:,} bytes; its mean over a ring takes')
     for name, bandwidth in BANDWIDTHS.items():

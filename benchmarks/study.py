@@ -74,7 +74,7 @@ def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     report = json.loads((workdir / 'evaluation.json').read_text('utf-8'))
     metrics = ('mse', 'ssim', 'psnr')
     return {
-        'parameters': finished_runs.count_parameters(entry, output_frames=1),
+        'parameters': finished_runs.count_parameters(entry),
         'test': {key: report[key] for key in metrics},
         'mse_per_frame': report['mse_per_frame'],
         'curve': read_result(entry, workdir).validation['mse'],

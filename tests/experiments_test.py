@@ -12,6 +12,7 @@ from benchmarks import finished_runs, recognition_study
 from e3d.configuration import check_config
 from e3d.data.sources.layouts import layout_of
 from e3d.model import build_model
+from e3d.model.needs import needs_of
 from e3d.sweep.entries import make_entries
 from e3d.tasks.registry import TASKS
 from e3d.training.footprint import measure_footprint
@@ -52,12 +53,14 @@ def test_config_is_valid_and_has_its_own_name(name, arg):
 def test_update_fits_together_at_full_size(name, arg):
     config = load(name, arg)
     model = build_model(**config.model)
-    optimizer, rate = build_optimizer(config.optimizer, config.train.steps)
+    networks = needs_of(model).networks
+    optimizer, rate = build_optimizer(config.optimizer, config.train.steps, networks)
     dataset = config.dataset
+    lengths = dataset.input_frames, dataset.output_frames
     shape = frame_shape(dataset, name.startswith('bikenyc'))
     decay = config.optimizer.ema_decay
     create = functools.partial(
-        create_state, model, optimizer, shape, config.seed, keep_ema=decay is not None
+        create_state, model, optimizer, shape, config.seed, decay is not None, lengths
     )
     step = functools.partial(
         train_step,
@@ -141,11 +144,7 @@ def test_the_models_of_the_study_have_numbers_of_parameters_that_are_alike(arg, 
     counts = {}
     for entry in make_entries('get_sweep', flag, ['launch.py', f'--config={flag}']):
         if entry.config.seed == 0:
-            model = build_model(**entry.config.model)
-            create = functools.partial(model.init, output_frames=1)
-            frames = jax.ShapeDtypeStruct((1, 1, 32, 32, 1), np.float32)
-            params = jax.eval_shape(create, jax.random.key(0), frames)
-            counts[entry.name] = sum(leaf.size for leaf in jax.tree.leaves(params))
+            counts[entry.name] = finished_runs.count_parameters(entry)
     assert len(counts) == runs
     for name, count in counts.items():
         assert abs(count / 411_440 - 1) < 0.1, (name, count)

@@ -29,8 +29,8 @@ def test_moving_average_begins_at_the_parameters():
     np.testing.assert_array_equal(
         state.ema_params['first']['kernel'], state.params['first']['kernel']
     )
-    assert state.forecast_params is state.ema_params
-    assert state.replace(ema_params=None).forecast_params is state.params
+    assert state.forecast_variables['params'] is state.ema_params
+    assert state.replace(ema_params=None).forecast_variables['params'] is state.params
 
 
 @pytest.mark.parametrize('clip_norm', [None, 0.5])

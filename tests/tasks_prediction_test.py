@@ -14,19 +14,19 @@ PARAMS = MODEL.init(jax.random.key(0), np.zeros((1, 1, *SHAPE)), 1)['params']
 def test_plain_forecast_is_that_of_the_model():
     seen = random_frames(2)[:, : PLAIN.input_frames]
     expected = MODEL.apply({'params': PARAMS}, seen, PLAIN.output_frames)[:, -PLAIN.output_frames :]
-    forecast = LayoutForecast(MODEL, PLAIN, BOUNDS)(PARAMS, seen)
+    forecast = LayoutForecast(MODEL, PLAIN, BOUNDS)({'params': PARAMS}, {'frames': seen})
     np.testing.assert_allclose(forecast, np.clip(expected, 0, 1), rtol=1e-6)
 
 
 def test_the_copy_test_hides_what_is_forecast_in_between():
     layout = Layout((2, 2, 1, 3))
     seen = random_frames(2, length=layout.input_frames)
-    forecast = LayoutForecast(MODEL, layout, BOUNDS)(PARAMS, seen)
+    forecast = LayoutForecast(MODEL, layout, BOUNDS)({'params': PARAMS}, {'frames': seen})
     assert forecast.shape == (2, 3, *SHAPE)
     for index, matters in enumerate([False, False, False, False, True]):
         changed = seen.copy()
         changed[:, index] = 1 - changed[:, index]
-        other = LayoutForecast(MODEL, layout, BOUNDS)(PARAMS, changed)
+        other = LayoutForecast(MODEL, layout, BOUNDS)({'params': PARAMS}, {'frames': changed})
         # The tiny model has no memory: after an observed frame nothing before it matters.
         assert (np.abs(other - forecast).max() > 1e-4) == matters, index
 
@@ -51,9 +51,9 @@ def test_the_forecast_is_cut_only_at_hard_bounds():
     params = jax.tree.map(lambda leaf: 4.0 * leaf, PARAMS)
     expected = MODEL.apply({'params': params}, seen, PLAIN.output_frames)[:, -PLAIN.output_frames :]
     assert expected.min() < -1.1 and expected.max() > 0.1
-    forecast = LayoutForecast(MODEL, PLAIN, (-np.inf, np.inf))(params, seen)
+    forecast = LayoutForecast(MODEL, PLAIN, (-np.inf, np.inf))({'params': params}, {'frames': seen})
     np.testing.assert_allclose(forecast, expected, rtol=1e-6)
-    forecast = LayoutForecast(MODEL, PLAIN, (-0.05, np.inf))(params, seen)
+    forecast = LayoutForecast(MODEL, PLAIN, (-0.05, np.inf))({'params': params}, {'frames': seen})
     np.testing.assert_allclose(forecast, np.maximum(expected, -0.05), rtol=1e-6)
 
 
@@ -72,6 +72,6 @@ def test_an_equal_forecast_is_not_compiled_again():
         params = model.init(jax.random.key(0), np.zeros((1, 1, *SHAPE)), 1)['params']
         before = len(traced)
         apply = devices.parallel_apply(LayoutForecast(model, PLAIN, BOUNDS), mesh, 4)
-        apply(devices.place_state(params, mesh), seen)
+        apply(devices.place_state({'params': params}, mesh), {'frames': seen})
         compiled.append(len(traced) > before)
     assert compiled == [True, False, True, False]

@@ -121,8 +121,8 @@ def test_the_evaluation_does_not_depend_on_the_number_of_devices(prepared, tmp_p
     for count in (1, 2, 4):
         mesh = devices.local_mesh(count)
         evaluator = RecognitionEvaluator(config, model, tmp_path, mesh, ('test',))
-        params = devices.place_state(create().params, mesh)
-        reports.append(evaluator.evaluate(params, 0, 'test'))
+        variables = devices.place_state(create().forecast_variables, mesh)
+        reports.append(evaluator.evaluate(variables, 0, 'test'))
     for other in reports[1:]:
         assert other.pop('cross_entropy') == pytest.approx(reports[0]['cross_entropy'], rel=1e-5)
         assert other == {k: v for k, v in reports[0].items() if k != 'cross_entropy'}
@@ -132,8 +132,8 @@ def test_the_loss_is_that_of_a_plain_reading(prepared):
     config, model, _, _, create = prepared
     config = tiny_config(**{'loss.observed': (0.5,), 'sampling.start': 0.0})
     params, batch = create().params, random_batch(config)
-    value, parts = jax.jit(build_loss(config, model), static_argnums=3)(
-        params, batch, jnp.int32(5), None
+    value, (parts, _) = jax.jit(build_loss(config, model), static_argnums=3)(
+        {'params': params}, batch, jnp.int32(5), None
     )
     cross_entropy, l2 = [], []
     for frames, label, repeated in zip(*batch.values(), strict=True):
@@ -160,8 +160,8 @@ def test_the_loss_observes_fractions_of_the_whole_clip(prepared, observed, half)
 
     def loss(batch, observed):
         config = tiny_config(**{'loss.observed': observed, 'sampling.start': 0.0})
-        value, parts = jax.jit(build_loss(config, model), static_argnums=3)(
-            params, batch, jnp.int32(5), None
+        value, (parts, _) = jax.jit(build_loss(config, model), static_argnums=3)(
+            {'params': params}, batch, jnp.int32(5), None
         )
         return float(value), float(parts['cross_entropy']), float(parts['l2'])
 
@@ -173,9 +173,9 @@ def test_the_weight_is_of_a_mean_where_the_paper_has_a_sum(prepared):
     _, model, _, _, create = prepared
     config = tiny_config(**{'loss.observed': (1.0,), 'sampling.start': 0.0})
     batch = random_batch(config) | {'repeated': np.zeros(4, int)}
-    parts = jax.jit(build_loss(config, model), static_argnums=3)(
-        create().params, batch, jnp.int32(0), None
-    )[1]
+    _, (parts, _) = jax.jit(build_loss(config, model), static_argnums=3)(
+        create().forecast_variables, batch, jnp.int32(0), None
+    )
     frames, truth = batch['frames'], np.arange(9)[None].repeat(4, axis=0) < 8
     predictions = model.apply({'params': create().params}, frames[:, :-1], 1, truth).predictions
     total = np.square(predictions - frames[:, 1:]).sum() / 4  # of a clip, as equation 4 has it
@@ -285,7 +285,7 @@ def test_fractions_are_of_the_whole_clip(prepared, tmp_path, monkeypatch):
         sources = dict.fromkeys(('train', 'test'), FrontQuarters(from_front))
         monkeypatch.setattr(recognition, 'open_splits', lambda config, splits: sources)
         evaluator = RecognitionEvaluator(config, model, tmp_path, devices.local_mesh(1), ('test',))
-        return evaluator.evaluate(create().params, 0, 'test')
+        return evaluator.evaluate(create().forecast_variables, 0, 'test')
 
     front, end = evaluate(True), evaluate(False)
     assert front['fractions'] == [0.125, 0.25] and end['fractions'] == [0.25]
@@ -326,7 +326,7 @@ def test_the_best_is_chosen_on_the_fractions_that_are_trained(
     mesh = devices.local_mesh(1)
     evaluator = RecognitionEvaluator(config, model, tmp_path, mesh, ('validation',))
 
-    def recognize(params, inputs):
+    def recognize(variables, inputs):
         """Right where 5 frames were seen, wrong where 8 were."""
         scores = np.zeros((len(inputs['frames']), inputs['lengths'].shape[1], 7))
         for clip in range(len(scores)):
@@ -351,7 +351,9 @@ def test_parameters_that_fit_are_taken_from_another_run(prepared, monkeypatch, c
     state = prepared[4]()
     stored = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0, np.float32), state.params)
     stored['classifier']['scores']['bias'] = np.zeros(3, np.float32)
-    monkeypatch.setattr(transfer, 'load_run', lambda _: types.SimpleNamespace(params=stored))
+    monkeypatch.setattr(
+        transfer, 'load_run', lambda _: types.SimpleNamespace(params=stored, collections=None)
+    )
     begun = transfer.begin_from(state, 'runs/other')
     classifier = begun.params['classifier']
     np.testing.assert_array_equal(classifier['scores']['kernel'], 7.0)
@@ -362,7 +364,7 @@ def test_parameters_that_fit_are_taken_from_another_run(prepared, monkeypatch, c
     assert 'newly initialized are classifier/scores/bias' in said.out + said.err
     assert int(begun.step) == 0
 
-    stranger = types.SimpleNamespace(params={'other': np.zeros(2)})
+    stranger = types.SimpleNamespace(params={'other': np.zeros(2)}, collections=None)
     monkeypatch.setattr(transfer, 'load_run', lambda _: stranger)
     with pytest.raises(InputError, match="init_from='runs/other'"):
         transfer.begin_from(state, 'runs/other')

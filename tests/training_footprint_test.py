@@ -9,8 +9,8 @@ from e3d.training.optimizer import create_state
 
 
 def loss_of(model):
-    def loss(params, batch, step, axis_name):
-        predictions = model.apply({'params': params}, batch['frames'][:, :-1], 1)
+    def loss(variables, batch, step, axis_name):
+        predictions = model.apply(variables, batch['frames'][:, :-1], 1)
         return jnp.mean(jnp.square(predictions - batch['frames'][:, 1:])), {}
 
     return loss

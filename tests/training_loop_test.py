@@ -183,7 +183,8 @@ def test_order_of_a_step(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def forecast_nothing(params, frames):
+def forecast_nothing(variables, batch):
+    frames = batch['frames']
     return np.zeros((len(frames), 2, *frames.shape[2:]), np.float32)
 
 

@@ -69,8 +69,10 @@ def test_what_a_model_adds_is_part_of_the_loss():
     batch = {'frames': random_frames(4)}
     variables = Penalised().init(jax.random.key(0), batch['frames'], 1)
     (name,) = variables['params']
-    value, parts = make_loss(HALF, Penalised())(variables['params'], batch, 0, None)
-    alone, _ = make_loss(HALF)(variables['params'][name], batch, 0, None)
+    params = {'params': variables['params']}
+    value, (parts, collections) = make_loss(HALF, Penalised())(params, batch, 0, None)
+    assert not collections
+    alone, _ = make_loss(HALF)({'params': variables['params'][name]}, batch, 0, None)
     np.testing.assert_allclose(value, alone + 0.25, rtol=1e-6)
     assert parts['term'] == 0.25
 
@@ -79,7 +81,7 @@ def test_reverse_sampling_feeds_forecasts_among_the_observed_frames():
     frames = random_frames(64)
     params = MODEL.init(jax.random.key(0), frames, 1)['params']
     losses = [
-        make_loss(sampling)(params, {'frames': frames}, 0, None)[0]
+        make_loss(sampling)({'params': params}, {'frames': frames}, 0, None)[0]
         for sampling in (Sampling(0.5, 0.0), Sampling(kind='reverse', last_step=30_000))
     ]
     mask = draw_truth_mask(Sampling(kind='reverse'), 3, 0, 64, PLAIN)

@@ -35,7 +35,7 @@ _frame_metrics = jax.jit(frame_metrics, static_argnames='bounds')
 
 
 def evaluate(
-    forecast: Callable[[np.ndarray], Any],
+    forecast: Callable[..., Any],
     batches: Iterable[Mapping[str, np.ndarray]],
     input_frames: int,
     mean_image: np.ndarray | None,
@@ -48,6 +48,7 @@ def evaluate(
     gather: Callable[[Any], list[Any]] = lambda value: [value],
     show_progress: bool = True,
     perception: Perception | None = None,
+    inputs: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compares forecasts with what really followed, over all sequences of a split.
 
@@ -58,7 +59,7 @@ def evaluate(
 
     Args:
       forecast: from the seen frames `[B, input_frames, H, W, C]` to those that follow,
-        `[B, T - input_frames, H, W, C]`.
+        `[B, T - input_frames, H, W, C]`; takes the `inputs` by name.
       batches: 'frames' float32 `[B, T, H, W, C]`, 'mask' bool `[B]`, False for sequences
         that only fill up a batch, and, where there are `simple_forecasts`, 'index' int `[B]`.
       input_frames: how many frames of a sequence are seen.
@@ -74,6 +75,7 @@ def evaluate(
         parts of the split; each returns the report on the whole.
       show_progress: on stderr.
       perception: measures what eyes see, see `choose_metrics`.
+      inputs: what of the batches the forecast needs beside the seen frames.
 
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
@@ -103,7 +105,7 @@ def evaluate(
             frames, mask = np.asarray(batch['frames']), np.asarray(batch['mask'])
             seen, truth = frames[:, :input_frames], frames[:, input_frames:]
             forecasts = {
-                'model': _finite(forecast(seen), step),
+                'model': _finite(forecast(seen, **{name: batch[name] for name in inputs}), step),
                 'last_frame': np.broadcast_to(seen[:, -1:], truth.shape),
             }
             if mean_image is not None:

@@ -14,6 +14,7 @@ from e3d.data.sources.adaptation import color_name, preparation_of
 from e3d.errors import InputError, RunError
 from e3d.files import local_path
 from e3d.model import Recognizer
+from e3d.model.needs import call_in_use, needs_of
 from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
 from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip
 from e3d.prediction.memory import check_fits, check_program
@@ -145,15 +146,19 @@ def predict_file(
 
 @functools.partial(jax.jit, static_argnames=('model', 'horizon'))
 def _continue(
-    model: nn.Module, params, frames: jax.Array, length: jax.Array, horizon: int
+    model: nn.Module, variables, frames: jax.Array, length: jax.Array, horizon: int
 ) -> jax.Array:
     """The `horizon` frames after the first `length` of `frames`; one program for all lengths."""
+    if needs_of(model).future_only:
+        # Before a clip that is shorter than those of the training its first frame is repeated.
+        places = jnp.maximum(jnp.arange(frames.shape[1]) + length - frames.shape[1], 0)
+        return call_in_use(model, variables, (frames[:, places], horizon), {})
     clips, room = frames.shape[:2]
     steps = room + horizon - 1
     padded = jnp.pad(frames, [(0, 0), (0, horizon - 1)] + [(0, 0)] * 3)
     # After the first frame true ones enter as long as there are some, then the own predictions.
     entering = jnp.broadcast_to(jnp.arange(steps - 1) < length - 1, (clips, steps - 1))
-    predictions = model.apply({'params': params}, padded, steps, entering)
+    predictions = call_in_use(model, variables, (padded, steps, entering), {})
     return jax.lax.dynamic_slice_in_dim(predictions, length - 1, horizon, axis=1)
 
 
@@ -162,7 +167,7 @@ def _continue_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
     clips, length = seen.shape[:2]
     room = run.config.dataset.input_frames
     padded = np.pad(seen, [(0, 0), (0, room - length)] + [(0, 0)] * 3)
-    arguments = run.model, run.params, padded, np.int32(length), horizon
+    arguments = run.model, run.variables, padded, np.int32(length), horizon
     sizes = (clips, room + horizon, run.frame_shape)
     if not check_fits(*sizes):
         program = _continue.lower(*arguments).compile()
@@ -190,6 +195,12 @@ def _opened_run(run: Run | str | os.PathLike) -> Run:
         raise InputError(
             f'The model of the run, {run.config.model.name}, classifies clips and does not '
             'forecast: use e3d.observe.'
+        )
+    inputs = needs_of(run.model).inputs
+    if inputs:
+        raise InputError(
+            f'The model of the run, {run.config.model.name}, needs {" and ".join(inputs)} beside the '
+            'frames, which a clip does not hold: --mode=evaluate forecasts the sequences of its data.'
         )
     return run
 

@@ -7,6 +7,7 @@ beside the training and renamed when it is whole.
 
 import itertools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ from e3d.runs.checksums import (
 )
 from e3d.runs.contents import read_contents
 from e3d.runs.retention import Retention
-from e3d.runs.state import TrainState, check_fit
+from e3d.runs.state import TrainState, check_fit, variables_of
 from e3d.runs.storage_errors import (
     opening_errors,
     read_errors,
@@ -222,7 +223,7 @@ class Checkpoints:
             'scale': scale.to_json(),
         }
         # Arrays of the host: orbax rejects those that lie on the devices of one process of several.
-        numbers = jax.tree.map(np.array, state)
+        numbers = jax.tree.map(np.array, state.to_stored())
         items = ocp.args.Composite(state=SaveState(numbers), run=SaveJson(run))
         with write_errors(self.folder):
             self._manager.save(int(state.step), args=items, force=True)
@@ -242,9 +243,10 @@ class Checkpoints:
         Raises:
           InputError: the checkpoint cannot be read, or belongs to another model or optimizer.
         """
-        check_fit(self._stored(step), template, self.folder / str(step))
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, template)
-        return jax.device_put(self._read_state(step, template), shardings)
+        expected = template.to_stored()
+        check_fit(self._stored(step), expected, self.folder / str(step))
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, expected)
+        return TrainState(**jax.device_put(self._read_state(step, expected), shardings))
 
     def read_run(self, step: int) -> tuple[ConfigDict, tuple[int, int, int], Scale]:
         """The config, the frame shape and the scale that were stored with a state.
@@ -268,22 +270,25 @@ class Checkpoints:
         """
         return self._read_state(step, self._stored(step))
 
-    def read_params(self, step: int, expected: Any) -> Any:
-        """The parameters to forecast with, on the first device.
+    def read_variables(self, step: int, expected: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables to forecast with, on the first device.
 
         Args:
           step: one of those that exist.
-          expected: their shapes and types.
+          expected: their shapes and types, as `TrainState.forecast_variables`.
 
         Raises:
           InputError: they cannot be read, or are those of another model.
         """
         shapes = self._stored(step)
         with read_errors(self.folder / str(step)):
-            kind = 'params' if shapes['ema_params'] is None else 'ema_params'
+            kind = '' if shapes['ema_params'] is None else 'ema_'
         # Before there is memory for what is stored.
-        check_fit(shapes[kind], expected, self.folder / str(step))
-        return devices.place_state(self._read_state(step, shapes)[kind], devices.local_mesh(1))
+        found = variables_of(shapes[f'{kind}params'], shapes.get(f'{kind}collections'))
+        check_fit(found, expected, self.folder / str(step))
+        state = self._read_state(step, shapes)
+        found = variables_of(state[f'{kind}params'], state.get(f'{kind}collections'))
+        return devices.place_state(found, devices.local_mesh(1))
 
     def _find_damage(self, step: int) -> str | None:
         folder = self.folder / str(step)

@@ -1,5 +1,6 @@
 """What training changes, and the rule by which it does."""
 
+import dataclasses
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -18,17 +19,39 @@ class TrainState(struct.PyTreeNode):
       params: of the model.
       ema_params: their exponential moving average, or None where the run keeps none.
       opt_state: of the optimizer.
+      collections: what the model keeps beside its parameters, as statistics of batches, by the name
+        of the collection; None for most models.
+      ema_collections: the same of the moving average of the parameters: their own moving average.
     """
 
     step: jax.Array
     params: Any
     ema_params: Any
     opt_state: Any
+    collections: Any = None
+    ema_collections: Any = None
 
     @property
-    def forecast_params(self) -> Any:
-        """The parameters to forecast with: the moving average where there is one."""
-        return self.params if self.ema_params is None else self.ema_params
+    def forecast_variables(self) -> dict[str, Any]:
+        """The variables to forecast with: of the moving average where there is one."""
+        if self.ema_params is None:
+            return variables_of(self.params, self.collections)
+        return variables_of(self.ema_params, self.ema_collections)
+
+    def to_stored(self) -> dict[str, Any]:
+        """What a checkpoint holds, by name: the collections only where there are some."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        absent = [name for name in _COLLECTIONS if fields[name] is None]
+        return {name: value for name, value in fields.items() if name not in absent}
+
+
+# What states of earlier versions, and of most models, do not have.
+_COLLECTIONS = ('collections', 'ema_collections')
+
+
+def variables_of(params: Any, collections: Any) -> dict[str, Any]:
+    """What `model.apply` takes."""
+    return {'params': params, **(collections or {})}
 
 
 def check_fit(stored: Any, expected: Any, path: pathlib.Path) -> None:

@@ -10,7 +10,9 @@ from ml_collections import ConfigDict
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError
 from e3d.model import build_model
+from e3d.model.needs import initialize
 from e3d.runs.checkpoints import FOLDER, Checkpoints
+from e3d.runs.state import variables_of
 from e3d.runs.storage_errors import read_errors
 from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
 
@@ -26,6 +28,8 @@ class Run(NamedTuple):
       step: number of updates it has seen.
       scale: what the values of the frames stand for; that of pictures where a run of an earlier
         version does not tell.
+      collections: what the model keeps beside its parameters, by the name of the collection; None
+        for most models.
     """
 
     model: nn.Module
@@ -34,6 +38,12 @@ class Run(NamedTuple):
     frame_shape: tuple[int, int, int]
     step: int
     scale: Scale = PIXELS
+    collections: Any = None
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `model.apply` takes: the parameters and the collections."""
+        return variables_of(self.params, self.collections)
 
     def __repr__(self) -> str:
         height, width, channels = self.frame_shape
@@ -80,13 +90,13 @@ def load_run(
         config, frame_shape, scale = checkpoints.read_run(step)
         with read_errors(checkpoints.folder / str(step)):
             model = build_model(**config.model)
+            lengths = config.dataset.input_frames, config.dataset.output_frames
             expected = jax.eval_shape(
-                lambda key, frames: model.init(key, frames, 1)['params'],
-                jax.eval_shape(lambda: jax.random.key(0)),
-                jax.ShapeDtypeStruct((1, 1, *frame_shape), 'float32'),
+                lambda: initialize(model, jax.random.key(0), frame_shape, lengths)
             )
-        params = checkpoints.read_params(step, expected)
-        return Run(model, params, config, frame_shape, step, scale)
+        variables = checkpoints.read_variables(step, expected)
+        params, collections = variables.pop('params'), variables or None
+        return Run(model, params, config, frame_shape, step, scale, collections)
 
 
 def stored_config(workdir: str | os.PathLike) -> ConfigDict | None:

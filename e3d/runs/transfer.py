@@ -44,13 +44,10 @@ def begin_from(
     """
     if keep_optimizer:
         return _with_optimizer(state, workdir)
-    stored = dict(_named(load_run(workdir).params))
+    run = load_run(workdir)
+    stored = dict(_named(run.params))
     names = [name for name, _ in _named(state.params)]
-    fitting = {
-        name: jnp.array(stored[name], leaf.dtype)
-        for name, leaf in _named(state.params)
-        if name in stored and stored[name].shape == leaf.shape
-    }
+    fitting = _fitting(state.params, stored)
     if not fitting:
         raise InputError(
             f"init_from='{workdir}': none of its parameters has the name and shape of one of this "
@@ -64,8 +61,26 @@ def begin_from(
     )
     tell(f'Beginning with {len(fitting)} of {len(names)} parameters of {workdir}{new}.')
     params = _replaced(state.params, fitting)
-    ema_params = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
-    return state.replace(params=params, ema_params=ema_params)
+    fitting = _fitting(state.collections, dict(_named(run.collections)))
+    collections = _replaced(state.collections, fitting)
+    averages = None, None
+    if state.ema_params is not None:
+        averages = jax.tree.map(jnp.copy, (params, collections))
+    return state.replace(
+        params=params,
+        ema_params=averages[0],
+        collections=collections,
+        ema_collections=averages[1],
+    )
+
+
+def _fitting(tree: Any, stored: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """The stored leaves that have the name and the shape of one of the tree."""
+    return {
+        name: jnp.array(stored[name], leaf.dtype)
+        for name, leaf in _named(tree)
+        if name in stored and stored[name].shape == leaf.shape
+    }
 
 
 def _with_optimizer(state: TrainState, workdir: str | os.PathLike) -> TrainState:
@@ -73,15 +88,18 @@ def _with_optimizer(state: TrainState, workdir: str | os.PathLike) -> TrainState
         step = checkpoints.choose('newest')
         stored = dict(_named(checkpoints.read_state(step)))
     if not any(name.startswith('ema_params/') for name in stored):
-        stored |= {f'ema_{name}': leaf for name, leaf in stored.items() if _is_parameter(name)}
+        stored |= {f'ema_{name}': leaf for name, leaf in stored.items() if _is_variable(name)}
     names = [name for name, _ in _named(state)]
     # Where the moments lie depends on what else the optimizer does.
-    theirs, ours = _place_of_moments(stored), _place_of_moments(names)
+    theirs, ours = _places_of_moments(stored), _places_of_moments(names)
     taken = {}
     for name, leaf in _named(state):
-        part = re.match(f'{re.escape(ours)}((?:mu|nu)/.*|count)$', name)
-        if _is_parameter(name.removeprefix('ema_')) or part:
-            source = f'{theirs}{part[1]}' if part else name
+        place = next((place for place in ours if name.startswith(place)), None)
+        part = place and re.match('(?:mu|nu)/.*|count$', name.removeprefix(place))
+        if _is_variable(name.removeprefix('ema_')) or part:
+            source = name
+            if part and len(theirs) == len(ours):
+                source = f'{theirs[ours.index(place)]}{part[0]}'
             if source not in stored or stored[source].shape != leaf.shape:
                 raise InputError(
                     f"init_from='{workdir}' with init_optimizer=True: it has no {name} of the shape "
@@ -93,14 +111,14 @@ def _with_optimizer(state: TrainState, workdir: str | os.PathLike) -> TrainState
     return _replaced(state, taken)
 
 
-def _is_parameter(name: str) -> bool:
-    return name.startswith('params/')
+def _is_variable(name: str) -> bool:
+    return name.startswith(('params/', 'collections/'))
 
 
-def _place_of_moments(names: Iterable[str]) -> str:
-    """What the names of Adam's moments begin with."""
+def _places_of_moments(names: Iterable[str]) -> list[str]:
+    """What the names of Adam's moments begin with; one for each network, in order."""
     found = (re.match('(opt_state/(?:.*?/)?)mu/', name) for name in names)
-    return next(match[1] for match in found if match)
+    return sorted({match[1] for match in found if match})
 
 
 def _replaced(tree: Any, leaves: Mapping[str, jax.Array]) -> Any:

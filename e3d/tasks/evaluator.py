@@ -32,12 +32,12 @@ class Evaluator(Protocol):
     name: str
 
     def evaluate(
-        self, params: Any, step: int, split: str, max_sequences: int | None = None
+        self, variables: Any, step: int, split: str, max_sequences: int | None = None
     ) -> dict[str, Any]:
-        """Measures parameters on a split and draws some sequences of it.
+        """Measures a model on a split and draws some sequences of it.
 
         Args:
-          params: placed by `devices.place_state`.
+          variables: of the model, placed by `devices.place_state`.
           step: at which they are.
           split: one of those that were opened.
           max_sequences: only so many of the first; None takes the whole split.

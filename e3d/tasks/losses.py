@@ -12,16 +12,28 @@ from e3d.tasks.schedules import warm_up
 Batch = dict[str, jax.Array]
 
 
+class Outcome(NamedTuple):
+    """What comes with a loss.
+
+    Attributes:
+      metrics: further scalars to report, by name.
+      collections: of the model after its call; None for a model that has none.
+    """
+
+    metrics: dict[str, jax.Array]
+    collections: dict[str, Any] | None = None
+
+
 class LossFunction(Protocol):
     """What an update minimizes; each task has its own, see `e3d.tasks.registry`."""
 
     def __call__(
-        self, params: Any, batch: Batch, step: jax.Array, axis_name: str | None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss of a batch, or of a device's share of it, and further scalars to report.
+        self, variables: Any, batch: Batch, step: jax.Array, axis_name: str | None
+    ) -> tuple[jax.Array, Outcome]:
+        """The loss of a batch, or of a device's share of it, and what comes with it.
 
         Args:
-          params: of the model.
+          variables: of the model.
           batch: arrays `[B, ...]`.
           step: number of updates so far; all that is random follows from it and the seed.
           axis_name: of the devices, where each has a share of the batch.
@@ -60,7 +72,8 @@ def forecast_loss(
 
     Args:
       objective: the weights, and which frames count.
-      predictions: of frames 1 .. T-1, `[B, T-1, H, W, C]`.
+      predictions: of the last N frames, `[B, N, H, W, C]`: of all but the first, or of those that
+        are to be forecast.
       frames: the true ones, `[B, T, H, W, C]` in [0, 1].
       layout: which of them are observed and which forecast.
       step: number of updates so far.
@@ -68,10 +81,13 @@ def forecast_loss(
     Returns:
       The loss, and {'l2', 'l1'}: its two parts before they are weighted.
     """
-    chex.assert_equal_shape([predictions, frames[:, 1:]])
-    errors = predictions - frames[:, 1:]
+    count = predictions.shape[1]
+    assert count in (frames.shape[1] - 1, layout.output_frames), predictions.shape
+    truth = frames[:, -count:]
+    chex.assert_equal_shape([predictions, truth])
+    errors = predictions - truth
     if objective.frames == 'future':
-        errors = errors[:, ~layout.observed[1:]]
+        errors = errors[:, ~layout.observed[-count:]]
     l2, l1 = jnp.mean(jnp.square(errors)), jnp.mean(jnp.abs(errors))
     l1_weight = objective.l1_weight * warm_up(step, objective.l1_warmup_steps)
     return objective.l2_weight * l2 + l1_weight * l1, {'l2': l2, 'l1': l1}

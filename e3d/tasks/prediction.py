@@ -19,6 +19,7 @@ from e3d.data.sources.registry import scale, simple_forecasts
 from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
+from e3d.model.needs import call_in_training, call_in_use, needs_of
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
     REPORT_NAME,
@@ -26,9 +27,15 @@ from e3d.tasks.evaluator import (
     samples_folder,
     say_where,
 )
-from e3d.tasks.losses import Batch, LossFunction, Objective, forecast_loss
+from e3d.tasks.losses import Batch, LossFunction, Objective, Outcome, forecast_loss
 from e3d.tasks.provenance import split_label
-from e3d.tasks.schedules import Sampling, draw_shared_mask, truth_probability
+from e3d.tasks.schedules import (
+    DROPPING,
+    Sampling,
+    draw_shared_mask,
+    random_key,
+    truth_probability,
+)
 from e3d.terminal import show
 
 
@@ -39,22 +46,22 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     frames enter during the forecast.
     """
     objective, sampling = Objective(**config.loss), Sampling(**config.sampling)
-    seed, layout = config.seed, layout_of(config.dataset)
+    seed, layout, needs = config.seed, layout_of(config.dataset), needs_of(model)
 
-    def loss(params: Any, batch: Batch, step: jax.Array, axis_name: str | None):
-        frames = batch['frames']
-        truth_mask = draw_shared_mask(sampling, seed, step, len(frames), layout, axis_name)
-        predictions, sown = model.apply(
-            {'params': params},
-            frames[:, :-1],
-            truth_mask.shape[1] + 1,
-            truth_mask,
-            mutable='losses',
+    def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None):
+        frames, metrics = batch['frames'], {}
+        if needs.future_only:
+            arguments = frames[:, : layout.input_frames], layout.output_frames
+        else:
+            truth_mask = draw_shared_mask(sampling, seed, step, len(frames), layout, axis_name)
+            arguments = frames[:, :-1], truth_mask.shape[1] + 1, truth_mask
+            metrics['truth_probability'] = truth_probability(sampling, step)
+        key = jax.random.fold_in(random_key(seed, DROPPING), step) if needs.training else None
+        predictions, terms, collections = call_in_training(
+            model, variables, arguments, batch, frames, key, axis_name
         )
         value, parts = forecast_loss(objective, predictions, frames, layout, step)
-        penalties = {name: sum(terms) for name, terms in sown.get('losses', {}).items()}
-        parts |= penalties | {'truth_probability': truth_probability(sampling, step)}
-        return value + sum(penalties.values()), parts
+        return value + sum(terms.values()), Outcome(parts | terms | metrics, collections)
 
     return loss
 
@@ -73,23 +80,25 @@ class LayoutForecast:
     layout: Layout
     bounds: tuple[float, float]
 
-    def __call__(self, params: Any, frames: jax.Array) -> jax.Array:
+    def __call__(self, variables: Any, batch: Batch) -> jax.Array:
         """Forecasts what follows the frames.
 
         Args:
-          params: of the model.
-          frames: `[B, layout.input_frames, H, W, C]`.
+          variables: of the model.
+          batch: 'frames' `[B, layout.input_frames, H, W, C]`, and what else the model needs.
 
         Returns:
           `[B, layout.output_frames, H, W, C]`, within the bounds.
         """
-        layout = self.layout
-        padding = [(0, 0)] * frames.ndim
-        padding[1] = (0, layout.output_frames - 1)
-        entering = jnp.broadcast_to(layout.entering, (len(frames), layout.later_frames - 1))
-        predictions = self.model.apply(
-            {'params': params}, jnp.pad(frames, padding), layout.later_frames, entering
-        )
+        layout, frames = self.layout, batch['frames']
+        if needs_of(self.model).future_only:
+            arguments = frames, layout.output_frames
+        else:
+            padding = [(0, 0)] * frames.ndim
+            padding[1] = (0, layout.output_frames - 1)
+            entering = jnp.broadcast_to(layout.entering, (len(frames), layout.later_frames - 1))
+            arguments = jnp.pad(frames, padding), layout.later_frames, entering
+        predictions = call_in_use(self.model, variables, arguments, batch)
         return jnp.clip(predictions[:, -layout.output_frames :], *self.bounds)
 
 
@@ -127,8 +136,9 @@ class ForecastEvaluator:
         self.sources = open_splits(config, splits)
         self._layout = layout_of(config.dataset)
         self._scale = scale(self.sources[splits[0]])
+        self._inputs = tuple(needs_of(model).inputs)
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
-        self._forecast = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
+        self._apply = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
         self._perceptual = choose_metrics(
             config.evaluation.perceptual,
             self._layout.length,
@@ -137,16 +147,19 @@ class ForecastEvaluator:
             devices.on_accelerator(),
         )
 
+    def _forecast(self, variables: Any, frames: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+        return self._apply(variables, {'frames': frames, **inputs})
+
     @functools.cached_property
     def _mean_image(self) -> np.ndarray | None:
         return mean_image(self.sources['train']) if 'train' in self.sources else None
 
     def evaluate(
-        self, params: Any, step: int, split: str, max_sequences: int | None = None
+        self, variables: Any, step: int, split: str, max_sequences: int | None = None
     ) -> dict[str, Any]:
         """See `Evaluator.evaluate`; the report is that of `e3d.evaluation.evaluate.evaluate`."""
         dataset, source = self._config.dataset, self.sources[split]
-        forecast = functools.partial(self._forecast, params)
+        forecast = functools.partial(self._forecast, variables)
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
         share = (processes.index(), processes.count())
         batches = evaluation_batches(source, self._config.evaluation.batch_size, count, share)
@@ -169,6 +182,7 @@ class ForecastEvaluator:
             processes.gather,
             processes.is_first(),
             Perception(perceptual) if perceptual else None,
+            self._inputs,
         )
         self._draw_samples(forecast, source, step)
         return report
@@ -177,10 +191,11 @@ class ForecastEvaluator:
         count = min(self._config.evaluation.num_samples, len(source))
         if not count or not processes.is_first():
             return
-        frames = next(evaluation_batches(source, count, count))['frames']
+        batch = next(evaluation_batches(source, count, count))
+        frames, inputs = batch['frames'], {name: batch[name] for name in self._inputs}
         observed = self._layout.observed[: self._layout.input_frames]
         folder = samples_folder(self._workdir, self.name)
-        predictions = forecast(frames[:, : len(observed)])
+        predictions = forecast(frames[:, : len(observed)], **inputs)
         write_samples(folder, step, frames, predictions, observed, self._scale.value_range)
 
     def error(self, report: dict[str, Any]) -> float:

@@ -24,6 +24,7 @@ from e3d.evaluation.recognition import (
     recognition_report,
     write_recognition,
 )
+from e3d.model.needs import call_in_training, call_in_use
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
     REPORT_NAME,
@@ -31,7 +32,7 @@ from e3d.tasks.evaluator import (
     samples_folder,
     say_where,
 )
-from e3d.tasks.losses import Batch, LossFunction
+from e3d.tasks.losses import Batch, LossFunction, Outcome
 from e3d.tasks.observing import (
     align,
     check_observed,
@@ -42,7 +43,7 @@ from e3d.tasks.observing import (
     shown_lengths,
 )
 from e3d.tasks.provenance import split_label
-from e3d.tasks.schedules import OBSERVING, Sampling, random_key, truth_probability
+from e3d.tasks.schedules import DROPPING, OBSERVING, Sampling, random_key, truth_probability
 from e3d.terminal import show
 
 
@@ -86,7 +87,7 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     of_clip = of_whole_clips(config)
     longest = int(front(fractions.max(), input_frames))
 
-    def loss(params: Any, batch: Batch, step: jax.Array, axis_name: str | None):
+    def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None):
         frames, _ = align(batch)
         # Of a longer clip than is shown, a fraction may be all that is shown.
         parts_of_longer = of_clip and 'clip_frames' in batch
@@ -109,8 +110,10 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
         places = jnp.arange(length - 1)
         observed = places < lengths[:, None]
         counted = places < lengths[:, None] + output_frames - 1
-        predictions, scores = model.apply(
-            {'params': params}, frames[:, :-1], 1, observed | truth, lengths
+        arguments = frames[:, :-1], 1, observed | truth, lengths
+        dropping = jax.random.fold_in(random_key(seed, DROPPING), step)
+        (predictions, scores), _, collections = call_in_training(
+            model, variables, arguments, batch, frames, dropping, axis_name
         )
         errors = jnp.square(predictions - frames[:, 1:]).mean(axis=(2, 3, 4))
         # The mean over frames of each clip, so that devices with other lengths weigh the same.
@@ -122,12 +125,13 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
         if objective.strategy != 'prediction':
             value = value + cross_entropy
         accuracy = (scores.argmax(axis=-1) == labels).mean(dtype=scores.dtype)
-        return value, {
+        metrics = {
             'cross_entropy': cross_entropy,
             'accuracy': accuracy,
             'l2': l2,
             'prediction_weight': weight,
         }
+        return value, Outcome(metrics, collections)
 
     return loss
 
@@ -144,12 +148,11 @@ class Recognition:
     model: nn.Module
     input_frames: int
 
-    def __call__(self, params: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+    def __call__(self, variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
         """Maps sequences, and 'lengths' `[B, L]` of what is seen of them, to `[B, L, classes]`."""
         frames, _ = align(batch)
-        scores = self.model.apply(
-            {'params': params}, frames[:, : self.input_frames], 1, None, batch['lengths']
-        ).scores
+        arguments = frames[:, : self.input_frames], 1, None, batch['lengths']
+        scores = call_in_use(self.model, variables, arguments, batch).scores
         return jax.nn.log_softmax(scores)
 
 
@@ -222,7 +225,7 @@ class RecognitionEvaluator:
         return inputs | {'lengths': np.concatenate(lengths, axis=1)}
 
     def evaluate(
-        self, params: Any, step: int, split: str, max_sequences: int | None = None
+        self, variables: Any, step: int, split: str, max_sequences: int | None = None
     ) -> dict[str, Any]:
         """See `Evaluator.evaluate` and `e3d.evaluation.recognition.recognition_report`.
 
@@ -243,13 +246,13 @@ class RecognitionEvaluator:
         ) as progress:
             for batch in evaluation_batches(source, config.evaluation.batch_size, count):
                 kept = {key: values[batch['mask']] for key, values in batch.items()}
-                logs.append(self._recognize(params, self._inputs(kept, fractions)))
+                logs.append(self._recognize(variables, self._inputs(kept, fractions)))
                 labels.append(kept['label'])
                 progress.update(len(kept['label']))
         log_probabilities, labels = np.concatenate(logs), np.concatenate(labels)
         if not np.isfinite(log_probabilities).all():
             raise RunError(f'The scores of the classes are not finite at step {step}.')
-        self._draw_samples(params, source, step, fractions)
+        self._draw_samples(variables, source, step, fractions)
         report = {
             'step': step,
             'protocol': f'{config.dataset.name} {split_label(split, source)}, front parts of the '
@@ -264,13 +267,13 @@ class RecognitionEvaluator:
             report['accuracy_observed'] = right.mean(dtype=np.float64).item()
         return report
 
-    def _draw_samples(self, params, source, step: int, fractions: Sequence[float]) -> None:
+    def _draw_samples(self, variables, source, step: int, fractions: Sequence[float]) -> None:
         count = min(self._config.evaluation.num_samples, len(source))
         if not count or not processes.is_first():
             return
         batch = next(evaluation_batches(source, count, count))
         inputs = self._inputs(batch, fractions)
-        logs = self._recognize(params, inputs)[:, : len(fractions)]
+        logs = self._recognize(variables, inputs)[:, : len(fractions)]
         frames = np.asarray(align(batch)[0])
         for index in range(count):
             draw_confidences(

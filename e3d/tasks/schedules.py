@@ -9,7 +9,7 @@ import optax
 from e3d.data.sources.layouts import Layout
 
 # Streams of random numbers, kept apart by folding their number into the key.
-INITIALIZATION, SAMPLING, OBSERVING = 0, 1, 2
+INITIALIZATION, SAMPLING, OBSERVING, DROPPING = 0, 1, 2, 3
 
 
 class Sampling(NamedTuple):

@@ -65,7 +65,7 @@ def evaluate(
         tell_of_trained_clips(run.config, config, evaluator.sources)
         tell_other_scale(run.scale, scale(evaluator.sources['test']))
     evaluator.name = _name_report(run, config, workdir, evaluator)
-    report = evaluator.evaluate(devices.place_state(run.params, mesh), run.step, 'test')
+    report = evaluator.evaluate(devices.place_state(run.variables, mesh), run.step, 'test')
     choice = describe_choice(checkpoint, run.step, evaluator.sources)
     report |= describe(run.config, config, 'test', choice)
     if processes.is_first():

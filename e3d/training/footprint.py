@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from e3d.runs.state import TrainState
+from e3d.runs.state import TrainState, variables_of
 from e3d.tasks.losses import LossFunction
 
 
@@ -47,8 +47,11 @@ def measure_footprint(
       batch_size: sequences on a device.
     """
 
-    def forward(params, batch, step):
-        return jax.vjp(lambda params: loss(params, batch, step, None)[0], params)[1]
+    def forward(state, batch):
+        def of_params(params):
+            return loss(variables_of(params, state.collections), batch, state.step, None)[0]
+
+        return jax.vjp(of_params, state.params)[1]
 
     batch = {
         key: jax.ShapeDtypeStruct(
@@ -57,8 +60,7 @@ def measure_footprint(
         )
         for key, value in example.items()
     }
-    step = jax.ShapeDtypeStruct((), np.int32)
-    kept = jax.eval_shape(forward, state.params, batch, step)
+    kept = jax.eval_shape(forward, state, batch)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     return Footprint(parameters, _bytes(state), _bytes(kept))
 

@@ -29,6 +29,7 @@ from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model import build_model
+from e3d.model.needs import needs_of
 from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
 from e3d.runs.checkpoints import Checkpoints
@@ -116,7 +117,7 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
                 state = run_updates(parts, state, step, checkpoints, reporter, interruption)
                 step = steps
             with interruption.at_once():
-                report = parts.evaluator.evaluate(state.forecast_params, step, 'test')
+                report = parts.evaluator.evaluate(state.forecast_variables, step, 'test')
             report |= describe(config, config, 'test', 'newest')
             if (step, 'test') not in reporter.kept:
                 reporter.write(step, 'test', scalars(report))
@@ -174,7 +175,9 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
     shape = frame_shape(evaluator.sources['train'])
     check_sources(config, evaluator.sources, shape[2])
-    optimizer, learning_rate = build_optimizer(config.optimizer, config.train.steps)
+    optimizer, learning_rate = build_optimizer(
+        config.optimizer, config.train.steps, needs_of(model).networks
+    )
     ema_decay = config.optimizer.ema_decay
     loss = task.build_loss(config, model)
     step_function = functools.partial(
@@ -186,7 +189,13 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         axis_name=devices.AXIS,
     )
     create = functools.partial(
-        create_state, model, optimizer, shape, config.seed, keep_ema=ema_decay is not None
+        create_state,
+        model,
+        optimizer,
+        shape,
+        config.seed,
+        keep_ema=ema_decay is not None,
+        lengths=(config.dataset.input_frames, config.dataset.output_frames),
     )
     example = evaluator.sources['train'][0]
     share = config.train.batch_size // devices.num_devices(mesh)
@@ -341,7 +350,7 @@ def validate(
     """Evaluates a state on the validation split and notes the result, or raises Interrupted."""
     with interruption.at_once():
         report = parts.evaluator.evaluate(
-            state.forecast_params, step, 'validation', parts.config.evaluation.max_sequences
+            state.forecast_variables, step, 'validation', parts.config.evaluation.max_sequences
         )
     if not parts.contents.no_best:
         checkpoints.record_error(step, parts.evaluator.error(report))

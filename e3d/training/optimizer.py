@@ -1,25 +1,29 @@
 """What an update does with a gradient, and the state before the first update."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from e3d.model.needs import initialize
 from e3d.runs.state import TrainState
 from e3d.tasks.schedules import INITIALIZATION, learning_rate_schedule, random_key
 
+Tree = TypeVar('Tree')
+
 
 def build_optimizer(
-    options: Mapping[str, Any], steps: int
+    options: Mapping[str, Any], steps: int, networks: Sequence[str] = ()
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """Adam with its schedule and clipping.
 
     Args:
       options: the section `optimizer` of a config.
       steps: length of the training.
+      networks: of the model, each of which has moments and clipping of its own, see `Needs`.
 
     Returns:
       The optimizer, and its learning rate by step.
@@ -27,10 +31,49 @@ def build_optimizer(
     schedule = learning_rate_schedule(
         options['schedule'], options['learning_rate'], options['warmup_steps'], steps
     )
-    adam = optax.adam(schedule, b1=options['b1'], b2=options['b2'], eps=options['eps'])
-    if options['clip_norm'] is None:
-        return adam, schedule
-    return optax.chain(optax.clip_by_global_norm(options['clip_norm']), adam), schedule
+    optimizer = optax.adam(schedule, b1=options['b1'], b2=options['b2'], eps=options['eps'])
+    if options['clip_norm'] is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(options['clip_norm']), optimizer)
+    return split_networks(optimizer, networks) if networks else optimizer, schedule
+
+
+def split_networks(
+    optimizer: optax.GradientTransformation, networks: Sequence[str]
+) -> optax.GradientTransformationExtraArgs:
+    """An optimizer for each network of a model.
+
+    Its update takes `updated`, which networks are to be updated, scalars of bool by name; those
+    that are not named are. A network that is not updated keeps its parameters and its moments.
+
+    Args:
+      optimizer: of each of them.
+      networks: names of top-level modules; all others are together the network 'main'.
+    """
+
+    def split(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        rest = {name: part for name, part in tree.items() if name not in networks}
+        return {name: {name: tree[name]} for name in networks} | {'main': rest}
+
+    def init(params):
+        return {name: optimizer.init(part) for name, part in split(params).items()}
+
+    def update(gradients, state, params=None, *, updated=None):
+        parts, updates, new = split(params), {}, {}
+        for name, part in split(gradients).items():
+            changes, moments = optimizer.update(part, state[name], parts[name])
+            if name in (updated or {}):
+                still = jax.tree.map(jnp.zeros_like, changes)
+                changes = choose(updated[name], changes, still)
+                moments = choose(updated[name], moments, state[name])
+            updates, new[name] = updates | changes, moments
+        return updates, new
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def choose(condition: jax.Array, if_true: Tree, if_false: Tree) -> Tree:
+    """One of two trees, leaf by leaf, without a branch."""
+    return jax.tree.map(lambda left, right: jnp.where(condition, left, right), if_true, if_false)
 
 
 def create_state(
@@ -39,6 +82,7 @@ def create_state(
     frame_shape: tuple[int, int, int],
     seed: int,
     keep_ema: bool = False,
+    lengths: tuple[int, int] = (1, 1),
 ) -> TrainState:
     """The state before the first update.
 
@@ -48,6 +92,7 @@ def create_state(
       frame_shape: (H, W, C) of the frames.
       seed: of the parameters.
       keep_ema: whether the run keeps a moving average of the parameters.
+      lengths: frames of a sequence that are seen and forecast, see `initialize`.
 
     Raises:
       InputError: the model cannot take frames of that shape.
@@ -55,11 +100,18 @@ def create_state(
 
     @jax.jit
     def create() -> TrainState:
-        # One step is enough: the parameters do not depend on the number of frames.
-        frames = jnp.zeros((1, 1, *frame_shape))
-        params = model.init(random_key(seed, INITIALIZATION), frames, 1)['params']
-        # A copy, as the step gives its buffers back and one cannot be given back twice.
-        ema_params = jax.tree.map(jnp.copy, params) if keep_ema else None
-        return TrainState(jnp.zeros((), jnp.int32), params, ema_params, optimizer.init(params))
+        variables = initialize(model, random_key(seed, INITIALIZATION), frame_shape, lengths)
+        params = variables.pop('params')
+        collections = variables or None
+        # Copies, as the step gives its buffers back and one cannot be given back twice.
+        averages = jax.tree.map(jnp.copy, (params, collections)) if keep_ema else (None, None)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            ema_params=averages[0],
+            opt_state=optimizer.init(params),
+            collections=collections,
+            ema_collections=averages[1],
+        )
 
     return create()

@@ -1,11 +1,15 @@
 """One update of the parameters: the mathematics of training, no devices, no input or output."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
-from e3d.runs.state import TrainState
+from e3d.model.needs import NETWORKS
+from e3d.runs.state import TrainState, variables_of
 from e3d.tasks.losses import Batch, LossFunction
+from e3d.training.optimizer import choose
 
 
 def train_step(
@@ -41,14 +45,16 @@ def train_step(
     """
 
     def loss_of(params):
-        return loss(params, batch, state.step, axis_name)
+        return loss(variables_of(params, state.collections), batch, state.step, axis_name)
 
-    (value, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (value, (parts, collections)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+        state.params
+    )
     if axis_name is not None:
         value, parts, gradients = jax.lax.pmean((value, parts, gradients), axis_name)
     norms = module_norms(gradients)
     gradient_norm = optax.tree.norm(norms)
-    new_state = update(state, optimizer, gradients, ema_decay)
+    new_state = update(state, optimizer, gradients, collections, ema_decay)
     new_state = choose(jnp.isfinite(value) & jnp.isfinite(gradient_norm), new_state, state)
     metrics = {
         'loss': value,
@@ -77,18 +83,38 @@ def update(
     state: TrainState,
     optimizer: optax.GradientTransformation,
     gradients: optax.Updates,
+    collections: Any,
     ema_decay: float | None,
 ) -> TrainState:
-    """The state after the gradients are applied; its step is not counted yet."""
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    """The state after the gradients are applied; its step is not counted yet.
+
+    The networks that are updated are those that the collections before it name.
+    """
+    options = {}
+    if NETWORKS in (state.collections or {}):
+        flags = state.collections[NETWORKS].items()
+        options['updated'] = {name.removeprefix('update_'): flag for name, flag in flags}
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, **options)
     params = optax.apply_updates(state.params, updates)
-    ema_params = state.ema_params
-    if ema_params is not None:
+    averages = state.ema_params, state.ema_collections
+    if state.ema_params is not None:
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        ema_params = optax.incremental_update(params, ema_params, 1.0 - decay)
-    return state.replace(params=params, ema_params=ema_params, opt_state=opt_state)
+        averages = move_averages(averages, (params, collections), 1.0 - decay)
+    return state.replace(
+        params=params,
+        ema_params=averages[0],
+        opt_state=opt_state,
+        collections=collections,
+        ema_collections=averages[1],
+    )
 
 
-def choose(condition: jax.Array, if_true: TrainState, if_false: TrainState) -> TrainState:
-    """One of two states, leaf by leaf, without a branch."""
-    return jax.tree.map(lambda left, right: jnp.where(condition, left, right), if_true, if_false)
+def move_averages(averages: Any, newest: Any, step_size: jax.Array) -> Any:
+    """Moving averages, a step nearer to the newest values; what is not a float is the newest."""
+
+    def move(average, value):
+        if not jnp.issubdtype(value.dtype, jnp.inexact):
+            return value
+        return optax.incremental_update(value, average, step_size)
+
+    return jax.tree.map(move, averages, newest)
