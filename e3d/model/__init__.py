@@ -8,6 +8,7 @@
     patching.py       frames to space-to-depth patches and back
     frames.py         the check of a user's frames
     fields.py         the checks of a model's fields
+    needs.py          what a model needs beside frames, and its call with that
     network.py        window, feedback and loop: what forecasters and recognizers share
     forecaster.py     patches, encoder and decoder: what all forecasters share
     recognizer.py     strided encoder and decoder, classifier: what all recognizers share
