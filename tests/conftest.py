@@ -12,3 +12,19 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 # Tests compile much and compute little.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+import jax  # reads the environment
+import pytest
+
+
+@pytest.fixture
+def as_on_accelerators(monkeypatch):
+    """Runs on the CPU what GPUs and TPUs are given; tells how often there was a choice."""
+    choices = []
+
+    def choose(*operands, default, **others):
+        choices.append(others)
+        return default(*operands)
+
+    monkeypatch.setattr(jax.lax, 'platform_dependent', choose)
+    return choices

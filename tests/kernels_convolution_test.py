@@ -39,8 +39,11 @@ def plain(inputs, kernel, padding):
     )
 
 
+@pytest.mark.parametrize('backend', ['cpu', 'accelerators'])
 @pytest.mark.parametrize('name', CASES)
-def test_equals_a_plain_convolution_and_its_gradients(name):
+def test_equals_a_plain_convolution_and_its_gradients(name, backend, request):
+    if backend == 'accelerators':
+        choices = request.getfixturevalue('as_on_accelerators')
     size, depth, padding, channels, features = CASES[name]
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(2, depth, 7, 6, channels))
@@ -56,6 +59,9 @@ def test_equals_a_plain_convolution_and_its_gradients(name):
         ):
             np.testing.assert_allclose(ours, other, rtol=1e-11, atol=1e-11)
             np.testing.assert_array_equal(known, ours)
+    if backend == 'accelerators':
+        # Forward once; the gradients of inputs and kernel, twice.
+        assert len(choices) == 5
 
 
 def test_same_padding_is_that_of_xla():

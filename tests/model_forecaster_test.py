@@ -63,17 +63,17 @@ def initialize(model, frames):
     )
 
 
-def loss_and_gradients(forecast, params, frames, output_frames, truth_mask):
+def loss_and_gradients(forecast, params, frames, output_frames, truth_mask, options=None):
     steps = frames.shape[1] + (output_frames - 1 if truth_mask is None else 0)
     target = jax.random.uniform(jax.random.key(5), (frames.shape[0], steps, *frames.shape[2:]))
 
     def loss(params, frames):
         return ((forecast(params, frames, output_frames, truth_mask) - target) ** 2).mean()
 
-    return jax.jit(jax.value_and_grad(loss, (0, 1)))(params, frames)
+    return jax.jit(jax.value_and_grad(loss, (0, 1)), compiler_options=options)(params, frames)
 
 
-def assert_equals_reference(model, frames, output_frames, truth_mask):
+def assert_equals_reference(model, frames, output_frames, truth_mask, options=None):
     """Loss and the gradient of every parameter and frame, to 1e-10 of the largest entry."""
     params = initialize(model, frames)
     ours = loss_and_gradients(
@@ -82,6 +82,7 @@ def assert_equals_reference(model, frames, output_frames, truth_mask):
         frames,
         output_frames,
         truth_mask,
+        options,
     )
     plain = loss_and_gradients(
         functools.partial(reference_forecast, model), params, frames, output_frames, truth_mask
@@ -100,6 +101,23 @@ def test_core_equals_the_plain_reading_in_float64(name):
         model = E3DLSTM(**(SMALL | OPTIONS[name] | {'dtype': 'float64'}))
         truth_mask = jnp.array([[True, False], [False, False]])
         assert_equals_reference(model, make_frames(dtype=jnp.float64), 3, truth_mask)
+
+
+OPTIMIZED = {'xla_backend_optimization_level': 3, 'xla_llvm_disable_expensive_passes': False}
+
+
+def test_what_accelerators_are_given_equals_the_plain_reading(as_on_accelerators):
+    with jax.enable_x64(True):
+        model = E3DLSTM(**(SMALL | {'dtype': 'float64'}))
+        assert_equals_reference(model, make_frames(dtype=jnp.float64, time=3), 2, None, OPTIMIZED)
+    assert as_on_accelerators
+
+
+def test_an_optimized_program_equals_the_plain_reading():
+    """Unlike the programs of other tests, which are compiled in less time."""
+    with jax.enable_x64(True):
+        model = E3DLSTM(**(SMALL | {'dtype': 'float64', 'layers': 1}))
+        assert_equals_reference(model, make_frames(dtype=jnp.float64, time=3), 2, None, OPTIMIZED)
 
 
 @pytest.mark.parametrize('memory', ['save', 'recompute'])
