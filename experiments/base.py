@@ -89,6 +89,7 @@ def get_base_config() -> ConfigDict:
             # LPIPS and FVD of the test: None measures what is installed and quick, see
             # `e3d.evaluation.perceptual.measure.choose_metrics`.
             'perceptual': placeholder(bool),
+            'presets': (),  # metrics as other codes compute them, see e3d/evaluation/presets.py
         }
     )
     config.checkpoint = ConfigDict(

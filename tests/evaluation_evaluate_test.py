@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from e3d.errors import InputError, RunError
-from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
+from e3d.evaluation.evaluate import evaluate, mean_image
+from e3d.evaluation.report import format_table, write_report
 
 INPUT_FRAMES, OUTPUT_FRAMES = 2, 3
 FRAMES = np.random.default_rng(0).random((7, INPUT_FRAMES + OUTPUT_FRAMES, 8, 9, 1), np.float32)
@@ -91,6 +92,38 @@ def test_means_are_those_of_numpy(report):
         np.testing.assert_allclose(metrics['psnr'], psnr.mean(), rtol=1e-5)
 
 
+def test_numbers_of_single_sequences(report):
+    truth = FRAMES[:, INPUT_FRAMES:].astype(np.float64)
+    predictions = mean_of_seen(FRAMES[:, :INPUT_FRAMES].astype(np.float64))
+    squares = np.sum((predictions - truth) ** 2, axis=(2, 3, 4)).mean(axis=1)
+    np.testing.assert_allclose(report['mse_per_sequence'], squares, rtol=1e-5)
+    low, high = report['mse_interval']
+    assert low < report['mse'] < high
+    assert low >= squares.min() and high <= squares.max()
+    skill = 1 - report['mse'] / report['last_frame']['mse']
+    assert report['skill'] == pytest.approx(skill)
+
+
+def test_sharpness_is_the_ratio_of_the_gradients(report):
+    def gradient(frames):
+        down, across = (np.abs(np.diff(frames, axis=axis)) for axis in (2, 3))
+        return (down.sum(axis=(2, 3, 4)) + across.sum(axis=(2, 3, 4))).mean(axis=0)
+
+    seen, truth = np.split(FRAMES.astype(np.float64), [INPUT_FRAMES], axis=1)
+    ratios = gradient(mean_of_seen(seen)) / gradient(truth)
+    np.testing.assert_allclose(report['sharpness_per_frame'], ratios, rtol=1e-5)
+    last = gradient(seen[:, -1:]) / gradient(truth)
+    np.testing.assert_allclose(report['last_frame']['sharpness_per_frame'], last, rtol=1e-5)
+
+
+def test_presets_are_added_on_demand():
+    asked = evaluate(
+        mean_of_seen, batches(4), INPUT_FRAMES, MEAN, 'noise', 0, presets=('psnr_wrapped',)
+    )
+    assert asked['psnr_wrapped'] > 24 and len(asked['psnr_wrapped_per_frame']) == OUTPUT_FRAMES
+    assert 'psnr_wrapped' in format_table(asked) and 'psnr_uint8' not in asked
+
+
 def test_without_a_mean_image_the_rest_of_the_report_is_the_same(report):
     without = evaluate(mean_of_seen, batches(2), INPUT_FRAMES, None, 'noise 2 -> 3', 5)
     assert set(report) - set(without) == {'mean_image'}
@@ -100,9 +133,11 @@ def test_without_a_mean_image_the_rest_of_the_report_is_the_same(report):
 
 def test_report_has_the_promised_keys(report):
     metrics = {'mse', 'mae', 'psnr', 'ssim', 'mse_mean', 'mae_mean', 'ssim_data_range_2'}
+    metrics |= {'sharpness'}
     metrics |= {f'{name}_per_frame' for name in metrics}
     head = {'step', 'protocol', 'num_sequences', 'last_frame', 'mean_image'}
-    assert set(report) == metrics | head
+    single = {'mse_per_sequence', 'mse_interval', 'psnr_interval', 'ssim_interval'}
+    assert set(report) - {'skill_interval'} == metrics | head | single | {'skill'}
     assert set(report['last_frame']) == set(report['mean_image']) == metrics
     assert len(report['ssim_per_frame']) == OUTPUT_FRAMES
 
@@ -176,7 +211,8 @@ def test_table_shows_model_beside_trivial_forecasts(report):
 
 
 def test_table_of_frames_too_small_for_similarity():
-    still = [{'frames': np.full((1, 3, 4, 4, 1), 0.5, np.float32), 'mask': np.array([True])}]
+    frames = np.full((1, 3, 4, 4, 1), 0.5, np.float32)
+    still = [{'frames': frames, 'mask': np.array([True]), 'index': np.array([0])}]
     report = evaluate(lambda seen: seen[:, -1:], still, 2, np.zeros((4, 4, 1)), 'still', 0)
     text = format_table(report)
     assert 'SSIM ↑' not in text
@@ -186,7 +222,7 @@ def test_table_of_frames_too_small_for_similarity():
 def test_rmse_is_in_the_unit_of_data_that_go_beyond_the_training():
     counts = 300 * np.random.default_rng(3).random((4, 5, 8, 9, 2))  # the training ended at 200
     frames = (counts / 200).astype(np.float32)
-    batch = {'frames': frames, 'mask': np.ones(4, bool)}
+    batch = {'frames': frames, 'mask': np.ones(4, bool), 'index': np.arange(4)}
     report = evaluate(
         lambda seen: np.repeat(seen[:, :1], 3, axis=1), [batch], 2, frames.mean(axis=(0, 1)),
         'counts', 0, value_range=(0.0, 200.0), bounds=(0.0, np.inf),

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from e3d.errors import InputError
-from e3d.evaluation.evaluate import evaluate, format_table
+from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.perceptual import measure, packaged
 from e3d.evaluation.perceptual.frechet import Moments, frechet_distance
 from e3d.evaluation.perceptual.fvd import clip_logits, load_i3d, resize
 from e3d.evaluation.perceptual.lpips import load_lpips, lpips
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
+from e3d.evaluation.report import format_table
 from e3d.model.i3d import I3D
 
 RANDOM = np.random.default_rng(0)
@@ -133,7 +134,8 @@ def report_of(gather=lambda value: [value], chosen=slice(None)):
     for first in range(0, len(FRAMES), 2)[chosen]:
         filling = np.full((1, *FRAMES.shape[1:]), 0.3, np.float32)
         frames = np.concatenate([FRAMES[first : first + 2], filling])
-        batches.append({'frames': frames, 'mask': np.array([True, True, False])})
+        index = np.array([first, first + 1, first + 1])
+        batches.append({'frames': frames, 'mask': np.array([True, True, False]), 'index': index})
     perception = Perception(('lpips', 'fvd'))
     mean = FRAMES.mean(axis=(0, 1))
     return evaluate(

@@ -118,7 +118,7 @@ def test_samples_are_written_as_strips_and_animations(tmp_path):
 @pytest.mark.parametrize(('side', 'panels'), [(8, 3), (6, 2)])  # too small for SSIM: one less
 def test_curves_have_a_panel_for_every_metric(tmp_path, side, panels):
     frames = clip(height=side, width=8)[None]
-    batch = {'frames': frames, 'mask': np.ones(1, bool)}
+    batch = {'frames': frames, 'mask': np.ones(1, bool), 'index': np.arange(1)}
     report = evaluate(lambda seen: seen[:, :2], [batch], 3, frames[0, 0], 'noise', 0)
     pictures.write_curves(report, tmp_path / 'curves.png')
     with Image.open(tmp_path / 'curves.png') as picture:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     'data.sources': BASE | {'data.readers'},
     'data': BASE | {'data.readers', 'data.sources'},
     'evaluation': {'errors', 'files', 'model'},
-    'configuration': {'errors', 'files', 'model'},
+    'configuration': {'errors', 'files', 'model', 'evaluation'},
     'parallel': {'errors', 'files'},
     'tasks': MEASURED,
     'runs': MEASURED,

@@ -25,9 +25,11 @@ from e3d.configuration.values import (
     number,
     one_of,
     optional,
+    several,
     sizes,
     whole,
 )
+from e3d.evaluation.presets import PRESETS
 from e3d.model import FORECASTERS, MODELS, RECOGNIZERS, fields_of
 from e3d.model.equations import MOST_RADIUS, RECALLS, VARIANTS
 
@@ -73,6 +75,7 @@ RULES = {
     'evaluation.max_sequences': optional(whole(1)),
     'evaluation.num_samples': whole(0, 10_000),
     'evaluation.perceptual': optional(SWITCH),
+    'evaluation.presets': several(*PRESETS),
     'checkpoint.every': whole(1),
     'checkpoint.keep': whole(1),
     'checkpoint.keep_best': SWITCH,
@@ -202,6 +205,7 @@ CHANGEABLE = (
     'evaluation.batch_size',
     'evaluation.num_samples',
     'evaluation.perceptual',
+    'evaluation.presets',
     'checkpoint.every',
     'checkpoint.keep',
     'checkpoint.keep_best',

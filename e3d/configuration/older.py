@@ -10,6 +10,7 @@ from e3d.configuration.keys import rules_for
 OLD_MEANINGS: dict[str, Any] = {
     'init_optimizer': False,
     'evaluation.perceptual': False,
+    'evaluation.presets': (),
     'dataset.layout': '',
     'dataset.fractions_of': 'window',
     'model.recall_radius': 1,

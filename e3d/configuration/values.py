@@ -58,6 +58,18 @@ def one_of(*values: Any) -> Rule:
     return Rule(' or '.join(repr(value) for value in values), lambda value: value in values)
 
 
+def several(*names: str) -> Rule:
+    """Any number of different names out of a few."""
+    return Rule(
+        f'names among {", ".join(map(repr, names))}, such as "({names[0]!r},)"',
+        lambda value: (
+            isinstance(value, tuple | list)
+            and all(isinstance(item, str) and item in names for item in value)
+            and len(set(value)) == len(value)
+        ),
+    )
+
+
 def sizes(example: tuple[int, ...], maximum: int) -> Rule:
     """As many integers >= 1 as an example has."""
     shown = ', '.join(map(str, example))

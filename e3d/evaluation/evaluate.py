@@ -1,37 +1,23 @@
 """Metrics of a forecaster over a whole split, beside forecasts that need no learning."""
 
-import io
-import json
-import os
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from e3d.errors import InputError, RunError
+from e3d.evaluation.collection import KEPT, Collection
+from e3d.evaluation.intervals import mean_interval, skill_interval
 from e3d.evaluation.metrics import frame_metrics
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
-from e3d.files import atomic_write
-
-TRIVIAL_FORECASTS = {'last_frame': 'repeat the last frame', 'mean_image': 'mean training image'}
+from e3d.evaluation.presets import PRESETS
+from e3d.evaluation.sharpness import total_gradient
 
 METRICS = ('mse', 'mae', 'psnr', 'ssim', 'lpips', 'mse_mean', 'mae_mean', 'ssim_data_range_2')
-HEADINGS = {
-    'mse': 'MSE ↓',
-    'mae': 'MAE ↓',
-    'rmse': 'RMSE ↓',
-    'psnr': 'PSNR ↑',
-    'ssim': 'SSIM ↑',
-    'lpips': 'LPIPS ↓',
-    'fvd': 'FVD ↓',
-}
-
-_frame_metrics = jax.jit(frame_metrics, static_argnames='bounds')
 
 
 def evaluate(
@@ -49,6 +35,7 @@ def evaluate(
     show_progress: bool = True,
     perception: Perception | None = None,
     inputs: Sequence[str] = (),
+    presets: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Compares forecasts with what really followed, over all sequences of a split.
 
@@ -61,7 +48,7 @@ def evaluate(
       forecast: from the seen frames `[B, input_frames, H, W, C]` to those that follow,
         `[B, T - input_frames, H, W, C]`; takes the `inputs` by name.
       batches: 'frames' float32 `[B, T, H, W, C]`, 'mask' bool `[B]`, False for sequences
-        that only fill up a batch, and, where there are `simple_forecasts`, 'index' int `[B]`.
+        that only fill up a batch, and 'index' int `[B]`, their places in the split.
       input_frames: how many frames of a sequence are seen.
       mean_image: `[H, W, C]`, see the function of that name; None leaves it out.
       protocol: what is measured, in words, for the report.
@@ -76,23 +63,25 @@ def evaluate(
       show_progress: on stderr.
       perception: measures what eyes see, see `choose_metrics`.
       inputs: what of the batches the forecast needs beside the seen frames.
+      presets: names of `e3d.evaluation.presets.PRESETS`, whose metrics are added.
 
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
       '<metric>', its mean over frames and sequences, and '<metric>_per_frame', a list of
       T - input_frames means; with a `value_range` 'rmse' too, the root of the mean squared error
-      over all pixels, frames and sequences, in the unit of the data; with `perception` 'lpips',
-      like the other metrics, and 'fvd', of whole clips; and under 'last_frame', 'mean_image' and
-      the names of `simple_forecasts` the metrics of these.
+      over all pixels, frames and sequences, in the unit of the data; 'sharpness', see
+      `total_gradient`; with `perception` 'lpips', like the other metrics, and 'fvd', of whole
+      clips; and under 'last_frame', 'mean_image' and the names of `simple_forecasts` the metrics of
+      these. Of the model alone 'mse_per_sequence' in the order of the split, 'skill', one less the
+      ratio of its MSE to that of the last frame, and 95 % intervals (see `e3d.evaluation.intervals`)
+      as '<metric>_interval'.
 
     Raises:
       InputError: if there are no sequences.
       RunError: if the forecast is not finite.
     """
     simple_forecasts = simple_forecasts or {}
-    trivial = [name for name in TRIVIAL_FORECASTS if name != 'mean_image' or mean_image is not None]
-    sums = {name: {} for name in ('model', *trivial, *simple_forecasts)}
-    count = 0
+    collected = Collection()
     with tqdm(
         total=num_sequences,
         desc='evaluating',
@@ -114,38 +103,56 @@ def evaluate(
                 forecasts[name] = frames_of_all[batch['index']]
             if perception is not None:
                 perception.watch(TRUTH, seen, truth, mask)
+            collected.add_sequences(np.asarray(batch['index'])[mask])
             for name, prediction in forecasts.items():
-                metrics = _frame_metrics(prediction, truth, bounds=bounds)
+                metrics = _frame_metrics(prediction, truth, bounds=bounds, presets=presets)
                 if perception is not None:
                     metrics['lpips'] = perception.distances(prediction, truth)
                     perception.watch(name, seen, prediction, mask)
-                for metric, values in metrics.items():
-                    total = np.asarray(values, np.float64)[mask].sum(axis=0)
-                    sums[name][metric] = sums[name].get(metric, 0.0) + total
-            count += int(mask.sum())
+                collected.add(name, metrics, mask)
             progress.update(int(mask.sum()))
     clips = {} if perception is None else perception.to_json()
-    parts = gather([count, jax.tree.map(np.ndarray.tolist, sums), clips])
-    count = sum(part[0] for part in parts)
-    if not count:
+    parts = gather([collected.to_json(), clips])
+    collected = Collection.merge([part[0] for part in parts])
+    if not collected.count:
         raise InputError(
             'There are no sequences to evaluate on: the split is empty, or '
             'evaluation.max_sequences is 0.'
         )
-    sums = _add([part[1] for part in parts if part[0]])
-    means = {name: _means(metrics, count, value_range) for name, metrics in sums.items()}
+    means = {
+        name: _means(sums, collected.count, value_range) for name, sums in collected.sums.items()
+    }
+    means['model'] |= _of_sequences(collected)
     if perception is not None:
-        for name, distance in perception.fvd([part[2] for part in parts]).items():
+        for name, distance in perception.fvd([part[1] for part in parts]).items():
             means[name]['fvd'] = distance
-    head = {'step': int(step), 'protocol': protocol, 'num_sequences': count}
+    head = {'step': int(step), 'protocol': protocol, 'num_sequences': collected.count}
     return head | means.pop('model') | means
 
 
-def _add(parts: Sequence[Mapping[str, Mapping[str, list[float]]]]) -> dict[str, Any]:
-    return {
-        name: {metric: np.sum([part[name][metric] for part in parts], axis=0) for metric in metrics}
-        for name, metrics in parts[0].items()
-    }
+@functools.partial(jax.jit, static_argnames=('bounds', 'presets'))
+def _frame_metrics(prediction, truth, bounds, presets):
+    metrics = frame_metrics(prediction, truth, bounds=bounds)
+    prediction = jnp.clip(prediction, *bounds)
+    metrics |= {name: PRESETS[name](prediction, truth) for name in presets}
+    gradients = {'gradient': total_gradient(prediction), 'true_gradient': total_gradient(truth)}
+    return metrics | gradients
+
+
+def _of_sequences(collected: Collection) -> dict[str, Any]:
+    """What the numbers of single sequences tell of the model."""
+    found = {'mse_per_sequence': collected.of_sequences('model', 'mse').tolist()}
+    for metric in KEPT['model']:
+        interval = mean_interval(collected.of_sequences('model', metric))
+        if interval is not None:
+            found[f'{metric}_interval'] = interval
+    errors, baseline = (collected.of_sequences(name, 'mse') for name in ('model', 'last_frame'))
+    if baseline.sum():
+        found['skill'] = float(1.0 - errors.sum() / baseline.sum())
+        interval = skill_interval(errors, baseline)
+        if interval is not None:
+            found['skill_interval'] = interval
+    return found
 
 
 def _finite(prediction: Any, step: int) -> np.ndarray:
@@ -163,10 +170,13 @@ def _means(
     sums: Mapping[str, np.ndarray], count: int, value_range: tuple[float, float] | None
 ) -> dict[str, Any]:
     means = {}
-    for metric in (metric for metric in METRICS if metric in sums):
+    for metric in (metric for metric in (*METRICS, *PRESETS) if metric in sums):
         per_frame = sums[metric] / count
         means[metric] = float(per_frame.mean())
         means[f'{metric}_per_frame'] = per_frame.tolist()
+    if (sums['true_gradient'] > 0).all():
+        means['sharpness'] = float(sums['gradient'].sum() / sums['true_gradient'].sum())
+        means['sharpness_per_frame'] = (sums['gradient'] / sums['true_gradient']).tolist()
     if value_range is not None:
         low, high = value_range
         per_frame = np.asarray(means['mse_mean_per_frame'])
@@ -194,69 +204,3 @@ def mean_image(source: Sequence[Mapping[str, np.ndarray]], max_sequences: int = 
         scale = 255.0 if frames.dtype == np.uint8 else 1.0
         total += frames.mean(axis=0, dtype=np.float64) / scale
     return (total / chosen).astype(np.float32)
-
-
-def write_report(report: Mapping[str, Any], path: str | os.PathLike) -> None:
-    """Writes a report as JSON; the file is either whole or not there."""
-    text = json.dumps(report, indent=2, allow_nan=False)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text + '\n', encoding='utf-8')
-
-
-def format_table(report: Mapping[str, Any]) -> str:
-    """The report as text: means beside the forecasts that need no learning, then frame by frame."""
-    others = describe_others(report)
-    headings = {metric: heading for metric, heading in HEADINGS.items() if metric in report}
-    style = {'box': box.SIMPLE_HEAD, 'title_style': '', 'title_justify': 'left'}
-    title = f'{report["protocol"]}, {report["num_sequences"]:,} sequences, step {report["step"]:,}'
-    summary = Table('forecast', title=title, **style)
-    # Many columns, with as little between them as can be.
-    frames = Table('frame', title='frame by frame', collapse_padding=True, pad_edge=False, **style)
-    by_frame = [metric for metric in headings if f'{metric}_per_frame' in report]
-    for metric, heading in headings.items():
-        summary.add_column(heading, justify='right')
-        if metric in by_frame:
-            frames.add_column(heading, justify='right')
-    for name in others:
-        frames.add_column(f'MSE of {name.replace("_", " ")}', justify='right')
-
-    rows = {'model': report} | {label: report[name] for name, label in others.items()}
-    for label, metrics in rows.items():
-        summary.add_row(label, *(_number(metric, metrics[metric]) for metric in headings))
-    for index in range(len(report['mse_per_frame'])):
-        own = (_number(metric, report[f'{metric}_per_frame'][index]) for metric in by_frame)
-        simple = (_number('mse', report[name]['mse_per_frame'][index]) for name in others)
-        frames.add_row(str(index + 1), *own, *simple)
-
-    console = Console(file=io.StringIO(), width=100, color_system=None)
-    console.print(summary, f'{_verdict(report)}\n', frames, sep='')
-    unit = ' RMSE: in the unit of the data.' if 'rmse' in report else ''
-    eyes = ' LPIPS: AlexNet, v0.1.' if 'lpips' in report else ''
-    if 'fvd' in report:
-        eyes += ' FVD: whole clips, with the frames that were seen; it falls with their number.'
-    console.print(
-        f'MSE and MAE: summed over the pixels of a frame.{unit} PSNR: dB. SSIM: data range 1.{eyes}'
-    )
-    return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
-
-
-def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
-    """What to call the forecasts of a report that need no learning, by name."""
-    names = [
-        name for name, value in report.items() if isinstance(value, Mapping) and 'mse' in value
-    ]
-    return {name: TRIVIAL_FORECASTS.get(name, name.replace('_', ' ')) for name in names}
-
-
-def _number(metric: str, value: float) -> str:
-    digits = {'psnr': 2, 'ssim': 4, 'lpips': 4}.get(metric, 2 if value >= 1 else 4)
-    return f'{value:.{digits}f}'
-
-
-def _verdict(report: Mapping[str, Any]) -> str:
-    others = describe_others(report)
-    best = min(others, key=lambda name: report[name]['mse'])
-    if not report[best]['mse']:
-        return f'"{others[best]}" makes no error here: nothing moves.'
-    ratio = report['mse'] / report[best]['mse']
-    return f'The MSE of the model is {ratio:.2f} times that of "{others[best]}".'

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from e3d.evaluation.evaluate import describe_others
+from e3d.evaluation.report import describe_others
 from e3d.files import atomic_write
 
 STRIP_SIDES, ANIMATION_SIDES = (96, 160), (192, 320)  # longer side of a frame, least and most

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from e3d.configuration import find_differences
 from e3d.errors import InputError
-from e3d.evaluation.evaluate import HEADINGS
+from e3d.evaluation.report import HEADINGS
 from e3d.files import atomic_write
 from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.runs.workdir import CONFIG_FILE, read_config

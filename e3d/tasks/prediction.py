@@ -16,9 +16,11 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import scale, simple_forecasts
-from e3d.evaluation.evaluate import evaluate, format_table, mean_image, write_report
+from e3d.evaluation.evaluate import evaluate, mean_image
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
+from e3d.evaluation.presets import check_presets
+from e3d.evaluation.report import format_table, write_report
 from e3d.model.needs import call_in_training, call_in_use, needs_of
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
@@ -146,6 +148,7 @@ class ForecastEvaluator:
             self._scale.value_range is None,
             devices.on_accelerator(),
         )
+        check_presets(config.evaluation.presets, frame_shape(self.sources[splits[0]]))
 
     def _forecast(self, variables: Any, frames: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
         return self._apply(variables, {'frames': frames, **inputs})
@@ -183,6 +186,7 @@ class ForecastEvaluator:
             processes.is_first(),
             Perception(perceptual) if perceptual else None,
             self._inputs,
+            tuple(self._config.evaluation.presets),
         )
         self._draw_samples(forecast, source, step)
         return report

@@ -17,13 +17,13 @@ from tqdm import tqdm
 from e3d.data.batches import evaluation_batches
 from e3d.data.sources.registry import Source, class_names
 from e3d.errors import InputError, RunError
-from e3d.evaluation.evaluate import write_report
 from e3d.evaluation.recognition import (
     draw_confidences,
     format_recognition,
     recognition_report,
     write_recognition,
 )
+from e3d.evaluation.report import write_report
 from e3d.model.needs import call_in_training, call_in_use
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (

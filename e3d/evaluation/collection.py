@@ -1,0 +1,72 @@
+"""Metrics of forecasts, collected batch by batch and process by process."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# Whose means over the frames of every sequence are kept, beside the sums: for intervals.
+KEPT = {'model': ('mse', 'psnr', 'ssim', 'lpips'), 'last_frame': ('mse',)}
+
+
+class Collection:
+    """Sums by forecast, metric and frame in float64, and some numbers of every sequence.
+
+    Attributes:
+      count: number of sequences.
+      sums: `[T]` by forecast and metric.
+    """
+
+    def __init__(self):
+        """Of no sequences."""
+        self.count = 0
+        self.sums: dict[str, dict[str, np.ndarray]] = {}
+        self._places: list[int] = []
+        self._sequences: dict[str, dict[str, list[float]]] = {
+            name: {metric: [] for metric in metrics} for name, metrics in KEPT.items()
+        }
+
+    def add_sequences(self, places: np.ndarray) -> None:
+        """Counts sequences by their places in the split, before their metrics are added."""
+        self.count += len(places)
+        self._places += places.tolist()
+
+    def add(self, forecast: str, metrics: Mapping[str, Any], mask: np.ndarray) -> None:
+        """Adds metrics `[B, T]` of a forecast of those sequences that `mask` `[B]` marks."""
+        sums = self.sums.setdefault(forecast, {})
+        for metric, values in metrics.items():
+            values = np.asarray(values, np.float64)[mask]
+            sums[metric] = sums.get(metric, 0.0) + values.sum(axis=0)
+            if metric in KEPT.get(forecast, ()):
+                self._sequences[forecast][metric] += values.mean(axis=1).tolist()
+
+    def of_sequences(self, forecast: str, metric: str) -> np.ndarray:
+        """The means over frames `[N]`, in the order of the split; empty where not collected."""
+        values = np.array(self._sequences[forecast][metric])
+        return values[np.argsort(self._places, kind='stable')] if len(values) else values
+
+    def to_json(self) -> list[Any]:
+        """A value that JSON can hold."""
+        sums = {
+            name: {metric: values.tolist() for metric, values in metrics.items()}
+            for name, metrics in self.sums.items()
+        }
+        return [self.count, sums, self._places, self._sequences]
+
+    @classmethod
+    def merge(cls, parts: Sequence[list[Any]]) -> 'Collection':
+        """Together what the `to_json` of several collections of different sequences hold."""
+        merged = cls()
+        for count, sums, places, sequences in parts:
+            if not count:
+                continue
+            merged.count += count
+            merged._places += places
+            for name, metrics in sums.items():
+                own = merged.sums.setdefault(name, {})
+                for metric, values in metrics.items():
+                    own[metric] = own.get(metric, 0.0) + np.array(values)
+            for name, metrics in sequences.items():
+                for metric, values in metrics.items():
+                    merged._sequences[name][metric] += values
+        return merged

@@ -1,0 +1,111 @@
+"""Metrics as other codes compute them, to be compared with what their papers print.
+
+They stand beside the metrics of `frame_metrics`, by name, where `evaluation.presets` asks for them; each
+tells what is odd about it. SSIM with a data range of 2 is always there (`ssim_data_range_2`).
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from e3d.errors import InputError
+from e3d.evaluation.metrics import PSNR_CAP, SSIM_K1, SSIM_K2, frame_metrics
+
+GAUSSIAN_SIDE, GAUSSIAN_DEVIATION = 11, 1.5  # pixels
+
+
+def psnr_wrapped(prediction: Array, truth: Array) -> Array:
+    """PSNR of bytes whose differences wrap around, as SimVP and codes made from it compute it.
+
+    The difference of two bytes is taken modulo 256, and so is its square: a difference of 16 counts as
+    none, no square exceeds 249, and nothing can have less than 24.17 dB. 0.5 against 0.6 everywhere
+    has 25.98 dB instead of 19.83. The KTH columns of SimVP, TAU and SwinLSTM are of this kind.
+
+    Args:
+      prediction: `[..., H, W, C]` in [0, 1].
+      truth: of the same shape.
+
+    Returns:
+      Float32 `[...]`, dB.
+    """
+    difference = _bytes(prediction) - _bytes(truth)
+    squares = difference * difference
+    return _decibels(squares.astype(jnp.float32).mean(axis=(-3, -2, -1)) / 255.0**2)
+
+
+def psnr_uint8(prediction: Array, truth: Array) -> Array:
+    """PSNR of bytes, cut off and not rounded, as PredRNN and the published E3D-LSTM compute it.
+
+    Arguments and result as for `psnr_wrapped`.
+    """
+    difference = (_bytes(prediction).astype(jnp.float32) - _bytes(truth)) / 255.0
+    return _decibels(jnp.square(difference).mean(axis=(-3, -2, -1)))
+
+
+def ssim_uint8(prediction: Array, truth: Array) -> Array:
+    """SSIM of bytes, cut off and not rounded, as PredRNN and the published E3D-LSTM compute it.
+
+    Window and constants are those of `frame_metrics`. Arguments and result as for `psnr_wrapped`.
+    """
+    frames = [_bytes(x)[None].astype(jnp.float32) / 255.0 for x in (prediction, truth)]
+    return frame_metrics(*frames)['ssim'][0]
+
+
+def ssim_gaussian(prediction: Array, truth: Array) -> Array:
+    """SSIM in a Gaussian window of 11 x 11 pixels, as MCnet, FRNN, TensorFlow and torchmetrics have it.
+
+    Deviation 1.5 pixels, K1 = 0.01, K2 = 0.03, data range 1, windows that lie in the frame as a whole.
+    Arguments and result as for `psnr_wrapped`.
+    """
+    prediction, truth = prediction.astype(jnp.float32), truth.astype(jnp.float32)
+    mean_x, mean_y = _blurred(prediction), _blurred(truth)
+    variance_x = _blurred(prediction**2) - mean_x**2
+    variance_y = _blurred(truth**2) - mean_y**2
+    covariance = _blurred(prediction * truth) - mean_x * mean_y
+    c1, c2 = SSIM_K1**2, SSIM_K2**2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return (luminance * structure).mean(axis=(-3, -2, -1))
+
+
+PRESETS: dict[str, Callable[[Array, Array], Array]] = {
+    preset.__name__: preset for preset in (psnr_wrapped, psnr_uint8, ssim_gaussian, ssim_uint8)
+}
+
+
+def check_presets(names: Sequence[str], frame_shape: tuple[int, int, int]) -> None:
+    """Raises InputError where frames are too small for a preset."""
+    shortest = min(frame_shape[:2])
+    for name in names:
+        least = {'ssim_gaussian': GAUSSIAN_SIDE, 'ssim_uint8': 7}.get(name, 1)
+        if shortest < least:
+            raise InputError(
+                f'evaluation.presets: {name} needs frames of at least {least} pixels a side, and '
+                f'these have {frame_shape[0]} x {frame_shape[1]}; leave it out.'
+            )
+
+
+def _bytes(frames: Array) -> Array:
+    return (jnp.clip(frames, 0.0, 1.0) * 255.0).astype(jnp.uint8)
+
+
+def _decibels(mean_square: Array) -> Array:
+    return -10.0 * jnp.log10(jnp.maximum(mean_square, 10.0 ** (-PSNR_CAP / 10.0)))
+
+
+def _blurred(x: Array) -> Array:
+    """The weighted means of all whole windows, `[..., H - 10, W - 10, C]`."""
+    places = np.arange(GAUSSIAN_SIDE) - GAUSSIAN_SIDE // 2
+    weights = np.exp(-(places**2) / (2 * GAUSSIAN_DEVIATION**2))
+    weights = (weights / weights.sum()).astype(np.float32)
+    for axis in (x.ndim - 3, x.ndim - 2):
+        size = x.shape[axis] - GAUSSIAN_SIDE + 1
+        parts = (
+            weight * jax.lax.slice_in_dim(x, place, place + size, axis=axis)
+            for place, weight in enumerate(weights)
+        )
+        x = sum(parts)
+    return x

@@ -1,0 +1,116 @@
+"""The report of an evaluation of forecasts: as JSON, and as a table."""
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from e3d.evaluation.presets import PRESETS
+from e3d.files import atomic_write
+
+TRIVIAL_FORECASTS = {'last_frame': 'repeat the last frame', 'mean_image': 'mean training image'}
+
+HEADINGS = {
+    'mse': 'MSE ↓',
+    'mae': 'MAE ↓',
+    'rmse': 'RMSE ↓',
+    'psnr': 'PSNR ↑',
+    'ssim': 'SSIM ↑',
+    'lpips': 'LPIPS ↓',
+    'fvd': 'FVD ↓',
+    'sharpness': 'sharp',
+}
+
+
+def write_report(report: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Writes a report as JSON; the file is either whole or not there."""
+    text = json.dumps(report, indent=2, allow_nan=False)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + '\n', encoding='utf-8')
+
+
+def format_table(report: Mapping[str, Any]) -> str:
+    """The report as text: means beside the forecasts that need no learning, then frame by frame."""
+    others = describe_others(report)
+    headings = {metric: heading for metric, heading in HEADINGS.items() if metric in report}
+    style = {'box': box.SIMPLE_HEAD, 'title_style': '', 'title_justify': 'left'}
+    title = f'{report["protocol"]}, {report["num_sequences"]:,} sequences, step {report["step"]:,}'
+    summary = Table('forecast', title=title, **style)
+    # Many columns, with as little between them as can be.
+    frames = Table('frame', title='frame by frame', collapse_padding=True, pad_edge=False, **style)
+    by_frame = [metric for metric in headings if f'{metric}_per_frame' in report]
+    for metric, heading in headings.items():
+        summary.add_column(heading, justify='right')
+        if metric in by_frame:
+            frames.add_column(heading, justify='right')
+    for name in others:
+        frames.add_column(f'MSE of {name.replace("_", " ")}', justify='right')
+
+    rows = {'model': report} | {label: report[name] for name, label in others.items()}
+    for label, metrics in rows.items():
+        summary.add_row(label, *(_number(metric, metrics[metric]) for metric in headings))
+    for index in range(len(report['mse_per_frame'])):
+        own = (_number(metric, report[f'{metric}_per_frame'][index]) for metric in by_frame)
+        simple = (_number('mse', report[name]['mse_per_frame'][index]) for name in others)
+        frames.add_row(str(index + 1), *own, *simple)
+
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    verdict = ' '.join([_verdict(report), *_intervals(report)])
+    console.print(summary, f'{verdict}\n', frames, sep='')
+    for preset in PRESETS:
+        if preset in report:
+            values = (f'{label} {_number(preset, row[preset])}' for label, row in rows.items())
+            console.print(f'{preset}: {", ".join(values)}.')
+    unit = ' RMSE: in the unit of the data.' if 'rmse' in report else ''
+    eyes = ' Sharp: size of the gradients beside the truth.' if 'sharpness' in report else ''
+    eyes += ' LPIPS: AlexNet, v0.1.' if 'lpips' in report else ''
+    if 'fvd' in report:
+        eyes += ' FVD: whole clips, with the frames that were seen; it falls with their number.'
+    console.print(
+        f'MSE and MAE: summed over the pixels of a frame.{unit} PSNR: dB. SSIM: data range 1.{eyes}'
+    )
+    return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
+    """What to call the forecasts of a report that need no learning, by name."""
+    names = [
+        name for name, value in report.items() if isinstance(value, Mapping) and 'mse' in value
+    ]
+    return {name: TRIVIAL_FORECASTS.get(name, name.replace('_', ' ')) for name in names}
+
+
+def _number(metric: str, value: float) -> str:
+    digits = {'psnr': 2, 'ssim': 4, 'lpips': 4, 'sharpness': 2}.get(metric, 2 if value >= 1 else 4)
+    return f'{value:.{digits}f}'
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    others = describe_others(report)
+    best = min(others, key=lambda name: report[name]['mse'])
+    if not report[best]['mse']:
+        return f'"{others[best]}" makes no error here: nothing moves.'
+    ratio = report['mse'] / report[best]['mse']
+    return f'The MSE of the model is {ratio:.2f} times that of "{others[best]}".'
+
+
+def _intervals(report: Mapping[str, Any]) -> list[str]:
+    """The 95 % intervals over sequences, in words; none where there are not enough of them."""
+    found = [
+        f'{HEADINGS[metric].split()[0]} {" to ".join(_number(metric, end) for end in ends)}'
+        for metric in HEADINGS
+        if (ends := report.get(f'{metric}_interval'))
+    ]
+    if not found:
+        return []
+    if 'skill_interval' in report:
+        low, high = report['skill_interval']
+        found.append(
+            f'skill against the last frame {report["skill"]:.3f} ({low:.3f} to {high:.3f})'
+        )
+    return [f'95 % intervals over the sequences: {", ".join(found)}.']
