@@ -42,6 +42,8 @@ OPTIONS = {
     'depth 1': {'depth': 1, 'kernel_size': (1, 3, 3)},
     'depth 3, kernel 2 x 5 x 5': {'depth': 3, 'kernel_size': (2, 5, 5), 'layers': 1},
     'three layers': {'layers': 3, 'features': 2},
+    'published': {'variant': 'published'},
+    'openstl, stride 2': {'variant': 'openstl', 'stride': 2, 'layers': 1},
 }
 
 

@@ -38,11 +38,11 @@ def apply_operator(group, inputs, features: int):
     return outputs
 
 
-def layer_norm(inputs, group):
+def layer_norm(inputs, group, epsilon=1e-5):
     """LayerNorm over D, H, W and C."""
     mean = inputs.mean((1, 2, 3, 4), keepdims=True)
     variance = inputs.var((1, 2, 3, 4), keepdims=True)
-    return (inputs - mean) / jnp.sqrt(variance + 1e-5) * group['norm_scale'] + group['norm_bias']
+    return (inputs - mean) / jnp.sqrt(variance + epsilon) * group['norm_scale'] + group['norm_bias']
 
 
 def are_near(positions, radius: int):
@@ -69,9 +69,57 @@ def recall(gate, history, valid, near=True):
     return jnp.where(valid.any(), recalled, 0).reshape(gate.shape)
 
 
+def with_zeros(history, valid):
+    """The history with a state of zeros that may be recalled."""
+    return (
+        jnp.concatenate([jnp.zeros_like(history[:, :1]), history], axis=1),
+        jnp.concatenate([jnp.ones(1, bool), valid]),
+    )
+
+
+def openstl_step(model, weights, cell, hidden, memory, inputs, history, valid):
+    """The cell of OpenSTL, state by state with channels first, as that code has it."""
+    depth, height, width = inputs.shape[1:4]
+
+    def gates(name, operand):
+        kernel = weights[name]['kernel']
+        strides = (1, model.stride, model.stride)
+        pads = ((0, 0), *((size // 2, size // 2) for size in kernel.shape[1:3]))
+        small = lax.conv_general_dilated(operand, kernel, strides, pads, dimension_numbers=_LAYOUT)
+        rows = [row * small.shape[2] // height for row in range(height)]
+        columns = [column * small.shape[3] // width for column in range(width)]
+        large = small[:, [0] * depth][:, :, rows][:, :, :, columns]
+        return jnp.split(large, large.shape[-1] // model.features, axis=-1)
+
+    def as_rows(states):  # [B, D, H, W, C] or, of many slots, [B, K, D, H, W, C]
+        return jnp.moveaxis(states, -1, -4).reshape(states.shape[0], -1, model.features)
+
+    x_i, x_g, x_o, x_r, x_i2, x_g2 = gates('input_gates', inputs)
+    h_i, h_g, h_o, h_r = gates('hidden_gates', hidden)
+    history, valid = with_zeros(history, valid)
+    query, keys = as_rows(jax.nn.sigmoid(x_r + h_r)), as_rows(history)
+    logits = query @ keys.swapaxes(1, 2)
+    logits = jnp.where(jnp.repeat(valid, query.shape[1]), logits, -jnp.inf)
+    recalled = (jax.nn.softmax(logits, axis=-1) @ keys).reshape(
+        -1, model.features, *cell.shape[1:4]
+    )
+    normalized = layer_norm(cell + jnp.moveaxis(recalled, 1, -1), weights['cell_norm'])
+    new_cell = jax.nn.sigmoid(x_i + h_i) * jnp.tanh(x_g + h_g) + normalized
+    new_memory = jax.nn.sigmoid(x_i2) * jnp.tanh(x_g2)
+    o = x_o + h_o + gates('cell_output', new_cell)[0] + gates('memory_output', new_memory)[0]
+    both = jnp.concatenate([new_cell, new_memory], -1) @ weights['projection']['kernel']
+    return new_cell, jax.nn.sigmoid(jnp.tanh(o)) * jnp.tanh(both), memory
+
+
 def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
     """Equations 1 and 2 for one layer; returns C, H, M."""
-    features = model.features
+    if model.variant == 'openstl':
+        return openstl_step(model, weights, cell, hidden, memory, inputs, history, valid)
+    features, published = model.features, model.variant == 'published'
+    released = published or model.variant == 'released'
+    epsilon = 1e-12 if published else 1e-5
+    if published:
+        history, valid = with_zeros(history, valid)
 
     def gates(name, operand):
         group = weights[name]
@@ -79,7 +127,7 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
         if 'bias' in group:
             outputs = outputs + group['bias']
         if 'norm_scale' in group:
-            outputs = layer_norm(outputs, group)
+            outputs = layer_norm(outputs, group, epsilon)
         return [
             outputs[..., first : first + features]
             for first in range(0, outputs.shape[-1], features)
@@ -103,21 +151,21 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
         memories = 1 if model.recall in ('none', False) else 2
         new_cell = i * g + (1 - i) * (cell + remembered) / memories
     else:
-        new_cell = i * g + layer_norm(cell + remembered, weights['cell_norm'])
+        new_cell = i * g + layer_norm(cell + remembered, weights['cell_norm'], epsilon)
     i2 = jax.nn.sigmoid(x_i2 + from_memory[0])
     g2 = jnp.tanh(x_g2 + from_memory[1])
-    if model.variant == 'released':
+    if released:
         f2 = jax.nn.sigmoid(x_f2 + from_memory[2] + 1)
         new_memory = i2 * g2 + f2 * jnp.tanh(from_memory[3])
     else:
         f2 = jax.nn.sigmoid(x_f2 + from_memory[2])
         new_memory = i2 * g2 + f2 * memory
     o = x_o + h_o + gates('cell_output', new_cell)[0] + gates('memory_output', new_memory)[0]
-    o = jax.nn.sigmoid(jnp.tanh(o)) if model.variant == 'released' else jax.nn.sigmoid(o)
+    o = jax.nn.sigmoid(jnp.tanh(o)) if released else jax.nn.sigmoid(o)
     projection = weights['projection']
     both = jnp.concatenate([new_cell, new_memory], -1) @ projection['kernel']
     new_hidden = o * jnp.tanh(both + projection.get('bias', 0))
-    return new_cell, new_hidden, new_memory
+    return new_cell, new_hidden, memory if published else new_memory
 
 
 def reference_forecast(model, params, frames, output_frames, truth_mask=None):

@@ -115,6 +115,7 @@ FIELD_RULES = {
     'convolution': one_of('same', 'transposed', 'separable'),
     'recall': one_of(*RECALLS),
     'recall_radius': whole(0, MOST_RADIUS),
+    'stride': whole(1, MOST_PIXELS),
     'history': optional(whole(1, MOST_FRAMES)),
     'peephole': SWITCH,
     'layer_norm': SWITCH,

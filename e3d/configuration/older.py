@@ -14,6 +14,7 @@ OLD_MEANINGS: dict[str, Any] = {
     'dataset.layout': '',
     'dataset.fractions_of': 'window',
     'model.recall_radius': 1,
+    'model.stride': 1,
 }
 
 # Of every key that was a switch once: what its values are called today.

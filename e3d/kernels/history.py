@@ -52,6 +52,12 @@ def read(slots: jax.Array, number: jax.Array, shape: tuple[int, ...]) -> jax.Arr
     return lax.dynamic_index_in_dim(slots, slot, axis=1, keepdims=False).reshape(shape)
 
 
+def with_zero_state(history: History) -> History:
+    """The history with a state of zeros before its first slot, which may always be recalled."""
+    states = jnp.pad(history.states, ((0, 0), (1, 0), (0, 0), (0, 0)))
+    return History(states, jnp.pad(history.valid, ((0, 0), (1, 0)), constant_values=True))
+
+
 def valid_slots(slots: jax.Array, steps: jax.Array, limit: int | None = None) -> jax.Array:
     """Which slots hold one of the newest states, bool `[B, K]`.
 

@@ -1,36 +1,39 @@
 """LayerNorm of a state, with a gradient that is fast on CPU."""
 
+import functools
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-_EPSILON = 1e-5
+EPSILON = 1e-5
 _POSITIONS = (-4, -3, -2)  # depth, height and width
 
 
-def layer_norm(inputs: jax.Array, group: Mapping[str, jax.Array]) -> jax.Array:
+def layer_norm(
+    inputs: jax.Array, group: Mapping[str, jax.Array], epsilon: float = EPSILON
+) -> jax.Array:
     """LayerNorm over D, H, W and C of each sample; scale and bias for each channel.
 
     Mean and variance are taken in float32 at least. The epsilon keeps the gradient finite at the
     first step, where every state is zero.
     """
-    return _layer_norm(inputs, group['norm_scale'], group['norm_bias'])
+    return _layer_norm(inputs, group['norm_scale'], group['norm_bias'], epsilon)
 
 
 # A gradient rule of its own, for its four sums follow from two over the positions of each
 # channel. Sums that keep the channels are also much faster on CPU than those over everything.
-@jax.custom_vjp
-def _layer_norm(inputs: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
-    normalized, _ = _normalize(inputs)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _layer_norm(inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+    normalized, _ = _normalize(inputs, epsilon)
     return (normalized * scale + bias).astype(inputs.dtype)
 
 
-def _normalize(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _normalize(inputs: jax.Array, epsilon: float) -> tuple[jax.Array, jax.Array]:
     """Inputs of mean 0 and variance 1 `[..., D, H, W, C]`, and what they were multiplied by."""
     values = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
     centered = values - _mean(values)
-    factor = jax.lax.rsqrt(_mean(centered * centered) + _EPSILON)
+    factor = jax.lax.rsqrt(_mean(centered * centered) + epsilon)
     return centered * factor, factor
 
 
@@ -38,9 +41,9 @@ def _mean(values: jax.Array) -> jax.Array:
     return values.mean(_POSITIONS, keepdims=True).mean(-1, keepdims=True)
 
 
-def _layer_norm_gradients(residuals, cotangent: jax.Array):
+def _layer_norm_gradients(epsilon: float, residuals, cotangent: jax.Array):
     inputs, scale, bias = residuals
-    normalized, factor = _normalize(inputs)
+    normalized, factor = _normalize(inputs, epsilon)
     cotangent = cotangent.astype(normalized.dtype)
     by_channel = cotangent.mean(_POSITIONS, keepdims=True)
     aligned = (cotangent * normalized).mean(_POSITIONS, keepdims=True)
@@ -58,4 +61,6 @@ def _layer_norm_gradients(residuals, cotangent: jax.Array):
     )
 
 
-_layer_norm.defvjp(lambda *arguments: (_layer_norm(*arguments), arguments), _layer_norm_gradients)
+_layer_norm.defvjp(
+    lambda *arguments: (_layer_norm(*arguments), arguments[:3]), _layer_norm_gradients
+)

@@ -2,6 +2,7 @@
 
     equations.py      equations 1 and 2: `update_e3d_lstm`, and their options
     cell.py           `E3DLSTMCell`
+    openstl.py        the cell of another code, for its weights
     gates.py          the operator `*` of the equations, three forms of it
     recurrent.py      what the cells of all models share
     stack.py          layers of any cells, and the zig-zag route of M

@@ -14,6 +14,7 @@ from e3d.kernels.history import History, valid_slots, write
 from e3d.kernels.modes import Operations
 from e3d.model.equations import CellOptions, E3DLSTMState, update_e3d_lstm
 from e3d.model.gates import join_operators, kernel_shapes, mark_kernels
+from e3d.model.openstl import openstl_shapes, update_openstl
 from e3d.model.recurrent import CellBase
 
 
@@ -48,11 +49,12 @@ class E3DLSTMCell(CellBase):
       kernel_size: depth, height and width of the convolutions; (1, 5, 5) on inputs of depth 1 is the
         "without 3D convolutions" ablation.
       history: how many earlier cell states RECALL looks at (tau). Needed for `initialize_carry`.
-      variant: 'paper', 'refined' or 'released', see `update_e3d_lstm`.
+      variant: 'paper', 'refined', 'released', 'published' or 'openstl', see `CellOptions`.
       convolution: 'same', 'transposed' or 'separable', see `gates.py`.
       recall: what RECALL attends to: 'everywhere', 'in_place', 'nearby' or 'none', see
         `CellOptions`.
       recall_radius: how far 'nearby' looks in height and width.
+      stride: of the convolutions of 'openstl'; 1 for the others.
       dtype: type of the computation, float32 if None. Softmax and LayerNorm sums are float32 always.
       param_dtype: type of the parameters.
       kernel_init: initializer of the kernels.
@@ -66,6 +68,7 @@ class E3DLSTMCell(CellBase):
     convolution: str = 'same'
     recall: str | bool = 'everywhere'
     recall_radius: int = 1
+    stride: int = 1
     dtype: Any = None
     param_dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
@@ -85,8 +88,10 @@ class E3DLSTMCell(CellBase):
 
     @property
     def update(self) -> Callable:
-        """The equations of this cell, see `update_e3d_lstm`."""
-        return functools.partial(update_e3d_lstm, self.options)
+        """The equations of this cell, see `update_e3d_lstm` and `update_openstl`."""
+        options = self.options
+        update = update_openstl if options.variant == 'openstl' else update_e3d_lstm
+        return functools.partial(update, options)
 
     @property
     def recalls(self) -> bool:
@@ -97,7 +102,9 @@ class E3DLSTMCell(CellBase):
     def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Declares the parameters for inputs of this shape and returns their tree."""
         options, features = self.options, self.features
-        released = options.variant == 'released'
+        if options.variant == 'openstl':
+            return self._openstl_weights(shape)
+        released = options.normalizes_gates
 
         def declare(name: str, channels: int, gates: int, bias: bool, norm: bool):
             return self.param(name, self._initial_group, channels, gates, bias, norm)
@@ -122,6 +129,23 @@ class E3DLSTMCell(CellBase):
             groups['cell_norm'] = self.param('cell_norm', lambda key: self._initial_norm(features))
         groups['projection'] = self.param('projection', self._initial_projection, released)
         return groups
+
+    def _openstl_weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        groups = {
+            name: self.param(name, self._initial_arrays, shapes)
+            for name, shapes in openstl_shapes(self.options, shape).items()
+        }
+        outputs = join_operators([groups.pop('cell_output'), groups.pop('memory_output')])
+        convolved = {name: mark_kernels(groups[name]) for name in ('input_gates', 'hidden_gates')}
+        return groups | convolved | {'outputs': [mark_kernels(outputs[0])]}
+
+    def _initial_arrays(self, key, shapes: dict[str, tuple[int, ...]]):
+        initial = {
+            'kernel': self.kernel_init,
+            'norm_scale': nn.initializers.ones_init(),
+            'norm_bias': nn.initializers.zeros_init(),
+        }
+        return {name: initial[name](key, shape, self.param_dtype) for name, shape in shapes.items()}
 
     def _initial_group(self, key, channels: int, gates: int, bias: bool, norm: bool):
         outputs = gates * self.features

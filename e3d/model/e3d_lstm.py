@@ -22,8 +22,8 @@ class E3DLSTMStack(StackBase):
 
     Attributes:
       layers: number of cells; all have the same width, since M passes through them.
-      features, kernel_size, history, variant, convolution, recall, recall_radius, dtype, param_dtype,
-        kernel_init, carry_init: as in `E3DLSTMCell`.
+      features, kernel_size, history, variant, convolution, recall, recall_radius, stride, dtype,
+        param_dtype, kernel_init, carry_init: as in `E3DLSTMCell`.
     """
 
     layers: int
@@ -34,6 +34,7 @@ class E3DLSTMStack(StackBase):
     convolution: str = 'same'
     recall: str | bool = 'everywhere'
     recall_radius: int = 1
+    stride: int = 1
     dtype: Any = None
     param_dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
@@ -73,12 +74,15 @@ class E3DLSTM(Forecaster):
       features, kernel_size, depth: as in `Forecaster`, with the paper's values; depth 1 with
         kernel_size (1, 5, 5) is the "without 3D convolutions" ablation.
       variant: 'paper' (equations 1 and 2), 'refined' (a gate in place of the LayerNorm of C, see
-        `update_e3d_lstm`) or 'released' (the published code's form).
+        `update_e3d_lstm`), 'released' (the published code's form, its update of M mended), or for
+        weights trained with other codes 'published' (google/e3d_lstm as it is) and 'openstl' (see
+        `openstl.py`).
       convolution: 'same', 'transposed' or 'separable', see `gates.py`.
       recall: what RECALL attends to: every position of the remembered steps ('everywhere', equation 1
         as printed), the same position ('in_place'), those around it ('nearby'), or 'none' without
         memory attention; equations in `update_e3d_lstm`. True is 'everywhere', False 'none'.
       recall_radius: how far 'nearby' looks in height and width, 0 to 16; the others do not use it.
+      stride: of the convolutions of 'openstl' in height and width; 1 for the others.
       history: how many earlier cell states RECALL looks at; None is all of them.
       layers, patch_size, pad_frames, encoder_layers, decoder_layers, dtype, memory: as in
         `Forecaster`.
@@ -91,16 +95,17 @@ class E3DLSTM(Forecaster):
     convolution: str = 'same'
     recall: str | bool = 'everywhere'
     recall_radius: int = 1
+    stride: int = 1
     history: int | None = None
 
     @nn.nowrap
     def build_stack(self) -> E3DLSTMStack:
         """Equal layers."""
-        return e3d_lstm_layers(self)
+        return e3d_lstm_layers(self, self.stride)
 
 
-def e3d_lstm_layers(model: Any) -> E3DLSTMStack:
-    """The stack of a model that has the fields of `E3DLSTM`.
+def e3d_lstm_layers(model: Any, stride: int = 1) -> E3DLSTMStack:
+    """The stack of a model that has the fields of `E3DLSTM`, but for `stride`.
 
     Raises:
       InputError: a field has a value that is not allowed.
@@ -114,6 +119,7 @@ def e3d_lstm_layers(model: Any) -> E3DLSTMStack:
         model.convolution,
         model.recall,
         model.recall_radius,
+        stride,
         model.dtype,
         parent=None,
     )

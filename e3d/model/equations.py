@@ -11,11 +11,12 @@ from jax.nn import sigmoid
 from jax.numpy import tanh
 
 from e3d.errors import InputError
-from e3d.kernels.history import History
-from e3d.kernels.layer_norm import layer_norm
+from e3d.kernels.history import History, with_zero_state
+from e3d.kernels.layer_norm import EPSILON, layer_norm
 from e3d.kernels.modes import Operations
 from e3d.model.fields import check_at_least, check_choice, check_sizes
 from e3d.model.gates import OPERATORS, add_bias, convolve_gates
+from e3d.model.openstl import check_openstl
 
 
 class E3DLSTMState(NamedTuple):
@@ -33,6 +34,9 @@ class Form(NamedTuple):
     forget: Callable  # from the pre-activation of F' to F'
     carried: Callable  # from M_below and the gates that see it to what F' weighs
     output: Callable  # from the pre-activation of O to O
+    epsilon: float = EPSILON  # of every LayerNorm
+    recalls_zero: bool = False  # whether a state of zeros is always among those remembered
+    hands_on: bool = False  # whether the layer above gets M_below in place of M
 
 
 # What RECALL attends to, see `update_e3d_lstm`.
@@ -40,27 +44,31 @@ RECALLS = ('everywhere', 'in_place', 'nearby', 'none')
 MOST_RADIUS = 16  # the work grows with its square
 
 
-def _normalized(gate, memories, norm):
-    return layer_norm(sum(memories), norm)
+def _normalized(gate, memories, norm, epsilon):
+    return layer_norm(sum(memories), norm, epsilon)
 
 
-def _gated(gate, memories, norm):
+def _gated(gate, memories, norm, epsilon):
     return (1 - gate) * sum(memories) / len(memories)
 
 
-# `released` is the form of the published code, its unused update of M mended. It also has a LayerNorm on
-# the joint pre-activations of each group of gates: see `E3DLSTMCell.weights`.
+# `released` is the form of the published code (google/e3d_lstm), its unused update of M mended. It also
+# has a LayerNorm on the joint pre-activations of each group of gates: see `E3DLSTMCell.weights`.
+# `published` is that code as it is, for the weights that were trained with it.
 _PAPER = Form(kept=_normalized, forget=sigmoid, carried=lambda M_below, m: M_below, output=sigmoid)
-VARIANTS = {
+_RELEASED = Form(
+    kept=_normalized,
+    forget=lambda gate: sigmoid(gate + 1),
+    carried=lambda M_below, m: tanh(m.m),
+    output=lambda gate: sigmoid(tanh(gate)),
+)
+FORMS = {
     'paper': _PAPER,
     'refined': _PAPER._replace(kept=_gated),
-    'released': Form(
-        kept=_normalized,
-        forget=lambda gate: sigmoid(gate + 1),
-        carried=lambda M_below, m: tanh(m.m),
-        output=lambda gate: sigmoid(tanh(gate)),
-    ),
+    'released': _RELEASED,
+    'published': _RELEASED._replace(epsilon=1e-12, recalls_zero=True, hands_on=True),
 }
+VARIANTS = (*FORMS, 'openstl')  # of which the last has equations of its own, see `openstl.py`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +80,13 @@ class CellOptions:
       kernel_size: depth, height and width of the gate convolutions.
       history: how many earlier C RECALL looks at (tau); None for all.
       variant: 'paper' for equations 1 and 2 as printed, 'refined' for a gate in place of the
-        LayerNorm, 'released' for the published code's form.
+        LayerNorm, 'released' for the published code's form; for weights trained with other codes
+        'published' (google/e3d_lstm as it is) and 'openstl' (see `openstl.py`).
       convolution: the operator `*`: 'same', 'transposed' or 'separable' (see `gates.py`).
       recall: 'everywhere', 'in_place' or 'nearby', see `update_e3d_lstm`; 'none' leaves the memory
         attention out (baseline 4 of Table 2): C = I.G + LN(C'). True is 'everywhere', False 'none'.
       recall_radius: r of 'nearby', 0 to 16; the others do not use it.
+      stride: of the convolutions of 'openstl' in height and width; 1 for the others.
     """
 
     features: int
@@ -86,11 +96,12 @@ class CellOptions:
     convolution: str = 'same'
     recall: str | bool = 'everywhere'
     recall_radius: int = 1
+    stride: int = 1
 
     def __post_init__(self):
         if isinstance(self.recall, bool):
             object.__setattr__(self, 'recall', 'everywhere' if self.recall else 'none')
-        check_choice('variant', self.variant, tuple(VARIANTS))
+        check_choice('variant', self.variant, VARIANTS)
         check_choice('convolution', self.convolution, OPERATORS)
         check_choice('recall', self.recall, RECALLS)
         check_at_least({'recall_radius': (self.recall_radius, 0)})
@@ -100,6 +111,11 @@ class CellOptions:
         object.__setattr__(self, 'kernel_size', tuple(self.kernel_size))
         if self.history is not None and self.recalls:
             check_at_least({'history': (self.history, 1)})
+        check_at_least({'stride': (self.stride, 1)})
+        if self.variant == 'openstl':
+            check_openstl(self)
+        elif self.stride != 1:
+            raise InputError(f"stride={self.stride}: must be 1, except with variant='openstl'")
 
     @property
     def recalls(self) -> bool:
@@ -109,7 +125,12 @@ class CellOptions:
     @property
     def normalizes(self) -> bool:
         """Whether C has a LayerNorm."""
-        return VARIANTS[self.variant].kept is _normalized
+        return self.variant != 'refined'
+
+    @property
+    def normalizes_gates(self) -> bool:
+        """Whether each group of gates has a LayerNorm, and every convolution a bias."""
+        return self.variant in ('released', 'published')
 
     @property
     def radius(self) -> int | None:
@@ -124,7 +145,7 @@ class CellOptions:
         return {
             'input_gates': temporal + spatial,
             'hidden_gates': temporal,
-            'memory_gates': (*spatial, 'm') if self.variant == 'released' else spatial,
+            'memory_gates': (*spatial, 'm') if self.normalizes_gates else spatial,
         }
 
 
@@ -164,6 +185,9 @@ def update_e3d_lstm(
     Without RECALL there is one memory, and C = I.G + (1 - I).C'.
 
     `variant='released'` has F' = sigmoid(. + 1), M = I'.G' + F'.tanh(Wmm*M_below), O = sigmoid(tanh(.)).
+    `variant='published'` is the same with three traits of the code that it is named after: every layer
+    hands on the M that it got, so that M_below is 0 always; the history begins with a state of zeros;
+    and every LayerNorm has an epsilon of 1e-12.
 
     Args:
       options: which form of the equations.
@@ -176,11 +200,12 @@ def update_e3d_lstm(
     Returns:
       The new C, H and M.
     """
-    form = VARIANTS[options.variant]
+    form = FORMS[options.variant]
     C_before, H_before, M_below = state
 
     def gates(name: str, operand: jax.Array) -> SimpleNamespace:
-        values = convolve_gates(weights[name], operand, options.features, operations)
+        group = weights[name]
+        values = convolve_gates(group, operand, options.features, operations, form.epsilon)
         return SimpleNamespace(**dict(zip(options.gates[name], values, strict=True)))
 
     x = gates('input_gates', inputs)  # x.i is Wxi*X + bi, x.i_ is W'xi*X + b'i
@@ -190,10 +215,11 @@ def update_e3d_lstm(
     memories = [C_before]
     if options.recalls:
         R = sigmoid(x.r + h.r)
+        history = with_zero_state(history) if form.recalls_zero else history
         memories.append(operations.recall(R, history, options.radius))
     I = sigmoid(x.i + h.i)
     G = tanh(x.g + h.g)
-    C = I * G + form.kept(I, memories, weights.get('cell_norm'))  # (1)
+    C = I * G + form.kept(I, memories, weights.get('cell_norm'), form.epsilon)  # (1)
 
     I_ = sigmoid(x.i_ + m.i_)
     G_ = tanh(x.g_ + m.g_)
@@ -203,7 +229,7 @@ def update_e3d_lstm(
     C_and_M = jnp.concatenate([C, M], axis=-1)
     O = form.output(x.o + h.o + _output_terms(weights['outputs'], C_and_M, options, operations))
     H = O * tanh(_project(weights['projection'], C_and_M))  # (2)
-    return E3DLSTMState(C, H, M)
+    return E3DLSTMState(C, H, M_below if form.hands_on else M)
 
 
 def _output_terms(groups, C_and_M: jax.Array, options: CellOptions, operations: Operations):

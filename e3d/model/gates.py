@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from e3d.kernels.convolution import VALID, Kernel, Padding, full_padding, same_padding
-from e3d.kernels.layer_norm import layer_norm
+from e3d.kernels.layer_norm import EPSILON, layer_norm
 from e3d.kernels.modes import Operations
 
 OPERATORS = ('same', 'transposed', 'separable')
@@ -27,16 +27,20 @@ Convolve = Callable[[jax.Array, Kernel | jax.Array, Padding], jax.Array]
 
 
 def convolve_gates(
-    group: Group, operand: jax.Array, features: int, operations: Operations
+    group: Group,
+    operand: jax.Array,
+    features: int,
+    operations: Operations,
+    epsilon: float = EPSILON,
 ) -> list[jax.Array]:
     """The pre-activations `W * operand + b` of a group of gates, each `[B, D, H, W, features]`.
 
     Where the group has `norm_scale` and `norm_bias`, its gates are normalized together (LayerNorm over
-    D, H, W and all channels of a sample).
+    D, H, W and all channels of a sample, with this epsilon).
     """
     outputs = add_bias(apply_operator(group, operand, operations.convolve), group)
     if 'norm_scale' in group:
-        outputs = layer_norm(outputs, group)
+        outputs = layer_norm(outputs, group, epsilon)
     return jnp.split(outputs, outputs.shape[-1] // features, axis=-1)
 
 

@@ -4,6 +4,9 @@
     tensorflow_bundle   TensorFlow's checkpoints, read without TensorFlow
     pickles             pickles read as data, without running what they ask for
     pytorch_files       PyTorch's files, read without PyTorch
+    layouts             tensors in the tree of parameters here, by a table of their names
+    google              the checkpoints of google/e3d_lstm
+    openstl             the files of OpenSTL
 
 Files are of others and not trusted: every length is checked against the file, and no code of a file
 is ever run.
