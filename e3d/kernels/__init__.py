@@ -8,6 +8,7 @@
     recall.py         the choice between them, with its gradient
     layer_norm.py     LayerNorm over a state
     modes.py          how a step carries out convolutions and RECALL: compute, record, replay
+    precision.py      how products are rounded
     scan.py           the time loop that owns the remembered states, with linear memory
 
 Nothing here knows of a particular model. Axes are those of `e3d.model`.

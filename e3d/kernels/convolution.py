@@ -12,7 +12,7 @@ Minimal filtering needs a transform of the kernel that is the same at every step
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jax import lax
 
 from e3d.errors import InputError
 from e3d.kernels import winograd
+from e3d.kernels.precision import chosen_precision
 from e3d.kernels.winograd import Padding
 
 _NATIVE_LAYOUT = ('NDHWC', 'DHWIO', 'NDHWC')
@@ -100,55 +101,67 @@ def full_padding(kernel_size: tuple[int, int, int]) -> Padding:
 VALID: Padding = ((0, 0), (0, 0), (0, 0))
 
 
-def _convolve_natively(inputs: jax.Array, taps: jax.Array, padding: Padding) -> jax.Array:
+def _convolve_natively(inputs, taps, padding: Padding, precision: str | None) -> jax.Array:
     return lax.conv_general_dilated(
-        inputs, taps.astype(inputs.dtype), (1, 1, 1), padding, dimension_numbers=_NATIVE_LAYOUT
+        inputs,
+        taps.astype(inputs.dtype),
+        (1, 1, 1),
+        padding,
+        dimension_numbers=_NATIVE_LAYOUT,
+        precision=precision,
     )
 
 
-def _forward(inputs: jax.Array, kernel: Kernel, padding: Padding) -> jax.Array:
+class _Call(NamedTuple):
+    """What is fixed of a convolution: its padding, and how products are rounded."""
+
+    padding: Padding
+    precision: str | None
+
+
+def _forward(inputs: jax.Array, kernel: Kernel, call: _Call) -> jax.Array:
     size = kernel.shape[:3]
     return lax.platform_dependent(
         inputs,
         kernel,
-        cpu=lambda inputs, kernel: winograd.convolve(inputs, kernel.points, size, padding),
-        default=lambda inputs, kernel: _convolve_natively(inputs, kernel.taps, padding),
+        cpu=lambda inputs, kernel: winograd.convolve(inputs, kernel.points, size, call.padding),
+        default=lambda inputs, kernel: _convolve_natively(inputs, kernel.taps, *call),
     )
 
 
-def _input_gradient(cotangent, kernel: Kernel, shape, padding: Padding) -> jax.Array:
+def _input_gradient(cotangent, kernel: Kernel, shape, call: _Call) -> jax.Array:
     size = kernel.shape[:3]
 
     def natively(cotangent, kernel):
         mirrored = jnp.swapaxes(kernel.taps[::-1, ::-1, ::-1], -1, -2)
         opposite = tuple(
             (taps - 1 - low, taps - 1 - high)
-            for taps, (low, high) in zip(size, padding, strict=True)
+            for taps, (low, high) in zip(size, call.padding, strict=True)
         )
-        return _convolve_natively(cotangent, mirrored, opposite)
+        return _convolve_natively(cotangent, mirrored, opposite, call.precision)
 
     return lax.platform_dependent(
         cotangent,
         kernel,
         cpu=lambda cotangent, kernel: winograd.input_gradient(
-            cotangent, kernel.points, size, shape, padding
+            cotangent, kernel.points, size, shape, call.padding
         ),
         default=natively,
     )
 
 
-def _kernel_gradient(inputs, cotangent, kernel: Kernel, padding: Padding) -> Kernel:
+def _kernel_gradient(inputs, cotangent, kernel: Kernel, call: _Call) -> Kernel:
     """The gradient of the part of the kernel that the backend uses; nothing for the other."""
     size = kernel.shape[:3]
 
     def by_points(inputs, cotangent):
-        of_points = winograd.kernel_gradient(inputs, cotangent, size, padding)
+        of_points = winograd.kernel_gradient(inputs, cotangent, size, call.padding)
         dtype = kernel.taps.dtype
         return Kernel(jnp.zeros_like(kernel.taps), tuple(part.astype(dtype) for part in of_points))
 
     def natively(inputs, cotangent):
         transpose = jax.linear_transpose(
-            functools.partial(_convolve_natively, inputs, padding=padding),
+            lambda taps: _convolve_natively(inputs, taps, *call),
             jax.ShapeDtypeStruct(kernel.shape, inputs.dtype),
         )
         of_taps = transpose(cotangent)[0].astype(kernel.taps.dtype)
@@ -157,21 +170,21 @@ def _kernel_gradient(inputs, cotangent, kernel: Kernel, padding: Padding) -> Ker
     return lax.platform_dependent(inputs, cotangent, cpu=by_points, default=natively)
 
 
-def _gradients(inputs, kernel: Kernel, cotangent, padding: Padding) -> tuple[jax.Array, Kernel]:
+def _gradients(inputs, kernel: Kernel, cotangent, call: _Call) -> tuple[jax.Array, Kernel]:
     return (
-        _input_gradient(cotangent, kernel, inputs.shape, padding),
-        _kernel_gradient(inputs, cotangent, kernel, padding),
+        _input_gradient(cotangent, kernel, inputs.shape, call),
+        _kernel_gradient(inputs, cotangent, kernel, call),
     )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(inputs, kernel: Kernel, padding: Padding):
-    return _forward(inputs, kernel, padding)
+def _convolve(inputs, kernel: Kernel, call: _Call):
+    return _forward(inputs, kernel, call)
 
 
 _convolve.defvjp(
-    lambda inputs, kernel, padding: (_forward(inputs, kernel, padding), (inputs, kernel)),
-    lambda padding, residuals, cotangent: _gradients(*residuals, cotangent, padding),
+    lambda inputs, kernel, call: (_forward(inputs, kernel, call), (inputs, kernel)),
+    lambda call, residuals, cotangent: _gradients(*residuals, cotangent, call),
 )
 
 
@@ -199,7 +212,7 @@ def convolve(inputs: jax.Array, kernel: Kernel | jax.Array, padding: Padding) ->
         raise InputError(
             f'a kernel for {kernel.shape[3]} channels cannot be applied to {inputs.shape[4]}'
         )
-    return _convolve(inputs, _prepared(kernel), padding)
+    return _convolve(inputs, _prepared(kernel), _Call(padding, chosen_precision()))
 
 
 def _times(sizes) -> str:
@@ -207,16 +220,16 @@ def _times(sizes) -> str:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve_again(inputs, kernel: Kernel, padding: Padding, outputs):
+def _convolve_again(inputs, kernel: Kernel, call: _Call, outputs):
     return outputs
 
 
 _convolve_again.defvjp(
-    lambda inputs, kernel, padding, outputs: (outputs, (inputs, kernel)),
-    lambda padding, residuals, cotangent: (*_gradients(*residuals, cotangent, padding), None),
+    lambda inputs, kernel, call, outputs: (outputs, (inputs, kernel)),
+    lambda call, residuals, cotangent: (*_gradients(*residuals, cotangent, call), None),
 )
 
 
 def convolve_again(inputs, kernel: Kernel | jax.Array, padding: Padding, outputs):
     """A convolution whose result is already known: nothing is computed but the gradient."""
-    return _convolve_again(inputs, _prepared(kernel), padding, outputs)
+    return _convolve_again(inputs, _prepared(kernel), _Call(padding, chosen_precision()), outputs)

@@ -14,6 +14,7 @@ wait for them. With a number of `slots` a block has as many, there is a fixed nu
 what is not remembered has no weight.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -66,10 +67,6 @@ def _visit_blocks(
     return visit_some(0, start) if turns == 1 else lax.fori_loop(0, turns, visit_some, start)
 
 
-def _product(equation: str, left: jax.Array, right: jax.Array, dtype) -> jax.Array:
-    return jnp.einsum(equation, left, right, preferred_element_type=dtype)
-
-
 def _add(history: jax.Array, part: jax.Array, first: jax.Array) -> jax.Array:
     """Adds `[B, n P, C]` to n slots from the first one on."""
     part = part.astype(history.dtype).reshape(len(history), -1, *history.shape[2:])
@@ -78,7 +75,11 @@ def _add(history: jax.Array, part: jax.Array, first: jax.Array) -> jax.Array:
 
 
 def recall_forward(
-    gate: jax.Array, history: jax.Array, valid: jax.Array, slots: int | None = None
+    gate: jax.Array,
+    history: jax.Array,
+    valid: jax.Array,
+    slots: int | None = None,
+    precision: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """RECALL and the logarithm of its softmax sums.
 
@@ -87,23 +88,25 @@ def recall_forward(
       history: remembered cell states, `[B, K, P, C]`: K slots of P = D*H*W positions.
       valid: which slots each sequence remembers, bool `[B, K]`.
       slots: of a block, see above.
+      precision: how products are rounded, see `precision.py`.
 
     Returns:
       The recalled memory `[B, Q, C]`, zero for a sequence that remembers nothing, and the
       log-sum-exp of the logits `[B, Q]`, which the backward pass needs.
     """
     dtype = _statistics_dtype(gate.dtype)
+    product = functools.partial(jnp.einsum, precision=precision, preferred_element_type=dtype)
 
     def visit(first, block, remembered, state):
         maximum, total, recalled = state
         remembered = remembered[:, None]
-        logits = _product('bqc,bpc->bqp', gate, block, dtype)
+        logits = product('bqc,bpc->bqp', gate, block)
         highest = jnp.where(remembered, logits, lowest).max(axis=-1)
         new_maximum = jnp.maximum(maximum, highest)
         weights = jnp.where(remembered, jnp.exp(logits - new_maximum[..., None]), 0)
         rescale = jnp.exp(maximum - new_maximum)
         total = total * rescale + weights.sum(axis=-1)
-        update = _product('bqp,bpc->bqc', weights.astype(gate.dtype), block, dtype)
+        update = product('bqp,bpc->bqc', weights.astype(gate.dtype), block)
         return new_maximum, total, recalled * rescale[..., None] + update
 
     lowest = jnp.asarray(jnp.finfo(dtype).min / 2, dtype)
@@ -122,23 +125,25 @@ def recall_backward(
     log_sum: jax.Array,
     cotangent: jax.Array,
     slots: int | None = None,
+    precision: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Gradients of RECALL with respect to the gate `[B, Q, C]` and the history `[B, K, P, C]`."""
     dtype = _statistics_dtype(gate.dtype)
+    product = functools.partial(jnp.einsum, precision=precision, preferred_element_type=dtype)
     mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)[:, None]
 
     # All with the positions of the block before the queries: so no product needs a large transpose.
     def visit(first, block, remembered, gradients):
         gate_gradient, history_gradient = gradients
-        logits = _product('bpc,bqc->bpq', block, gate, dtype)
-        alignment = _product('bpc,bqc->bpq', block, cotangent, dtype)
+        logits = product('bpc,bqc->bpq', block, gate)
+        alignment = product('bpc,bqc->bpq', block, cotangent)
         weights = jnp.where(remembered[..., None], jnp.exp(logits - log_sum[:, None]), 0)
         of_logits = (weights * (alignment - mean)).astype(gate.dtype)
-        of_block = _product('bpq,bqc->bpc', of_logits, gate, dtype)
-        of_block += _product('bpq,bqc->bpc', weights.astype(gate.dtype), cotangent, dtype)
+        of_block = product('bpq,bqc->bpc', of_logits, gate)
+        of_block += product('bpq,bqc->bpc', weights.astype(gate.dtype), cotangent)
         history_gradient = _add(history_gradient, of_block, first)
         transposed_block = jnp.swapaxes(block, 1, 2)
-        gate_gradient += _product('bcp,bpq->bcq', transposed_block, of_logits, dtype)
+        gate_gradient += product('bcp,bpq->bcq', transposed_block, of_logits)
         return gate_gradient, history_gradient
 
     start = (jnp.zeros(jnp.swapaxes(gate, 1, 2).shape, dtype), jnp.zeros_like(history))

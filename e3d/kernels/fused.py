@@ -7,10 +7,11 @@ the first or after the last of them. The backward pass computes the weights twic
 gradient of a tile of queries, once that of a tile of states; so no two programs add to one array, and
 results do not depend on the order in which they run.
 
-Products are rounded as `jax.default_matmul_precision` says, sums are float32.
+Products are rounded as `precision` says, sums are float32.
 """
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,10 +64,28 @@ def _tile(size: int, most: int) -> int:
     return min(size & -size, most)
 
 
-def _dot(left: jax.Array, right: jax.Array, axes: tuple[int, int], dtype) -> jax.Array:
-    """The product of two matrices over one axis of each."""
-    contracted = ((axes[:1], axes[1:]), ((), ()))
-    return lax.dot_general(left, right, contracted, preferred_element_type=dtype)
+class _Fixed(NamedTuple):
+    """What is fixed of a kernel.
+
+    Attributes:
+      tile: how many rows a program visits at once.
+      precision: how products are rounded, see `precision.py`.
+      dtype: of logits and sums.
+    """
+
+    tile: int
+    precision: str | None
+    dtype: Any
+
+    def dot(self, left: jax.Array, right: jax.Array, axes: tuple[int, int]) -> jax.Array:
+        """The product of two matrices over one axis of each."""
+        return lax.dot_general(
+            left,
+            right,
+            ((axes[:1], axes[1:]), ((), ())),
+            precision=self.precision,
+            preferred_element_type=self.dtype,
+        )
 
 
 def _range_of_tiles(range_ref, tiles_of_a_slot: int):
@@ -79,9 +98,9 @@ def _is_remembered(valid_ref, tile: jax.Array, tiles_of_a_slot: int) -> jax.Arra
     return valid_ref[lax.div(tile, jnp.int32(tiles_of_a_slot))] != 0
 
 
-def _forward_kernel(range_ref, valid_ref, gate_ref, history_ref, recalled_ref, log_sum_ref, tile):
+def _forward_kernel(range_ref, valid_ref, gate_ref, history_ref, recalled_ref, log_sum_ref, fixed):
     gate = gate_ref[...]
-    dtype = log_sum_ref.dtype
+    tile, _, dtype = fixed
     tiles_of_a_slot = history_ref.shape[0] // valid_ref.shape[0] // tile
     lowest = jnp.asarray(jnp.finfo(dtype).min / 2, dtype)
 
@@ -90,11 +109,11 @@ def _forward_kernel(range_ref, valid_ref, gate_ref, history_ref, recalled_ref, l
         states = history_ref[pl.ds(number * tile, tile), :]
         remembered = _is_remembered(valid_ref, number, tiles_of_a_slot)
         states = jnp.where(remembered, states, 0)
-        logits = jnp.where(remembered, _dot(gate, states, (1, 1), dtype), lowest)
+        logits = jnp.where(remembered, fixed.dot(gate, states, (1, 1)), lowest)
         new_maximum = jnp.maximum(maximum, logits.max(axis=1))
         weights = jnp.where(remembered, jnp.exp(logits - new_maximum[:, None]), 0)
         rescale = jnp.exp(maximum - new_maximum)
-        update = _dot(weights.astype(states.dtype), states, (1, 0), dtype)
+        update = fixed.dot(weights.astype(states.dtype), states, (1, 0))
         total = total * rescale + weights.sum(axis=1)
         return new_maximum, total, recalled * rescale[:, None] + update
 
@@ -107,27 +126,34 @@ def _forward_kernel(range_ref, valid_ref, gate_ref, history_ref, recalled_ref, l
     log_sum_ref[...] = maximum + jnp.log(total)
 
 
-def _weights(states, gate, cotangent, log_sum, mean, remembered):
+def _weights(states, gate, cotangent, log_sum, mean, remembered, fixed: _Fixed):
     """Weights of RECALL `[states, queries]`, and the gradient with respect to their logits."""
-    dtype = log_sum.dtype
-    logits = _dot(states, gate, (1, 1), dtype)
+    logits = fixed.dot(states, gate, (1, 1))
     weights = jnp.where(remembered, jnp.exp(logits - log_sum[None]), 0)
-    return weights, weights * (_dot(states, cotangent, (1, 1), dtype) - mean[None])
+    return weights, weights * (fixed.dot(states, cotangent, (1, 1)) - mean[None])
 
 
 def _gate_gradient_kernel(
-    range_ref, valid_ref, gate_ref, cotangent_ref, log_sum_ref, mean_ref, history_ref, out_ref, tile
+    range_ref,
+    valid_ref,
+    gate_ref,
+    cotangent_ref,
+    log_sum_ref,
+    mean_ref,
+    history_ref,
+    out_ref,
+    fixed,
 ):
     queries = [ref[...] for ref in (gate_ref, cotangent_ref, log_sum_ref, mean_ref)]
-    dtype = log_sum_ref.dtype
+    tile, _, dtype = fixed
     tiles_of_a_slot = history_ref.shape[0] // valid_ref.shape[0] // tile
 
     def visit(number, gradient):
         states = history_ref[pl.ds(number * tile, tile), :]
         remembered = _is_remembered(valid_ref, number, tiles_of_a_slot)
         states = jnp.where(remembered, states, 0)
-        _, of_logits = _weights(states, *queries, remembered)
-        return gradient + _dot(of_logits.astype(states.dtype), states, (0, 0), dtype)
+        _, of_logits = _weights(states, *queries, remembered, fixed)
+        return gradient + fixed.dot(of_logits.astype(states.dtype), states, (0, 0))
 
     bounds = _range_of_tiles(range_ref, tiles_of_a_slot)
     gradient = lax.fori_loop(*bounds, visit, jnp.zeros(out_ref.shape, dtype))
@@ -135,10 +161,10 @@ def _gate_gradient_kernel(
 
 
 def _history_gradient_kernel(
-    valid_ref, gate_ref, cotangent_ref, log_sum_ref, mean_ref, history_ref, out_ref, tile
+    valid_ref, gate_ref, cotangent_ref, log_sum_ref, mean_ref, history_ref, out_ref, fixed
 ):
     states = history_ref[...]
-    dtype = log_sum_ref.dtype
+    tile, _, dtype = fixed
     tiles_of_a_slot = pl.num_programs(1) // valid_ref.shape[0]
     remembered = _is_remembered(valid_ref, pl.program_id(1), tiles_of_a_slot)
     states = jnp.where(remembered, states, 0)
@@ -147,10 +173,10 @@ def _history_gradient_kernel(
         part = pl.ds(number * tile, tile)
         gate, cotangent = gate_ref[part, :], cotangent_ref[part, :]
         weights, of_logits = _weights(
-            states, gate, cotangent, log_sum_ref[part], mean_ref[part], remembered
+            states, gate, cotangent, log_sum_ref[part], mean_ref[part], remembered, fixed
         )
-        gradient += _dot(of_logits.astype(states.dtype), gate, (1, 0), dtype)
-        return gradient + _dot(weights.astype(states.dtype), cotangent, (1, 0), dtype)
+        gradient += fixed.dot(of_logits.astype(states.dtype), gate, (1, 0))
+        return gradient + fixed.dot(weights.astype(states.dtype), cotangent, (1, 0))
 
     tiles = jnp.where(remembered, jnp.int32(gate_ref.shape[0] // tile), jnp.int32(0))
     gradient = lax.fori_loop(jnp.int32(0), tiles, visit, jnp.zeros(out_ref.shape, dtype))
@@ -182,9 +208,13 @@ def _remembered(valid: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.stack([first, last], axis=1), valid.astype(jnp.int32)
 
 
-@functools.partial(jax.jit, static_argnames=('interpret',))
+@functools.partial(jax.jit, static_argnames=('precision', 'interpret'))
 def recall_forward(
-    gate: jax.Array, history: jax.Array, valid: jax.Array, interpret: bool = False
+    gate: jax.Array,
+    history: jax.Array,
+    valid: jax.Array,
+    precision: str | None = None,
+    interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """As `everywhere.recall_forward`, for arrays that `fits`; `interpret` for tests without a GPU."""
     batch, queries, channels = gate.shape
@@ -192,7 +222,7 @@ def recall_forward(
     dtype = jnp.promote_types(gate.dtype, jnp.float32)
     tile, rows = _tile(positions, _STATES), _tile(queries, _QUERIES)
     return pl.pallas_call(
-        functools.partial(_forward_kernel, tile=tile),
+        functools.partial(_forward_kernel, fixed=_Fixed(tile, precision, dtype)),
         grid=(batch, queries // rows),
         in_specs=[
             *(_whole(2), _whole(slots), _part(rows, channels)),
@@ -208,7 +238,7 @@ def recall_forward(
     )(*_remembered(valid), gate, history.reshape(batch, -1, channels))
 
 
-@functools.partial(jax.jit, static_argnames=('interpret',))
+@functools.partial(jax.jit, static_argnames=('precision', 'interpret'))
 def recall_backward(
     gate: jax.Array,
     history: jax.Array,
@@ -216,6 +246,7 @@ def recall_backward(
     recalled: jax.Array,
     log_sum: jax.Array,
     cotangent: jax.Array,
+    precision: str | None = None,
     interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """As `everywhere.recall_backward`, for arrays that `fits`; `interpret` for tests without a GPU."""
@@ -228,7 +259,7 @@ def recall_backward(
     states = history.reshape(batch, -1, channels)
     of_queries = (gate, cotangent.astype(gate.dtype), log_sum, mean)
     of_gate = pl.pallas_call(
-        functools.partial(_gate_gradient_kernel, tile=tile),
+        functools.partial(_gate_gradient_kernel, fixed=_Fixed(tile, precision, dtype)),
         grid=(batch, queries // rows),
         in_specs=[
             *(_whole(2), _whole(slots)),
@@ -241,7 +272,7 @@ def recall_backward(
         **_how(interpret),
     )(bounds, valid, *of_queries, states)
     of_history = pl.pallas_call(
-        functools.partial(_history_gradient_kernel, tile=rows),
+        functools.partial(_history_gradient_kernel, fixed=_Fixed(rows, precision, dtype)),
         grid=(batch, slots * positions // tile),
         in_specs=[
             _whole(slots),

@@ -15,14 +15,23 @@ How the first is computed is chosen here for each backend, all of it exact:
 
 import functools
 import math
+from typing import NamedTuple
 
 import jax
 from jax import lax
 
 from e3d.kernels import everywhere, fused, nearby
+from e3d.kernels.precision import chosen_precision
 
 # Of the logits of one block: enough to keep a chip busy, little beside the states that training keeps.
 _BLOCK_BYTES = 2**26
+
+
+class _Call(NamedTuple):
+    """What is fixed of a call of RECALL: its radius, and how products are rounded."""
+
+    radius: int | None
+    precision: str | None
 
 
 def recall_forward(
@@ -40,30 +49,40 @@ def recall_forward(
       The recalled memory, of the gate's shape, zero for a sequence that remembers nothing, and the
       log-sum-exp of the logits, which the backward pass needs.
     """
-    if radius is not None:
-        return nearby.recall_forward(gate, history, valid, radius)
-    recalled, log_sum = _for_backend('recall_forward', _flat(gate), history, valid)
+    return _forward(_Call(radius, chosen_precision()), gate, history, valid)
+
+
+def _forward(call: _Call, gate, history, valid) -> tuple[jax.Array, jax.Array]:
+    if call.radius is not None:
+        return nearby.recall_forward(gate, history, valid, call.radius)
+    recalled, log_sum = _for_backend('recall_forward', call.precision, _flat(gate), history, valid)
     return recalled.reshape(gate.shape), log_sum
 
 
-def _recall_backward(radius, gate, history, valid, recalled, log_sum, cotangent):
-    if radius is not None:
-        return nearby.recall_backward(gate, history, valid, radius, recalled, log_sum, cotangent)
+def _backward(call: _Call, gate, history, valid, recalled, log_sum, cotangent):
+    if call.radius is not None:
+        return nearby.recall_backward(
+            gate, history, valid, call.radius, recalled, log_sum, cotangent
+        )
     of_gate, of_history = _for_backend(
         'recall_backward',
+        call.precision,
         *(_flat(gate), history, valid, _flat(recalled), log_sum, _flat(cotangent)),
     )
     return of_gate.reshape(gate.shape), of_history
 
 
-def _for_backend(name: str, gate: jax.Array, history: jax.Array, *others: jax.Array):
+def _for_backend(
+    name: str, precision: str | None, gate: jax.Array, history: jax.Array, *others: jax.Array
+):
     """Runs the function of this name that is best for the backend."""
-    by_steps = getattr(everywhere, name)
+    by_steps = functools.partial(getattr(everywhere, name), precision=precision)
     logits_of_a_slot = 4 * math.prod(gate.shape[:2]) * history.shape[2]
     by_blocks = functools.partial(by_steps, slots=max(1, _BLOCK_BYTES // logits_of_a_slot))
-    in_one = {'cuda': getattr(fused, name)} if fused.fits(gate, history) else {}
-    arrays = (gate, history, *others)
-    return lax.platform_dependent(*arrays, cpu=by_steps, default=by_blocks, **in_one)
+    branches = {'cpu': by_steps, 'default': by_blocks}
+    if fused.fits(gate, history):
+        branches['cuda'] = functools.partial(getattr(fused, name), precision=precision)
+    return lax.platform_dependent(gate, history, *others, **branches)
 
 
 def _flat(array: jax.Array) -> jax.Array:
@@ -71,41 +90,50 @@ def _flat(array: jax.Array) -> jax.Array:
     return array.reshape(array.shape[0], -1, array.shape[-1])
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def recall(
     gate: jax.Array, history: jax.Array, valid: jax.Array, radius: int | None = None
 ) -> jax.Array:
     """Differentiable RECALL(R, history); arguments as in `recall_forward`."""
-    return recall_forward(gate, history, valid, radius)[0]
+    return _recall(_Call(radius, chosen_precision()), gate, history, valid)
 
 
-def _recall_saving(gate, history, valid, radius):
-    recalled, log_sum = recall_forward(gate, history, valid, radius)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recall(call: _Call, gate, history, valid):
+    return _forward(call, gate, history, valid)[0]
+
+
+def _recall_saving(call, gate, history, valid):
+    recalled, log_sum = _forward(call, gate, history, valid)
     return recalled, (gate, history, valid, recalled, log_sum)
 
 
-def _recall_gradient(radius, residuals, cotangent):
-    return *_recall_backward(radius, *residuals, cotangent), None
+def _recall_gradient(call, residuals, cotangent):
+    return *_backward(call, *residuals, cotangent), None
 
 
-recall.defvjp(_recall_saving, _recall_gradient)
+_recall.defvjp(_recall_saving, _recall_gradient)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def recall_again(gate, history, valid, recalled, log_sum, radius=None):
     """RECALL whose result is already known: nothing is computed but the gradient.
 
     Used by the backward pass of the time loop, which kept `recalled` and `log_sum`.
     """
+    call = _Call(radius, chosen_precision())
+    return _recall_again(call, gate, history, valid, recalled, log_sum)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recall_again(call: _Call, gate, history, valid, recalled, log_sum):
     return recalled
 
 
-def _recall_again_saving(gate, history, valid, recalled, log_sum, radius):
+def _recall_again_saving(call, gate, history, valid, recalled, log_sum):
     return recalled, (gate, history, valid, recalled, log_sum)
 
 
-def _recall_again_gradient(radius, residuals, cotangent):
-    return *_recall_backward(radius, *residuals, cotangent), None, None, None
+def _recall_again_gradient(call, residuals, cotangent):
+    return *_backward(call, *residuals, cotangent), None, None, None
 
 
-recall_again.defvjp(_recall_again_saving, _recall_again_gradient)
+_recall_again.defvjp(_recall_again_saving, _recall_again_gradient)

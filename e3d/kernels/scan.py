@@ -25,7 +25,7 @@ history has no more slots than RECALL looks back.
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from jax import lax
 
 from e3d.kernels.history import History, empty_slots, read, valid_slots, write
 from e3d.kernels.modes import Operations, Recording, Replaying
+from e3d.kernels.precision import chosen_precision
 
 POLICIES = ('save', 'recompute')
 
@@ -64,7 +65,6 @@ def histories_at(slots: Arrays, steps: jax.Array, limit: int | None = None) -> t
     return tuple(History(one, valid_slots(one, steps, limit)) for one in slots)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def scan_with_history(
     step: Step, limit: int, policy: str, weights, carry, remembered: Arrays, inputs
 ):
@@ -85,38 +85,55 @@ def scan_with_history(
     Returns:
       The last carry, the last remembered states, and every `y` stacked over N.
     """
-    slots = max(min(limit, _number_of_steps(inputs) - 1), 1)
+    loop = _Loop(step, limit, policy, chosen_precision())
+    return _scan(loop, weights, carry, remembered, inputs)
+
+
+class _Loop(NamedTuple):
+    """What is fixed of a loop: see `scan_with_history`, and how products of a step are rounded."""
+
+    step: Step
+    limit: int
+    policy: str
+    precision: str | None
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(loop: _Loop, weights, carry, remembered: Arrays, inputs):
+    slots = max(min(loop.limit, _number_of_steps(inputs) - 1), 1)
 
     def body(state, x):
         t, carry, remembered, slots = state
         slots = write_each(slots, t - 1, remembered)
-        histories = histories_at(slots, t, limit)
-        carry, remembered, y = step(weights, carry, remembered, histories, x, Operations())
+        histories = histories_at(slots, t, loop.limit)
+        carry, remembered, y = loop.step(weights, carry, remembered, histories, x, Operations())
         return (t + 1, carry, remembered, slots), y
 
     start = (jnp.int32(0), carry, remembered, _empty(remembered, slots))
-    (_, carry, remembered, _), outputs = lax.scan(body, start, inputs)
+    with jax.default_matmul_precision(loop.precision):
+        (_, carry, remembered, _), outputs = lax.scan(body, start, inputs)
     return carry, remembered, outputs
 
 
-def _forward(step, limit, policy, weights, carry, remembered, inputs):
+def _forward(loop: _Loop, weights, carry, remembered, inputs):
     """The same loop, keeping what the reverse pass needs."""
 
     def body(state, x):
         t, carry, remembered, slots = state
         slots = write_each(slots, t - 1, remembered)
         operations = Recording()
-        histories = histories_at(slots, t, limit)
-        new_carry, remembered, y = step(weights, carry, remembered, histories, x, operations)
-        kept = operations.kept if policy == 'save' else []
+        histories = histories_at(slots, t, loop.limit)
+        new_carry, remembered, y = loop.step(weights, carry, remembered, histories, x, operations)
+        kept = operations.kept if loop.policy == 'save' else []
         return (t + 1, new_carry, remembered, slots), (y, carry, kept)
 
     start = (jnp.int32(0), carry, remembered, _empty(remembered, _number_of_steps(inputs)))
-    (_, carry, last, slots), (outputs, carries, kept) = lax.scan(body, start, inputs)
+    with jax.default_matmul_precision(loop.precision):
+        (_, carry, last, slots), (outputs, carries, kept) = lax.scan(body, start, inputs)
     return (carry, last, outputs), (weights, remembered, inputs, slots, carries, kept)
 
 
-def _reverse(step, limit, policy, residuals, cotangents):
+def _reverse(loop: _Loop, residuals, cotangents):
     weights, initial, inputs, slots, carries, kept = residuals
     of_carry, of_remembered, of_outputs = cotangents
 
@@ -125,9 +142,9 @@ def _reverse(step, limit, policy, residuals, cotangents):
         t, x, carry, kept, of_output = at_step
 
         def run(weights, carry, remembered, slots, x):
-            operations = Replaying(kept) if policy == 'save' else Operations()
-            histories = histories_at(slots, t, limit)
-            return step(weights, carry, remembered, histories, x, operations)
+            operations = Replaying(kept) if loop.policy == 'save' else Operations()
+            histories = histories_at(slots, t, loop.limit)
+            return loop.step(weights, carry, remembered, histories, x, operations)
 
         _, pull_back = jax.vjp(run, weights, carry, _read(slots, t - 1, initial), slots, x)
         gradients = pull_back((of_carry, of_remembered, of_output))
@@ -138,13 +155,14 @@ def _reverse(step, limit, policy, residuals, cotangents):
 
     steps = jnp.arange(_number_of_steps(inputs), dtype=jnp.int32)
     zeros = jax.tree.map(jnp.zeros_like, (slots, weights))
-    (of_carry, of_remembered, _, of_weights), of_inputs = lax.scan(
-        body,
-        (of_carry, of_remembered, *zeros),
-        (steps, inputs, carries, kept, of_outputs),
-        reverse=True,
-    )
+    with jax.default_matmul_precision(loop.precision):
+        (of_carry, of_remembered, _, of_weights), of_inputs = lax.scan(
+            body,
+            (of_carry, of_remembered, *zeros),
+            (steps, inputs, carries, kept, of_outputs),
+            reverse=True,
+        )
     return of_weights, of_carry, of_remembered, of_inputs
 
 
-scan_with_history.defvjp(_forward, _reverse)
+_scan.defvjp(_forward, _reverse)
