@@ -52,7 +52,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict
 
-from e3d.command_line import describe_flags, describe_keys, list_experiments, parse
+from e3d.command_line import describe_experiments, describe_flags, describe_keys, parse
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError
@@ -129,7 +129,7 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
     if values.sweep_index is not None and values.sweep is None:
         raise InputError('--sweep_index needs --sweep.')
     if values.help:
-        options, experiments = describe_flags(values), list_experiments()
+        options, experiments = describe_flags(values), describe_experiments()
         keys = describe_keys(config)
         show(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}\n\nconfig\n{keys}')
         return
@@ -137,7 +137,7 @@ def run(values: flags.FlagValues, config: ConfigDict | None) -> None:
     if config is None and (needs_config or values.workdir is None):
         other = ' or --workdir=FOLDER of a run' + ' that was trained' * (not needs_config)
         raise InputError(
-            f'--mode={values.mode} needs --config=FILE{other}. There are:\n{list_experiments()}'
+            f'--mode={values.mode} needs --config=FILE{other}. There are:\n{describe_experiments()}'
         )
     if values.mode == 'predict' and not (values.input and values.output):
         raise InputError('--mode=predict needs --input=FILE and --output=FILE.')

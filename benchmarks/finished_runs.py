@@ -18,17 +18,17 @@ from typing import Any
 
 import jax
 
-from e3d.command_line import ROOT, load_config
-from e3d.configuration import flatten
-from e3d.configuration.keys import CHANGEABLE
+from e3d.configuration import changeable_keys, load_config
 from e3d.files import atomic_write
 from e3d.model import build_model
 from e3d.model.needs import initialize
+from e3d.options.flat import flatten
 from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.sweep.entries import Entry, make_entries
 from e3d.sweep.execution import run_process
 from e3d.sweep.results import FINISHED, read_result
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLES = ROOT / 'RESULTS.md'
 
 # {study: {'setting': its config, 'entries': {name: numbers of the finished run}}}
@@ -93,9 +93,9 @@ def plan(experiments: Mapping[str, str]) -> list[tuple[str, Entry]]:
 def read_numbers(path: pathlib.Path, experiments: Mapping[str, str]) -> dict[str, Any]:
     """What is known so far; a study whose setting has changed since starts over, and says why."""
     stored = json.loads(path.read_text('utf-8')) if path.exists() else {}
-    numbers = {}
+    numbers, free = {}, changeable_keys()
     for study, flag in experiments.items():
-        setting = {k: v for k, v in flatten(load_config(flag)).items() if k not in CHANGEABLE}
+        setting = {k: v for k, v in flatten(load_config(flag)).items() if k not in free}
         setting = json.loads(json.dumps(setting))  # tuples as they are stored
         old = stored.get(study, {'setting': setting, 'entries': {}})
         # Neither keys that came later count, whose defaults leave everything as it was, nor those
@@ -103,7 +103,7 @@ def read_numbers(path: pathlib.Path, experiments: Mapping[str, str]) -> dict[str
         changed = [
             key
             for key, value in old['setting'].items()
-            if key not in CHANGEABLE and setting.get(key) != value
+            if key not in free and setting.get(key) != value
         ]
         if changed:
             print(f'{study}: {", ".join(changed)} changed since; starting over.', file=sys.stderr)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 
-from e3d.command_line import load_config
+from e3d.configuration import load_config
 from e3d.data.batches import training_batches
 from e3d.data.sources.registry import open_source
 

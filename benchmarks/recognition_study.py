@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import finished_runs
-from e3d.command_line import ROOT
+from benchmarks.finished_runs import ROOT
 from e3d.data.sources.moving_actions import CLASSES, MovingActions
 from e3d.evaluation.recognition import FRACTIONS, PARTS, wilson_interval
 from e3d.files import atomic_write

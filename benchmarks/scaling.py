@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from benchmarks.input_pipeline import measure as measure_pipeline
-from e3d.command_line import load_config
+from e3d.configuration import load_config
 from e3d.data.batches import frame_shape
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source

@@ -19,8 +19,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks import finished_runs
-from benchmarks.finished_runs import shown
-from e3d.command_line import ROOT
+from benchmarks.finished_runs import ROOT, shown
 from e3d.files import atomic_write
 from e3d.sweep.entries import Entry
 from e3d.sweep.results import read_result

@@ -7,13 +7,14 @@ From frames to numbers, in the order in which they depend on each other:
     terminal        what is said on stdout and stderr
     files           files of others, looked at before they are opened; atomic writes
     pixel_values    which numbers are pixels, and what white is
+    options         what a key of a config is: default, meaning, what is allowed
     kernels         convolution, attention, LayerNorm, the time loop: fast gradients on any backend
     model           cell, stack, forecaster, recognizer: arrays `[B, T, H, W, C]` in, arrays out
     data            sources of sequences and batches of them, `{'frames': [B, T, H, W, C]}`
     evaluation      metrics, reports and pictures of forecasts
-    configuration   the check of a config before any work
     parallel        the only part that knows devices and processes
     tasks           prediction, recognition: loss, evaluator, report of each
+    configuration   one config, of the options of model, data set, task and training; its check
     runs            what a workdir holds: config, checkpoints, metrics; `load_run`
     training        the update and the loop: `train(config, workdir)`
     prediction      a trained run continues your own clip: `forecast(run, frames, horizon)`

@@ -1,31 +1,26 @@
 """The command line: flags, the config they name, and the values they change in it."""
 
-import ast
-import importlib.util
-import os
-import pathlib
 import re
 import textwrap
 from collections.abc import Mapping
-from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from e3d.configuration import (
     OLD_SWITCHES,
-    all_rules,
+    all_options,
     describe_unknown_key,
-    flatten,
-    rules_for,
-    shown_value,
+    list_experiments,
+    load_config,
+    options_for,
     switch_model,
 )
 from e3d.errors import InputError
+from e3d.options.flat import flatten
+from e3d.options.rules import shown_value
 from e3d.runs.trained_run import stored_config
 
-# Where `experiments/` lies; paths on the command line may be relative to it as well.
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 MOST_SHOWN = 200  # characters of an argument in a message
 LINE_WIDTH, NAME_WIDTH = 100, 34  # of what --help prints
 
@@ -171,14 +166,9 @@ def define_flags() -> flags.FlagValues:
     return values
 
 
-def list_experiments() -> str:
+def describe_experiments() -> str:
     """Each experiment: its file and what its docstring begins with."""
-    summaries = {}
-    for path in sorted((ROOT / 'experiments').glob('*.py')):
-        if path.stem not in ('__init__', 'base'):
-            docstring = ast.get_docstring(ast.parse(path.read_text('utf-8'))) or ''
-            summaries[f'experiments/{path.name}'] = docstring.partition('\n')[0]
-    return _as_columns(summaries)
+    return _as_columns(list_experiments())
 
 
 def describe_flags(values: flags.FlagValues) -> str:
@@ -190,22 +180,25 @@ def describe_keys(config: ConfigDict | None) -> str:
     """The keys of configs.
 
     Args:
-      config: whose keys are listed, each with its value and what is allowed; None lists the names
-        of all keys, by section.
+      config: whose keys are listed, each with its value, its meaning and what is allowed; None lists
+        the names of all keys, by section.
     """
     if config is not None:
-        values = flatten(config)
-        rules = rules_for(values) or all_rules()
-        allowed = {key: rules[key].allowed if key in rules else 'no such key' for key in values}
+        options = options_for(values := flatten(config)) or all_options()
         return _as_columns(
-            {f'--config.{key}={shown_value(values[key])}': allowed[key] for key in values}
+            {
+                f'--config.{key}={shown_value(value)}': options[key].describe()
+                if key in options
+                else 'no such key'
+                for key, value in values.items()
+            }
         )
     sections = {}
-    for key in all_rules():
+    for key in all_options():
         section, _, name = key.rpartition('.')
         sections.setdefault(f'--config.{section}'.rstrip('.'), []).append(name)
     lines = {section: ', '.join(names) for section, names in sections.items()}
-    hint = 'with --config=FILE --help, each with its value and what is allowed'
+    hint = 'with --config=FILE --help, each with its value, its meaning and what is allowed'
     return f'{_as_columns(lines)}\n  {hint}'
 
 
@@ -222,43 +215,6 @@ def _as_columns(texts: Mapping[str, str]) -> str:
             lines.append(f'  {name}')
         lines += [f'{indent}{line}' for line in wrapped if line]
     return '\n'.join(lines)
-
-
-def load_config(flag: str) -> ConfigDict:
-    """Calls `get_config` of the file that --config names, FILE.py or FILE.py:ARG.
-
-    Raises:
-      InputError: there is no such file, it does not run, or it rejects ARG.
-    """
-    config = call_experiment(flag, 'get_config')
-    if not isinstance(config, ConfigDict):
-        raise InputError(
-            f"--config='{flag}': get_config() must return an ml_collections.ConfigDict"
-        )
-    return config
-
-
-def call_experiment(flag: str, function: str) -> Any:
-    """Calls a function of the file that --config names, with ARG where there is one.
-
-    Raises:
-      InputError: there is no such file, it does not run, or it rejects ARG.
-    """
-    name, colon, argument = flag.partition(':')
-    path = next((p for p in (pathlib.Path(name), ROOT / name) if os.path.isfile(p)), None)
-    if path is None or path.suffix != '.py':
-        raise InputError(
-            f"--config='{flag}': there is no such file. There are:\n{list_experiments()}"
-        )
-    spec = importlib.util.spec_from_file_location('config', path)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        call = getattr(module, function)
-        return call(argument) if colon else call()
-    except Exception as error:
-        reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
-        raise InputError(f"--config='{flag}' cannot be loaded: {reason}") from error
 
 
 def choose_model(config: ConfigDict, arguments: list[str]) -> ConfigDict:
@@ -328,5 +284,7 @@ def _check_no_more(rest: list[str], values: flags.FlagValues) -> None:
 def _explain(message: str) -> str:
     """Says what is allowed for a key, where absl only says that it cannot read a value."""
     match = re.match(r'flag --config\.([\w.]+)=(.*?): ', message, re.DOTALL)
-    rule = all_rules().get(match[1]) if match else None
-    return f"{match[1]}='{match[2][:MOST_SHOWN]}': must be {rule.allowed}" if rule else message
+    known = all_options().get(match[1]) if match else None
+    if known is None:
+        return message
+    return f"{match[1]}='{match[2][:MOST_SHOWN]}': must be {known.rule.allowed}"

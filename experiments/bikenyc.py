@@ -14,16 +14,15 @@ a shorter file, NYC14_M16x8_T60.h5: 1,295 hours from 2014-08-08 to 2014-09-30.
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from e3d.configuration import default_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for minutes on a CPU."""
-    small = base.parse_arg(arg, small=False).small
-    config = base.get_base_config()
+    small = parse_arg(arg, small=False).small
+    config = default_config('taxibj')
     config.name = 'bikenyc_small' if small else 'bikenyc'
     config.model.patch_size = 4
-    config.dataset.update(base.flows())
     config.dataset.update({'test_days': 10, 'validation_days': 4})
     # The RMSE in counts is to be small, which L1 has no part in.
     config.loss.l1_weight = 0.0

@@ -22,16 +22,15 @@ quarter of an hour on two CPU cores.
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from e3d.configuration import default_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for minutes on a CPU."""
-    small = base.parse_arg(arg, small=False).small
-    config = base.get_base_config()
+    small = parse_arg(arg, small=False).small
+    config = default_config('kth')
     config.name = 'kth_small' if small else 'kth'
     config.model.patch_size = 8
-    config.dataset.update(base.kth())
     config.sampling.decrease = 1e-5
     config.train.update({'batch_size': 4, 'steps': 200_000, 'evaluate_every': 10_000})
     config.evaluation.max_sequences = 256

@@ -12,13 +12,13 @@ as sequence 2. The data are given as for kth.py. `:small` measures kth.py:small.
 
 from ml_collections import ConfigDict
 
-from experiments import base, kth
+from e3d.configuration import load_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for the run of `kth.py:small`."""
-    small = base.parse_arg(arg, small=False).small
-    config = kth.get_config(arg)
+    small = parse_arg(arg, small=False).small
+    config = load_config('kth:small' if small else 'kth')
     config.name = 'kth_copy_small' if small else 'kth_copy'
     config.dataset.update({'output_frames': 40, 'copy_test': (10, 10)})
     return config

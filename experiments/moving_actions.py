@@ -18,7 +18,7 @@ on two CPU cores. The last command runs what RESULTS.md does not have yet of
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from e3d.configuration import default_config, parse_arg
 
 RUNS = 'runs/moving_actions_sweep'
 SEEDS = (0, 1)
@@ -58,12 +58,11 @@ ENTRIES = {
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for a few seconds of training, 'online' for the last 5 states."""
-    options = base.parse_arg(arg, small=False, online=False)
-    config = base.get_recognition_config()
+    options = parse_arg(arg, small=False, online=False)
+    config = default_config('moving_actions', 'recognition')
     config.name = '_'.join(['moving_actions', *(key for key in options if options[key])])
     config.model.update({'classes': 7, 'layers': 2, 'features': 8})
     config.model.update({'classifier_features': 32, 'classifier_hidden': 64})
-    config.dataset.update(base.moving_actions())
     config.loss.update({'observed': (0.25, 0.5, 1.0), 'decrease': 0.04, 'least': 0.1})
     config.sampling.decrease = 1 / 150
     config.optimizer.update({'learning_rate': 1e-3, 'schedule': 'cosine'})

@@ -16,15 +16,14 @@ s a step on two of an Intel Xeon).
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from e3d.configuration import default_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for minutes on a CPU."""
-    small = base.parse_arg(arg, small=False).small
-    config = base.get_base_config()
+    small = parse_arg(arg, small=False).small
+    config = default_config('moving_mnist')
     config.name = 'moving_mnist_small' if small else 'moving_mnist'
-    config.dataset.update(base.moving_mnist())
     if small:
         config.model.update({'layers': 2, 'features': 16})
         config.dataset.update({'canvas': (32, 32), 'num_digits': 1, 'digit_size': 14, 'speed': 1.8})

@@ -17,13 +17,13 @@ CPU cores.
 
 from ml_collections import ConfigDict
 
-from experiments import base, moving_mnist
+from e3d.configuration import load_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for minutes on a CPU."""
-    small = base.parse_arg(arg, small=False).small
-    config = moving_mnist.get_config(arg)
+    small = parse_arg(arg, small=False).small
+    config = load_config('moving_mnist:small' if small else 'moving_mnist')
     config.name = 'moving_mnist_copy_small' if small else 'moving_mnist_copy'
     config.loss.frames = 'future'  # the two objectives of the paper
     config.dataset.copy_test = (10, 10)

@@ -12,16 +12,15 @@ test is 9.7 a frame, 0.55 times that of the mean image (17.5); repeating the las
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from e3d.configuration import default_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for a few seconds of training, enough to see that everything works."""
-    small = base.parse_arg(arg, small=False).small
-    config = base.get_base_config()
+    small = parse_arg(arg, small=False).small
+    config = default_config('moving_mnist')
     config.name = 'quickstart_small' if small else 'quickstart'
     config.model.update({'layers': 2, 'features': 16})
-    config.dataset.update(base.moving_mnist())
     config.dataset.update({'canvas': (32, 32), 'num_digits': 1, 'digit_size': 14, 'speed': 1.8})
     config.dataset.update({'input_frames': 5, 'output_frames': 5})
     config.dataset.update({'validation_size': 96, 'test_size': 304})

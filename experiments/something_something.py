@@ -21,16 +21,16 @@ benchmarks.recognition_memory --memory recompute save`).
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from e3d.configuration import default_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for minutes on a CPU, 'online', or 'prediction' for forecasts alone."""
-    options = base.parse_arg(arg, small=False, online=False, prediction=False)
-    config = base.get_base_config() if options.prediction else base.get_recognition_config()
+    options = parse_arg(arg, small=False, online=False, prediction=False)
+    task = 'prediction' if options.prediction else 'recognition'
+    config = default_config('something_something', task)
     config.name = '_'.join(['something_something', *(key for key in options if options[key])])
     config.model.memory = 'recompute'
-    config.dataset.update(base.something_something())
     config.evaluation.max_sequences = 256
     if options.prediction:
         config.model.patch_size = 8

@@ -20,7 +20,7 @@ the direction of a digit can only come from the context that was seen before an 
 
 from ml_collections import ConfigDict
 
-from experiments import base, quickstart
+from e3d.configuration import load_config, parse_arg
 
 SEEDS = (0, 1, 2)
 
@@ -75,7 +75,7 @@ SWEEPS = {
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'copy', 'recall' or 'longer', see above; 'small' for a few seconds of training."""
     form, small = _read(arg)
-    config = quickstart.get_config('small' if small else None)
+    config = load_config('quickstart:small' if small else 'quickstart')
     config.name = '_'.join(filter(None, ['study', form, 'small' if small else '']))
     if not small and form in ('', 'copy'):
         config.train.update({'steps': 400, 'evaluate_every': 100})
@@ -102,7 +102,7 @@ def get_sweep(arg: str | None = None) -> list[dict]:
 
 def _read(arg: str | None) -> tuple[str, bool]:
     """The form of the study, and whether it is to be small."""
-    options = base.parse_arg(arg, small=False, copy=False, recall=False, longer=False)
+    options = parse_arg(arg, small=False, copy=False, recall=False, longer=False)
     forms = [form for form in SWEEPS if form and options[form]]
     if len(forms) > 1:
         raise ValueError(f"':{arg}': allowed is one of {', '.join(filter(None, SWEEPS))}")

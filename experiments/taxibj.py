@@ -15,16 +15,15 @@ parameters, at least 0.8 GiB. `:small` takes 2 layers of 16 channels, for minute
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from e3d.configuration import default_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for minutes on a CPU."""
-    small = base.parse_arg(arg, small=False).small
-    config = base.get_base_config()
+    small = parse_arg(arg, small=False).small
+    config = default_config('taxibj')
     config.name = 'taxibj_small' if small else 'taxibj'
     config.model.patch_size = 2
-    config.dataset.update(base.flows())
     config.evaluation.max_sequences = 256
     if small:
         config.model.update({'layers': 2, 'features': 16, 'patch_size': 4})

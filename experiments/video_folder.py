@@ -23,15 +23,14 @@ channels, for minutes on two CPU cores.
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from e3d.configuration import default_config, parse_arg
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """`arg`: 'small' for minutes on a CPU."""
-    small = base.parse_arg(arg, small=False).small
-    config = base.get_base_config()
+    small = parse_arg(arg, small=False).small
+    config = default_config('video_folder')
     config.name = 'video_folder_small' if small else 'video_folder'
-    config.dataset.update(base.video_folder())
     config.evaluation.max_sequences = 256
     if small:
         config.model.update({'layers': 2, 'features': 16})

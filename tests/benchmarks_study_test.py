@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmarks import finished_runs, recognition_study, study
-from e3d.configuration import flatten
+from e3d.options.flat import flatten
 
 EXPERIMENTS = {name: flag for name, (flag, *_) in study.STUDIES.items()}
 

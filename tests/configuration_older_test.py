@@ -8,15 +8,17 @@ import pytest
 from ml_collections import ConfigDict
 
 from e3d.configuration import (
-    all_rules,
+    all_options,
     check_config,
     find_differences,
-    flatten,
     older,
+    options_for,
     restore_config,
 )
-from e3d.configuration.keys import TASK_MODELS, rules_of
 from e3d.errors import InputError
+from e3d.options.flat import flatten
+from e3d.options.option import ALWAYS_THERE
+from e3d.tasks.registry import TASKS
 from experiments import quickstart
 
 FOLDER = pathlib.Path(__file__).parent / 'older_runs'
@@ -27,6 +29,19 @@ FIRST = json.loads((FOLDER / 'keys.json').read_text('utf-8'))
 def stored():
     """The config.json of a run of the first ones, as it was written."""
     return json.loads((FOLDER / 'quickstart.json').read_text('utf-8'))
+
+
+def give_meanings(monkeypatch, meanings):
+    """Lets configs of older runs lack these keys, and no others."""
+
+    def changed_options(values):
+        known = options_for(values)
+        return known and {
+            key: option._replace(older=meanings.get(key, ALWAYS_THERE))
+            for key, option in known.items()
+        }
+
+    monkeypatch.setattr(older, 'options_for', changed_options)
 
 
 def test_the_config_of_an_older_run_is_whole():
@@ -42,9 +57,7 @@ def test_the_config_of_an_older_run_is_whole():
 def test_a_missing_key_gets_its_old_meaning(monkeypatch):
     values = stored()
     del values['sampling']['kind'], values['dataset']['speed']
-    monkeypatch.setattr(
-        older, 'OLD_MEANINGS', {'sampling.kind': 'scheduled', 'dataset.speed': 3.0, 'seed': 7}
-    )
+    give_meanings(monkeypatch, {'sampling.kind': 'scheduled', 'dataset.speed': 3.0, 'seed': 7})
     config = restore_config(values)
     assert (config.sampling.kind, config.dataset.speed) == ('scheduled', 3.0)
     assert config.seed == 0  # it is there
@@ -73,20 +86,20 @@ def test_a_section_that_is_missing_is_made(monkeypatch):
     values = stored()
     del values['sampling']
     first = {key: 1 for key in older_keys('every config') if key.startswith('sampling.')}
-    monkeypatch.setattr(older, 'OLD_MEANINGS', first)
+    give_meanings(monkeypatch, first)
     assert dict(restore_config(values).sampling) == {key.split('.')[1]: 1 for key in first}
 
 
 def test_a_key_of_another_data_set_or_model_is_not_added(monkeypatch):
-    monkeypatch.setattr(
-        older, 'OLD_MEANINGS', {'dataset.windows': 'e3d', 'model.peephole': True, 'loss.start': 1.0}
+    give_meanings(
+        monkeypatch, {'dataset.windows': 'e3d', 'model.peephole': True, 'loss.start': 1.0}
     )
     assert flatten(restore_config(stored())).keys() == flatten(ConfigDict(stored())).keys()
 
 
 @pytest.mark.parametrize('broken', ['task', 'model', 'dataset'])
 def test_a_config_that_is_damaged_stays_as_it_is(broken, monkeypatch):
-    monkeypatch.setattr(older, 'OLD_MEANINGS', {'dataset.speed': 3.0})
+    give_meanings(monkeypatch, {'dataset.speed': 3.0})
     values = stored()
     del values[broken], values['init_from']
     assert flatten(restore_config(values)).keys() == flatten(ConfigDict(values)).keys()
@@ -100,21 +113,23 @@ def older_keys(*place):
 
 
 def test_every_key_since_the_first_runs_has_an_old_meaning():
-    for task, models in TASK_MODELS.items():
-        for model, dataset in itertools.product(models, FIRST['data sets']):
+    for task in TASKS:
+        for model, dataset in itertools.product(TASKS[task].models, FIRST['data sets']):
             if model in FIRST['models']:
                 first = older_keys('every config') | older_keys('tasks', task)
                 first |= older_keys('models', model) | older_keys('data sets', dataset)
-                new = rules_of(task, model, dataset).keys() - first
-                assert new <= older.OLD_MEANINGS.keys(), (
-                    'Say in e3d/configuration/older.py what configs without these keys mean.'
+                values = {'task': task, 'model.name': model, 'dataset.name': dataset}
+                known = options_for(values)
+                assert all(known[key].is_new for key in known.keys() - first), (
+                    'Say by `older` in its option what configs without such a key mean.'
                 )
 
 
-def test_old_meanings_are_allowed_values_of_keys():
-    rules = all_rules()
-    for key, value in older.OLD_MEANINGS.items():
-        assert rules[key].accepts(value), key
+def test_old_meanings_are_allowed_values():
+    new = {key: option for key, option in all_options().items() if option.is_new}
+    assert 'model.recall_radius' in new
+    for key, option in new.items():
+        assert option.rule.accepts(option.older), key
 
 
 def test_an_older_run_is_the_run_of_the_same_experiment_today():

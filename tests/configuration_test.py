@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import json
 
@@ -9,15 +10,16 @@ from e3d.configuration import (
     check_config,
     describe_unknown_key,
     find_differences,
-    flatten,
-    keys,
     model_section,
     restore_config,
     switch_model,
 )
-from e3d.configuration.values import number
 from e3d.errors import InputError
 from e3d.model import FORECASTERS, MODELS
+from e3d.options.flat import flatten
+from e3d.options.option import option
+from e3d.options.rules import number
+from e3d.tasks.registry import TASKS, Task, register_task
 
 BAD_VALUES = {
     'name': 'runs/mine',
@@ -349,8 +351,15 @@ def test_a_task_with_the_section_of_another_is_one_problem():
 
 
 def test_a_third_task_has_keys_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setitem(keys.TASK_RULES, 'interpolation', {'loss.margin': number(0, 1)})
-    monkeypatch.setitem(keys.TASK_MODELS, 'interpolation', FORECASTERS)
+    @dataclasses.dataclass(frozen=True)
+    class Margin:
+        margin: float = option(0.5, 'of the loss', number(0, 1))
+
+    class Interpolation(Task):
+        objective, models, default_model = Margin, FORECASTERS, 'convlstm'
+
+    monkeypatch.setitem(TASKS, 'interpolation', Interpolation)  # and takes it out afterwards
+    register_task('interpolation')(Interpolation)
     config = changed(tmp_path, task='interpolation')
     with config.unlocked():
         config.loss = ConfigDict({'margin': 0.5})

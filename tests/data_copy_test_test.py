@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from e3d.configuration import default_config
 from e3d.data.sources.copy_test import CopySequences
 from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
-from experiments import base
 
 
 def test_the_sequence_comes_before_and_after_an_unrelated_one():
@@ -47,8 +47,7 @@ def test_layouts():
 
 
 def test_a_data_set_opened_for_the_copy_test_fits_its_layout():
-    config = base.get_base_config()
-    config.dataset.update(base.moving_mnist())
+    config = default_config('moving_mnist')
     config.dataset.update({'input_frames': 2, 'output_frames': 2, 'copy_test': (1, 2)})
     frames = open_source(config.dataset, 'train', 0)[3]['frames']
     assert len(frames) == layout_of(config.dataset).length
@@ -57,8 +56,7 @@ def test_a_data_set_opened_for_the_copy_test_fits_its_layout():
 
 
 def test_the_unrelated_sequence_may_be_longer_than_the_one_that_comes_again():
-    config = base.get_base_config()
-    config.dataset.update(base.moving_mnist())
+    config = default_config('moving_mnist')
     config.dataset.update({'input_frames': 1, 'output_frames': 2, 'copy_test': (4, 3)})
     frames = open_source(config.dataset, 'train', 0)[3]['frames']
     layout = layout_of(config.dataset)

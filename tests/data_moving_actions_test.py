@@ -3,11 +3,11 @@ import itertools
 import numpy as np
 import pytest
 
+from e3d.configuration import default_config
 from e3d.data.batches import evaluation_batches, training_batches
 from e3d.data.sources.moving_actions import CLASSES, MovingActions, draw
 from e3d.data.sources.registry import class_names, open_source
 from e3d.errors import InputError
-from experiments import base
 
 ACTIONS = MovingActions(length=16)
 LEFT, RIGHT, STOPS, REVERSES = map(
@@ -73,8 +73,7 @@ def test_drawing_between_pixels():
 
 
 def dataset(**changes):
-    section = base.get_base_config().dataset
-    section.update(base.moving_actions())
+    section = default_config('moving_actions').dataset
     section.update({'validation_size': 7, 'test_size': 9, **changes})
     return section
 

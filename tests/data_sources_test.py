@@ -5,9 +5,9 @@ import ml_collections
 import numpy as np
 import pytest
 
+from e3d.configuration import default_config
 from e3d.data.sources import registry as sources
 from e3d.errors import InputError
-from experiments import base
 
 
 def make_dataset(tmp_path, **changes):
@@ -168,8 +168,7 @@ def test_the_test_serves_for_validation_where_there_is_none(tmp_path):
 def test_paths_that_lead_to_nothing_are_rejected(tmp_path, monkeypatch, name, changes, path):
     monkeypatch.chdir(tmp_path)
     os.mkfifo('pipe')
-    config = base.get_base_config()
-    config.dataset.update({'taxibj': base.flows}.get(name, getattr(base, name, None))())
+    config = default_config(name)
     config.dataset.update({'path': path, **changes})
     with pytest.raises(InputError, match=r'path|cannot be read|named pipe'):
         sources.open_source(config.dataset, 'test')

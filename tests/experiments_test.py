@@ -9,7 +9,7 @@ import pytest
 
 import experiments
 from benchmarks import finished_runs, recognition_study
-from e3d.configuration import check_config
+from e3d.configuration import check_config, default_config, parse_arg
 from e3d.data.sources.layouts import layout_of
 from e3d.model import build_model
 from e3d.model.needs import needs_of
@@ -18,7 +18,6 @@ from e3d.tasks.registry import TASKS
 from e3d.training.footprint import measure_footprint
 from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import train_step
-from experiments import base
 
 FOLDER = pathlib.Path(experiments.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py') if path.stem not in ('__init__', 'base'))
@@ -102,7 +101,7 @@ def test_docstring_gives_the_command(name):
 
 
 def test_the_base_is_the_setting_of_the_paper():
-    config = base.get_base_config()
+    config = default_config()
     assert (config.model.layers, config.model.features) == (4, 64)
     assert config.model.kernel_size == (2, 5, 5)
     assert (config.optimizer.learning_rate, config.sampling.decrease) == (1e-3, 2e-5)
@@ -119,7 +118,7 @@ def test_the_base_is_the_setting_of_the_paper():
     ],
 )
 def test_parse_arg(arg, expected):
-    parsed = base.parse_arg(arg, small=False, layers=4, rate=0.1)
+    parsed = parse_arg(arg, small=False, layers=4, rate=0.1)
     assert parsed.to_dict() == expected
     assert isinstance(parsed.rate, float)
 
@@ -134,7 +133,7 @@ def test_parse_arg(arg, expected):
 )
 def test_parse_arg_refuses(arg, message):
     with pytest.raises(ValueError, match=message):
-        base.parse_arg(arg, small=False, layers=4)
+        parse_arg(arg, small=False, layers=4)
 
 
 @pytest.mark.parametrize(('arg', 'runs'), [('', 9), ('copy', 4), ('recall', 12)])

@@ -32,13 +32,13 @@ from runs_checkpoints_test import make_state
 from training_helpers import SHAPE, TinyForecaster, tiny_config
 
 from e3d.command_line import parse
-from e3d.configuration import check_config, flatten, restore_config
-from e3d.configuration.older import OLD_MEANINGS
+from e3d.configuration import all_options, check_config, restore_config
 from e3d.data.readers.clips import describe_clip, frame_rate, read_clip
 from e3d.data.sources.arrays import open_array
 from e3d.data.sources.scales import Scale
 from e3d.data.sources.taxibj import open_taxibj
 from e3d.errors import InputError, RunError
+from e3d.options.flat import flatten
 from e3d.prediction.forecast import forecast
 from e3d.runs import trained_run
 from e3d.runs.checkpoints import Checkpoints
@@ -154,7 +154,7 @@ def nested(flat):
     'configs',
     changes=st.dictionaries(KEYS, VALUE, min_size=1, max_size=3),
     # Those of today's keys that older runs lack have a meaning without being there.
-    drop=st.sets(KEYS.filter(lambda key: key not in OLD_MEANINGS), max_size=1),
+    drop=st.sets(KEYS.filter(lambda key: not all_options()[key].is_new), max_size=1),
 )
 def test_configs(changes, drop):
     values = {key: value for key, value in (FLAT | changes).items() if key not in drop}

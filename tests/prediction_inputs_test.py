@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from prediction_helpers import FadingSum, run_of
 
+from e3d.configuration import default_config
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from e3d.pixel_values import as_floats
 from e3d.prediction.forecast import forecast, predict_file
 from e3d.prediction.inputs import read_input
 from e3d.prediction.media import write_clip
-from experiments import base
 
 INPUT, RATE = 3, 25
 COLOR = np.random.default_rng(0).integers(0, 256, (19, 18, 24, 3), np.uint8)
@@ -70,8 +70,7 @@ def write_deep_video(path):
 
 
 def make_dataset(folder, **changes):
-    dataset = base.get_base_config().dataset
-    dataset.update(base.video_folder())
+    dataset = default_config('video_folder').dataset
     dataset.update({'path': str(folder), 'data_dir': str(folder.parent / 'data')})
     dataset.update({'input_frames': INPUT, 'output_frames': 1, 'split_fractions': (1.0, 0.0, 0.0)})
     dataset.update(changes)

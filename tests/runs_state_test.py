@@ -5,12 +5,12 @@ import optax
 import pytest
 from training_helpers import SHAPE, TinyForecaster, random_frames
 
+from e3d.configuration import default_config
 from e3d.training.optimizer import build_optimizer, create_state
-from experiments.base import get_base_config
 
 
 def options(**changes):
-    return get_base_config().optimizer.to_dict() | changes
+    return default_config().optimizer.to_dict() | changes
 
 
 def test_parameters_are_those_of_the_model_and_a_function_of_the_seed():

@@ -11,27 +11,29 @@ ROOT = pathlib.Path(__file__).parent.parent
 EVERYWHERE = {'signals', 'terminal'}
 BASE = {'errors', 'files', 'pixel_values'}
 DATA = {'data', 'data.readers', 'data.sources'}
-MEASURED = BASE | DATA | {'model', 'evaluation', 'configuration', 'parallel'}
+MEASURED = BASE | DATA | {'options', 'model', 'evaluation', 'parallel'}
+CONFIGURED = MEASURED | {'tasks', 'configuration'}
 MAY_IMPORT = {
     'errors': set(),
     'signals': set(),
     'terminal': set(),
     'files': {'errors'},
     'pixel_values': {'errors'},
+    'options': {'errors', 'files'},
     'kernels': {'errors'},
-    'model': {'errors', 'pixel_values', 'kernels'},
+    'model': {'errors', 'pixel_values', 'options', 'kernels'},
     'data.readers': BASE,
-    'data.sources': BASE | {'data.readers'},
+    'data.sources': BASE | {'options', 'data.readers'},
     'data': BASE | {'data.readers', 'data.sources'},
     'evaluation': {'errors', 'files', 'model'},
-    'configuration': {'errors', 'files', 'model', 'evaluation'},
     'parallel': {'errors', 'files'},
     'tasks': MEASURED,
-    'runs': MEASURED,
-    'training': MEASURED | {'tasks', 'runs'},
-    'prediction': MEASURED | {'runs'},
+    'configuration': {'errors', 'options', 'model', 'data.sources', 'evaluation', 'tasks'},
+    'runs': CONFIGURED,
+    'training': CONFIGURED | {'runs'},
+    'prediction': CONFIGURED | {'runs'},
     'weights': {'errors', 'files'},
-    'command_line': {'errors', 'files', 'configuration', 'runs'},
+    'command_line': {'errors', 'options', 'configuration', 'runs'},
     'sweep': {'errors', 'files', 'evaluation', 'configuration', 'runs', 'command_line'},
 }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from training_helpers import TinyForecaster, tiny_config
 
+from e3d.configuration import default_config
 from e3d.errors import InputError
 from e3d.runs import trained_run
 from e3d.runs.contents import CONTENTS_FILE, Contents, read_contents
@@ -14,7 +15,6 @@ from e3d.runs.trained_run import load_run
 from e3d.tasks.provenance import report_name
 from e3d.training import loop
 from e3d.training.loop import evaluate, train
-from experiments import base
 
 NO_VALIDATION = {'dataset.split_fractions': (0.5, 0.0, 0.5)}
 
@@ -36,8 +36,7 @@ def folder_config(tmp_path, clips, **overrides):
     config = tiny_config(tmp_path)
     dataset = config.dataset
     common = {key: dataset[key] for key in ('input_frames', 'output_frames', 'data_dir')}
-    config.dataset = base.get_base_config().dataset
-    config.dataset.update(base.video_folder())
+    config.dataset = default_config('video_folder').dataset
     config.dataset.update(common)
     config.dataset.update({'path': str(folder), 'frame_size': (8, 8), 'test_stride': 1})
     config.dataset.data_dir = str(tmp_path / 'prepared')

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from training_helpers import TinyForecaster, tiny_config
 
+from e3d.configuration import default_config
 from e3d.prediction.forecast import forecast
 from e3d.runs import trained_run
 from e3d.runs.trained_run import load_run
 from e3d.training import loop
-from experiments import base
 
 SLOTS = 4  # a day
 
@@ -35,8 +35,7 @@ def test_counts_from_end_to_end(tmp_path, monkeypatch, capsys):
     path = tmp_path / 'NYC_M8x8_T360_NewEnd.h5'
     counts = write_flows(path, 100)
     config = tiny_config(tmp_path)
-    dataset = base.get_base_config().dataset
-    dataset.update(base.flows())
+    dataset = default_config('taxibj').dataset
     dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2})
     dataset.update({'test_days': 1, 'validation_days': 1})
     config.dataset, config.evaluation.num_samples = dataset, 0

@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from e3d.configuration import default_config
 from e3d.data.sources.layouts import Layout
-from experiments import base, quickstart
+from experiments import quickstart
 
 LENGTH, INPUT, SHAPE = 5, 2, (4, 4, 1)
 PLAIN = Layout((INPUT, LENGTH - INPUT))
@@ -48,7 +49,7 @@ def tiny_config(tmp_path, **overrides):
     )
     config.dataset.update({'validation_size': 3, 'test_size': 5})
     # Values of the tests' own: the quickstart's are tuned, and may be tuned again.
-    untuned = base.get_base_config()
+    untuned = default_config()
     config.optimizer, config.loss = untuned.optimizer, untuned.loss
     config.optimizer.ema_decay = 0.9
     config.train.update({'batch_size': 4, 'steps': 4, 'log_every': 1, 'evaluate_every': 2})

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from experiments.base import get_base_config
 from training_helpers import INPUT, LENGTH, SHAPE, TinyForecaster, random_frames, tiny_config
 
 from e3d.data.sources.layouts import Layout
@@ -21,7 +22,6 @@ from e3d.tasks.prediction import LayoutForecast, build_loss
 from e3d.tasks.schedules import DROPPING, random_key
 from e3d.training.optimizer import build_optimizer, create_state, split_networks
 from e3d.training.step import train_step
-from experiments.base import get_base_config
 
 AHEAD = LENGTH - INPUT
 MEAN_FRAME = 0.9  # share of the old value in the running mean

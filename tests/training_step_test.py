@@ -9,13 +9,13 @@ import optax
 import pytest
 from training_helpers import INPUT, LENGTH, PLAIN, SHAPE, TinyForecaster, random_frames
 
+from e3d.configuration import default_config
 from e3d.parallel import devices
 from e3d.tasks.losses import Objective, forecast_loss
 from e3d.tasks.prediction import build_loss
 from e3d.tasks.schedules import Sampling, draw_truth_mask
 from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import module_norms, train_step
-from experiments.base import get_base_config
 
 MODEL = TinyForecaster()
 HALF = Sampling(0.5, 0.0)
@@ -31,7 +31,7 @@ class Penalised(nn.Module):
 
 
 def make_loss(sampling, model=MODEL):
-    config = get_base_config()
+    config = default_config()
     config.seed = 3
     config.dataset.update({'input_frames': INPUT, 'output_frames': LENGTH - INPUT})
     config.sampling.update(sampling._asdict())
@@ -39,9 +39,7 @@ def make_loss(sampling, model=MODEL):
 
 
 def make_step(**changes):
-    optimizer, rate = build_optimizer(
-        get_base_config().optimizer.to_dict() | {'clip_norm': 0.1}, 10
-    )
+    optimizer, rate = build_optimizer(default_config().optimizer.to_dict() | {'clip_norm': 0.1}, 10)
     settings = {
         'loss': make_loss(HALF),
         'optimizer': optimizer,

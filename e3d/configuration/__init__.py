@@ -1,37 +1,43 @@
-"""The check of a config before any work, and the comparison of two.
+"""One config for a run, made of the options of its model, data set, task and training.
 
-values        rules of values: an integer, one of a few, ...
-keys          the rule of every key; which keys there are depends on task, model and data set
-comparison    configs as flat keys, their differences, keys that look like another
+sections      which sections there are, and a `ConfigDict` made of their options
 older         what the config of an older run means where it lacks a key or has another name for a value
-sections      the section of each model, with its defaults
+comparison    what distinguishes two configs, keys that look like another, configs that are stored
 check         `check_config`: every key by its rule, then rules that join several keys
+experiments   the files of experiments, `make_config`, and what follows the colon in their names
 """
 
 from e3d.configuration.check import check_config
 from e3d.configuration.comparison import (
+    changeable_keys,
     describe_unknown_key,
     find_differences,
-    flatten,
-    list_differences,
     restore_config,
 )
-from e3d.configuration.keys import all_rules, rules_for
+from e3d.configuration.experiments import call_experiment, list_experiments, load_config, parse_arg
 from e3d.configuration.older import OLD_SWITCHES
-from e3d.configuration.sections import model_section, switch_model
-from e3d.configuration.values import shown_value
+from e3d.configuration.sections import (
+    all_options,
+    default_config,
+    model_section,
+    options_for,
+    switch_model,
+)
 
 __all__ = [
     'OLD_SWITCHES',
-    'all_rules',
+    'all_options',
+    'call_experiment',
+    'changeable_keys',
     'check_config',
+    'default_config',
     'describe_unknown_key',
     'find_differences',
-    'flatten',
-    'list_differences',
+    'list_experiments',
+    'load_config',
     'model_section',
+    'options_for',
+    'parse_arg',
     'restore_config',
-    'rules_for',
-    'shown_value',
     'switch_model',
 ]

@@ -1,26 +1,15 @@
-"""A config as flat keys; what distinguishes two of them; keys that there are not."""
+"""What distinguishes two configs, keys that there are not, and configs that are stored."""
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from e3d.configuration.keys import CHANGEABLE, all_rules
 from e3d.configuration.older import missing_keys, rename_switches
-
-
-def flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    """{'section.key': value} of all values of a config."""
-    flat = {}
-    for key in config:
-        value = config[key]
-        if isinstance(value, Mapping | ConfigDict):
-            flat |= flatten(value, f'{prefix}{key}.')
-        else:
-            flat[f'{prefix}{key}'] = value
-    return flat
+from e3d.configuration.sections import all_options
+from e3d.options.flat import as_tuple, flatten, list_differences
 
 
 def describe_unknown_key(key: str, known: Iterable[str]) -> str:
@@ -36,31 +25,21 @@ def describe_unknown_key(key: str, known: Iterable[str]) -> str:
     return f'{key}: there is no such key; did you mean {", ".join(candidates)}?'
 
 
+def changeable_keys() -> set[str]:
+    """The keys that do not change what is learned, so that a run may go on with other values."""
+    return {key for key, option in all_options().items() if option.changeable}
+
+
 def find_differences(stored: ConfigDict, config: ConfigDict) -> list[str]:
     """What keeps a run with the config `stored` from going on with `config`, a line for each key.
 
-    The keys in `CHANGEABLE` may differ, and train.steps as well, unless the learning rate depends
-    on it.
+    Changeable keys may differ, and train.steps as well, unless the learning rate depends on it.
     """
-    free = set(CHANGEABLE)
+    free = changeable_keys()
     schedules = {flatten(side).get('optimizer.schedule') for side in (stored, config)}
     if schedules == {'constant'}:
         free.add('train.steps')
     return list_differences(stored, config, free)
-
-
-def list_differences(
-    stored: ConfigDict, config: ConfigDict, free: Collection[str] = ()
-) -> list[str]:
-    """The keys in which two configs differ, a line each, but for those in `free`."""
-    left, right = (
-        {key: repr(_as_tuple(value)) for key, value in flatten(c).items()} for c in (stored, config)
-    )
-    return [
-        f'{key}: stored {left.get(key, "nothing")}, given {right.get(key, "nothing")}'
-        for key in left | right
-        if key not in free and left.get(key) != right.get(key)
-    ]
 
 
 def restore_config(values: Mapping[str, Any]) -> ConfigDict:
@@ -73,16 +52,16 @@ def restore_config(values: Mapping[str, Any]) -> ConfigDict:
     def restore(value):
         if isinstance(value, Mapping):
             return {key: restore(item) for key, item in value.items()}
-        return _as_tuple(value)
+        return as_tuple(value)
 
     restored = restore(values)
     rename_switches(restored)
     for key, value in missing_keys(flatten(restored)).items():
         _set_missing(restored, key, value)
-    rules = all_rules()
+    options = all_options()
     for key, value in flatten(restored).items():
-        if value is None and key in rules and rules[key].kind is not None:
-            _set_missing(restored, key, placeholder(rules[key].kind))
+        if value is None and key in options and options[key].rule.kind is not None:
+            _set_missing(restored, key, placeholder(options[key].rule.kind))
     return ConfigDict(restored).lock()
 
 
@@ -92,7 +71,3 @@ def _set_missing(values: dict[str, Any], key: str, value: Any) -> None:
     part = values.setdefault(section, {}) if section else values
     if isinstance(part, dict) and part.get(name) is None:
         part[name] = value
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -3,19 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from e3d.configuration.keys import rules_for
-
-# Of every key that was added since the first runs: the value that is what was done before there
-# was such a key. It goes only into configs whose task, model and data set have the key.
-OLD_MEANINGS: dict[str, Any] = {
-    'init_optimizer': False,
-    'evaluation.perceptual': False,
-    'evaluation.presets': (),
-    'dataset.layout': '',
-    'dataset.fractions_of': 'window',
-    'model.recall_radius': 1,
-    'model.stride': 1,
-}
+from e3d.configuration.sections import options_for
 
 # Of every key that was a switch once: what its values are called today.
 OLD_SWITCHES: dict[str, dict[bool, str]] = {
@@ -33,7 +21,7 @@ def rename_switches(values: dict[str, Any]) -> None:
 
 
 def missing_keys(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that a stored config lacks, with their old meanings.
+    """The keys that a stored config lacks, with what was done before there were such keys.
 
     Args:
       flat: the values of the config by 'section.key'.
@@ -42,5 +30,5 @@ def missing_keys(flat: Mapping[str, Any]) -> dict[str, Any]:
       What there is to add; nothing where the task, model or data set is unknown, which
       `check_config` reports.
     """
-    known = rules_for(flat) or {}
-    return {k: value for k, value in OLD_MEANINGS.items() if k in known and k not in flat}
+    known = options_for(flat) or {}
+    return {k: option.older for k, option in known.items() if option.is_new and k not in flat}

@@ -1,19 +1,234 @@
-"""The section `model` of a config, whose keys and defaults are the fields of the model's class."""
+"""The sections of a config: which there are, and a `ConfigDict` made of their options.
+
+Those of a model, a data set and the loss of a task are where these are; here are those that every
+config has beside them.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from e3d.configuration.keys import field_rule
-from e3d.model import MODELS, fields_of
+from e3d.data.sources.dataset import DATASETS, Dataset
+from e3d.evaluation.presets import PRESETS
+from e3d.model import MODELS
+from e3d.options.option import Option, option, options_of
+from e3d.options.rules import (
+    MOST_SEQUENCES,
+    NAME,
+    PATH,
+    SWITCH,
+    number,
+    one_of,
+    optional,
+    several,
+    whole,
+)
+from e3d.tasks.registry import TASKS
+from e3d.tasks.schedules import Sampling
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What stands in no section."""
+
+    name: str = option('', 'of the run, and of its folder in runs/', NAME, changeable=True)
+    seed: int = option(0, 'of parameters, order of the data and sampling', whole(0, 2**32 - 1))
+    init_from: str = option(
+        '', 'workdir of a run whose parameters training begins with, as far as they fit', PATH
+    )
+    init_optimizer: bool = option(
+        False, 'take the moments of Adam as well, to go on with other values', SWITCH, older=False
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """Adam, its learning rate by step, and what is done to gradients and weights."""
+
+    learning_rate: float = option(1e-3, 'the highest', number(0, above=True))
+    b1: float = option(0.9, 'decay of the mean of gradients', number(0, 0.999999))
+    b2: float = option(0.999, 'decay of the mean of their squares', number(0, 0.999999))
+    eps: float = option(1e-8, 'added to its root', number(0, above=True))
+    schedule: str = option(
+        'constant', "or 'cosine', to 0 at the last step", one_of('constant', 'cosine')
+    )
+    warmup_steps: int = option(0, 'updates over which the rate grows from 0', whole(0))
+    clip_norm: float | None = option(
+        None, 'largest norm of a gradient', optional(number(0, above=True))
+    )
+    ema_decay: float | None = option(
+        None,
+        'of a moving average of the weights, which forecasts',
+        optional(number(0, 0.999999, above=True)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """The loop."""
+
+    batch_size: int = option(
+        8, 'sequences of an update, over all devices', whole(1, MOST_SEQUENCES)
+    )
+    steps: int = option(80_000, 'updates', whole(1))
+    log_every: int = option(10, 'updates', whole(1, 1000), changeable=True)
+    evaluate_every: int = option(
+        2_000, 'updates; on the validation split', whole(1), changeable=True
+    )
+    skip_nonfinite: bool = option(
+        False,
+        'count updates whose loss or gradient is not finite, which are never applied, instead of '
+        'stopping the run',
+        SWITCH,
+        changeable=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Measuring on a split."""
+
+    batch_size: int = option(16, 'sequences at once', whole(1, MOST_SEQUENCES), changeable=True)
+    max_sequences: int | None = option(
+        None,
+        'of an evaluation during training; the last one takes the whole split',
+        optional(whole(1)),
+    )
+    perceptual: bool | None = option(
+        None,
+        'LPIPS and FVD of the test; None: what is installed and quick, see '
+        '`e3d.evaluation.perceptual.measure.choose_metrics`',
+        optional(SWITCH),
+        changeable=True,
+        older=False,
+    )
+    presets: tuple[str, ...] = option(
+        (),
+        'metrics as other codes compute them, see e3d/evaluation/presets.py',
+        several(*PRESETS),
+        changeable=True,
+        older=(),
+    )
+    num_samples: int = option(4, 'sequences drawn as pictures', whole(0, 10_000), changeable=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What is saved."""
+
+    every: int = option(1_000, 'updates', whole(1), changeable=True)
+    keep: int = option(3, 'newest checkpoints that stay', whole(1), changeable=True)
+    keep_best: bool = option(
+        True,
+        'keep the best by the MSE (the accuracy, in recognition) on the validation split; none is '
+        'selected where that is the test split',
+        SWITCH,
+        changeable=True,
+    )
+
+
+def sections_of(task: str, model: str, dataset: str) -> dict[str, type]:
+    """The dataclass of each section, '' for what stands in none; no data set has the common keys."""
+    return {
+        '': Experiment,
+        'model': MODELS[model],
+        'dataset': DATASETS[dataset] if dataset else Dataset,
+        'loss': TASKS[task].objective,
+        'sampling': Sampling,
+        'optimizer': Optimizer,
+        'train': Train,
+        'evaluation': Evaluation,
+        'checkpoint': Checkpoint,
+    }
+
+
+def choices(task: Any = None) -> dict[str, Option]:
+    """The keys on which it depends what other keys there are.
+
+    Args:
+      task: of the config; the models of all tasks are allowed where there is no such task.
+    """
+    tasks = [task] if isinstance(task, str) and task in TASKS else TASKS
+    models = dict.fromkeys(name for task in tasks for name in TASKS[task].models)
+    return {
+        'task': Option('prediction', 'what is learned', one_of(*TASKS)),
+        'model.name': Option('e3d_lstm', 'the model', one_of(*models)),
+        'dataset.name': Option('', 'the data set', one_of(*DATASETS)),
+    }
+
+
+def options_for(values: Mapping[str, Any]) -> dict[str, Option] | None:
+    """The keys that a config must have; None where it names no such task or the like.
+
+    Args:
+      values: of the config, by 'section.key'.
+    """
+    named = choices(values.get('task'))
+    if not all(one.rule.accepts(values.get(key)) for key, one in named.items()):
+        return None
+    sections = sections_of(values['task'], values['model.name'], values['dataset.name'])
+    return named | _flat(sections)
+
+
+def all_options() -> dict[str, Option]:
+    """Every key that a config of some task, model and data set has."""
+    task, known = next(iter(TASKS)), choices()
+    known |= _flat(sections_of(task, TASKS[task].default_model, ''))
+    for section, table in (('model', MODELS), ('dataset', DATASETS)):
+        for entry in table.values():
+            known |= _flat({section: entry})
+    for other in TASKS.values():
+        known |= _flat({'loss': other.objective})
+    return known
+
+
+def _flat(sections: Mapping[str, type]) -> dict[str, Option]:
+    return {
+        f'{section}.{name}'.lstrip('.'): one
+        for section, fields in sections.items()
+        for name, one in options_of(fields).items()
+    }
+
+
+def section(fields: type, name: str | None = None) -> ConfigDict:
+    """A section of a config, each key at its default; None can be given a value later.
+
+    Args:
+      fields: its dataclass of options, or its flax module.
+      name: what stands first, under the key 'name'.
+    """
+    made = ConfigDict({} if name is None else {'name': name})
+    for key, one in options_of(fields).items():
+        kind = one.rule.kind if one.default is None else None
+        made[key] = placeholder(kind) if kind else one.default
+    return made
 
 
 def model_section(name: str) -> ConfigDict:
-    """The section of a model, each field at its default; the model's docstring explains them."""
-    section = ConfigDict({'name': name})
-    for field in fields_of(name):
-        kind = field_rule(field).kind if field.default is None else None
-        section[field.name] = placeholder(kind) if kind else field.default
-    return section
+    """The section of a model, each key at its default."""
+    return section(MODELS[name], name)
+
+
+def default_config(dataset: str = '', task: str = 'prediction') -> ConfigDict:
+    """The paper's setting for a task and a data set, with which experiments begin.
+
+    Args:
+      dataset: one of `DATASETS`; '' has only the keys that all of them have.
+      task: one of `TASKS`.
+    """
+    model = TASKS[task].default_model
+    config = ConfigDict()
+    for name, fields in sections_of(task, model, dataset).items():
+        if name:
+            names = {'model': model, 'dataset': dataset}
+            config[name] = section(fields, names.get(name))
+        else:
+            config.update(section(fields))
+            config.task = task
+    return config
 
 
 def switch_model(config: ConfigDict, name: str) -> None:
@@ -25,12 +240,12 @@ def switch_model(config: ConfigDict, name: str) -> None:
     old = config.model
     if name not in MODELS or old.name not in MODELS or name == old.name:
         return
-    section, defaults = model_section(name), model_section(old.name)
+    new, defaults = model_section(name), model_section(old.name)
     kept = {
         key: value
         for key, value in old.items()
-        if key != 'name' and key in section and value != defaults.get(key)
+        if key != 'name' and key in new and value != defaults.get(key)
     }
-    section.update(kept)
+    new.update(kept)
     with config.unlocked():
-        config.model = section
+        config.model = new

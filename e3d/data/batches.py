@@ -11,7 +11,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from e3d.data.sources.registry import Source
+from e3d.data.sources.dataset import Source
 from e3d.pixel_values import as_floats
 
 Batch = dict[str, np.ndarray]

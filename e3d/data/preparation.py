@@ -6,11 +6,9 @@ from typing import Any
 
 from e3d.data.batches import frame_shape
 from e3d.data.readers.left_out import describe_left_out, summarize_left_out
-from e3d.data.sources.kth import count_sequences
+from e3d.data.sources.dataset import DATASETS, ENDLESS, Source
 from e3d.data.sources.layouts import plain_dataset
 from e3d.data.sources.registry import (
-    ENDLESS,
-    Source,
     account,
     left_out,
     open_source,
@@ -45,11 +43,7 @@ def prepare(dataset: Mapping[str, Any], seed: int) -> str:
     sources = {split: open_source(plain, split, seed) for split in SPLITS}
     lines = describe(plain, sources).splitlines()
     lines += [f'  {line}' for line in describe_left_out(left_out(sources['train']))]
-    if dataset['name'] == 'kth':
-        lines += [
-            f'  {rule} rule: ' + ', '.join(f'{split} {count:,}' for split, count in counts.items())
-            for rule, counts in count_sequences(dataset).items()
-        ]
+    lines += [f'  {line}' for line in DATASETS[dataset['name']].details(dataset)]
     folder = _folder_of(sources['test'])
     if folder is None:
         return printable(

@@ -44,7 +44,6 @@ from e3d.model.registry import (
     MODELS,
     RECOGNIZERS,
     build_model,
-    fields_of,
     register_forecaster,
     register_recognizer,
 )
@@ -78,7 +77,6 @@ __all__ = [
     'Stack',
     'build_model',
     'convolve_gates',
-    'fields_of',
     'observe',
     'register_forecaster',
     'register_recognizer',

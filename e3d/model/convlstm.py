@@ -13,6 +13,8 @@ from e3d.model.gates import convolve_gates
 from e3d.model.recurrent import RecurrentCell
 from e3d.model.registry import register_forecaster
 from e3d.model.stack import RecurrentStack
+from e3d.options.option import option
+from e3d.options.rules import SWITCH
 
 
 class ConvLSTMState(NamedTuple):
@@ -112,8 +114,8 @@ class ConvLSTM(Forecaster):
         dtype, memory: as in `Forecaster`.
     """
 
-    peephole: bool = False
-    layer_norm: bool = False
+    peephole: bool = option(False, 'gates see the cell state as well', SWITCH)
+    layer_norm: bool = option(False, 'LayerNorm on the pre-activations of the gates', SWITCH)
 
     @nn.nowrap
     def build_stack(self) -> RecurrentStack:

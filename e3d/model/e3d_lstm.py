@@ -8,10 +8,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from e3d.model.cell import E3DLSTMCarry, E3DLSTMCell
+from e3d.model.equations import MOST_RADIUS, RECALLS, VARIANTS
 from e3d.model.fields import check_at_least
 from e3d.model.forecaster import Forecaster
+from e3d.model.gates import OPERATORS
 from e3d.model.registry import register_forecaster
 from e3d.model.stack import StackBase
+from e3d.options.option import option
+from e3d.options.rules import MOST_FRAMES, MOST_PIXELS, one_of, optional, whole
 
 # What `E3DLSTMStack` carries from step to step: the carry of each layer, from the bottom to the top.
 E3DLSTMStackCarry = tuple[E3DLSTMCarry, ...]
@@ -91,12 +95,23 @@ class E3DLSTM(Forecaster):
     features: int = 64
     kernel_size: tuple[int, int, int] = (2, 5, 5)
     depth: int = 2
-    variant: str = 'paper'
-    convolution: str = 'same'
-    recall: str | bool = 'everywhere'
-    recall_radius: int = 1
-    stride: int = 1
-    history: int | None = None
+    variant: str = option('paper', 'form of the equations', one_of(*VARIANTS))
+    convolution: str = option('same', 'the operator * of the equations', one_of(*OPERATORS))
+    recall: str | bool = option('everywhere', 'what RECALL attends to', one_of(*RECALLS))
+    recall_radius: int = option(
+        1, "how far recall='nearby' looks, positions", whole(0, MOST_RADIUS), older=1
+    )
+    stride: int = option(
+        1,
+        "of the convolutions of variant='openstl' in height and width",
+        whole(1, MOST_PIXELS),
+        older=1,
+    )
+    history: int | None = option(
+        None,
+        'earlier cell states that RECALL looks at; None: all',
+        optional(whole(1, MOST_FRAMES)),
+    )
 
     @nn.nowrap
     def build_stack(self) -> E3DLSTMStack:

@@ -2,9 +2,10 @@
 
 import flax.linen as nn
 
-from e3d.model.e3d_lstm import E3DLSTMStack, e3d_lstm_layers
+from e3d.model.e3d_lstm import E3DLSTM, E3DLSTMStack, e3d_lstm_layers
 from e3d.model.recognizer import Recognizer
 from e3d.model.registry import register_recognizer
+from e3d.options.option import same_option
 
 
 @register_recognizer('e3d_recognizer')
@@ -19,11 +20,11 @@ class E3DRecognizer(Recognizer):
       others: as in `Recognizer`.
     """
 
-    variant: str = 'paper'
-    convolution: str = 'same'
-    recall: str | bool = 'everywhere'
-    recall_radius: int = 1
-    history: int | None = None
+    variant: str = same_option(E3DLSTM, 'variant')
+    convolution: str = same_option(E3DLSTM, 'convolution')
+    recall: str | bool = same_option(E3DLSTM, 'recall')
+    recall_radius: int = same_option(E3DLSTM, 'recall_radius')
+    history: int | None = same_option(E3DLSTM, 'history')
 
     @nn.nowrap
     def build_stack(self) -> E3DLSTMStack:

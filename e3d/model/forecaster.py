@@ -12,11 +12,14 @@ from e3d.errors import InputError
 from e3d.kernels.convolution import Kernel, same_padding
 from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
+from e3d.kernels.scan import POLICIES
 from e3d.model.fields import check_at_least, check_frames_shape, parameters_for
 from e3d.model.frames import scale_types
 from e3d.model.network import Network, NetworkCarry, StepInputs, feed, run_stack
 from e3d.model.patching import from_patches, pad_to_patches, to_patches
 from e3d.model.stack import Arrays, StackStep
+from e3d.options.option import option
+from e3d.options.rules import MOST_FEATURES, MOST_LAYERS, MOST_PIXELS, SWITCH, one_of, sizes, whole
 
 # Frames that a convolution of the encoder or decoder joins to one.
 _JOINED = 2
@@ -86,9 +89,7 @@ class Forecaster(Network):
     stack (figure 1a) and after it (figure 1b) are optional.
 
     Attributes:
-      layers: number of recurrent layers.
-      features: channels of every state.
-      kernel_size: depth, height and width of the gate convolutions.
+      layers, features, kernel_size: as their options say.
       patch_size: side p of a patch; height and width must be multiples of it.
       pad_frames: True pads frames by their last row and column to multiples of p and crops the
         predictions; False raises for such frames.
@@ -102,16 +103,22 @@ class Forecaster(Network):
       memory: 'save' or 'recompute', what training keeps of each step (see `e3d.kernels.scan`).
     """
 
-    layers: int = 4
-    features: int = 128
-    kernel_size: tuple[int, int, int] = (1, 5, 5)
-    patch_size: int = 4
-    pad_frames: bool = False
-    depth: int = 1
-    encoder_layers: int = 0
-    decoder_layers: int = 0
-    dtype: str = 'float32'
-    memory: str = 'save'
+    layers: int = option(4, 'recurrent layers', whole(1, MOST_LAYERS))
+    features: int = option(128, 'channels of every state', whole(1, MOST_FEATURES))
+    kernel_size: tuple[int, int, int] = option(
+        (1, 5, 5), 'depth, height and width of the gate convolutions', sizes((2, 5, 5), 255)
+    )
+    patch_size: int = option(4, 'side of a space-to-depth patch, pixels', whole(1, MOST_PIXELS))
+    pad_frames: bool = option(
+        False, 'pad frames to multiples of the patch size and crop the forecasts', SWITCH
+    )
+    depth: int = option(1, 'frames in the window; 1 for 2D states', whole(1, MOST_LAYERS))
+    encoder_layers: int = option(0, '3D convolutions before the layers', whole(0, MOST_LAYERS))
+    decoder_layers: int = option(0, '3D convolutions after the layers', whole(0, MOST_LAYERS))
+    dtype: str = option('float32', 'of states and convolutions', one_of('float32', 'bfloat16'))
+    memory: str = option(
+        'save', 'what training keeps of each step', one_of(*POLICIES), changeable=True
+    )
 
     def setup(self):
         """Checks the fields; the parameters come with the first frames."""

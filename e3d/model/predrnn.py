@@ -12,6 +12,8 @@ from e3d.model.gates import convolve_gates
 from e3d.model.recurrent import RecurrentCell
 from e3d.model.registry import register_forecaster
 from e3d.model.stack import RecurrentStack
+from e3d.options.option import option
+from e3d.options.rules import SWITCH, number
 
 # Keeps the gradient of a norm finite where all is zero.
 _EPSILON = 1e-12
@@ -155,8 +157,8 @@ class PredRNN(Forecaster):
         dtype, memory: as in `Forecaster`.
     """
 
-    decoupling: float = 0.0
-    layer_norm: bool = False
+    decoupling: float = option(0.0, 'weight of the decoupling term in the loss', number(0))
+    layer_norm: bool = option(False, 'LayerNorm on the pre-activations of the gates', SWITCH)
 
     @nn.nowrap
     def build_stack(self) -> RecurrentStack:

@@ -12,6 +12,8 @@ from e3d.model.gates import convolve_gates
 from e3d.model.recurrent import RecurrentCell
 from e3d.model.registry import register_forecaster
 from e3d.model.stack import RecurrentStack
+from e3d.options.option import option
+from e3d.options.rules import SWITCH
 
 
 class CausalLSTMState(NamedTuple):
@@ -155,7 +157,7 @@ class PredRNNPlusPlus(Forecaster):
         memory: as in `Forecaster`.
     """
 
-    layer_norm: bool = False
+    layer_norm: bool = option(False, 'LayerNorm on the pre-activations of the gates', SWITCH)
 
     @nn.nowrap
     def build_stack(self) -> RecurrentStack:

@@ -18,10 +18,13 @@ from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
 from e3d.model.classifier import Classifier, newest
 from e3d.model.fields import check_at_least, check_frames_shape, parameters_for
+from e3d.model.forecaster import Forecaster
 from e3d.model.frames import scale_types
 from e3d.model.network import Network, NetworkCarry, StepInputs, feed, run_stack
 from e3d.model.stack import Arrays, StackStep
 from e3d.model.strided import convolve_strided, double, halve_kernel
+from e3d.options.option import option, same_option
+from e3d.options.rules import MOST_FEATURES, MOST_FRAMES, MOST_LAYERS, one_of, sizes, whole
 
 SEPARABLE = ('none', 'bottom', 'top')
 
@@ -114,33 +117,36 @@ class Recognizer(Network):
     the first step they are zero.
 
     Attributes:
-      classes: how many there are.
-      layers: number of recurrent layers.
-      features: channels of the encoder and of every state.
-      kernel_size: depth, height and width of the gate convolutions.
-      depth: slots of a state; 1 for 2D states.
       encoder_layers: convolutions before the stack, each of stride 2; the decoder has as many.
-      encoder_depth: depth of their kernels; 1 for 2D convolutions.
       top_layers, separable: convolutions between the stack and the classifier, see `Classifier`.
       window: how many steps the classifier sees; 16 in the paper, 5 online.
-      classifier_features, classifier_hidden: widths of the classifier.
-      dtype, memory: as in `Forecaster`.
+      others: as their options say.
     """
 
-    classes: int = 41
-    layers: int = 4
-    features: int = 64
-    kernel_size: tuple[int, int, int] = (2, 5, 5)
-    depth: int = 2
-    encoder_layers: int = 2
-    encoder_depth: int = 2
-    top_layers: int = 0
-    separable: str = 'none'
-    window: int = 16
-    classifier_features: int = 128
-    classifier_hidden: int = 512
-    dtype: str = 'float32'
-    memory: str = 'save'
+    classes: int = option(41, 'how many there are', whole(2, 1_000_000))
+    layers: int = option(4, 'recurrent layers', whole(1, MOST_LAYERS))
+    features: int = option(64, 'channels of the encoder and every state', whole(1, MOST_FEATURES))
+    kernel_size: tuple[int, int, int] = option(
+        (2, 5, 5), 'depth, height and width of the gate convolutions', sizes((2, 5, 5), 255)
+    )
+    depth: int = option(2, 'slots of a state; 1 for 2D states', whole(1, MOST_LAYERS))
+    encoder_layers: int = option(
+        2, 'convolutions of stride 2 before the layers', whole(0, MOST_LAYERS)
+    )
+    encoder_depth: int = option(
+        2, 'depth of their kernels; 1 for 2D convolutions', whole(1, MOST_LAYERS)
+    )
+    top_layers: int = option(
+        0, 'convolutions between the layers and the classifier', whole(0, MOST_LAYERS)
+    )
+    separable: str = option(
+        'none', 'half of the convolutions that are 1 x 5 x 5, then 2 x 1 x 1', one_of(*SEPARABLE)
+    )
+    window: int = option(16, 'newest steps that the classifier sees', whole(1, MOST_FRAMES))
+    classifier_features: int = option(128, 'channels of the classifier', whole(1, MOST_FEATURES))
+    classifier_hidden: int = option(512, 'width of its hidden layer', whole(1, MOST_FEATURES))
+    dtype: str = same_option(Forecaster, 'dtype')
+    memory: str = same_option(Forecaster, 'memory')
 
     def setup(self):
         """Checks the fields; the parameters come with the first frames."""

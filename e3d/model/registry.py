@@ -6,9 +6,11 @@ own too, which the experiment imports:
     @register_forecaster('my_model')
     class MyModel(Forecaster):
         ...
+
+Its fields are the keys of the section `model`: `option` (`e3d/options/option.py`) says what they mean
+and what is allowed.
 """
 
-import dataclasses
 from collections import ChainMap
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,6 +18,7 @@ from typing import TypeVar
 import flax.linen as nn
 
 from e3d.errors import InputError
+from e3d.options.tables import enter
 
 FORECASTERS: dict[str, type[nn.Module]] = {}
 RECOGNIZERS: dict[str, type[nn.Module]] = {}
@@ -26,30 +29,12 @@ Model = TypeVar('Model', bound=type[nn.Module])
 
 def register_forecaster(name: str) -> Callable[[Model], Model]:
     """Enters a class of forecasters under this name."""
-    return _enter(FORECASTERS, name)
+    return enter(FORECASTERS, name, 'model', MODELS)
 
 
 def register_recognizer(name: str) -> Callable[[Model], Model]:
     """Enters a class of recognizers under this name."""
-    return _enter(RECOGNIZERS, name)
-
-
-def _enter(models: dict[str, type[nn.Module]], name: str) -> Callable[[Model], Model]:
-    def enter(model: Model) -> Model:
-        known = MODELS.get(name)
-        same = known is not None and known.__qualname__ == model.__qualname__  # imported again
-        if known is not None and not same:
-            raise InputError(f'model {name!r}: there is one of that name, {known.__qualname__}')
-        models[name] = model
-        return model
-
-    return enter
-
-
-def fields_of(name: str) -> list[dataclasses.Field]:
-    """The fields of the model called `name`: the keys of its section in a config."""
-    own = ('parent', 'name')  # what every flax module has
-    return [field for field in dataclasses.fields(MODELS[name]) if field.name not in own]
+    return enter(RECOGNIZERS, name, 'model', MODELS)
 
 
 def build_model(name: str, **fields):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3d.data.sources.registry import Source
+from e3d.data.sources.dataset import Source
 from e3d.errors import InputError
 from e3d.files import atomic_write, read_json
 from e3d.pixel_values import as_floats

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from e3d.command_line import call_experiment, parse
-from e3d.configuration import check_config
+from e3d.command_line import parse
+from e3d.configuration import call_experiment, check_config
 from e3d.errors import InputError
 
 # The value of --sweep that asks for the entries of the experiment's file.

@@ -7,5 +7,10 @@ evaluator    what measures parameters on the splits of a data set
 prediction   the loss and the evaluator of the task 'prediction'
 observing    which front part of a clip a recognizer observes
 recognition  the loss and the evaluator of the task 'recognition'
-registry     both of every task, by its name
+registry     what a task is, and all of them by name
 """
+
+# Each enters itself into `registry.TASKS`.
+from e3d.tasks import prediction, recognition
+
+__all__ = ['prediction', 'recognition']

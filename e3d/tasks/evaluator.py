@@ -7,8 +7,9 @@ from typing import Any, Protocol
 from ml_collections import ConfigDict
 
 from e3d.data.batches import frame_shape
+from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import Source, open_source, shared_clips
+from e3d.data.sources.registry import open_source, shared_clips
 from e3d.errors import InputError
 from e3d.parallel import processes
 from e3d.terminal import show, tell

@@ -1,5 +1,6 @@
 """What training minimizes (paper, equation 3)."""
 
+import dataclasses
 from typing import Any, NamedTuple, Protocol
 
 import chex
@@ -7,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from e3d.data.sources.layouts import Layout
+from e3d.options.option import option
+from e3d.options.rules import number, one_of, whole
 from e3d.tasks.schedules import warm_up
 
 Batch = dict[str, jax.Array]
@@ -40,22 +43,23 @@ class LossFunction(Protocol):
         """
 
 
-class Objective(NamedTuple):
-    """Weights of the loss, as the section `loss` of a config has them.
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Weights of the loss of forecasts (equation 3): the section `loss` of a config.
 
-    Attributes:
-      l2_weight: of the mean squared error.
-      l1_weight: of the mean absolute error.
-      l1_warmup_steps: over so many steps the weight of L1 grows linearly from 0. Frames that are
-        mostly black have a black median, and L1 alone is content with it.
-      frames: 'all' predicted frames count, x_1 .. x_{T-1}, or only the 'future' ones that
-        are to be forecast.
+    The weight of L1 may grow from 0, as frames that are mostly black have a black median, with which
+    L1 alone is content. 'all' predicted frames count, x_1 .. x_{T-1}, or only the 'future' ones that
+    are to be forecast.
     """
 
-    l2_weight: float = 1.0
-    l1_weight: float = 1.0
-    l1_warmup_steps: int = 0
-    frames: str = 'all'
+    l2_weight: float = option(1.0, 'weight of the mean squared error', number(0))
+    l1_weight: float = option(1.0, 'weight of the mean absolute error', number(0))
+    l1_warmup_steps: int = option(0, 'updates over which the weight of L1 grows from 0', whole(0))
+    frames: str = option(
+        'all',
+        "predicted frames that count: all, or only those after the input, 'future'",
+        one_of('all', 'future'),
+    )
 
 
 def forecast_loss(

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from e3d.data.sources.registry import Source, shown_part
+from e3d.data.sources.dataset import Source
+from e3d.data.sources.registry import shown_part
 from e3d.errors import InputError
 from e3d.evaluation.recognition import FRACTIONS
 

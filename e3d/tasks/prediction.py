@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.evaluation.presets import check_presets
 from e3d.evaluation.report import format_table, write_report
+from e3d.model import FORECASTERS
 from e3d.model.needs import call_in_training, call_in_use, needs_of
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
@@ -31,6 +32,7 @@ from e3d.tasks.evaluator import (
 )
 from e3d.tasks.losses import Batch, LossFunction, Objective, Outcome, forecast_loss
 from e3d.tasks.provenance import split_label
+from e3d.tasks.registry import Task, register_task
 from e3d.tasks.schedules import (
     DROPPING,
     Sampling,
@@ -212,3 +214,20 @@ class ForecastEvaluator:
         write_curves(report, self._workdir / f'{self.name}.png')
         show(format_table(report))
         say_where(self._workdir, self.name, report)
+
+
+@register_task('prediction')
+class Prediction(Task):
+    """The frames that follow are forecast."""
+
+    objective = Objective
+    models = FORECASTERS
+    default_model = 'e3d_lstm'
+    build_loss = staticmethod(build_loss)
+    evaluator = ForecastEvaluator
+
+    @staticmethod
+    def problems(config: Mapping[str, Any]) -> Iterable[str]:
+        """As `Task.problems`."""
+        if not config['loss.l2_weight'] and not config['loss.l1_weight']:
+            yield 'loss.l2_weight=0 and loss.l1_weight=0: at least one must be above 0'

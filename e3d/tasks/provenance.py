@@ -7,22 +7,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from e3d.configuration import flatten, list_differences
-from e3d.data.sources.registry import Source, validates_on_test
+from e3d.data.sources.dataset import DATASETS, Source
+from e3d.data.sources.registry import validates_on_test
+from e3d.options.flat import flatten, list_differences
 
 # Of the data set, but without a part in what is measured.
 UNMEASURED = ('dataset.path', 'dataset.data_dir', 'dataset.workers')
 MAX_NAME = 80  # characters that the name of a report adds to that of the run's own
-# How to hold out a part of the training data, by data set.
-VALIDATION = {
-    'kth': 'dataset.validation_persons, some of those with clips to train on, as in '
-    "--config.dataset.validation_persons='(15, 16)'",
-    'taxibj': 'dataset.validation_days, as in --config.dataset.validation_days=7',
-    'something_something': 'dataset.validation_fraction, as in '
-    '--config.dataset.validation_fraction=0.05',
-    'video_folder': 'a folder named validation beside train and test, or '
-    'dataset.split_fractions with a second number above 0',
-}
 
 
 def split_label(split: str, source: Source) -> str:
@@ -34,7 +25,7 @@ def split_label(split: str, source: Source) -> str:
 def why_no_best(config: ConfigDict, validation: Source) -> str:
     """Why a training can select no best checkpoint; '' where it can."""
     if validates_on_test(validation):
-        remedy = VALIDATION.get(config.dataset.name)
+        remedy = DATASETS[config.dataset.name].hold_out
         hold_out = f' Hold out a part of the training data in a new run: {remedy}.' * bool(remedy)
         return (
             'the data have no validation split, so that the evaluations during training are on the '

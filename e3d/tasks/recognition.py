@@ -2,8 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from e3d.data.batches import evaluation_batches
-from e3d.data.sources.registry import Source, class_names
+from e3d.data.sources.dataset import Source
+from e3d.data.sources.registry import class_names
 from e3d.errors import InputError, RunError
 from e3d.evaluation.recognition import (
     draw_confidences,
@@ -24,7 +25,10 @@ from e3d.evaluation.recognition import (
     write_recognition,
 )
 from e3d.evaluation.report import write_report
+from e3d.model import RECOGNIZERS
 from e3d.model.needs import call_in_training, call_in_use
+from e3d.options.option import option
+from e3d.options.rules import PARTS, number, one_of
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
     REPORT_NAME,
@@ -43,19 +47,40 @@ from e3d.tasks.observing import (
     shown_lengths,
 )
 from e3d.tasks.provenance import split_label
+from e3d.tasks.registry import Task, register_task
 from e3d.tasks.schedules import DROPPING, OBSERVING, Sampling, random_key, truth_probability
 from e3d.terminal import show
 
 
-class RecognitionObjective(NamedTuple):
-    """The section `loss` of a config, see `experiments/base.py`."""
+@dataclasses.dataclass(frozen=True)
+class RecognitionObjective:
+    """What is minimized (equations 4 and 5, Table 7): the section `loss` of a config.
 
-    strategy: str
-    start: float
-    decrease: float
-    least: float
-    fixed: float
-    observed: tuple[float, ...]
+    The error is a mean over elements where equation 4 has a sum, T * H * W * C times as much: the
+    paper's 10 is there that many times as heavy as here.
+    """
+
+    strategy: str = option(
+        'scheduled',
+        "how classification and prediction are trained (Table 7); a run with 'prediction' is one "
+        'that a later one begins with (init_from)',
+        one_of('scheduled', 'fixed', 'classification', 'prediction'),
+    )
+    start: float = option(
+        10.0,
+        "of 'scheduled': weight of the squared error of the predicted frames beside the "
+        'cross-entropy at step 0',
+        number(0),
+    )
+    decrease: float = option(2e-5, 'what each update takes from it', number(0))
+    least: float = option(0.1, 'where it stops', number(0))
+    fixed: float = option(1.0, "of 'fixed': that weight", number(0, above=True))
+    observed: tuple[float, ...] = option(
+        (1.0,),
+        'fractions of the whole clip that are observed, of which each clip draws one; (): all that '
+        'the data set shows of a clip',
+        PARTS,
+    )
 
 
 def prediction_weight(objective: RecognitionObjective, step: jax.Array) -> jax.Array:
@@ -296,3 +321,23 @@ class RecognitionEvaluator:
         write_recognition(report, self._workdir / f'{self.name}.png')
         show(format_recognition(report))
         say_where(self._workdir, self.name, report)
+
+
+@register_task('recognition')
+class RecognitionTask(Task):
+    """The class of a clip is recognized early, beside the prediction of the next frames."""
+
+    objective = RecognitionObjective
+    models = RECOGNIZERS
+    default_model = 'e3d_recognizer'
+    labeled = True
+    build_loss = staticmethod(build_loss)
+    evaluator = RecognitionEvaluator
+
+    @staticmethod
+    def problems(config: Mapping[str, Any]) -> Iterable[str]:
+        """As `Task.problems`."""
+        if config['dataset.copy_test']:
+            yield "dataset.copy_test is for task='prediction': must be ()"
+        if config['sampling.kind'] != 'scheduled':
+            yield "sampling.kind='reverse' is for task='prediction': must be 'scheduled'"

@@ -3,32 +3,50 @@
 The loop, the update, checkpoints, devices and reporting are the same for all.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from e3d.tasks import prediction as forecasting
-from e3d.tasks import recognition
+from e3d.options.tables import enter
 from e3d.tasks.evaluator import Evaluator
 from e3d.tasks.losses import LossFunction
 
 
-class Task(NamedTuple):
-    """A task, by the name that `task` has in a config.
+class Task:
+    """A task, by the name that `task` has in a config; never instantiated.
 
     Attributes:
-      build_loss: from config and model to what an update minimizes.
-      evaluator: from (config, model, workdir, mesh, splits) to what measures parameters; opens the
-        data, and raises InputError where a split cannot be opened.
+      objective: a dataclass of options, the section `loss` of its configs.
+      models: by name, those that there are for it.
+      default_model: the one of the paper.
+      labeled: whether it needs a data set with classes.
     """
 
-    build_loss: Callable[[ConfigDict, nn.Module], LossFunction]
-    evaluator: Callable[..., Evaluator]
+    objective: ClassVar[type]
+    models: ClassVar[Mapping[str, type[nn.Module]]]
+    default_model: ClassVar[str]
+    labeled: ClassVar[bool] = False
+
+    @staticmethod
+    def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
+        """What an update minimizes."""
+        raise NotImplementedError
+
+    evaluator: ClassVar[Callable[..., Evaluator]]
+    """From (config, model, workdir, mesh, splits) to what measures parameters; opens the data, and
+    raises InputError where a split cannot be opened."""
+
+    @staticmethod
+    def problems(config: Mapping[str, Any]) -> Iterable[str]:
+        """What is wrong between keys that are each right by themselves, by 'section.key'."""
+        return ()
 
 
-TASKS = {
-    'prediction': Task(forecasting.build_loss, forecasting.ForecastEvaluator),
-    'recognition': Task(recognition.build_loss, recognition.RecognitionEvaluator),
-}
+TASKS: dict[str, type[Task]] = {}
+
+
+def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
+    """Enters a task under the name that `task` has in a config."""
+    return enter(TASKS, name, 'task')

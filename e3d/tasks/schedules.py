@@ -1,23 +1,26 @@
 """Quantities that change during training, each a function of the step alone."""
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from e3d.data.sources.layouts import Layout
+from e3d.options.option import option
+from e3d.options.rules import number, one_of, whole
 
 # Streams of random numbers, kept apart by folding their number into the key.
 INITIALIZATION, SAMPLING, OBSERVING, DROPPING = 0, 1, 2, 3
 
 
-class Sampling(NamedTuple):
-    """Scheduled sampling, as the section `sampling` of a config has it.
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """Scheduled sampling: the section `sampling` of a config.
 
     Attributes:
-      start: probability of the true frame at step 0, in place of the model's forecast of it.
-      decrease: what each step takes from it.
+      start, decrease: the probability of the true frame, in place of the model's forecast of it, is
+        max(0, start - decrease * step).
       kind: 'scheduled', where all that is observed enters; or 'reverse' (PredRNN-V2, Wang et al.,
         2021), where forecasts enter among the observed frames as well, ever less often. Then
         `start` and `decrease` have no part.
@@ -27,12 +30,22 @@ class Sampling(NamedTuple):
         exponentially, by 1/e in so many steps; that of true frames among the others linearly.
     """
 
-    start: float = 1.0
-    decrease: float = 2e-5
-    kind: str = 'scheduled'
-    first_step: int = 25_000
-    last_step: int = 50_000
-    time_constant: float = 5_000.0
+    start: float = option(1.0, 'probability of the true frame at step 0', number(0, 1))
+    decrease: float = option(2e-5, 'what each update takes from it', number(0))
+    kind: str = option(
+        'scheduled',
+        "or 'reverse': among the observed frames as well (PredRNN-V2)",
+        one_of('scheduled', 'reverse'),
+    )
+    first_step: int = option(
+        25_000, "of 'reverse': when the probabilities begin to change, updates", whole(0)
+    )
+    last_step: int = option(50_000, "of 'reverse': when they stop, updates", whole(1))
+    time_constant: float = option(
+        5_000.0,
+        "of 'reverse': how fast forecasts among the observed frames become rare, updates",
+        number(0, above=True),
+    )
 
 
 def warm_up(step: jax.Array, steps: int) -> jax.Array:

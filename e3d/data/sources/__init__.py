@@ -1,6 +1,7 @@
 """The data sets: sequences by random access, `source[index] -> {'frames': [T, H, W, C]}`.
 
     registry             `open_source`: the data set a config names, by its name
+    dataset              what each data set is: its keys, how a split is opened
     moving_mnist         bouncing digits: digits, moving_digits; stored by others: arrays, array_copies
     moving_actions       digits and what one of them does, for early recognition
     kth                  human actions; its archives and clips: kth_files; rules: kth_windows
@@ -18,3 +19,22 @@
 What they share: `records` (TFDS builders run without TensorFlow, whole or not there), `clip_records`
 (clips in pieces, sequences anywhere in them) and `scales` (what the numbers of a model stand for).
 """
+
+# Each enters itself into `dataset.DATASETS`.
+from e3d.data.sources import (
+    kth,
+    moving_actions,
+    moving_mnist,
+    something_something,
+    taxibj,
+    video_folder,
+)
+
+__all__ = [
+    'kth',
+    'moving_actions',
+    'moving_mnist',
+    'something_something',
+    'taxibj',
+    'video_folder',
+]

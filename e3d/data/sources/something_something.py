@@ -21,6 +21,7 @@ from e3d.data.readers.timing import TimedFrame, resample
 from e3d.data.readers.videos import video_frames
 from e3d.data.sources.adaptation import Preparation, preparation_of
 from e3d.data.sources.clip_records import name_of_folder
+from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.records import open_records, read_split
 from e3d.data.sources.something_something_files import find_folder, list_videos, read_classes
 from e3d.data.sources.something_something_records import (
@@ -30,6 +31,8 @@ from e3d.data.sources.something_something_records import (
     moments_of,
 )
 from e3d.errors import InputError
+from e3d.options.option import option
+from e3d.options.rules import FIT, FRAME_RATE, MOST_PIXELS, number, one_of, sizes
 from e3d.pixel_values import stack_frames
 
 
@@ -90,7 +93,9 @@ class ActionSequences:
         return {'frames': fitting[place], **counts}
 
 
-def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSequences:
+def open_something_something(
+    dataset: Mapping[str, Any], split: str, seed: int = 0
+) -> ActionSequences:
     """Opens a split of Something-Something v2, whose records are written at the first time.
 
     The videos come at `frame_rate` by repeating (or leaving out) frames. What is observed of a
@@ -111,6 +116,7 @@ def open_something_something(dataset: Mapping[str, Any], split: str) -> ActionSe
         `frame_rate`, `fraction`, `num_classes` (174, or the 41 of the paper),
         `validation_fraction`.
       split: 'train', 'validation' or 'test'.
+      seed: has no part.
 
     Raises:
       InputError: files that are missing or have another form, or a split without clips.
@@ -239,3 +245,35 @@ def _split_of(id: str, part: str, validation_fraction: float) -> str:
         return 'test'
     held_out = zlib.crc32(id.encode()) < validation_fraction * 2**32
     return 'validation' if held_out else 'train'
+
+
+@register_dataset('something_something')
+@dataclasses.dataclass(frozen=True)
+class SomethingSomethingDataset(Dataset):
+    """Something-Something v2; path: the folder of the .webm files and the lists."""
+
+    frame_size: tuple[int, int] = option(
+        (224, 224), 'height and width', sizes((64, 64), MOST_PIXELS)
+    )
+    fit: str = option('crop', "the middle of the frames, or 'stretch': all of them", FIT)
+    frame_rate: float | None = option(
+        24.0, 'frames a second, by repetition; None: as the videos have it', FRAME_RATE
+    )
+    fraction: float = option(
+        0.25, 'of a clip, from its front, at whose end the input ends', number(0, 1, above=True)
+    )
+    fractions_of: str = option(
+        'clip',
+        "what loss.observed is of: the 'clip', or, in runs made before there was this key, the "
+        "'window' of dataset.input_frames",
+        one_of('clip', 'window'),
+        older='window',
+    )
+    num_classes: int = option(41, "the paper's 41, or all 174", one_of(41, 174))
+    validation_fraction: float = option(
+        0.05, 'of those to train on; 0: validation is on the test', number(0, 0.9)
+    )
+
+    labeled = True
+    hold_out = 'dataset.validation_fraction, as in --config.dataset.validation_fraction=0.05'
+    open = staticmethod(open_something_something)

@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.flow_archives import read_archive
 from e3d.data.sources.flow_files import Flows, drop_days_with_holes, find_files, read_flows
 from e3d.data.sources.scales import Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
+from e3d.options.option import option
+from e3d.options.rules import optional, whole
 
 ARCHIVE_SLOTS_PER_DAY = 48  # of TaxiBJ, for which dataset.npz is made
 DAYS_PER_WEEK = 7
@@ -135,7 +138,9 @@ class ArchiveSequences:
         return open_taxibj, (dict(self.dataset), self.split)
 
 
-def open_taxibj(dataset: Mapping[str, Any], split: str) -> FlowSequences | ArchiveSequences:
+def open_taxibj(
+    dataset: Mapping[str, Any], split: str, seed: int = 0
+) -> FlowSequences | ArchiveSequences:
     """Opens a split of flows.
 
     Days with a missing slot are left out. The last `test_days` of the others are for testing, the
@@ -148,6 +153,7 @@ def open_taxibj(dataset: Mapping[str, Any], split: str) -> FlowSequences | Archi
       dataset: `path` (see `e3d.data.sources.flow_files`), `input_frames`, `output_frames`, `test_days`,
         `validation_days`, `slots_per_day` (None: found from the file).
       split: 'train', 'validation' or 'test'.
+      seed: has no part.
 
     Raises:
       InputError: files that cannot be read, or a split without sequences.
@@ -242,3 +248,23 @@ def _open_archive(dataset: Mapping[str, Any], split: str, file) -> ArchiveSequen
         ),
     )
     return ArchiveSequences(dict(dataset), split, frames, account)
+
+
+@register_dataset('taxibj')
+@dataclasses.dataclass(frozen=True)
+class TaxiBJDataset(Dataset):
+    """Flows over a grid; path: an .h5 file of ST-ResNet, a folder of them, or dataset.npz."""
+
+    input_frames: int = 4
+    output_frames: int = 4
+    test_days: int = option(28, 'the last days', whole(1))
+    validation_days: int = option(
+        0, 'the days before those; 0: validation is on the test', whole(0)
+    )
+    slots_per_day: int | None = option(
+        None, 'frames of a day; None: as the files tell', optional(whole(1))
+    )
+
+    resizable = False  # a cell is a place: a grid of another size is other data
+    hold_out = 'dataset.validation_days, as in --config.dataset.validation_days=7'
+    open = staticmethod(open_taxibj)

@@ -1,5 +1,6 @@
 """Sequences out of anyone's clips: a tree of video files, GIFs, arrays and folders of pictures."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -23,17 +24,20 @@ from e3d.data.sources.clip_records import (
     open_clip_set,
     stretches_between,
 )
+from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.splits import SPLITS
 from e3d.data.sources.video_folder_files import find_clips
 from e3d.data.sources.video_folder_splits import LEAK, Division, divide_clips, shared_names
 from e3d.errors import InputError
+from e3d.options.option import option
+from e3d.options.rules import FIT, FRACTIONS, FRAME_RATE, LAYOUT, MOST_PIXELS, sizes, whole
 
 
 class VideoFolder(ClipSetBuilder):
     """The clips of a folder."""
 
 
-def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
+def open_video_folder(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Sequences:
     """Opens a split of a folder of clips, which are decoded and resized once, at the first time.
 
     Whole files go into a split, never parts of one, and each clip counts once, whatever forms and
@@ -51,6 +55,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str) -> Sequences:
         themselves), `train_stride` and `test_stride` (frames between the starts of two sequences
         of a clip), `split_fractions`.
       split: 'train', 'validation' or 'test'.
+      seed: has no part.
 
     Raises:
       InputError: no clips, none that can be read, or a split without sequences.
@@ -206,3 +211,34 @@ def _raw_clip(name: str, file: pathlib.Path, layout: str, rate: float | None) ->
 
 def _describe(file: pathlib.Path, layout: str) -> tuple[Timing | None, str]:
     return clip_timing(file), describe_clip(file, layout).removeprefix(f'{file}: ')
+
+
+@register_dataset('video_folder')
+@dataclasses.dataclass(frozen=True)
+class VideoFolderDataset(Dataset):
+    """Anyone's clips; path: a folder, at any depth, of videos, animations, arrays, picture folders."""
+
+    frame_size: tuple[int, int] = option((64, 64), 'height and width', sizes((64, 64), MOST_PIXELS))
+    channels: int = option(1, '1: gray, 3: RGB', whole(1, 1024))
+    layout: str = option(
+        '', "axes of arrays, as 'TCHW'; '': they tell themselves", LAYOUT, older=''
+    )
+    fit: str = option('stretch', "the whole frame, or 'crop': its middle", FIT)
+    frame_rate: float | None = option(
+        None, 'frames a second; None: as the clips have it', FRAME_RATE
+    )
+    train_stride: int = option(
+        1, 'frames from the start of a training sequence to that of the next', whole(1)
+    )
+    test_stride: int = option(10, 'the same of validation and test', whole(1))
+    split_fractions: tuple[float, float, float] = option(
+        (0.8, 0.1, 0.1),
+        'of the files, for training, validation and test, if there are no folders for these',
+        FRACTIONS,
+    )
+
+    hold_out = (
+        'a folder named validation beside train and test, or dataset.split_fractions with a second '
+        'number above 0'
+    )
+    open = staticmethod(open_video_folder)

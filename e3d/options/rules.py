@@ -10,6 +10,12 @@ MOST_WHOLE = 2**31 - 1  # of what is counted in int32, as steps are
 MOST_SHOWN = 200  # characters of a value in a message
 MOST_FRAMES = 100_000  # of a sequence
 MOST = 1e30  # that float32 holds with room for a sum
+# Bounds that no machine of today reaches; what fits into one is known when it is tried.
+MOST_SEQUENCES = 2**20  # of a batch
+MOST_FIXED = 10**8  # sequences of a set that is made beforehand
+MOST_PIXELS = 8192  # of a side
+MOST_FEATURES = 2**16
+MOST_LAYERS = 1024
 
 
 class Rule(NamedTuple):
@@ -83,6 +89,18 @@ def sizes(example: tuple[int, ...], maximum: int) -> Rule:
     )
 
 
+def distinct(minimum: int, maximum: int, example: tuple[int, ...]) -> Rule:
+    """Different integers, any number of them."""
+    return Rule(
+        f'different integers from {minimum} to {maximum}, such as "{example}"',
+        lambda value: (
+            isinstance(value, tuple | list)
+            and all(_is_whole(item) and minimum <= item <= maximum for item in value)
+            and len(set(value)) == len(value)
+        ),
+    )
+
+
 def optional(rule: Rule) -> Rule:
     """What `rule` allows, or None."""
     return Rule(
@@ -130,7 +148,7 @@ NAME = Rule(
     'a folder name: not empty, printable, at most 200 bytes, without / and \\, and not . or ..',
     _is_folder_name,
 )
-SWITCH = Rule('True or False', lambda value: isinstance(value, bool))
+SWITCH = Rule('True or False', lambda value: isinstance(value, bool), bool)
 FRACTIONS = Rule('three numbers >= 0 whose sum is 1, such as "(0.8, 0.1, 0.1)"', _sums_to_one)
 PARTS = Rule(
     '() or numbers > 0 and <= 1, such as "(0.25, 0.5)"',
@@ -149,12 +167,4 @@ LAYOUT = Rule(
 COPY_TEST = Rule(
     f'() or {sizes((10, 10), MOST_FRAMES).allowed}',
     lambda value: value in ((), []) or sizes((10, 10), MOST_FRAMES).accepts(value),
-)
-PERSONS = Rule(
-    'different integers from 1 to 25, such as "(15, 16)"',
-    lambda value: (
-        isinstance(value, tuple | list)
-        and all(_is_whole(item) and 1 <= item <= 25 for item in value)
-        and len(set(value)) == len(value)
-    ),
 )

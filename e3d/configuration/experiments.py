@@ -1,0 +1,111 @@
+"""Experiments: files with `get_config(arg=None)`, found by name or path, and configs made from them."""
+
+import ast
+import importlib.util
+import os
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from e3d.errors import InputError
+
+PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+
+
+def experiments_folder() -> pathlib.Path:
+    """Where the experiments lie: within the package where it is installed, beside it in a checkout."""
+    installed = PACKAGE / 'experiments'
+    return installed if installed.is_dir() else PACKAGE.parent / 'experiments'
+
+
+def find_experiment(name: str) -> pathlib.Path | None:
+    """The file of an experiment: a path, here or where the experiments lie, or a name, as 'kth'."""
+    folder = experiments_folder()
+    places = [pathlib.Path(name), folder.parent / name] if name.endswith('.py') else []
+    if name.isidentifier():
+        places = [folder / f'{name}.py']
+    return next((path for path in places if os.path.isfile(path)), None)
+
+
+def list_experiments() -> dict[str, str]:
+    """Each experiment: its file, and what its docstring begins with."""
+    summaries = {}
+    for path in sorted(experiments_folder().glob('[!_]*.py')):
+        docstring = ast.get_docstring(ast.parse(path.read_text('utf-8'))) or ''
+        summaries[f'experiments/{path.name}'] = docstring.partition('\n')[0]
+    return summaries
+
+
+def call_experiment(flag: str, function: str) -> Any:
+    """Calls a function of an experiment's file, with ARG where there is one.
+
+    Args:
+      flag: NAME, FILE.py, NAME:ARG or FILE.py:ARG.
+      function: its name.
+
+    Raises:
+      InputError: there is no such file, it does not run, or it rejects ARG.
+    """
+    name, colon, argument = flag.partition(':')
+    path = find_experiment(name)
+    if path is None:
+        known = '\n'.join(f'  {file:<36}{summary}' for file, summary in list_experiments().items())
+        raise InputError(f"--config='{flag}': there is no such file. There are:\n{known}")
+    spec = importlib.util.spec_from_file_location('config', path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        call = getattr(module, function)
+        return call(argument) if colon else call()
+    except Exception as error:
+        reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
+        raise InputError(f"--config='{flag}' cannot be loaded: {reason}") from error
+
+
+def load_config(flag: str) -> ConfigDict:
+    """What `get_config` of an experiment returns, see `call_experiment`.
+
+    Raises:
+      InputError: there is no such file, it does not run, or it rejects ARG.
+    """
+    config = call_experiment(flag, 'get_config')
+    if not isinstance(config, ConfigDict):
+        raise InputError(
+            f"--config='{flag}': get_config() must return an ml_collections.ConfigDict"
+        )
+    return config
+
+
+def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
+    """Reads what follows the colon in `--config=experiments/NAME.py:ARG`.
+
+    Args:
+      arg: 'key=value,key=value'; a bare `key` means True.
+      **defaults: the keys there are; a value has the type of its default.
+
+    Returns:
+      The values, by key.
+
+    Raises:
+      ValueError: an unknown key, or a value of another type.
+    """
+    values = dict(defaults)
+    for item in filter(None, (arg or '').split(',')):
+        key, _, text = item.partition('=')
+        if key not in defaults:
+            raise ValueError(f"':{arg}': there is no '{key}'; must be one of {', '.join(defaults)}")
+        kind = type(defaults[key])
+        try:
+            values[key] = _parse_switch(text) if kind is bool else kind(text)
+        except ValueError:
+            problem = f"'{text}' for '{key}' is not of type {kind.__name__}"
+            raise ValueError(f"':{arg}': {problem}") from None
+    return ConfigDict(values)
+
+
+def _parse_switch(text: str) -> bool:
+    try:
+        return {'': True, 'true': True, '1': True, 'false': False, '0': False}[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None

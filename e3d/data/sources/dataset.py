@@ -1,0 +1,93 @@
+"""What a data set is: the section `dataset` of its configs, and how a split of it is opened."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from e3d.options.option import option
+from e3d.options.rules import COPY_TEST, FOLDER, MOST_FRAMES, PATH, whole
+from e3d.options.tables import enter
+
+# As many sequences as an endless source has; the largest length that grain shuffles is 2**32.
+ENDLESS = 2**31
+
+
+class Source(Protocol):
+    """Sequences by random access; can be pickled, so that worker processes can read it.
+
+    It may have `class_names`, a `value_range`, `bounds`, `simple_forecasts()`, an `account` and
+    `left_out`, see the functions of these names in `registry.py`, and say by `split` that it has the
+    sequences of another split.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """The keys that every data set has; each adds its own, and says what else it is.
+
+    Attributes:
+      labeled: whether its sequences have a class, as recognition needs.
+      resizable: whether frames of another size can be made to fit; not where a pixel is a place.
+      hold_out: how to hold out a part of the training data for validation, for a message.
+    """
+
+    path: str = option('', "of the user's own files", PATH, changeable=True)
+    data_dir: str = option('data', 'where prepared records lie', FOLDER, changeable=True)
+    input_frames: int = option(10, 'frames that are observed', whole(1, MOST_FRAMES))
+    output_frames: int = option(10, 'frames that are predicted after them', whole(1, MOST_FRAMES))
+    copy_test: tuple[int, ...] = option(
+        (),
+        'copy test (section 4.1): frames of an unrelated sequence that are observed and forecast in '
+        'between, after a context that is the whole sequence; (): none',
+        COPY_TEST,
+    )
+    workers: int = option(
+        0, 'processes that make batches; 0: a thread', whole(0, 1024), changeable=True
+    )
+
+    labeled: ClassVar[bool] = False
+    resizable: ClassVar[bool] = True
+    hold_out: ClassVar[str] = ''
+
+    @staticmethod
+    def open(dataset: Mapping[str, Any], split: str, seed: int) -> Source:
+        """Opens a split, see `open_source`.
+
+        Args:
+          dataset: the section of a config.
+          split: 'train', 'validation' or 'test'.
+          seed: of training sequences that are drawn.
+
+        Raises:
+          InputError: what is wrong with the user's files.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def size_of_frames(dataset: Mapping[str, Any]) -> tuple[str, tuple[int, int]] | None:
+        """The key that says height and width of the frames, and its value; None where none does."""
+        return ('frame_size', dataset['frame_size']) if 'frame_size' in dataset else None
+
+    @staticmethod
+    def problems(dataset: Mapping[str, Any]) -> Iterable[str]:
+        """What is wrong between keys that are each right by themselves."""
+        return ()
+
+    @staticmethod
+    def details(dataset: Mapping[str, Any]) -> Sequence[str]:
+        """Further lines for the account of `--mode=prepare`."""
+        return ()
+
+
+DATASETS: dict[str, type[Dataset]] = {}
+
+
+def register_dataset(name: str) -> Callable[[type[Dataset]], type[Dataset]]:
+    """Enters a data set under the name that `dataset.name` has in a config."""
+    return enter(DATASETS, name, 'data set')

@@ -1,0 +1,35 @@
+"""Configs as flat keys, 'section.key', and in what two of them differ."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+def flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """{'section.key': value} of all values of a config."""
+    flat = {}
+    for key in config:
+        value = config[key]
+        if hasattr(value, 'items'):  # a dict or a ConfigDict
+            flat |= flatten(value, f'{prefix}{key}.')
+        else:
+            flat[f'{prefix}{key}'] = value
+    return flat
+
+
+def list_differences(
+    stored: Mapping[str, Any], config: Mapping[str, Any], free: Collection[str] = ()
+) -> list[str]:
+    """The keys in which two configs differ, a line each, but for those in `free`."""
+    left, right = (
+        {key: repr(as_tuple(value)) for key, value in flatten(c).items()} for c in (stored, config)
+    )
+    return [
+        f'{key}: stored {left.get(key, "nothing")}, given {right.get(key, "nothing")}'
+        for key in left | right
+        if key not in free and left.get(key) != right.get(key)
+    ]
+
+
+def as_tuple(value: Any) -> Any:
+    """A list, as JSON has it, as the tuple that it was."""
+    return tuple(value) if isinstance(value, list) else value

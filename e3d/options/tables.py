@@ -1,0 +1,36 @@
+"""Tables of what a config names: models, data sets and tasks, each of which enters itself."""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import TypeVar
+
+from e3d.errors import InputError
+
+Entry = TypeVar('Entry', bound=type)
+
+
+def enter(
+    table: MutableMapping[str, Entry],
+    name: str,
+    kind: str,
+    others: Mapping[str, Entry] | None = None,
+) -> Callable[[Entry], Entry]:
+    """A decorator that enters a class into a table.
+
+    Args:
+      table: gets the class.
+      name: of the entry, as a config has it.
+      kind: of the entry, for the message.
+      others: where the name must be free as well.
+
+    Raises:
+      InputError: another class has the name. One that is imported again takes its place.
+    """
+
+    def decorate(entry: Entry) -> Entry:
+        known = {**(others or {}), **table}.get(name)
+        if known is not None and known.__qualname__ != entry.__qualname__:
+            raise InputError(f'{kind} {name!r}: there is one of that name, {known.__qualname__}')
+        table[name] = entry
+        return entry
+
+    return decorate
