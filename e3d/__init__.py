@@ -20,6 +20,7 @@ From frames to numbers, in the order in which they depend on each other:
     prediction      a trained run continues your own clip: `forecast(run, frames, horizon)`
     weights         weights of other codes made a run, a run made a file for others
     command_line    what `launch.py` understands
+    import_weights  `python -m e3d.import_weights`
     sweep           an experiment with many values, one run after the other
 
 Each imports only from those above it. The names below can be imported from `e3d` itself; what they
@@ -65,6 +66,7 @@ _HOMES = {
     'e3d.training.step': ('train_step',),
     'e3d.prediction.forecast': ('forecast', 'predict_file'),
     'e3d.prediction.presentation': ('Presentation',),
+    'e3d.weights.importing': ('import_run',),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

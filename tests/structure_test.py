@@ -32,8 +32,9 @@ MAY_IMPORT = {
     'runs': CONFIGURED,
     'training': CONFIGURED | {'runs'},
     'prediction': CONFIGURED | {'runs'},
-    'weights': {'errors', 'files'},
+    'weights': CONFIGURED | {'runs', 'training', 'prediction'},
     'command_line': {'errors', 'options', 'configuration', 'runs'},
+    'import_weights': {'errors', 'command_line', 'weights'},
     'sweep': {'errors', 'files', 'evaluation', 'configuration', 'runs', 'command_line'},
 }
 

@@ -93,9 +93,9 @@ def test_what_a_file_of_lightning_tells_is_not_asked_for(openstl_file):
 
 
 def test_what_a_file_cannot_tell_is_asked_for_by_name(openstl_file, tmp_path):
-    with pytest.raises(InputError, match=r'1 \(4 channels\), 2 \(1 channels\): give --patch_size'):
+    with pytest.raises(InputError, match=r'1 \(4 channels\), 2 \(1 channel\): give --patch_size'):
         read_openstl(openstl_file(), None, 1)
-    with pytest.raises(InputError, match='patch_size=3 is not possible'):
+    with pytest.raises(InputError, match='cannot have patch_size=3'):
         read_openstl(openstl_file(), 3, 1)
     with pytest.raises(InputError, match='Give --stride'):
         read_openstl(openstl_file(), 2, None)

@@ -7,6 +7,8 @@
     layouts             tensors in the tree of parameters here, by a table of their names
     google              the checkpoints of google/e3d_lstm
     openstl             the files of OpenSTL
+    tensor_file         a trained run as one .safetensors file
+    importing           weights made a run: `import_run`
 
 Files are of others and not trusted: every length is checked against the file, and no code of a file
 is ever run.

@@ -119,9 +119,10 @@ def channels_of(path: Path, values: int, patch_size: int | None) -> int:
     possible = [size for size in range(1, 1 + int(values**0.5)) if values % size**2 == 0]
     if patch_size in possible:
         return values // patch_size**2
-    choices = ', '.join(f'{size} ({values // size**2} channels)' for size in possible)
-    given = f'patch_size={patch_size} is not possible' if patch_size else 'does not tell patch_size'
+    counts = {size: values // size**2 for size in possible}
+    choices = ', '.join(f'{size} ({n} channel{"s" * (n > 1)})' for size, n in counts.items())
+    given = f'cannot have patch_size={patch_size}' if patch_size else 'does not tell patch_size'
     raise InputError(
-        f'{path}: {given}. A patch has {values} numbers, so that patch_size (side of a patch, in '
+        f'{path} {given}. A patch has {values} numbers, so that patch_size (side of a patch, in '
         f'pixels) can be {choices}: give --patch_size.'
     )

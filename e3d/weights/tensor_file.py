@@ -1,0 +1,96 @@
+"""A trained run as one `.safetensors` file: its variables by name, its config in the metadata."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from e3d.configuration import check_config, restore_config
+from e3d.data.sources.scales import Scale
+from e3d.errors import InputError
+from e3d.files import atomic_write, regular_file
+from e3d.model import build_model
+from e3d.model.needs import initialize
+from e3d.runs.state import check_fit
+from e3d.runs.trained_run import Run
+
+_KEY = 'e3d'  # of the metadata
+
+
+def write_run(run: Run, output: Path) -> None:
+    """Writes the variables of a run, as `params/stack/cells_0/projection/kernel`, and its config.
+
+    Raises:
+      RunError: the file cannot be written.
+    """
+    described = {
+        'config': run.config.to_dict(),
+        'frame_shape': list(run.frame_shape),
+        'scale': run.scale.to_json(),
+        'step': run.step,
+    }
+    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _named(run.variables)}
+    with atomic_write(output) as temporary:
+        temporary.write_bytes(safetensors.numpy.save(tensors, {_KEY: json.dumps(described)}))
+
+
+def read_run(path: Path) -> Run:
+    """Reads what `write_run` wrote.
+
+    Raises:
+      InputError: it cannot be read, or is no such file.
+    """
+    path = regular_file(path)
+    try:
+        with safetensors.safe_open(path, 'numpy') as file:
+            described = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = restore_config(described['config'])
+        check_config(config)
+        rows, columns, channels = map(int, described['frame_shape'])
+        scale, step = Scale.from_json(described['scale']), int(described['step'])
+    except KeyError as error:
+        raise InputError(
+            f'{path} cannot be read: {error} is missing. It must be a file that python -m '
+            'e3d.export wrote, whose metadata have the config of its run.'
+        ) from error
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        AttributeError,
+        OSError,
+    ) as error:
+        raise InputError(f'{path} cannot be read: {str(error).rstrip(".")}.') from error
+    model = build_model(**config.model)
+    lengths = config.dataset.input_frames, config.dataset.output_frames
+    frame_shape = rows, columns, channels
+    expected = jax.eval_shape(lambda: initialize(model, jax.random.key(0), frame_shape, lengths))
+    tree = _nested(tensors)
+    check_fit(tree, expected, path)
+    params, collections = tree.pop('params'), tree or None
+    return Run(model, params, config, frame_shape, step, scale, collections)
+
+
+def _named(tree: Any) -> Iterator[tuple[str, Any]]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        yield jax.tree_util.keystr(path, simple=True, separator='/'), leaf
+
+
+def _nested(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        *parents, leaf = name.split('/')
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+            if not isinstance(branch, dict):
+                raise InputError(f'{name!r} lies within a tensor.')
+        branch[leaf] = tensor
+    return tree

@@ -1,0 +1,132 @@
+"""Weights become a run that is opened, forecasts and is written again."""
+
+import functools
+import json
+
+import jax
+import numpy as np
+import pytest
+from foreign_forecasts import (
+    convolve,
+    google_cell,
+    google_weights,
+    openstl_weights,
+)
+from foreign_forecasts import (
+    forecast as plain_forecast,
+)
+from training_helpers import tiny_config
+from weight_fixtures import write_bundle, zip_file
+from weights_readers_test import damage
+
+from e3d.errors import InputError
+from e3d.import_weights import main
+from e3d.prediction.forecast import forecast
+from e3d.runs.trained_run import load_run
+from e3d.weights.importing import import_run
+from e3d.weights.tensor_file import read_run, write_run
+
+CHECKPOINT = google_weights(1, 2, 4)
+FRAMES = np.random.default_rng(0).random((1, 4, 8, 8, 1), np.float32)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('imported')
+
+
+@pytest.fixture(scope='module')
+def config(folder):
+    return tiny_config(folder, **{'optimizer.ema_decay': 0.5})
+
+
+@pytest.fixture(scope='module')
+def run(folder, config):
+    prefix = write_bundle(folder / 'model.ckpt-80000', CHECKPOINT)
+    account = import_run(prefix, folder / 'google', config, patch_size=2)
+    assert 'weights of google/e3d_lstm' in account and 'frames of 8 x 8 x 1' in account
+    return load_run(folder / 'google')
+
+
+def test_the_run_forecasts_what_the_other_code_does(run, config):
+    assert run.config.model.variant == 'published' and run.frame_shape == (8, 8, 1)
+    assert run.config.train.to_dict() == config.train.to_dict()
+    kernel, bias = (
+        CHECKPOINT[f'generator/e3d-lstm/conv3d/{name}'].astype(float) for name in ('kernel', 'bias')
+    )
+    expected = plain_forecast(
+        functools.partial(google_cell, CHECKPOINT), 1, 2,
+        lambda top: convolve(top, kernel, ((0, 0),) * 3)[:, 0] + bias, FRAMES.astype(float), 2, 2,
+    )[:, -2:]  # fmt: skip
+    found = forecast(run, FRAMES[:, :2], 2)
+    assert np.ptp(found) > 0.1
+    np.testing.assert_allclose(found, np.clip(expected, 0, 1), rtol=0, atol=1e-5)
+
+
+def test_a_run_comes_back_from_its_file(run, folder):
+    write_run(run, folder / 'run.safetensors')
+    account = import_run(folder / 'run.safetensors', folder / 'copy')
+    assert 'e3d_lstm after 0 updates' in account
+    copy = load_run(folder / 'copy')
+    assert copy.config.to_dict() == run.config.to_dict() and copy.frame_shape == run.frame_shape
+    assert copy.scale == run.scale and copy.step == run.step
+    jax.tree.map(np.testing.assert_array_equal, copy.params, run.params)
+    with pytest.raises(InputError, match='holds a run already'):
+        import_run(folder / 'run.safetensors', folder / 'copy')
+    with pytest.raises(
+        InputError, match='config of its own: leave out --config, --ema and --patch_size'
+    ):
+        import_run(folder / 'run.safetensors', folder / 'other', patch_size=2)
+    assert not (folder / 'other').exists()
+
+
+def test_damaged_files_are_refused(run, folder):
+    path = folder / 'damaged.safetensors'
+    write_run(run, path)
+    content, generator, refused = path.read_bytes(), np.random.default_rng(0), 0
+    header = 8 + int.from_bytes(content[:8], 'little')
+    described = json.loads(content[8:header])
+    for _ in range(100):
+        path.write_bytes(damage(content[:header], generator) + content[header:])
+        try:
+            assert read_run(path).frame_shape == run.frame_shape
+        except InputError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 30
+    described['__metadata__'] = {}
+    header = json.dumps(described).encode()
+    path.write_bytes(len(header).to_bytes(8, 'little') + header + content[-100:])
+    with pytest.raises(InputError, match='cannot be read'):
+        read_run(path)
+
+
+def test_a_file_of_openstl_sets_the_frames_of_the_data(folder, config):
+    path = folder / 'weights.pth'
+    path.write_bytes(zip_file(openstl_weights(1, 2, 4, (6, 3))))
+    import_run(path, folder / 'openstl', config, patch_size=2, stride=1)
+    run = load_run(folder / 'openstl')
+    assert run.frame_shape == (12, 6, 1) and run.config.dataset.canvas == (12, 6)
+    for options, message in (
+        ({'frame_size': (8, 8)}, 'for frames of 12 x 6 alone'),
+        ({'average': True}, '--ema is for checkpoints of google'),
+    ):
+        with pytest.raises(InputError, match=message):
+            import_run(path, folder / 'no', config, patch_size=2, stride=1, **options)
+    assert not (folder / 'no').exists()
+    import_run(path, folder / 'own data', patch_size=2, stride=1)
+    dataset = load_run(folder / 'own data').config.dataset
+    assert (dataset.name, dataset.frame_size, dataset.channels) == ('video_folder', (12, 6), 1)
+
+
+def test_the_command_line(run, folder, capsys):
+    source, workdir = str(folder / 'model.ckpt-80000.index'), f'--workdir={folder / "own"}'
+    assert main([source, workdir, '--patch_size=2']) == 0
+    assert 'for frames of 64 x 64 x 1' in capsys.readouterr().out
+    assert load_run(folder / 'own').config.dataset.name == 'video_folder'
+    assert main([source, workdir, '--patch_size=2']) == 2
+    assert 'holds a run already' in capsys.readouterr().err
+    assert main([source, f'--workdir={folder / "no"}', '--patch_size=2', '--config.train.x=1']) == 2
+    assert 'there is no such key' in capsys.readouterr().err
+    assert main([str(folder / 'nothing.pth'), f'--workdir={folder / "no"}']) == 2
+    assert 'nothing.pth does not exist' in capsys.readouterr().err
