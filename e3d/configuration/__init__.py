@@ -5,6 +5,7 @@ older         what the config of an older run means where it lacks a key or has 
 comparison    what distinguishes two configs, keys that look like another, configs that are stored
 check         `check_config`: every key by its rule, then rules that join several keys
 experiments   the files of experiments, `make_config`, and what follows the colon in their names
+documentation the page of all keys, docs/config.md
 """
 
 from e3d.configuration.check import check_config
@@ -14,7 +15,13 @@ from e3d.configuration.comparison import (
     find_differences,
     restore_config,
 )
-from e3d.configuration.experiments import call_experiment, list_experiments, load_config, parse_arg
+from e3d.configuration.experiments import (
+    call_experiment,
+    list_experiments,
+    load_config,
+    make_config,
+    parse_arg,
+)
 from e3d.configuration.older import OLD_SWITCHES
 from e3d.configuration.sections import (
     all_options,
@@ -35,6 +42,7 @@ __all__ = [
     'find_differences',
     'list_experiments',
     'load_config',
+    'make_config',
     'model_section',
     'options_for',
     'parse_arg',

@@ -4,11 +4,18 @@ import ast
 import importlib.util
 import os
 import pathlib
+import sys
+import types
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from e3d.configuration.check import check_config
+from e3d.configuration.comparison import describe_unknown_key
+from e3d.configuration.sections import options_for, switch_model
 from e3d.errors import InputError
+from e3d.options.flat import flatten
+from e3d.options.rules import shown_value
 
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
@@ -52,15 +59,26 @@ def call_experiment(flag: str, function: str) -> Any:
     if path is None:
         known = '\n'.join(f'  {file:<36}{summary}' for file, summary in list_experiments().items())
         raise InputError(f"--config='{flag}': there is no such file. There are:\n{known}")
-    spec = importlib.util.spec_from_file_location('config', path)
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        call = getattr(module, function)
+        call = getattr(_import(path), function)
         return call(argument) if colon else call()
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
         raise InputError(f"--config='{flag}' cannot be loaded: {reason}") from error
+
+
+def _import(path: pathlib.Path) -> types.ModuleType:
+    """Runs an experiment's file, which may import others that lie beside it."""
+    name, folder = f'experiment_{path.stem}', str(path.resolve().parent)
+    if path.resolve().parent != experiments_folder() and folder not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f'{path} cannot be imported')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where classes that the file defines look for their annotations
+    spec.loader.exec_module(module)
+    return module
 
 
 def load_config(flag: str) -> ConfigDict:
@@ -74,6 +92,37 @@ def load_config(flag: str) -> ConfigDict:
         raise InputError(
             f"--config='{flag}': get_config() must return an ml_collections.ConfigDict"
         )
+    return config
+
+
+def make_config(experiment: str, /, model: str | None = None, **values: Any) -> ConfigDict:
+    """The config of an experiment with some of its values changed, checked.
+
+        config = make_config('moving_mnist:small', model='convlstm', **{'train.steps': 100})
+
+    Args:
+      experiment: NAME, FILE.py, NAME:ARG or FILE.py:ARG.
+      model: another one; what the experiment says of the size of its own remains.
+      **values: by 'section.key'.
+
+    Raises:
+      InputError: there is no such experiment, or no such key, or a value is not allowed.
+    """
+    config = load_config(experiment)
+    if model is not None:
+        switch_model(config, model)
+        values['model.name'] = model
+    known = flatten(config)
+    for key, value in values.items():
+        if key not in known:
+            raise InputError(describe_unknown_key(key, known))
+        try:
+            config.update_from_flattened_dict({key: value})
+        except TypeError:
+            option = (options_for(known) or {}).get(key)
+            allowed = f': must be {option.rule.allowed}' if option else ' is of another type'
+            raise InputError(f'{key}={shown_value(value)}{allowed}') from None
+    check_config(config)
     return config
 
 

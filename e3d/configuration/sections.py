@@ -48,12 +48,12 @@ class Experiment:
 class Optimizer:
     """Adam, its learning rate by step, and what is done to gradients and weights."""
 
-    learning_rate: float = option(1e-3, 'the highest', number(0, above=True))
+    learning_rate: float = option(1e-3, 'the highest there is', number(0, above=True))
     b1: float = option(0.9, 'decay of the mean of gradients', number(0, 0.999999))
     b2: float = option(0.999, 'decay of the mean of their squares', number(0, 0.999999))
     eps: float = option(1e-8, 'added to its root', number(0, above=True))
     schedule: str = option(
-        'constant', "or 'cosine', to 0 at the last step", one_of('constant', 'cosine')
+        'constant', "'cosine' falls to 0 at the last step", one_of('constant', 'cosine')
     )
     warmup_steps: int = option(0, 'updates over which the rate grows from 0', whole(0))
     clip_norm: float | None = option(
@@ -73,10 +73,12 @@ class Train:
     batch_size: int = option(
         8, 'sequences of an update, over all devices', whole(1, MOST_SEQUENCES)
     )
-    steps: int = option(80_000, 'updates', whole(1))
-    log_every: int = option(10, 'updates', whole(1, 1000), changeable=True)
+    steps: int = option(80_000, 'length of the training, updates', whole(1))
+    log_every: int = option(
+        10, 'updates from one line of metrics to the next', whole(1, 1000), changeable=True
+    )
     evaluate_every: int = option(
-        2_000, 'updates; on the validation split', whole(1), changeable=True
+        2_000, 'updates from one validation to the next', whole(1), changeable=True
     )
     skip_nonfinite: bool = option(
         False,
@@ -94,13 +96,12 @@ class Evaluation:
     batch_size: int = option(16, 'sequences at once', whole(1, MOST_SEQUENCES), changeable=True)
     max_sequences: int | None = option(
         None,
-        'of an evaluation during training; the last one takes the whole split',
+        'of a validation during training; the evaluation at the end takes the whole split',
         optional(whole(1)),
     )
     perceptual: bool | None = option(
         None,
-        'LPIPS and FVD of the test; None: what is installed and quick, see '
-        '`e3d.evaluation.perceptual.measure.choose_metrics`',
+        'LPIPS and FVD of the test; None: what is installed and quick, False: neither',
         optional(SWITCH),
         changeable=True,
         older=False,
@@ -108,7 +109,7 @@ class Evaluation:
     presets: tuple[str, ...] = option(
         (),
         'metrics as other codes compute them, see e3d/evaluation/presets.py',
-        several(*PRESETS),
+        several(PRESETS),
         changeable=True,
         older=(),
     )
@@ -119,7 +120,7 @@ class Evaluation:
 class Checkpoint:
     """What is saved."""
 
-    every: int = option(1_000, 'updates', whole(1), changeable=True)
+    every: int = option(1_000, 'updates from one checkpoint to the next', whole(1), changeable=True)
     keep: int = option(3, 'newest checkpoints that stay', whole(1), changeable=True)
     keep_best: bool = option(
         True,
@@ -212,14 +213,15 @@ def model_section(name: str) -> ConfigDict:
     return section(MODELS[name], name)
 
 
-def default_config(dataset: str = '', task: str = 'prediction') -> ConfigDict:
+def default_config(dataset: str = '', task: str = 'prediction', model: str = '') -> ConfigDict:
     """The paper's setting for a task and a data set, with which experiments begin.
 
     Args:
       dataset: one of `DATASETS`; '' has only the keys that all of them have.
       task: one of `TASKS`.
+      model: one of `MODELS`; '' is that of the paper.
     """
-    model = TASKS[task].default_model
+    model = model or TASKS[task].default_model
     config = ConfigDict()
     for name, fields in sections_of(task, model, dataset).items():
         if name:

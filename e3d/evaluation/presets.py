@@ -1,7 +1,8 @@
 """Metrics as other codes compute them, to be compared with what their papers print.
 
-They stand beside the metrics of `frame_metrics`, by name, where `evaluation.presets` asks for them; each
-tells what is odd about it. SSIM with a data range of 2 is always there (`ssim_data_range_2`).
+They stand beside the metrics of `frame_metrics`, by name, where `evaluation.presets` asks for them,
+as do metrics of one's own under `register_metric`; each tells what is odd about it. SSIM with a data
+range of 2 is always there (`ssim_data_range_2`).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +13,32 @@ import numpy as np
 from jax import Array
 
 from e3d.errors import InputError
-from e3d.evaluation.metrics import PSNR_CAP, SSIM_K1, SSIM_K2, frame_metrics
+from e3d.evaluation.metrics import PSNR_CAP, SSIM_K1, SSIM_K2, SSIM_WINDOW, frame_metrics
+from e3d.options.tables import enter
 
 GAUSSIAN_SIDE, GAUSSIAN_DEVIATION = 11, 1.5  # pixels
 
+Metric = Callable[[Array, Array], Array]
+PRESETS: dict[str, Metric] = {}
+_LEAST_SIDES: dict[str, int] = {}
 
+
+def register_metric(name: str, least_side: int = 1) -> Callable[[Metric], Metric]:
+    """Enters a function from forecast and true frames `[..., H, W, C]` to a number of each, `[...]`.
+
+    Args:
+      name: in reports and in `evaluation.presets`.
+      least_side: of the frames, pixels.
+    """
+
+    def decorate(metric: Metric) -> Metric:
+        _LEAST_SIDES[name] = least_side
+        return enter(PRESETS, name, 'metric')(metric)
+
+    return decorate
+
+
+@register_metric('psnr_wrapped')
 def psnr_wrapped(prediction: Array, truth: Array) -> Array:
     """PSNR of bytes whose differences wrap around, as SimVP and codes made from it compute it.
 
@@ -36,6 +58,7 @@ def psnr_wrapped(prediction: Array, truth: Array) -> Array:
     return _decibels(squares.astype(jnp.float32).mean(axis=(-3, -2, -1)) / 255.0**2)
 
 
+@register_metric('psnr_uint8')
 def psnr_uint8(prediction: Array, truth: Array) -> Array:
     """PSNR of bytes, cut off and not rounded, as PredRNN and the published E3D-LSTM compute it.
 
@@ -45,6 +68,7 @@ def psnr_uint8(prediction: Array, truth: Array) -> Array:
     return _decibels(jnp.square(difference).mean(axis=(-3, -2, -1)))
 
 
+@register_metric('ssim_uint8', SSIM_WINDOW)
 def ssim_uint8(prediction: Array, truth: Array) -> Array:
     """SSIM of bytes, cut off and not rounded, as PredRNN and the published E3D-LSTM compute it.
 
@@ -54,6 +78,7 @@ def ssim_uint8(prediction: Array, truth: Array) -> Array:
     return frame_metrics(*frames)['ssim'][0]
 
 
+@register_metric('ssim_gaussian', GAUSSIAN_SIDE)
 def ssim_gaussian(prediction: Array, truth: Array) -> Array:
     """SSIM in a Gaussian window of 11 x 11 pixels, as MCnet, FRNN, TensorFlow and torchmetrics have it.
 
@@ -71,16 +96,11 @@ def ssim_gaussian(prediction: Array, truth: Array) -> Array:
     return (luminance * structure).mean(axis=(-3, -2, -1))
 
 
-PRESETS: dict[str, Callable[[Array, Array], Array]] = {
-    preset.__name__: preset for preset in (psnr_wrapped, psnr_uint8, ssim_gaussian, ssim_uint8)
-}
-
-
 def check_presets(names: Sequence[str], frame_shape: tuple[int, int, int]) -> None:
     """Raises InputError where frames are too small for a preset."""
     shortest = min(frame_shape[:2])
     for name in names:
-        least = {'ssim_gaussian': GAUSSIAN_SIDE, 'ssim_uint8': 7}.get(name, 1)
+        least = _LEAST_SIDES[name]
         if shortest < least:
             raise InputError(
                 f'evaluation.presets: {name} needs frames of at least {least} pixels a side, and '

@@ -123,7 +123,7 @@ class Recognizer(Network):
       others: as their options say.
     """
 
-    classes: int = option(41, 'how many there are', whole(2, 1_000_000))
+    classes: int = option(41, 'number of classes', whole(2, 1_000_000))
     layers: int = option(4, 'recurrent layers', whole(1, MOST_LAYERS))
     features: int = option(64, 'channels of the encoder and every state', whole(1, MOST_FEATURES))
     kernel_size: tuple[int, int, int] = option(

@@ -1,7 +1,7 @@
 """Rules of values: what is allowed, in words for the message, and a test."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from e3d.files import url_scheme
@@ -64,10 +64,10 @@ def one_of(*values: Any) -> Rule:
     return Rule(' or '.join(repr(value) for value in values), lambda value: value in values)
 
 
-def several(*names: str) -> Rule:
-    """Any number of different names out of a few."""
+def several(names: Collection[str]) -> Rule:
+    """Any number of different names out of a few; more may be entered later."""
     return Rule(
-        f'names among {", ".join(map(repr, names))}, such as "({names[0]!r},)"',
+        f'names among {", ".join(map(repr, names))}, such as "({min(names)!r},)"',
         lambda value: (
             isinstance(value, tuple | list)
             and all(isinstance(item, str) and item in names for item in value)

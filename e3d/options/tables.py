@@ -1,11 +1,11 @@
-"""Tables of what a config names: models, data sets and tasks, each of which enters itself."""
+"""Tables of what a config names: models, data sets, tasks and metrics, each of which enters itself."""
 
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from e3d.errors import InputError
 
-Entry = TypeVar('Entry', bound=type)
+Entry = TypeVar('Entry', bound=Callable[..., Any])  # a class or a function
 
 
 def enter(
@@ -14,16 +14,16 @@ def enter(
     kind: str,
     others: Mapping[str, Entry] | None = None,
 ) -> Callable[[Entry], Entry]:
-    """A decorator that enters a class into a table.
+    """A decorator that enters a class or a function into a table.
 
     Args:
-      table: gets the class.
+      table: gets the entry.
       name: of the entry, as a config has it.
       kind: of the entry, for the message.
       others: where the name must be free as well.
 
     Raises:
-      InputError: another class has the name. One that is imported again takes its place.
+      InputError: another one has the name. The same one that is imported again takes its place.
     """
 
     def decorate(entry: Entry) -> Entry:

@@ -34,7 +34,7 @@ class Sampling:
     decrease: float = option(2e-5, 'what each update takes from it', number(0))
     kind: str = option(
         'scheduled',
-        "or 'reverse': among the observed frames as well (PredRNN-V2)",
+        "'reverse' draws among the observed frames as well (PredRNN-V2)",
         one_of('scheduled', 'reverse'),
     )
     first_step: int = option(

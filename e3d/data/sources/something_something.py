@@ -255,7 +255,7 @@ class SomethingSomethingDataset(Dataset):
     frame_size: tuple[int, int] = option(
         (224, 224), 'height and width', sizes((64, 64), MOST_PIXELS)
     )
-    fit: str = option('crop', "the middle of the frames, or 'stretch': all of them", FIT)
+    fit: str = option('crop', "'crop': the middle of the frames, 'stretch': all of them", FIT)
     frame_rate: float | None = option(
         24.0, 'frames a second, by repetition; None: as the videos have it', FRAME_RATE
     )

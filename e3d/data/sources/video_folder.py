@@ -223,7 +223,7 @@ class VideoFolderDataset(Dataset):
     layout: str = option(
         '', "axes of arrays, as 'TCHW'; '': they tell themselves", LAYOUT, older=''
     )
-    fit: str = option('stretch', "the whole frame, or 'crop': its middle", FIT)
+    fit: str = option('stretch', "'stretch': the whole frame, 'crop': its middle", FIT)
     frame_rate: float | None = option(
         None, 'frames a second; None: as the clips have it', FRAME_RATE
     )
