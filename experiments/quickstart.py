@@ -20,14 +20,14 @@ def get_config(arg: str | None = None) -> ConfigDict:
     small = parse_arg(arg, small=False).small
     config = default_config('moving_mnist')
     config.name = 'quickstart_small' if small else 'quickstart'
-    config.model.update({'layers': 2, 'features': 16})
+    config.model.update({'layers': 2, 'features': 16, 'variant': 'refined', 'recall': 'in_place'})
     config.dataset.update({'canvas': (32, 32), 'num_digits': 1, 'digit_size': 14, 'speed': 1.8})
     config.dataset.update({'input_frames': 5, 'output_frames': 5})
     config.dataset.update({'validation_size': 96, 'test_size': 304})
     # With L1 at the paper's weight so short a training would end on black frames, their median.
     config.loss.l1_weight = 0.0
     config.sampling.decrease = 0.01
-    config.optimizer.update({'learning_rate': 3e-3, 'schedule': 'cosine'})
+    config.optimizer.update({'learning_rate': 1e-2, 'schedule': 'cosine'})
     config.optimizer.update({'warmup_steps': 20, 'clip_norm': 1.0})
     config.train.update({'batch_size': 8, 'steps': 900, 'evaluate_every': 225})
     config.checkpoint.every = 75

@@ -77,6 +77,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     form, small = _read(arg)
     config = load_config('quickstart:small' if small else 'quickstart')
     config.name = '_'.join(filter(None, ['study', form, 'small' if small else '']))
+    config.model.update({'variant': 'paper', 'recall': 'everywhere'})
+    config.optimizer.learning_rate = 3e-3
     if not small and form in ('', 'copy'):
         config.train.update({'steps': 400, 'evaluate_every': 100})
     if not small and form == 'recall':
