@@ -52,6 +52,11 @@ STUDIES = {
         'Copy test, 1 frame to 5 after a context of 6 and 6 unrelated frames, 2,500 updates',
         {},
     ),
+    'brief': (
+        'experiments/study.py:brief',
+        'The same with a digit of 8 pixels on 16 x 16, 600 updates',
+        {},
+    ),
     'longer': (
         'experiments/study.py:longer',
         'Moving MNIST, one digit on 32 x 32, 5 frames to 5, 900 updates',
