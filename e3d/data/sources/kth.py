@@ -65,12 +65,7 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
     draw, half of them mirrored.
 
     Args:
-      dataset: `path`, `data_dir`, `input_frames`, `output_frames`, `frame_size` (H, W),
-        `split` (which persons are for what: 'prediction' or 'recognition'; with 'ranges', for
-        a few clips at hand, the last range of each clip is for testing and the others for
-        training), `validation_persons` (taken from the training; where there are none for
-        validation, the test sequences serve for it, as in the published codes), `windows`
-        ('e3d' or 'mcnet').
+      dataset: the section of a config, see `KthDataset`.
       split: 'train', 'validation' or 'test'.
       seed: of what `mcnet` draws.
 

@@ -108,13 +108,11 @@ def open_something_something(
     list the share `validation_fraction` is for validation, chosen by nothing but the number of the
     video; with 0 the test sequences serve for it.
 
+    Videos lie in the folder `path` or below, as .webm files, in another form, or as folders of
+    pictures called by their number, which are taken to be 12 a second.
+
     Args:
-      dataset: `path` (the folder of the videos and the .json lists, in it or below; videos are
-        .webm as they are given out, of another form, or folders of pictures, called by their
-        number; pictures are taken to be 12 a second), `data_dir`,
-        `input_frames`, `output_frames`, `frame_size` (H, W), `fit` ('crop' or 'stretch'),
-        `frame_rate`, `fraction`, `num_classes` (174, or the 41 of the paper),
-        `validation_fraction`.
+      dataset: the section of a config, see `SomethingSomethingDataset`.
       split: 'train', 'validation' or 'test'.
       seed: has no part.
 

@@ -150,8 +150,7 @@ def open_taxibj(
     forecast lies in the days of their split.
 
     Args:
-      dataset: `path` (see `e3d.data.sources.flow_files`), `input_frames`, `output_frames`, `test_days`,
-        `validation_days`, `slots_per_day` (None: found from the file).
+      dataset: the section of a config, see `TaxiBJDataset`.
       split: 'train', 'validation' or 'test'.
       seed: has no part.
 

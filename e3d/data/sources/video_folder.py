@@ -49,11 +49,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str, seed: int = 0) -> 
     float32. Clips that state no frame rate (arrays, pictures) keep theirs.
 
     Args:
-      dataset: `path`, `data_dir`, `input_frames`, `output_frames`, `frame_size` (H, W),
-        `channels` (1 makes gray, 3 RGB; any other number is for arrays of so many), `fit`
-        ('stretch' or 'crop'), `frame_rate` (None: as it is), `layout` (of arrays; '': they tell
-        themselves), `train_stride` and `test_stride` (frames between the starts of two sequences
-        of a clip), `split_fractions`.
+      dataset: the section of a config, see `VideoFolderDataset`.
       split: 'train', 'validation' or 'test'.
       seed: has no part.
 
