@@ -7,6 +7,7 @@
     nearby.py         RECALL at and around the same place
     recall.py         the choice between them, with its gradient
     layer_norm.py     LayerNorm over a state
+    local_filters.py  filters of each pixel's or each picture's own
     modes.py          how a step carries out convolutions and RECALL: compute, record, replay
     precision.py      how products are rounded
     scan.py           the time loop that owns the remembered states, with linear memory

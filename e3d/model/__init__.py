@@ -11,7 +11,9 @@
     fields.py         the checks of a model's fields
     needs.py          what a model needs beside frames, and its call with that
     network.py        window, feedback and loop: what forecasters and recognizers share
-    forecaster.py     patches, encoder and decoder: what all forecasters share
+    forecaster.py     patches, encoder and decoder: what forecasters of stacked cells share
+    stepwise.py       what forecasters without a stack of cells share: their step is written out
+    layers.py         2D convolutions of stride 1, 2 and 1/2, pooling and a ConvLSTM for these
     recognizer.py     strided encoder and decoder, classifier: what all recognizers share
     strided.py        convolutions of stride 2 that are fast in a loop
     classifier.py     from the states of the newest steps to the scores of the classes
@@ -21,6 +23,7 @@
 One file for each model: its cells, its stack, its class.
 
     e3d_lstm.py, convlstm.py, predrnn.py, predrnn_plus_plus.py                  forecasters
+    dfn.py, cdna.py                                                             the same, stepwise
     e3d_recognizer.py, st_lstm_recognizer.py, cnn_recognizer.py                 recognizers
 
 Axes: B batch, T (N in loops) time, D depth of a state's window, H W space, C channels, K remembered
@@ -28,9 +31,11 @@ steps, P = D*H*W positions of a state. Frames are `[B, T, H, W, C]` in [0, 1], s
 `[B, D, H, W, C]`.
 """
 
+from e3d.model.cdna import CDNA
 from e3d.model.cell import E3DLSTMCarry, E3DLSTMCell
 from e3d.model.cnn_recognizer import CNNRecognizer
 from e3d.model.convlstm import ConvLSTM, ConvLSTMCell
+from e3d.model.dfn import DFN
 from e3d.model.e3d_lstm import E3DLSTM, E3DLSTMStack, E3DLSTMStackCarry
 from e3d.model.e3d_recognizer import E3DRecognizer
 from e3d.model.forecaster import Forecaster
@@ -49,9 +54,12 @@ from e3d.model.registry import (
 )
 from e3d.model.st_lstm_recognizer import STLSTMRecognizer
 from e3d.model.stack import RecurrentStack, Stack
+from e3d.model.stepwise import StepwiseForecaster
 from e3d.model.streaming import observe, start
 
 __all__ = [
+    'CDNA',
+    'DFN',
     'E3DLSTM',
     'FORECASTERS',
     'MODELS',
@@ -75,6 +83,7 @@ __all__ = [
     'STLSTMCell',
     'STLSTMRecognizer',
     'Stack',
+    'StepwiseForecaster',
     'build_model',
     'convolve_gates',
     'observe',

@@ -26,13 +26,14 @@ def double(slots: jax.Array, size: tuple[int, int]) -> jax.Array:
     return slots.reshape(batch, depth, 2 * rows, 2 * columns, -1)[:, :, : size[0], : size[1]]
 
 
-def halve_kernel(kernel: jax.Array) -> jax.Array:
+def halve_kernel(kernel: jax.Array, padding: int | None = None) -> jax.Array:
     """The kernel for `halve`d slots that does what `kernel` does with a stride of 2.
 
-    `[kd, kh, kw, C, F]` to `[kd, ceil, ceil, 4 C, F]`, padded by (k - 1) // 2 before.
+    `[kd, kh, kw, C, F]` to `[kd, ceil, ceil, 4 C, F]`. Before each row and column there are `padding`
+    zeros, (k - 1) // 2 if None.
     """
     depth, *space, channels, features = kernel.shape
-    before = [((size - 1) // 2) % 2 for size in space]
+    before = [((size - 1) // 2 if padding is None else padding) % 2 for size in space]
     after = [(low + size) % 2 for low, size in zip(before, space, strict=True)]
     kernel = jnp.pad(kernel, [(0, 0), *zip(before, after, strict=True), (0, 0), (0, 0)])
     rows, columns = kernel.shape[1] // 2, kernel.shape[2] // 2

@@ -1,0 +1,164 @@
+"""The models whose step is written out: against their plain reading, and what every one must do."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import plain_rivals
+import pytest
+
+from e3d.errors import InputError
+from e3d.model import build_model
+
+# Name, fields and size of the frames at which a case is tested, and the plain reading of its model.
+CASES = {
+    'DFN': ('dfn', {'features': 8, 'filter_size': 3}, (4, 6, 2), plain_rivals.dfn),
+    'CDNA': ('cdna', {'features': 2, 'transformations': 2}, (8, 16, 1), plain_rivals.cdna),
+    'CDNA, released': (
+        'cdna',
+        {'features': 2, 'transformations': 2, 'variant': 'released'},
+        (8, 8, 2),
+        functools.partial(plain_rivals.cdna, released=True),
+    ),
+}
+
+COUNTS = [
+    ('dfn', {}, (64, 64, 1), 637_361),
+    ('dfn', {}, (128, 128, 1), 637_361),
+    ('cdna', {}, (64, 64, 1), 8_309_607),
+    ('cdna', {}, (64, 64, 3), 8_311_337),
+    ('cdna', {}, (128, 128, 1), 14_453_607),
+    ('cdna', {}, (32, 32, 2), 6_774_472),
+    # The authors' count has a state and an action of 5 numbers each beside the 64 channels of enc2.
+    ('cdna', {'variant': 'released'}, (64, 64, 3), 8_311_967 - 10 * 64 - 55),
+]
+
+
+def make_frames(size, batch=2, time=3, dtype=np.float32):
+    return np.random.default_rng(0).random((batch, time, *size)).astype(dtype)
+
+
+def initialize(model, frames):
+    """Parameters none of which is at its special starting value, in the type of the frames."""
+    params = jax.jit(model.init, static_argnums=2)(jax.random.key(1), frames[:, :1], 1)['params']
+    generator = np.random.default_rng(3)
+    return jax.tree.map(
+        lambda leaf: leaf + 0.1 * generator.standard_normal(leaf.shape).astype(leaf.dtype), params
+    )
+
+
+@pytest.mark.parametrize(('name', 'fields', 'size', 'expected'), COUNTS)
+def test_the_published_numbers_of_parameters(name, fields, size, expected):
+    frames = jax.ShapeDtypeStruct((1, 1, *size), jnp.float32)
+    create = functools.partial(build_model(name, **fields).init, output_frames=1)
+    params = jax.eval_shape(create, jax.random.key(0), frames)['params']
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+
+
+@pytest.mark.parametrize(
+    ('case', 'memory'), [*((case, 'save') for case in CASES), ('DFN', 'recompute')]
+)
+def test_forecast_and_gradients_equal_the_plain_reading_in_float64(case, memory):
+    name, fields, size, plain = CASES[case]
+    with jax.enable_x64(True):
+        model = build_model(name, **fields, dtype='float64', memory=memory)
+        frames = make_frames(size, dtype=np.float64)
+        params = jax.tree.map(lambda leaf: leaf.astype(np.float64), initialize(model, frames))
+        targets = np.random.default_rng(4).random((2, 5, *size))
+
+        def results(forecast):
+            def loss(params, frames):
+                predictions = forecast(params, frames)
+                return jnp.square(predictions - targets).mean(), predictions
+
+            return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, frames)
+
+        ours = results(lambda params, frames: model.apply({'params': params}, frames, 3))
+        other = results(lambda params, frames: plain(params, frames, 3))
+        for (path, a), b in zip(
+            jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(other), strict=True
+        ):
+            error = jnp.abs(a - b).max()
+            assert np.any(b) and error <= 1e-10 * jnp.abs(b).max(), jax.tree_util.keystr(path)
+
+
+@pytest.fixture(scope='module', params=[case for case in CASES if 'released' not in case])
+def small(request):
+    name, fields, size, _ = CASES[request.param]
+    model = build_model(name, **fields)
+    frames = make_frames(size, time=5)
+    variables = {'params': initialize(model, frames)}
+    return model, variables, frames, jax.jit(model.apply, static_argnums=2)
+
+
+def test_no_target_leaks_and_the_mask_lets_in_just_the_frames_it_names(small):
+    _, variables, frames, apply = small
+    nothing = jnp.zeros((2, 2), bool)
+    full = apply(variables, frames, 3, nothing)
+    assert full.shape == frames.shape and full.dtype == jnp.float32
+    changed = frames.copy()
+    changed[:, 3:] = 0.5
+    np.testing.assert_array_equal(apply(variables, changed, 3, nothing), full)
+    earlier = frames.copy()
+    earlier[:, 2] = 0.5
+    earlier = apply(variables, earlier, 3, nothing)
+    np.testing.assert_array_equal(earlier[:, :2], full[:, :2])
+    assert all(np.abs(earlier[:, t] - full[:, t]).max() > 1e-6 for t in range(2, 5))
+    mask = jnp.array([[True, False], [False, False]])
+    some = apply(variables, frames, 3, mask)
+    np.testing.assert_array_equal(some[1], full[1])
+    assert np.abs(some[0, 3] - full[0, 3]).max() > 1e-6
+
+
+def test_forecasting_farther_begins_with_the_same_frames(small):
+    _, variables, frames, apply = small
+    near, far = (apply(variables, frames[:, :2], ahead) for ahead in (2, 4))
+    np.testing.assert_allclose(far[:, :3], near, rtol=1e-5, atol=1e-6)
+
+
+def test_a_fixed_batch_is_learned(small):
+    model = small[0]
+    size = small[2].shape[2:]
+    # A square that moves to the right.
+    frames = np.zeros((2, 5, *size), np.float32)
+    for row, time in np.ndindex(2, 5):
+        frames[row, time, 1 + row : 3 + row, time % size[1] : time % size[1] + 2] = 1.0
+    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), frames[:, :1], 1)
+    optimizer = optax.adam(1e-2)
+
+    def loss(params):
+        predictions = model.apply({'params': params}, frames[:, :3], 2)
+        return jnp.square(predictions[:, -2:] - frames[:, 3:]).mean()
+
+    @jax.jit
+    def train(params, state):
+        def body(_, carry):
+            params, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(params), state)
+            return optax.apply_updates(params, updates), state
+
+        params, _ = jax.lax.fori_loop(0, 100, body, (params, state))
+        return loss(params)
+
+    mean_image = np.square(frames[:, 3:] - frames.mean((0, 1))).mean()
+    params = variables['params']
+    assert train(params, optimizer.init(params)) < 0.5 * mean_image
+
+
+@pytest.mark.parametrize(('name', 'size'), [('dfn', (5, 6, 1)), ('cdna', (16, 12, 1))])
+def test_frames_of_other_sizes_are_refused_or_padded(name, size):
+    frames = jax.ShapeDtypeStruct((1, 2, *size), jnp.float32)
+    create = functools.partial(jax.eval_shape, functools.partial(build_model, name))
+    for pad in (False, True):
+        model = build_model(name, pad_frames=pad)
+        create = functools.partial(model.init_with_output, output_frames=2)
+        if pad:
+            predictions, _ = jax.eval_shape(create, jax.random.key(0), frames)
+            assert predictions.shape == (1, 3, *size)
+        else:
+            with pytest.raises(
+                InputError, match=f'{size[0]} x {size[1]}.*multiples of .*pad_frames'
+            ):
+                jax.eval_shape(create, jax.random.key(0), frames)

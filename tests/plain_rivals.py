@@ -1,0 +1,145 @@
+"""The models whose step is written out, read plainly: native convolutions, a plain scan.
+
+Each is a function `(params, frames [B, T, H, W, C], output_frames) -> [B, T + output_frames - 1, ...]`
+that differentiates automatically, in float64.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+AXES = ('NHWC', 'HWIO', 'NHWC')
+sigmoid = jax.nn.sigmoid
+
+
+def conv(layer, inputs, stride=1, padding='SAME'):
+    if not isinstance(padding, str):
+        padding = [padding, padding]
+    outputs = lax.conv_general_dilated(
+        inputs, layer['kernel'], (stride, stride), padding, dimension_numbers=AXES
+    )
+    return outputs + layer.get('bias', 0)
+
+
+def transposed_conv(layer, inputs):
+    """Stride 2: the transpose of TensorFlow's SAME convolution, by its definition."""
+    size = layer['kernel'].shape[0]
+    batch, height, width, _ = inputs.shape
+    outputs = jnp.zeros((batch, 2 * height + size, 2 * width + size, layer['kernel'].shape[-1]))
+    for row in range(size):
+        for column in range(size):
+            part = inputs @ layer['kernel'][row, column]
+            end = (row + 2 * height, column + 2 * width)
+            outputs = outputs.at[:, row : end[0] : 2, column : end[1] : 2].add(part)
+    return outputs[:, : 2 * height, : 2 * width] + layer.get('bias', 0)
+
+
+def norm(group, inputs):
+    axes = (1, 2, 3)
+    deviation = jnp.sqrt(inputs.var(axis=axes, keepdims=True) + 1e-5)
+    normalized = (inputs - inputs.mean(axis=axes, keepdims=True)) / deviation
+    return normalized * group['norm_scale'] + group['norm_bias']
+
+
+def lstm(layer, cell, hidden, inputs):
+    outputs = conv(layer, jnp.concatenate([inputs, hidden], -1))
+    i, j, f, o = jnp.split(outputs, 4, axis=-1)
+    cell = cell * sigmoid(f + 1) + sigmoid(i) * jnp.tanh(j)
+    return cell, jnp.tanh(cell) * sigmoid(o)
+
+
+def shifted(frame, down, right):
+    """The frame seen from pixels so far down and to the right; zeros outside."""
+    margin = 10
+    padded = jnp.pad(frame, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    height, width = frame.shape[1:3]
+    return padded[
+        :, margin + down : margin + down + height, margin + right : margin + right + width
+    ]
+
+
+def roll_out(step, state, frames, output_frames):
+    frames = jnp.moveaxis(frames, 1, 0)
+    nothing = jnp.zeros((output_frames - 1, *frames.shape[1:]))
+    observed = jnp.arange(len(frames) + output_frames - 1) < len(frames)
+
+    def body(carry, inputs):
+        frame, seen = inputs
+        carry = step(carry[0], jnp.where(seen, frame, carry[1]))
+        return carry, carry[1]
+
+    start = (state, jnp.zeros_like(frames[0]))
+    _, predictions = lax.scan(body, start, (jnp.concatenate([frames, nothing]), observed))
+    return jnp.moveaxis(predictions, 0, 1)
+
+
+def dfn(params, frames, output_frames):
+    def step(hidden, frame):
+        def layer(number, inputs):
+            return jax.nn.leaky_relu(conv(params[f'conv_{number}'], inputs), 0.01)
+
+        a = jax.nn.leaky_relu(conv(params['conv_2'], layer(1, frame), 2, (1, 1)), 0.01)
+        hidden = layer(5, layer(4, layer(3, a))) + layer(7, layer(6, hidden))
+        a = layer(9, layer(8, hidden))
+        a = layer(12, layer(11, layer(10, a.repeat(2, axis=1).repeat(2, axis=2))))
+        filters = jax.nn.softmax(conv(params['conv_13'], a))
+        size = round(filters.shape[-1] ** 0.5)
+        outputs = 0
+        for a in range(size):
+            for b in range(size):
+                part = filters[..., size * a + b, None]
+                outputs = outputs + part * shifted(frame, a - size // 2, b - size // 2)
+        return hidden, outputs
+
+    batch, _, height, width, _ = frames.shape
+    features = params['conv_7']['bias'].size
+    return roll_out(
+        step, jnp.zeros((batch, height // 2, width // 2, features)), frames, output_frames
+    )
+
+
+def cdna(params, frames, output_frames, released=False):
+    relu = jax.nn.relu
+
+    def step(states, frame):
+        states = dict(states)
+
+        def recurrent(number, inputs):
+            name = f'lstm{number}'
+            states[name] = lstm(params[name], *states[name], inputs)
+            return norm(params[f'{name}_norm'], states[name][1])
+
+        enc0 = relu(norm(params['enc0_norm'], conv(params['enc0'], frame, 2)))
+        enc1 = relu(conv(params['enc1'], recurrent(2, recurrent(1, enc0)), 2))
+        enc2 = relu(conv(params['enc2'], recurrent(4, recurrent(3, enc1)), 2))
+        hidden5 = recurrent(5, relu(conv(params['enc3'], enc2)))
+        enc4 = relu(transposed_conv(params['enc4'], hidden5))
+        both = jnp.concatenate([recurrent(6, enc4), enc1], -1)
+        enc5 = relu(transposed_conv(params['enc5'], both))
+        both = jnp.concatenate([recurrent(7, enc5), enc0], -1)
+        enc6 = relu(norm(params['enc6_norm'], transposed_conv(params['enc6'], both)))
+        masks, picture = conv(params['masks'], enc6), conv(params['picture'], enc6)
+        if released:
+            masks, picture = relu(masks), relu(picture)
+        masks = jax.nn.softmax(masks)
+        k = (
+            hidden5.reshape(len(frame), -1) @ params['kernels']['kernel']
+            + params['kernels']['bias']
+        )
+        k = relu(k.reshape(len(frame), 5, 5, -1) - 1e-12) + 1e-12
+        k = k / k.sum((1, 2), keepdims=True)
+        taps = [(a, b) for a in range(5) for b in range(5)]
+        seen = jnp.stack([shifted(frame, a - 2, b - 2) for a, b in taps])
+        k = k.reshape(len(frame), 25, -1)
+        filtered = [jnp.einsum('bk,kbhwc->bhwc', k[..., n], seen) for n in range(k.shape[-1])]
+        pictures = [frame, sigmoid(picture), *filtered]
+        weighted = (masks[..., m, None] * pictures[m] for m in range(masks.shape[-1]))
+        return states, sum(weighted)
+
+    batch, _, height, width, _ = frames.shape
+    states = {}
+    for number, scale in enumerate((2, 2, 4, 4, 8, 4, 2), 1):
+        features = params[f'lstm{number}']['bias'].size // 4
+        zeros = jnp.zeros((batch, height // scale, width // scale, features))
+        states[f'lstm{number}'] = (zeros, zeros)
+    return roll_out(step, states, frames, output_frames)
