@@ -1,5 +1,7 @@
 """CDNA: kernels, masks and composition."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,21 +16,22 @@ FRAME = jnp.ones((2, 16, 8, 1))
 
 def make(variant='paper'):
     model = build_model('cdna', features=2, variant=variant)
-    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), FRAME[:, None], 1)
-    states = model.apply(variables, None, FRAME.shape, method='initial_state')
-    return model, variables, states
-
-
-def weights(model, variables):
-    return model.apply(variables, FRAME.shape[1:], method='weights')
+    initialize = functools.partial(model.init, method='weights')
+    return model, jax.jit(initialize, static_argnums=1)(jax.random.key(0), FRAME.shape[1:])
 
 
 def test_every_generated_kernel_sums_to_one():
-    model, variables, states = make()
-    layers = weights(model, variables)
-    _, hidden5, enc6 = generate(layers, states, FRAME, Operations())
+    model, variables = make()
+
+    @jax.jit
+    def run(variables):
+        weights = model.apply(variables, FRAME.shape[1:], method='weights')
+        states = model.initial_state(weights, FRAME.shape)
+        _, hidden5, enc6 = generate(weights, states, FRAME, Operations())
+        return hidden5, enc6, normalized_kernels(weights['kernels'], hidden5)
+
+    hidden5, enc6, kernels = run(variables)
     assert hidden5.shape == (2, 2, 1, 8) and enc6.shape == (2, 16, 8, 4)
-    kernels = normalized_kernels(layers['kernels'], hidden5)
     assert kernels.shape == (2, 5, 5, 10) and kernels.min() >= 0
     np.testing.assert_allclose(kernels.sum((1, 2)), 1.0, rtol=1e-5)
 
@@ -37,9 +40,9 @@ def test_every_generated_kernel_sums_to_one():
 # picture of one kernel.
 @pytest.mark.parametrize(('variant', 'boxes', 'share'), [('paper', 10, 12), ('released', 9, 11)])
 def test_without_weights_the_forecast_is_a_mean_of_the_pictures(variant, boxes, share):
-    model, variables, states = make(variant)
-    nothing = weights(model, jax.tree.map(jnp.zeros_like, variables))
-    _, prediction = model.step(nothing, states, FRAME, Operations())
+    model, variables = make(variant)
+    nothing = jax.tree.map(jnp.zeros_like, variables)
+    prediction = jax.jit(model.apply, static_argnums=2)(nothing, FRAME[:, None], 1)[:, 0]
     for place, box in (((0, 0), 9 / 25), ((0, 4), 15 / 25), ((8, 4), 1.0)):
         expected = (1 + 0.5 + boxes * box) / share
         np.testing.assert_allclose(prediction[:, *place, 0], expected, rtol=1e-5)

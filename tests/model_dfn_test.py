@@ -1,5 +1,7 @@
 """DFN: dynamic filters whose result is known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from e3d.errors import InputError
 from e3d.kernels.local_filters import filter_each, filter_locally
 from e3d.kernels.modes import Operations
 from e3d.model import build_model
-from e3d.model.dfn import forecast_step, generate_filters
+from e3d.model.dfn import generate_filters
 
 FRAMES = np.random.default_rng(0).random((2, 12, 11, 3), np.float32)
 
@@ -48,17 +50,20 @@ def test_filters_of_whole_pictures_shift_as_well():
 def test_filters_sum_to_one_and_without_weights_they_are_a_box():
     model = build_model('dfn', features=8)
     frame = jnp.asarray(FRAMES[:, :, :10])
-    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), frame[:, None], 1)
+    initialize = functools.partial(model.init, method='weights')
+    variables = jax.jit(initialize, static_argnums=1)(jax.random.key(0), frame.shape[1:])
 
-    def bound(variables):
-        return model.apply(variables, (12, 10, 3), method='weights')
+    @jax.jit
+    def run(variables, frame):
+        weights = model.apply(variables, frame.shape[1:], method='weights')
+        hidden = jnp.ones((2, 6, 5, 8))
+        _, filters = generate_filters(weights, hidden, frame, Operations())
+        return filters, filter_locally(frame, filters)
 
-    hidden = jnp.ones((2, 6, 5, 8))
-    _, filters = generate_filters(bound(variables), hidden, frame, Operations())
+    filters, filtered = run(variables, frame)
     np.testing.assert_allclose(filters.sum(-1), 1.0, rtol=1e-5)
-    assert filter_locally(frame, filters).max() <= frame.max()
-    nothing = bound(jax.tree.map(jnp.zeros_like, variables))
-    _, blurred = forecast_step(nothing, hidden, jnp.ones_like(frame), Operations())
+    assert filtered.max() <= frame.max()
+    _, blurred = run(jax.tree.map(jnp.zeros_like, variables), jnp.ones_like(frame))
     np.testing.assert_allclose(blurred[:, 4:8, 4:6], 1.0, rtol=1e-5)
     np.testing.assert_allclose(blurred[:, 0, 0], 25 / 81, rtol=1e-5)
     np.testing.assert_allclose(blurred[:, 0, 4], 45 / 81, rtol=1e-5)

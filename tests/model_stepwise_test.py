@@ -40,9 +40,15 @@ def make_frames(size, batch=2, time=3, dtype=np.float32):
     return np.random.default_rng(0).random((batch, time, *size)).astype(dtype)
 
 
+def start(model, frames):
+    """The parameters that training begins with."""
+    initialize = jax.jit(functools.partial(model.init, method='weights'), static_argnums=1)
+    return initialize(jax.random.key(1), frames.shape[2:])['params']
+
+
 def initialize(model, frames):
     """Parameters none of which is at its special starting value, in the type of the frames."""
-    params = jax.jit(model.init, static_argnums=2)(jax.random.key(1), frames[:, :1], 1)['params']
+    params = start(model, frames)
     generator = np.random.default_rng(3)
     return jax.tree.map(
         lambda leaf: leaf + 0.1 * generator.standard_normal(leaf.shape).astype(leaf.dtype), params
@@ -125,7 +131,7 @@ def test_a_fixed_batch_is_learned(small):
     frames = np.zeros((2, 5, *size), np.float32)
     for row, time in np.ndindex(2, 5):
         frames[row, time, 1 + row : 3 + row, time % size[1] : time % size[1] + 2] = 1.0
-    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), frames[:, :1], 1)
+    params = start(model, frames)
     optimizer = optax.adam(1e-2)
 
     def loss(params):
@@ -143,14 +149,12 @@ def test_a_fixed_batch_is_learned(small):
         return loss(params)
 
     mean_image = np.square(frames[:, 3:] - frames.mean((0, 1))).mean()
-    params = variables['params']
     assert train(params, optimizer.init(params)) < 0.5 * mean_image
 
 
 @pytest.mark.parametrize(('name', 'size'), [('dfn', (5, 6, 1)), ('cdna', (16, 12, 1))])
 def test_frames_of_other_sizes_are_refused_or_padded(name, size):
     frames = jax.ShapeDtypeStruct((1, 2, *size), jnp.float32)
-    create = functools.partial(jax.eval_shape, functools.partial(build_model, name))
     for pad in (False, True):
         model = build_model(name, pad_frames=pad)
         create = functools.partial(model.init_with_output, output_frames=2)

@@ -57,9 +57,12 @@ from e3d.model.layers import (
 )
 from e3d.model.registry import register_forecaster
 from e3d.model.stepwise import FrameStep, StepwiseForecaster
+from e3d.options.option import option
+from e3d.options.rules import MOST_FEATURES, MOST_LAYERS, one_of, whole
 
 _SIDE = 5  # of the generated kernels
 _LEAST = 1e-12
+_VARIANTS = ('paper', 'released')
 
 States = tuple[LSTMState, ...]
 
@@ -147,9 +150,9 @@ class CDNA(StepwiseForecaster):
       pad_frames, dtype, memory: as in `StepwiseForecaster`. Height and width must be multiples of 8.
     """
 
-    variant: str = 'paper'
-    features: int = 32
-    transformations: int = 10
+    variant: str = option('paper', "the paper, or the authors' code", one_of(*_VARIANTS))
+    features: int = option(32, 'channels of the first ConvLSTM', whole(1, MOST_FEATURES))
+    transformations: int = option(10, 'kernels that are generated', whole(1, MOST_LAYERS))
 
     @property
     def multiple(self) -> int:
@@ -160,7 +163,7 @@ class CDNA(StepwiseForecaster):
     def check_fields(self) -> None:
         """Checks the fields."""
         super().check_fields()
-        check_choice('variant', self.variant, ('paper', 'released'))
+        check_choice('variant', self.variant, _VARIANTS)
         check_at_least({name: (getattr(self, name), 1) for name in ('features', 'transformations')})
 
     @property
@@ -196,7 +199,7 @@ class CDNA(StepwiseForecaster):
         sizes = (height // 8 * (width // 8) * 4 * f, _SIDE**2 * self.transformations)
         return weights | {
             'masks': self.declare('masks', 1, 2 * f, masks),
-            'kernels': self.param('kernels', self._initial_layer, sizes, True),
+            'kernels': self.param('kernels', self._initial_layer, sizes),
         }
 
     def _declare_norm(self, name: str, channels: int) -> dict[str, jax.Array]:

@@ -41,6 +41,8 @@ from e3d.model.fields import check_at_least
 from e3d.model.layers import convolve, repeat, shrink, strided
 from e3d.model.registry import register_forecaster
 from e3d.model.stepwise import FrameStep, StepwiseForecaster
+from e3d.options.option import option
+from e3d.options.rules import MOST_FEATURES, one_of, whole
 
 _PADDING = 1  # before the rows and columns of layer 2
 
@@ -83,8 +85,8 @@ class DFN(StepwiseForecaster):
       pad_frames, dtype, memory: as in `StepwiseForecaster`. Height and width must be even.
     """
 
-    features: int = 128
-    filter_size: int = 9
+    features: int = option(128, 'channels of the hidden state', whole(4, MOST_FEATURES))
+    filter_size: int = option(9, 'side of the generated filters', one_of(*range(1, 33, 2)))
 
     kernel_init: ClassVar[nn.initializers.Initializer] = staticmethod(
         nn.initializers.variance_scaling(1.0, 'fan_in', 'uniform')
@@ -98,7 +100,7 @@ class DFN(StepwiseForecaster):
         super().check_fields()
         check_at_least({'features': (self.features, 4), 'filter_size': (self.filter_size, 1)})
         if not self.filter_size % 2:
-            raise InputError(f'filter_size={self.filter_size}: must be odd')
+            raise InputError(f'filter_size={self.filter_size}: must be an odd integer')
 
     @nn.compact
     def weights(self, shape: tuple[int, int, int]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """2D layers of the models whose step is written out, with gradients that are fast in a loop.
 
-A layer is a tree with a `kernel`, `[1, kh, kw, C, F]`, and maybe a `bias`. Its inputs are
-`[B, H, W, C]`. A layer that halves or doubles height and width is rewritten before the loop, by
-`strided` or `transposed`, as one of stride 1 over patches of 2 x 2 pixels.
+A layer is a tree with a `kernel`, `[1, kh, kw, C, F]` or, for 1 x 1, `[C, F]`, and maybe a `bias`. Its
+inputs are `[B, H, W, C]`. A layer that halves or doubles height and width is rewritten before the loop,
+by `strided` or `transposed`, as one of stride 1 over patches of 2 x 2 pixels.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,8 @@ Layer = Mapping[str, Any]
 
 def convolve(layer: Layer, inputs: jax.Array, operations: Operations) -> jax.Array:
     """SAME convolution and bias: `[B, H, W, C]` to `[B, H, W, F]`."""
+    if layer['kernel'].ndim == 2:
+        return add_bias(inputs @ layer['kernel'].astype(inputs.dtype), layer)
     return _convolve(layer, inputs, same_padding(layer['kernel'].shape[:3]), operations)
 
 

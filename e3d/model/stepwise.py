@@ -12,9 +12,11 @@ from e3d.kernels.convolution import Kernel, prepare_kernels
 from e3d.kernels.modes import Operations
 from e3d.kernels.scan import POLICIES, scan_with_history
 from e3d.model.fields import check_choice, check_dtype, parameters_for
-from e3d.model.forecaster import step_inputs
+from e3d.model.forecaster import Forecaster, step_inputs
 from e3d.model.network import StepInputs
 from e3d.model.patching import pad_to_patches
+from e3d.options.option import option, same_option
+from e3d.options.rules import SWITCH
 
 # (weights, state, frame [B, H, W, C], operations) -> (state, prediction [B, H, W, C])
 FrameStep = Callable[[Any, Any, jax.Array, Operations], tuple[Any, jax.Array]]
@@ -35,17 +37,16 @@ class StepwiseForecaster(nn.Module):
     x_t.
 
     Attributes:
-      pad_frames: True pads frames by their last row and column where height and width must be
-        multiples, and crops the predictions; False raises for such frames.
-      dtype: 'float32', 'bfloat16' or 'float64' (needs `jax_enable_x64`), type of the states and
-        convolutions, or the type itself, such as `jnp.bfloat16`. Parameters and predictions stay
-        float32 under bfloat16.
-      memory: 'save' or 'recompute', what training keeps of each step (see `e3d.kernels.scan`).
+      pad_frames: True pads frames by their last row and column to the multiples that the model needs
+        and crops the predictions; False raises for such frames.
+      dtype, memory: as in `Forecaster`.
     """
 
-    pad_frames: bool = False
-    dtype: str = 'float32'
-    memory: str = 'save'
+    pad_frames: bool = option(
+        False, 'pad frames to the multiples that are needed and crop the forecasts', SWITCH
+    )
+    dtype: str = same_option(Forecaster, 'dtype')
+    memory: str = same_option(Forecaster, 'memory')
 
     kernel_init: ClassVar[nn.initializers.Initializer] = staticmethod(
         nn.initializers.glorot_uniform()
@@ -80,22 +81,31 @@ class StepwiseForecaster(nn.Module):
         raise NotImplementedError
 
     def declare(
-        self, name: str, size: int, channels: int, features: int, bias: bool = True
+        self, name: str, size: int, channels: int, features: int, bias: bool = True, parts: int = 1
     ) -> dict[str, Any]:
-        """Declares a 2D convolution of size x size, from `channels` to `features`."""
-        layer = self.param(name, self._initial_layer, (size, size, channels, features), bias)
-        return layer | {'kernel': Kernel(layer['kernel'][None])}
+        """Declares a 2D convolution of size x size, from `channels` to `features`.
 
-    def _initial_layer(self, key, shape, bias: bool):
-        layer = {'kernel': self.kernel_init(key, shape)}
-        return layer | ({'bias': jnp.zeros(shape[-1])} if bias else {})
+        Its `parts` are initialized as convolutions of their own.
+        """
+        shape = (size, size, channels, features)
+        layer = self.param(name, self._initial_layer, shape, bias, parts)
+        kernel = layer['kernel']
+        return layer | {'kernel': kernel[0, 0] if size == 1 else Kernel(kernel[None])}
+
+    def _initial_layer(self, key, shape: tuple[int, ...], bias: bool = True, parts: int = 1):
+        *size, features = shape
+        keys = jax.random.split(key, parts) if parts > 1 else [key]
+        kernels = [self.kernel_init(key, (*size, features // parts)) for key in keys]
+        layer = {'kernel': jnp.concatenate(kernels, axis=-1)}
+        return layer | ({'bias': jnp.zeros(features)} if bias else {})
 
     def __call__(
         self, frames: jax.Array, output_frames: int, truth_mask: jax.Array | None = None
     ) -> jax.Array:
         """Predicts every next frame, and `output_frames` frames beyond the observed ones.
 
-        Arguments, result and errors are those of `Forecaster`.
+        Arguments, result and errors are those of `Forecaster`. A model whose `needs` are `future_only`
+        returns the forecast alone and takes no `truth_mask`.
         """
         self.check_fields()
         inputs = step_inputs(frames, output_frames, truth_mask)
@@ -120,7 +130,7 @@ class StepwiseForecaster(nn.Module):
 
     @nn.nowrap
     def roll_out(self, weights: Any, inputs: StepInputs, output_frames: int) -> jax.Array:
-        """The predictions of all steps, `[N, B, H, W, C]`, of which the last are the forecast."""
+        """The predictions `[N, B, H, W, C]` of all steps, or of a `future_only` model the forecast."""
         shape = inputs.frame.shape[1:]
         carry = StepwiseCarry(
             self.initial_state(weights, shape), jnp.zeros(shape, inputs.frame.dtype)
