@@ -1,6 +1,7 @@
 import dataclasses
 import importlib
 import json
+import pathlib
 
 import pytest
 from ml_collections import ConfigDict
@@ -10,6 +11,7 @@ from e3d.configuration import (
     check_config,
     describe_unknown_key,
     find_differences,
+    make_config,
     model_section,
     restore_config,
     switch_model,
@@ -408,3 +410,34 @@ def test_a_layout_names_each_axis_once(tmp_path, layout):
 def test_other_layouts_are_rejected(tmp_path, layout):
     with pytest.raises(InputError, match=r'dataset\.layout=.*as "NTHWC"'):
         check_config(changed(tmp_path, **{'dataset.layout': layout}))
+
+
+def test_a_config_is_made_in_python():
+    values = {'train.steps': 7, 'optimizer.clip_norm': 1, 'evaluation.max_sequences': None}
+    config = make_config('quickstart:small', model='convlstm', **values)
+    assert (config.model.name, config.model.features, config.train.steps) == ('convlstm', 4, 7)
+    assert isinstance(config.optimizer.clip_norm, float)  # as the command line makes it
+    assert config.evaluation.max_sequences is None
+    path = pathlib.Path(__file__).parent.parent / 'experiments' / 'quickstart.py'
+    assert make_config(f'{path}:small', **{'model.name': 'convlstm', **values}) == config
+
+
+@pytest.mark.parametrize(
+    ('experiment', 'values', 'message'),
+    [
+        ('nothing', {}, r"'nothing': there is no such file.*quickstart"),
+        ('quickstart:big', {}, "no 'big'"),
+        ('quickstart', {'train.step': 3}, 'did you mean train.steps'),
+        ('quickstart', {'train.steps': 'x'}, r"train\.steps='x': must be an integer >= 1"),
+        ('quickstart', {'train.steps': 0}, r'train\.steps=0: must be an integer >= 1'),
+        ('quickstart', {'model.kernel_size': 3}, r'model\.kernel_size=3: must be 3 integers'),
+        (
+            'quickstart',
+            {'model': 'mine'},
+            r"model\.name='mine': must be .* file of --config brings",
+        ),
+    ],
+)
+def test_a_config_that_cannot_be_made_says_why(experiment, values, message):
+    with pytest.raises(InputError, match=f'(?s){message}'):
+        make_config(experiment, **values)

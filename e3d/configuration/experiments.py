@@ -110,8 +110,8 @@ def make_config(experiment: str, /, model: str | None = None, **values: Any) -> 
     """
     config = load_config(experiment)
     if model is not None:
-        switch_model(config, model)
         values['model.name'] = model
+    switch_model(config, str(values.get('model.name', config.model.name)))
     known = flatten(config)
     for key, value in values.items():
         if key not in known:

@@ -20,6 +20,7 @@ from e3d.options.rules import (
     NAME,
     PATH,
     SWITCH,
+    Rule,
     number,
     one_of,
     optional,
@@ -155,10 +156,16 @@ def choices(task: Any = None) -> dict[str, Option]:
     tasks = [task] if isinstance(task, str) and task in TASKS else TASKS
     models = dict.fromkeys(name for task in tasks for name in TASKS[task].models)
     return {
-        'task': Option('prediction', 'what is learned', one_of(*TASKS)),
-        'model.name': Option('e3d_lstm', 'the model', one_of(*models)),
-        'dataset.name': Option('', 'the data set', one_of(*DATASETS)),
+        'task': Option('prediction', 'what is learned', _entry_of(TASKS)),
+        'model.name': Option('e3d_lstm', 'the model', _entry_of(models)),
+        'dataset.name': Option('', 'the data set', _entry_of(DATASETS)),
     }
+
+
+def _entry_of(table: Mapping[str, Any]) -> Rule:
+    """A name of a table, into which files of the user's own may enter others."""
+    rule = one_of(*table)
+    return rule._replace(allowed=f'{rule.allowed}, or one that the file of --config brings')
 
 
 def options_for(values: Mapping[str, Any]) -> dict[str, Option] | None:
