@@ -1,4 +1,4 @@
-"""What reduced precision may cost."""
+"""How products are rounded, and what reduced precision may cost."""
 
 import json
 import os
@@ -6,8 +6,14 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
+
+from e3d.kernels import winograd
+from e3d.model import E3DLSTM
 
 LAUNCH = pathlib.Path(__file__).parents[1] / 'launch.py'
 
@@ -34,3 +40,36 @@ def train_quickstart(folder, dtype):
 def test_bfloat16_learns_as_float32_does(tmp_path):
     expected = train_quickstart(tmp_path, 'float32')
     assert train_quickstart(tmp_path, 'bfloat16') == pytest.approx(expected, rel=0.01)
+
+
+def products_of(jaxpr):
+    """The precision of every product of floats in a program and in all of its parts."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ('dot_general', 'conv_general_dilated'):
+            yield equation.params['precision']
+        for inner in jaxprs_in_params(equation.params):
+            yield from products_of(inner)
+
+
+@pytest.mark.parametrize(
+    ('chosen', 'expected'),
+    [('float32', jax.lax.Precision.HIGHEST), ('fast', jax.lax.Precision.DEFAULT)],
+)
+@pytest.mark.parametrize('memory', ['save', 'recompute'])
+def test_all_products_of_an_update_are_rounded_as_the_model_says(
+    as_on_accelerators, monkeypatch, chosen, expected, memory
+):
+    # What CPUs convolve with, always in float32, and what accelerators do not compute.
+    monkeypatch.setattr(winograd, 'transform_kernel', lambda kernel: ())
+    fields = {'layers': 1, 'features': 2, 'kernel_size': (2, 3, 3), 'patch_size': 4}
+    model = E3DLSTM(**fields, precision=chosen, memory=memory, encoder_layers=1)
+    frames = jax.ShapeDtypeStruct((1, 3, 8, 8, 1), jnp.float32)
+    params = jax.eval_shape(lambda frames: model.init(jax.random.key(0), frames, 1), frames)
+
+    def loss(params, frames):
+        return model.apply(params, frames, 2).sum()
+
+    program = jax.make_jaxpr(jax.grad(jax.jit(loss)))(params, frames)
+    found = list(products_of(program.jaxpr))
+    assert len(found) > 10
+    assert set(found) == {(expected, expected)}

@@ -111,7 +111,7 @@ class ConvLSTM(Forecaster):
     Attributes:
       peephole, layer_norm: as in `ConvLSTMCell`.
       layers, features, kernel_size, patch_size, pad_frames, depth, encoder_layers, decoder_layers,
-        dtype, memory: as in `Forecaster`.
+        dtype, precision, memory: as in `Forecaster`.
     """
 
     peephole: bool = option(False, 'gates see the cell state as well', SWITCH)

@@ -88,8 +88,8 @@ class E3DLSTM(Forecaster):
       recall_radius: how far 'nearby' looks in height and width, 0 to 16; the others do not use it.
       stride: of the convolutions of 'openstl' in height and width; 1 for the others.
       history: how many earlier cell states RECALL looks at; None is all of them.
-      layers, patch_size, pad_frames, encoder_layers, decoder_layers, dtype, memory: as in
-        `Forecaster`.
+      layers, patch_size, pad_frames, encoder_layers, decoder_layers, dtype, precision,
+        memory: as in `Forecaster`.
     """
 
     features: int = 64

@@ -12,10 +12,18 @@ from e3d.errors import InputError
 from e3d.kernels.convolution import Kernel, same_padding
 from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
+from e3d.kernels.precision import PRECISIONS
 from e3d.kernels.scan import POLICIES
 from e3d.model.fields import check_at_least, check_frames_shape, parameters_for
 from e3d.model.frames import scale_types
-from e3d.model.network import Network, NetworkCarry, StepInputs, feed, run_stack
+from e3d.model.network import (
+    Network,
+    NetworkCarry,
+    StepInputs,
+    feed,
+    in_own_precision,
+    run_stack,
+)
 from e3d.model.patching import from_patches, pad_to_patches, to_patches
 from e3d.model.stack import Arrays, StackStep
 from e3d.options.option import option
@@ -100,6 +108,8 @@ class Forecaster(Network):
       dtype: 'float32', 'bfloat16' or 'float64' (needs `jax_enable_x64`), type of the states and
         convolutions, or the type itself, such as `jnp.bfloat16`. Parameters, predictions and the sums
         of LayerNorm and softmax stay float32 under bfloat16.
+      precision: how GPUs and TPUs multiply float32: 'float32' as it is, with results that CPUs give
+        too, to 1e-5; 'fast' in TF32 or in one pass of bfloat16. See `e3d.kernels.precision`.
       memory: 'save' or 'recompute', what training keeps of each step (see `e3d.kernels.scan`).
     """
 
@@ -116,6 +126,13 @@ class Forecaster(Network):
     encoder_layers: int = option(0, '3D convolutions before the layers', whole(0, MOST_LAYERS))
     decoder_layers: int = option(0, '3D convolutions after the layers', whole(0, MOST_LAYERS))
     dtype: str = option('float32', 'of states and convolutions', one_of('float32', 'bfloat16'))
+    precision: str = option(
+        'float32',
+        'of products of float32 on GPUs and TPUs',
+        one_of(*PRECISIONS),
+        changeable=True,
+        older='fast',
+    )
     memory: str = option(
         'save', 'what training keeps of each step', one_of(*POLICIES), changeable=True
     )
@@ -164,6 +181,7 @@ class Forecaster(Network):
             },
         }
 
+    @in_own_precision
     def __call__(
         self, frames: jax.Array, output_frames: int, truth_mask: jax.Array | None = None
     ) -> jax.Array:

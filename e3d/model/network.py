@@ -1,5 +1,6 @@
 """What forecasters and recognizers share: window of frames, feedback of predictions, loop over time."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,9 +12,12 @@ from e3d.errors import InputError
 from e3d.kernels.convolution import prepare_kernels
 from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
+from e3d.kernels.precision import PRECISIONS
 from e3d.kernels.scan import POLICIES, scan_with_history
 from e3d.model.fields import check_at_least, check_choice, check_dtype, check_sizes
 from e3d.model.stack import Arrays, Stack, StackStep
+
+_CHOICES = {'memory': POLICIES, 'precision': tuple(PRECISIONS)}
 
 
 class NetworkCarry(NamedTuple):
@@ -70,6 +74,17 @@ def run_stack(
     return state, remembered, outputs
 
 
+def in_own_precision(method: Callable) -> Callable:
+    """Has the products of a model's method rounded as the model's field `precision` says."""
+
+    @functools.wraps(method)
+    def run(model, *args, **kwargs):
+        with jax.default_matmul_precision(PRECISIONS[model.precision]):
+            return method(model, *args, **kwargs)
+
+    return run
+
+
 class Network(nn.Module):
     """A recurrent network over frames, without fields; a subclass gives its layers by `build_stack`."""
 
@@ -79,6 +94,7 @@ class Network(nn.Module):
         kernel_size: tuple[int, int, int]
         depth: int
         dtype: Any
+        precision: str
         memory: str
 
     @nn.nowrap
@@ -97,7 +113,7 @@ class Network(nn.Module):
         """
         least = {'layers': 1, 'depth': 1} | dict(least)
         check_at_least({name: (getattr(self, name), number) for name, number in least.items()})
-        for name, allowed in ({'memory': POLICIES} | dict(choices or {})).items():
+        for name, allowed in (_CHOICES | dict(choices or {})).items():
             check_choice(name, getattr(self, name), allowed)
         check_dtype(self.dtype)
         check_sizes(self.features, self.kernel_size)

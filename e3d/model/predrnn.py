@@ -154,7 +154,7 @@ class PredRNN(Forecaster):
         layers and steps; all layers share one adapter.
       layer_norm: as in `STLSTMCell`.
       layers, features, kernel_size, patch_size, pad_frames, depth, encoder_layers, decoder_layers,
-        dtype, memory: as in `Forecaster`.
+        dtype, precision, memory: as in `Forecaster`.
     """
 
     decoupling: float = option(0.0, 'weight of the decoupling term in the loss', number(0))

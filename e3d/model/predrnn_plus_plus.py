@@ -154,7 +154,7 @@ class PredRNNPlusPlus(Forecaster):
       layer_norm: as in `CausalLSTMCell`.
       layers: number of Causal LSTMs.
       features, kernel_size, patch_size, pad_frames, depth, encoder_layers, decoder_layers, dtype,
-        memory: as in `Forecaster`.
+        precision, memory: as in `Forecaster`.
     """
 
     layer_norm: bool = option(False, 'LayerNorm on the pre-activations of the gates', SWITCH)

@@ -20,7 +20,14 @@ from e3d.model.classifier import Classifier, newest
 from e3d.model.fields import check_at_least, check_frames_shape, parameters_for
 from e3d.model.forecaster import Forecaster
 from e3d.model.frames import scale_types
-from e3d.model.network import Network, NetworkCarry, StepInputs, feed, run_stack
+from e3d.model.network import (
+    Network,
+    NetworkCarry,
+    StepInputs,
+    feed,
+    in_own_precision,
+    run_stack,
+)
 from e3d.model.stack import Arrays, StackStep
 from e3d.model.strided import convolve_strided, double, halve_kernel
 from e3d.options.option import option, same_option
@@ -146,6 +153,7 @@ class Recognizer(Network):
     classifier_features: int = option(128, 'channels of the classifier', whole(1, MOST_FEATURES))
     classifier_hidden: int = option(512, 'width of its hidden layer', whole(1, MOST_FEATURES))
     dtype: str = same_option(Forecaster, 'dtype')
+    precision: str = same_option(Forecaster, 'precision')
     memory: str = same_option(Forecaster, 'memory')
 
     def setup(self):
@@ -236,6 +244,7 @@ class Recognizer(Network):
         sizes = tuple(self.sizes(size)[-2::-1])
         return functools.partial(recognition_step, self.build_stack().step, sizes, self.dtype)
 
+    @in_own_precision
     def __call__(
         self,
         frames: jax.Array,
@@ -296,6 +305,7 @@ class Recognizer(Network):
         scores = scores[:, 0] if lengths.ndim == 1 else scores
         return Recognition(jnp.moveaxis(predictions, 0, 1), scores)
 
+    @in_own_precision
     def classify(self, slots: jax.Array) -> jax.Array:
         """Scores of the slots of the newest steps, see `Classifier`."""
         return self.classifier(slots)
