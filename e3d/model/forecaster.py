@@ -128,7 +128,7 @@ class Forecaster(Network):
     dtype: str = option('float32', 'of states and convolutions', one_of('float32', 'bfloat16'))
     precision: str = option(
         'float32',
-        'of products of float32 on GPUs and TPUs',
+        'how GPUs and TPUs multiply float32: as it is, or in TF32 or bfloat16',
         one_of(*PRECISIONS),
         changeable=True,
         older='fast',

@@ -19,7 +19,7 @@ from e3d.kernels.history import empty_slots
 from e3d.kernels.modes import Operations
 from e3d.kernels.scan import histories_at, write_each
 from e3d.model.frames import scale_frames
-from e3d.model.network import NetworkCarry, StepInputs
+from e3d.model.network import NetworkCarry, StepInputs, in_own_precision
 from e3d.model.recognizer import Recognizer
 from e3d.model.stack import Arrays
 
@@ -122,6 +122,7 @@ def _check_recognizer(model: Any) -> None:
 
 
 @functools.partial(jax.jit, static_argnames='model')
+@in_own_precision
 def _observe(model: Recognizer, params: Any, state: StreamState, frames: jax.Array):
     slots = write_each(state.histories, state.steps - 1, state.remembered)
     histories = histories_at(slots, state.steps)
