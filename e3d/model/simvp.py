@@ -2,14 +2,15 @@
 
 One skeleton for the family (Gao et al., CVPR 2022; TAU: Tan et al., CVPR 2023), as in OpenSTL:
 
-| part | layers | shape |
+| part | layers | out |
 |---|---|---|
-| encoder, of each frame | `encoder_layers` of (3 x 3 convolution, GroupNorm of 2 groups, SiLU), strides 1, 2, 1, 2, ... | h x w x encoder_features |
-| translator | the frames side by side in the channels, see `translators.py` | h x w x (T * encoder_features) |
-| decoder, of each frame | the encoder's layers in reverse, those of stride 2 by shuffling pixels | H x W x encoder_features |
-| | the last one gets the output of the encoder's first one, of the same frame, added | |
-| readout | 1 x 1 convolution | H x W x C |
+| encoder, of each frame | 3 x 3 convolution, GroupNorm, SiLU; strides 1, 2, 1, 2, ... | h x w x E |
+| translator, see `translators.py` | frames side by side in the channels | h x w x (T * E) |
+| decoder, of each frame | the encoder's in reverse, stride 2 by shuffling pixels | H x W x E |
+| readout, of each frame | 1 x 1 convolution | H x W x C |
 
+Encoder and decoder have `encoder_layers` of E = `encoder_features` channels and GroupNorms of two
+groups; the decoder's last layer gets what the encoder's first made of the same frame added.
 As many frames come out as went in. Where fewer are wanted the rest is cut off, where more, the
 output is the next input, as often as needed.
 
@@ -131,7 +132,6 @@ class Pass(nn.Module):
                 values = values + skip
             values = layer_of(up=stride == 2, name=f'decoder_{layer}')(values)
         readout = nn.Dense(size[-1], dtype=model.dtype, kernel_init=BY_FAN_IN, name='readout')
-        # Parameters are float32, or float64 where the frames are.
         return readout(values).astype(frames.dtype).reshape(frames.shape)
 
     def _translator(self) -> nn.Module:
@@ -211,8 +211,7 @@ class SimVP(nn.Module):
         """
         self._check(frames.shape, output_frames)
         frames = scale_types(frames)
-        if not jnp.issubdtype(frames.dtype, jnp.float64):
-            frames = frames.astype(jnp.float32)
+        frames = frames.astype(jnp.promote_types(frames.dtype, jnp.float32))
         passes = -(-output_frames // frames.shape[1])
         with parameters_for(frames.shape[1:]):
             network = Pass(self, training, name='network')
