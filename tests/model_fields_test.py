@@ -52,7 +52,7 @@ def parameters(model, *arguments, **static):
 def small(name, **fields):
     """The model with few channels, and the given fields."""
     known = {field.name for field in dataclasses.fields(MODELS[name])}
-    size = {'features': 4, 'kernel_size': KERNEL}
+    size = {'features': 4, 'kernel_size': KERNEL, 'encoder_features': 2}
     size |= {'patch_size': 2, 'layers': 2} if name in FORECASTERS else {'classes': 2, 'window': 2}
     size = {key: value for key, value in size.items() if key in known}
     return build_model(name, **(size | fields))

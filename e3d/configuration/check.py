@@ -10,6 +10,7 @@ from e3d.configuration.sections import choices, options_for
 from e3d.data.sources.dataset import DATASETS
 from e3d.errors import InputError
 from e3d.model import build_model
+from e3d.model.needs import Needs, needs_of
 from e3d.options.flat import flatten
 from e3d.options.option import Option, options_of
 from e3d.options.rules import shown_value
@@ -29,7 +30,7 @@ def check_config(config: ConfigDict) -> None:
     unknown = [describe_unknown_key(key, options) for key in values if key not in options]
     _reject(unknown + _problems_of_values(values, options))
     _reject(list(_joint_problems(config, values)))
-    build_model(**config.model)
+    _reject(list(_problems_of_needs(config, needs_of(build_model(**config.model)))))
 
 
 def _problems_of_task(values: Mapping[str, Any]) -> Iterable[str]:
@@ -91,6 +92,23 @@ def _joint_problems(config: ConfigDict, values: Mapping[str, Any]) -> Iterable[s
     yield from known.problems(config.dataset)
     if config.model.get('convolution') == 'transposed':
         yield from _transposed_problems(config.model, size)
+
+
+def _problems_of_needs(config: ConfigDict, needs: Needs) -> Iterable[str]:
+    """What a model cannot do that sees all of its input at once."""
+    if not needs.future_only:
+        return
+    name = config.model.name
+    if config.dataset.copy_test:
+        yield (
+            f'dataset.copy_test={tuple(config.dataset.copy_test)}: must be () with '
+            f'model.name={name!r}, which sees its whole input at once'
+        )
+    if config.sampling.kind != 'scheduled':
+        yield (
+            f"sampling.kind={config.sampling.kind!r}: must be 'scheduled' with model.name={name!r}, "
+            'which feeds no forecast among the observed frames'
+        )
 
 
 def _patch_problems(

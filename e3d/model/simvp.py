@@ -46,6 +46,8 @@ from e3d.model.translators import (
     InceptionUNet,
     MixerBlock,
 )
+from e3d.options.option import option
+from e3d.options.rules import MOST_FEATURES, MOST_LAYERS, number, one_of, optional, whole
 
 BLOCKS = {
     'gsta': AttentionBlock,
@@ -168,14 +170,20 @@ class SimVP(nn.Module):
       dtype: as in `Forecaster`.
     """
 
-    translator: str = 'gsta'
-    layers: int = 8
-    features: int = 512
-    encoder_layers: int = 4
-    encoder_features: int = 64
-    drop_path: float = 0.0
-    divergence: float | None = None
-    dtype: str = 'float32'
+    translator: str = option('gsta', 'from encoded input to forecast', one_of(*TRANSLATORS))
+    layers: int = option(8, 'layers of the translator', whole(2, MOST_LAYERS))
+    features: int = option(512, 'channels of the translator', whole(1, MOST_FEATURES))
+    encoder_layers: int = option(
+        4, 'layers of encoder and decoder, every second halves the frames', whole(1, MOST_LAYERS)
+    )
+    encoder_features: int = option(64, 'channels of them, even', whole(2, MOST_FEATURES))
+    drop_path: float = option(
+        0.0, "how often the last block of 'gsta' or 'tau' is left out", number(0, 0.99)
+    )
+    divergence: float | None = option(
+        None, "weight of TAU's loss; None: 0.1 with 'tau', else 0", optional(number(0))
+    )
+    dtype: str = option('float32', 'of the convolutions', one_of('float32', 'bfloat16'))
 
     @property
     def needs(self) -> Needs:
