@@ -21,6 +21,7 @@ From frames to numbers, in the order in which they depend on each other:
     weights         weights of other codes made a run, a run made a file for others
     command_line    what `launch.py` understands
     import_weights  `python -m e3d.import_weights`
+    export          `python -m e3d.export`
     sweep           an experiment with many values, one run after the other
 
 Each imports only from those above it. The names below can be imported from `e3d` itself; what they
@@ -73,6 +74,7 @@ _HOMES = {
     'e3d.prediction.forecast': ('forecast', 'predict_file'),
     'e3d.prediction.presentation': ('Presentation',),
     'e3d.weights.importing': ('import_run',),
+    'e3d.weights.exporting': ('export_run',),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

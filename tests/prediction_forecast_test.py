@@ -73,11 +73,11 @@ def test_values_are_clipped(clip):
 def test_is_compiled_once_for_a_shape(run, clip):
     chex.clear_trace_counter()
     counted = jax.jit(
-        chex.assert_max_traces(forecast_module._continue.__wrapped__, n=1),
+        chex.assert_max_traces(forecast_module.continue_clips.__wrapped__, n=1),
         static_argnames=('model', 'horizon'),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forecast_module, '_continue', counted)
+        patch.setattr(forecast_module, 'continue_clips', counted)
         for shift in range(3):
             forecast(run, np.roll(clip, shift, axis=0))
         with pytest.raises(AssertionError):
@@ -90,13 +90,13 @@ def test_fewer_frames_are_the_same_program_and_exact(name):
     run = run._replace(params=jax.tree.map(lambda leaf: 1.5 * leaf + 0.1, run.params))
     frames = np.random.default_rng(0).random((2, 3, 4, 6, 1), np.float32)
     apply = jax.jit(run.model.apply, static_argnums=2)
-    before = forecast_module._continue._cache_size()
+    before = forecast_module.continue_clips._cache_size()
     for length in (1, 2, 3):
         expected = apply({'params': run.params}, frames[:, :length], 4)[:, -4:]
         found = forecast(run, frames[:, :length], 4)
         assert np.ptp(found) > 1e-3
         np.testing.assert_allclose(found, np.clip(expected, 0, 1), rtol=1e-6, atol=1e-6)
-    assert forecast_module._continue._cache_size() == before + 1
+    assert forecast_module.continue_clips._cache_size() == before + 1
 
 
 def test_the_real_model_forecasts_beyond_its_training():
@@ -189,11 +189,11 @@ def test_a_run_that_is_read_again_is_not_compiled_again(clip):
         return run_of(build_model('e3d_lstm', layers=1, features=1, kernel_size=[2, 3, 3]))
 
     forecast(fresh(), clip)
-    before = forecast_module._continue._cache_size()
+    before = forecast_module.continue_clips._cache_size()
     forecast(fresh(), clip)
-    assert forecast_module._continue._cache_size() == before
+    assert forecast_module.continue_clips._cache_size() == before
     forecast(fresh(), clip, 7)  # another program, so the count is real
-    assert forecast_module._continue._cache_size() == before + 1
+    assert forecast_module.continue_clips._cache_size() == before + 1
 
 
 @pytest.mark.parametrize('name', ['input', 'output'])

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     'prediction': CONFIGURED | {'runs'},
     'weights': CONFIGURED | {'runs', 'training', 'prediction'},
     'command_line': {'errors', 'options', 'configuration', 'runs'},
+    'export': {'errors', 'runs', 'weights'},
     'import_weights': {'errors', 'command_line', 'weights'},
     'sweep': {'errors', 'files', 'evaluation', 'configuration', 'runs', 'command_line'},
 }

@@ -41,6 +41,7 @@ def fits(gate: jax.Array, history: jax.Array) -> bool:
     channels = gate.shape[-1]
     return (
         _capability() >= _LEAST_CAPABILITY
+        and isinstance(gate.shape[0], int)  # not open, as in programs that are exported
         and gate.dtype in (jnp.float32, jnp.bfloat16)
         and channels & (channels - 1) == 0
         and _FEWEST <= channels <= _MOST_CHANNELS

@@ -14,7 +14,6 @@ How the first is computed is chosen here for each backend, all of it exact:
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -77,7 +76,9 @@ def _for_backend(
 ):
     """Runs the function of this name that is best for the backend."""
     by_steps = functools.partial(getattr(everywhere, name), precision=precision)
-    logits_of_a_slot = 4 * math.prod(gate.shape[:2]) * history.shape[2]
+    # Of one sequence where the size of the batch is open, as in programs that are exported.
+    batch = gate.shape[0] if isinstance(gate.shape[0], int) else 1
+    logits_of_a_slot = 4 * batch * gate.shape[1] * history.shape[2]
     by_blocks = functools.partial(by_steps, slots=max(1, _BLOCK_BYTES // logits_of_a_slot))
     branches = {'cpu': by_steps, 'default': by_blocks}
     if fused.fits(gate, history):

@@ -71,7 +71,7 @@ def forecast(
     preparation = preparation_of(run.config.dataset, run.frame_shape)
     last = clips[:, -run.config.dataset.input_frames :]
     seen = prepare_frames(last, preparation, run.scale, 'The array of frames')
-    prediction = run.scale.to_unit(_continue_clips(run, seen, horizon))
+    prediction = run.scale.to_unit(_forecast_clips(run, seen, horizon))
     return prediction if batched else prediction[0]
 
 
@@ -119,7 +119,7 @@ def predict_file(
     if not numbers:
         check_sides(output, height, width)
         check_fits(1, steps, run.frame_shape, BYTES_OF_PIXEL * steps * height * width)
-    prediction = _continue_clips(run, clip.frames[np.newaxis], horizon)[0]
+    prediction = _forecast_clips(run, clip.frames[np.newaxis], horizon)[0]
     rate = clip.rate or DEFAULT_RATE
     if numbers:
         height, width, channels = run.frame_shape
@@ -145,7 +145,7 @@ def predict_file(
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'horizon'))
-def _continue(
+def continue_clips(
     model: nn.Module, variables, frames: jax.Array, length: jax.Array, horizon: int
 ) -> jax.Array:
     """The `horizon` frames after the first `length` of `frames`; one program for all lengths."""
@@ -162,7 +162,7 @@ def _continue(
     return jax.lax.dynamic_slice_in_dim(predictions, length - 1, horizon, axis=1)
 
 
-def _continue_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
+def _forecast_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
     """Forecasts what follows frames as the model sees them, within the bounds of the data."""
     clips, length = seen.shape[:2]
     room = run.config.dataset.input_frames
@@ -170,10 +170,10 @@ def _continue_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
     arguments = run.model, run.variables, padded, np.int32(length), horizon
     sizes = (clips, room + horizon, run.frame_shape)
     if not check_fits(*sizes):
-        program = _continue.lower(*arguments).compile()
+        program = continue_clips.lower(*arguments).compile()
         check_program(program, *sizes)
     try:
-        prediction = np.asarray(_continue(*arguments))
+        prediction = np.asarray(continue_clips(*arguments))
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
             raise

@@ -9,6 +9,8 @@
     openstl             the files of OpenSTL
     tensor_file         a trained run as one .safetensors file
     importing           weights made a run: `import_run`
+    programs            a forecast as a program in StableHLO
+    exporting           a run made a file: `export_run`
 
 Files are of others and not trusted: every length is checked against the file, and no code of a file
 is ever run.

@@ -1,0 +1,87 @@
+"""A trained run as a file for others: its parameters, or its whole forecast as a program."""
+
+import os
+from collections.abc import Sequence
+
+from e3d.errors import InputError
+from e3d.files import atomic_write, local_path
+from e3d.model import Recognizer
+from e3d.runs.trained_run import Run, load_run
+from e3d.weights.programs import ANY_BATCH, export_program
+from e3d.weights.tensor_file import write_run
+
+FORMATS = ('safetensors', 'stablehlo')
+PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
+
+
+def export_run(
+    run: Run | str | os.PathLike,
+    output: str | os.PathLike,
+    format: str = 'safetensors',
+    *,
+    horizon: int | None = None,
+    frames: int | None = None,
+    batch: int | str = ANY_BATCH,
+    platforms: Sequence[str] = ('cpu',),
+    overwrite: bool = False,
+) -> str:
+    """Writes a run as one file.
+
+    Args:
+      run: of `e3d.load_run`, or the path of its workdir, whose newest checkpoint is taken.
+      output: the file.
+      format: 'safetensors', the parameters with the config in the metadata, which `import_run` makes a
+        run of; or 'stablehlo', the forecast as a program, frames in and frames out: see
+        `programs.export_program`. The others are for 'stablehlo'.
+      horizon: how many frames are forecast; as in training, if not given.
+      frames: how many are seen, at most as many as in training; as many, if not given.
+      batch: how many clips go at once, or 'any'.
+      platforms: what the program is for, of 'cpu', 'cuda', 'rocm' and 'tpu'.
+      overwrite: whether to replace an output that exists.
+
+    Returns:
+      What was written, in a few lines for the user.
+
+    Raises:
+      InputError: the run or an option cannot be used; nothing is written.
+      RunError: the file cannot be written.
+    """
+    output = local_path(output, 'The output')
+    if format not in FORMATS:
+        raise InputError(f'format={format!r}: must be one of {", ".join(map(repr, FORMATS))}.')
+    if os.path.lexists(output) and not (overwrite and output.is_file()):
+        raise InputError(f'{output} exists already: give another name, or --overwrite for a file.')
+    run = run if isinstance(run, Run) else load_run(run)
+    if format == 'safetensors':
+        write_run(run, output)
+        return f'Wrote the parameters of {run} to {output}; the metadata have its config.'
+    if isinstance(run.model, Recognizer):
+        raise InputError(f'format={format!r} is for forecasters; {run.config.model.name} is none.')
+    seen = run.config.dataset.input_frames
+    horizon = run.config.dataset.output_frames if horizon is None else horizon
+    frames = seen if frames is None else frames
+    _check_count('horizon', horizon)
+    _check_count('frames', frames, seen)
+    if batch != ANY_BATCH:
+        _check_count('batch', batch)
+    if not platforms or set(platforms) - set(PLATFORMS):
+        raise InputError(f'platforms={tuple(platforms)}: must be some of {", ".join(PLATFORMS)}.')
+    program = export_program(run, frames, horizon, batch, platforms)
+    with atomic_write(output) as temporary:
+        temporary.write_bytes(program)
+    shape = ' x '.join(map(str, run.frame_shape))
+    values = '[0, 1]' if run.scale.value_range is None else 'the unit of the data'
+    return (
+        f'Wrote the forecast of {run} to {output}, for {", ".join(platforms)}: float32 [{batch}, '
+        f'{frames}, {shape}] in, [{batch}, {horizon}, {shape}] out, in {values}. With jax and '
+        "flatbuffers alone: jax.export.deserialize(bytearray(open(FILE, 'rb').read())).call(frames)"
+    )
+
+
+def _check_count(name: str, value: object, most: int | None = None) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < 1 or (most is not None and value > most):
+        bound = (
+            '' if most is None else f' and <= {most}, the frames that the model was trained to see'
+        )
+        raise InputError(f'{name}={value!r}: must be an integer >= 1{bound}.')

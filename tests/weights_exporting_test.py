@@ -1,0 +1,99 @@
+"""A run as a file for others: a program that runs without this library, and parameters."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from prediction_helpers import run_of
+
+from e3d import export
+from e3d.data.sources.scales import Scale
+from e3d.errors import InputError
+from e3d.model import build_model
+from e3d.prediction.forecast import forecast
+from e3d.weights.exporting import export_run
+
+HORIZON = 3
+# Run in a process that cannot import this library, nor Flax.
+CALL = """
+import sys
+sys.modules |= {'e3d': None, 'flax': None}
+import numpy, jax.export
+exported = jax.export.deserialize(bytearray(open(sys.argv[1], 'rb').read()))
+arrays = dict(numpy.load(sys.argv[2]))
+numpy.savez(sys.argv[3], **{name: exported.call(array) for name, array in arrays.items()})
+"""
+
+
+@pytest.fixture(scope='module')
+def run():
+    options = {'layers': 2, 'features': 2, 'kernel_size': (2, 3, 3), 'patch_size': 2}
+    run = run_of(build_model('e3d_lstm', **options), size=(4, 6))
+    return run._replace(scale=Scale((3.0, 250.0), (-3 / 247, np.inf)))
+
+
+def call_elsewhere(folder, program, **clips):
+    """What a program makes of clips, in a process of its own."""
+    files = [str(folder / name) for name in ('program', 'clips.npz', 'forecasts.npz')]
+    pathlib.Path(files[0]).write_bytes(program.read_bytes())
+    np.savez(files[1], **clips)
+    subprocess.run([sys.executable, '-c', CALL, *files], check=True, cwd=folder)
+    return dict(np.load(files[2]))
+
+
+def test_the_program_gives_the_bytes_of_forecast_and_needs_only_jax(run, tmp_path):
+    pytest.importorskip('flatbuffers', reason='jax.export writes with it')
+    program = tmp_path / 'forecast.stablehlo'
+    text = export_run(run, program, 'stablehlo', horizon=HORIZON, platforms=('cpu', 'tpu'))
+    assert '[any, 3, 4 x 6 x 1] in, [any, 3, 4 x 6 x 1] out, in the unit of the data' in text
+    clips = np.random.default_rng(0).integers(0, 300, (3, 3, 4, 6, 1)).astype(np.float32)
+    found = call_elsewhere(tmp_path, program, three=clips, one=clips[:1])
+    for name, expected in (
+        ('three', forecast(run, clips, HORIZON)),
+        ('one', forecast(run, clips[:1], HORIZON)),
+    ):
+        assert found[name].dtype == np.float32 and np.ptp(expected) > 1
+        assert found[name].tobytes() == expected.tobytes()
+
+
+def test_fewer_frames_and_a_fixed_batch(run, tmp_path):
+    jax_export = pytest.importorskip('jax.export')
+    pytest.importorskip('flatbuffers', reason='jax.export writes with it')
+    export_run(run, tmp_path / 'x', 'stablehlo', horizon=1, frames=2, batch=2)
+    exported = jax_export.deserialize(bytearray((tmp_path / 'x').read_bytes()))
+    clips = np.random.default_rng(0).integers(0, 300, (2, 2, 4, 6, 1)).astype(np.float32)
+    expected = forecast(run, clips, 1)
+    np.testing.assert_array_equal(exported.call(clips), expected)
+    with pytest.raises(ValueError, match='shape'):
+        exported.call(clips[:1])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'format': 'onnx'}, "must be one of 'safetensors', 'stablehlo'"),
+        ({'horizon': 0}, 'horizon=0: must be an integer >= 1'),
+        ({'frames': 4}, 'frames=4: must be an integer >= 1 and <= 3'),
+        ({'batch': 'many'}, "batch='many': must be an integer >= 1"),
+        ({'platforms': ('gpu',)}, 'must be some of cpu, cuda, rocm, tpu'),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_any_work(run, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        export_run(run, tmp_path / 'file', **({'format': 'stablehlo'} | options))
+    assert not (tmp_path / 'file').exists()
+
+
+def test_the_command_line(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(export, 'load_run', lambda workdir, checkpoint: run)
+    arguments = ['--workdir=x', f'--output={tmp_path / "run.safetensors"}']
+    assert export.main(arguments) == 0
+    assert 'the metadata have its config' in capsys.readouterr().out
+    assert export.main(arguments) == 2
+    assert 'exists already' in capsys.readouterr().err
+    assert export.main([*arguments, '--overwrite']) == 0
+    monkeypatch.undo()
+    assert export.main(['--workdir=x', f'--output={tmp_path / "other"}']) == 2
+    assert 'no trained run' in capsys.readouterr().err
