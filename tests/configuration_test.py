@@ -9,6 +9,7 @@ from training_helpers import tiny_config
 
 from e3d.configuration import (
     check_config,
+    default_config,
     describe_unknown_key,
     find_differences,
     make_config,
@@ -420,6 +421,19 @@ def test_a_config_is_made_in_python():
     assert config.evaluation.max_sequences is None
     path = pathlib.Path(__file__).parent.parent / 'experiments' / 'quickstart.py'
     assert make_config(f'{path}:small', **{'model.name': 'convlstm', **values}) == config
+
+
+@pytest.mark.parametrize(
+    ('names', 'message'),
+    [
+        (('mnist',), r"dataset\.name='mnist': must be .*'moving_mnist'"),
+        (('kth', 'segmentation'), r"task='segmentation': must be 'prediction' or 'recognition'"),
+        (('kth', 'recognition', 'convlstm'), r"model\.name='convlstm': must be .*'e3d_recognizer'"),
+    ],
+)
+def test_the_default_config_is_of_what_there_is(names, message):
+    with pytest.raises(InputError, match=message):
+        default_config(*names)
 
 
 @pytest.mark.parametrize(

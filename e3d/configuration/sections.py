@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from e3d.data.sources.dataset import DATASETS, Dataset
+from e3d.errors import InputError
 from e3d.evaluation.presets import PRESETS
 from e3d.model import MODELS
 from e3d.options.option import Option, option, options_of
@@ -226,17 +227,22 @@ def default_config(dataset: str = '', task: str = 'prediction', model: str = '')
     Args:
       dataset: one of `DATASETS`; '' has only the keys that all of them have.
       task: one of `TASKS`.
-      model: one of `MODELS`; '' is that of the paper.
+      model: one of `MODELS` for the task; '' is that of the paper.
+
+    Raises:
+      InputError: there is none of that name.
     """
-    model = model or TASKS[task].default_model
-    config = ConfigDict()
-    for name, fields in sections_of(task, model, dataset).items():
-        if name:
-            names = {'model': model, 'dataset': dataset}
-            config[name] = section(fields, names.get(name))
-        else:
-            config.update(section(fields))
-            config.task = task
+    if task in TASKS:
+        model = model or TASKS[task].default_model
+    names = {'task': task, 'model.name': model, 'dataset.name': dataset}
+    for key, one in choices(task).items():
+        if not one.rule.accepts(names[key]) and (key, dataset) != ('dataset.name', ''):
+            raise InputError(f'{key}={names[key]!r}: must be {one.rule.allowed}')
+    sections = sections_of(task, model, dataset)
+    config = section(sections.pop(''))
+    config.task = task
+    for name, fields in sections.items():
+        config[name] = section(fields, names.get(f'{name}.name'))
     return config
 
 
