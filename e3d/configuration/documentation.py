@@ -3,12 +3,11 @@
 python -m e3d.configuration.documentation > docs/config.md
 """
 
-import functools
-import operator
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 from e3d.configuration.sections import Experiment, sections_of
-from e3d.data.sources.dataset import DATASETS, Dataset
+from e3d.data.sources.dataset import DATASETS
 from e3d.options.option import Option, options_of
 from e3d.tasks.registry import TASKS
 
@@ -34,22 +33,30 @@ def document() -> str:
     for name, task in TASKS.items():
         title = f"`loss` of `task='{name}'`"
         parts.append(_table(title, 'loss', options_of(task.objective), _summary(task)))
-    parts += _tables_of('dataset', 'data sets', Dataset, DATASETS)
-    for name, task in TASKS.items():
-        usual = task.models[task.default_model]
-        parts += _tables_of('model', f"models of `task='{name}'`", usual, task.models)
+    for name, entries in (('dataset', DATASETS), *(('model', t.models) for t in TASKS.values())):
+        parts += _tables_of(name, entries)
     return '\n'.join(parts)
 
 
-def _tables_of(section: str, title: str, usual: type, entries: Mapping[str, type]) -> Iterable[str]:
-    """The keys that all entries have, and for each entry those that it alone has or has otherwise."""
-    options = {name: options_of(entry) for name, entry in entries.items()}
-    shared = functools.reduce(operator.and_, (one.keys() for one in options.values()))
-    common = {key: one for key, one in options_of(usual).items() if key in shared}
-    yield _table(f'`{section}`: all {title}', section, common)
+def _tables_of(section: str, entries: Mapping[str, type]) -> Iterable[str]:
+    """The keys of each base class, and for each entry those that it adds or has otherwise."""
+    kinds: dict[type | None, list[str]] = {}
     for name, entry in entries.items():
-        own = {key: one for key, one in options[name].items() if common.get(key) != one}
-        yield _table(f"`{section}.name='{name}'`", section, own, _summary(entry))
+        base = next((other for other in entry.__mro__[1:] if _has_options(other)), None)
+        kinds.setdefault(base, []).append(name)
+    for base, names in kinds.items():
+        common = options_of(base) if base else {}
+        if base:
+            yield _table(f'`{section}`: every `{base.__name__}`', section, common, _summary(base))
+        for name in names:
+            own = {k: one for k, one in options_of(entries[name]).items() if common.get(k) != one}
+            also = f' All keys of `{base.__name__}`' + (', and:' if own else '.') if base else ''
+            title = f"`{section}.name='{name}'`"
+            yield _table(title, section, own, f'{_summary(entries[name])}{also}')
+
+
+def _has_options(section: type) -> bool:
+    return dataclasses.is_dataclass(section) and bool(options_of(section))
 
 
 def _summary(described: type) -> str:
