@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.kernels.convolution import Kernel, prepare_kernels
 from e3d.kernels.modes import Operations
+from e3d.kernels.precision import PRECISIONS
 from e3d.kernels.scan import POLICIES, scan_with_history
 from e3d.model.fields import check_choice, check_dtype, parameters_for
 from e3d.model.forecaster import Forecaster, step_inputs
-from e3d.model.network import StepInputs
+from e3d.model.network import StepInputs, in_own_precision
 from e3d.model.patching import pad_to_patches
 from e3d.options.option import option, same_option
 from e3d.options.rules import SWITCH
@@ -39,13 +40,14 @@ class StepwiseForecaster(nn.Module):
     Attributes:
       pad_frames: True pads frames by their last row and column to the multiples that the model needs
         and crops the predictions; False raises for such frames.
-      dtype, memory: as in `Forecaster`.
+      dtype, precision, memory: as in `Forecaster`.
     """
 
     pad_frames: bool = option(
         False, 'pad frames to the multiples that are needed and crop the forecasts', SWITCH
     )
     dtype: str = same_option(Forecaster, 'dtype')
+    precision: str = same_option(Forecaster, 'precision')
     memory: str = same_option(Forecaster, 'memory')
 
     kernel_init: ClassVar[nn.initializers.Initializer] = staticmethod(
@@ -61,6 +63,7 @@ class StepwiseForecaster(nn.Module):
     def check_fields(self) -> None:
         """Checks the fields; a subclass with fields of its own checks these as well."""
         check_choice('memory', self.memory, POLICIES)
+        check_choice('precision', self.precision, tuple(PRECISIONS))
         check_dtype(self.dtype)
 
     def weights(self, shape: tuple[int, int, int]) -> Any:
@@ -99,6 +102,7 @@ class StepwiseForecaster(nn.Module):
         layer = {'kernel': jnp.concatenate(kernels, axis=-1)}
         return layer | ({'bias': jnp.zeros(features)} if bias else {})
 
+    @in_own_precision
     def __call__(
         self, frames: jax.Array, output_frames: int, truth_mask: jax.Array | None = None
     ) -> jax.Array:
