@@ -19,73 +19,33 @@ From frames to numbers, in the order in which they depend on each other:
     training        the update and the loop: `train(config, workdir)`
     prediction      a trained run continues your own clip: `forecast(run, frames, horizon)`
     weights         weights of other codes made a run, a run made a file for others
-    command_line    what `launch.py` understands
+    command_line    what the command `e3d` understands
     import_weights  `python -m e3d.import_weights`
     export          `python -m e3d.export`
     sweep           an experiment with many values, one run after the other
+    launcher        the command `e3d`; it begins in `__main__`
 
-Each imports only from those above it. The names below can be imported from `e3d` itself; what they
-need is imported when they are first used.
+Each imports only from those above it. The names in `__init__.pyi` can be imported from `e3d` itself;
+what they need is imported when they are first used. Errors, kernels and models need only JAX, Flax
+and NumPy; the rest needs pip's extra `all`.
 """
 
-import importlib
+import importlib.metadata
 
-_HOMES = {
-    'e3d.errors': ('InputError', 'RunError'),
-    'e3d.model': (
-        'CNNRecognizer',
-        'CausalLSTMCell',
-        'ConvLSTM',
-        'ConvLSTMCell',
-        'E3DLSTM',
-        'E3DLSTMCarry',
-        'E3DLSTMCell',
-        'E3DLSTMStack',
-        'E3DLSTMStackCarry',
-        'E3DRecognizer',
-        'Forecaster',
-        'GradientHighwayUnit',
-        'PredRNN',
-        'PredRNNPlusPlus',
-        'Recognizer',
-        'RecurrentCell',
-        'RecurrentStack',
-        'STLSTMCell',
-        'STLSTMRecognizer',
-        'build_model',
-        'observe',
-        'register_forecaster',
-        'register_recognizer',
-        'start',
-    ),
-    'e3d.data.preparation': ('prepare',),
-    'e3d.data.sources.registry': ('open_source',),
-    'e3d.data.batches': ('evaluation_batches', 'training_batches'),
-    'e3d.evaluation.metrics': ('frame_metrics',),
-    'e3d.configuration': ('check_config', 'default_config', 'make_config'),
-    'e3d.data.sources.dataset': ('Dataset', 'register_dataset'),
-    'e3d.evaluation.presets': ('register_metric',),
-    'e3d.options.option': ('option',),
-    'e3d.tasks.registry': ('Task', 'register_task'),
-    'e3d.runs.trained_run': ('Run', 'load_run'),
-    'e3d.training.evaluation': ('evaluate',),
-    'e3d.training.loop': ('train',),
-    'e3d.training.step': ('train_step',),
-    'e3d.prediction.forecast': ('forecast', 'predict_file'),
-    'e3d.prediction.presentation': ('Presentation',),
-    'e3d.weights.importing': ('import_run',),
-    'e3d.weights.exporting': ('export_run',),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+import lazy_loader
 
-__all__ = sorted(_HOME_OF)
+from e3d.errors import missing_extra
+
+_import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+try:
+    __version__ = importlib.metadata.version('e3d')
+except importlib.metadata.PackageNotFoundError:  # a checkout that was never installed
+    __version__ = 'unknown'
 
 
-def __getattr__(name: str):
-    if name not in _HOME_OF:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+def __getattr__(name):
+    try:
+        return _import(name)
+    except ModuleNotFoundError as error:
+        raise missing_extra(f'e3d.{name}', error) from error

@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -82,7 +83,7 @@ def define_flags() -> flags.FlagValues:
     """The flags there are beside `--config.section.key`."""
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
-    define = {'flag_values': values}
+    define: dict[str, Any] = {'flag_values': values}
     modes = ['train', 'evaluate', 'predict', 'prepare']
     flags.DEFINE_string(
         'config',
@@ -193,7 +194,7 @@ def describe_keys(config: ConfigDict | None) -> str:
                 for key, value in values.items()
             }
         )
-    sections = {}
+    sections: dict[str, list[str]] = {}
     for key in all_options():
         section, _, name = key.rpartition('.')
         sections.setdefault(f'--config.{section}'.rstrip('.'), []).append(name)
@@ -228,12 +229,19 @@ def choose_model(config: ConfigDict, arguments: list[str]) -> ConfigDict:
 
 def keep_last_values(config: ConfigDict, arguments: list[str]) -> list[str]:
     """Keeps only the last of two values for one key; a tuple would get the elements of both."""
-    known, kept = flatten(config), {}
+    known = flatten(config)
+    kept: dict[int | str, str] = {}
     rest = iter(arguments)
     for position, argument in enumerate(rest):
         match = re.fullmatch(r'--?(no)?config\.([\w.]+)(=.*)?', argument, re.DOTALL)
         key = match[2] if match else None
-        if key in known and not match[1] and not match[3] and not isinstance(known[key], bool):
+        if (
+            match
+            and key in known
+            and not match[1]
+            and not match[3]
+            and not isinstance(known[key], bool)
+        ):
             argument = f'{argument}={next(rest, "")}'
         place = position if key is None else key
         kept.pop(place, None)
@@ -285,6 +293,6 @@ def _explain(message: str) -> str:
     """Says what is allowed for a key, where absl only says that it cannot read a value."""
     match = re.match(r'flag --config\.([\w.]+)=(.*?): ', message, re.DOTALL)
     known = all_options().get(match[1]) if match else None
-    if known is None:
+    if match is None or known is None:
         return message
     return f"{match[1]}='{match[2][:MOST_SHOWN]}': must be {known.rule.allowed}"

@@ -15,3 +15,16 @@ class RunError(RuntimeError):
     The message says what happened, what is safe and what to try. `launch.py` prints it and ends
     with exit code 1.
     """
+
+
+def missing_extra(what: str, error: ModuleNotFoundError) -> Exception:
+    """What to raise where a package is missing: those of pip's extra `all` are named with a remedy.
+
+    Args:
+      what: that was to be used.
+      error: of the import.
+    """
+    package = (error.name or '').partition('.')[0]
+    if package in ('', 'e3d'):
+        return error
+    return InputError(f"{what} needs the package {package}: pip install 'e3d[all]'")

@@ -21,7 +21,7 @@ _KINDS = {
 }
 
 
-def regular_file(path: str | os.PathLike) -> Path:
+def regular_file(path: str | os.PathLike[str]) -> Path:
     """Makes sure that a path leads to a regular file; opens nothing, so it cannot hang.
 
     What opens a named pipe waits for a writer, and a device like /dev/zero has no end.
@@ -54,7 +54,7 @@ def regular_file(path: str | os.PathLike) -> Path:
     return path
 
 
-def read_bytes(path: str | os.PathLike, max_bytes: int) -> bytes:
+def read_bytes(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """Reads a regular file whole.
 
     Raises:
@@ -75,7 +75,7 @@ def read_bytes(path: str | os.PathLike, max_bytes: int) -> bytes:
     return content
 
 
-def read_json(path: str | os.PathLike, max_bytes: int) -> Any:
+def read_json(path: str | os.PathLike[str], max_bytes: int) -> Any:
     """Reads a JSON file.
 
     Raises:
@@ -90,7 +90,7 @@ def read_json(path: str | os.PathLike, max_bytes: int) -> Any:
         raise InputError(f'{path} cannot be read: it is not JSON ({error}).') from error
 
 
-def local_path(text: str | os.PathLike, name: str) -> Path:
+def local_path(text: str | os.PathLike[str], name: str) -> Path:
     """A path that a user named, with `~` replaced; it need not exist.
 
     Args:
@@ -123,7 +123,7 @@ def url_scheme(text: str) -> str:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path to write to, which takes the place of `path` when all went well.
 
     The temporary path lies in the same folder (made if need be) and has the same suffix, for

@@ -48,7 +48,7 @@ class _State:
     # Signals go on to another process, which decides what they do.
     passing_on = False
     # The signal for which a block was left, as long as that lasts.
-    leaving = None
+    leaving: int | None = None
 
 
 def take_over() -> None:

@@ -40,11 +40,11 @@ class _Lasting:
 
     def __init__(self, stream: Any):
         self._stream = stream
-        self.lost = None
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(text)
+            return int(self._stream.write(text))
         except OSError as error:
             self._give_up(error)
             return len(text)

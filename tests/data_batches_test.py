@@ -5,7 +5,7 @@ import pytest
 
 from e3d.data import batches
 from e3d.data.sources.moving_digits import MovingDigits
-from e3d.data.sources.registry import EndlessDigits
+from e3d.data.sources.moving_mnist import EndlessDigits
 
 
 class NumberedSequences:

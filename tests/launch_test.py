@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-import launch
+from e3d import launcher
 from e3d.signals import Interrupted
 
-ROOT = pathlib.Path(launch.__file__).parent
+ROOT = pathlib.Path(__file__).parent.parent
 QUICKSTART = '--config=experiments/quickstart.py:small'
 TINY = [
     '--config.model.layers=1',
@@ -44,7 +44,7 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def launch_here(*arguments):
-        assert launch.main(['launch.py', *arguments]) == 0
+        assert launcher.main(['launch.py', *arguments]) == 0
         return capsys.readouterr()
 
     assert 'from step 2' in launch_here(QUICKSTART, *TINY, '--config.train.steps=4').err
@@ -63,7 +63,7 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
     arguments = [f'--workdir={workdir}', '--input=clip.npy', '--output=next.npy', '--horizon=3']
     assert 'next.npy' in launch_here('--mode=predict', *arguments).out
     assert np.load('next.npy').shape == (3, 8, 8, 1)
-    assert launch.main(['launch.py', '--mode=predict', *arguments]) == 2
+    assert launcher.main(['launch.py', '--mode=predict', *arguments]) == 2
     assert '--overwrite' in capsys.readouterr().err
     launch_here('--mode=predict', *arguments, '--overwrite', '--checkpoint=best')
     arguments[-2:] = ['--output=next.gif', '--with_input', '--scale=3', '--size=input']
@@ -86,7 +86,7 @@ def test_other_models_train_resume_evaluate_and_predict(tmp_path, monkeypatch, c
     train = [QUICKSTART, *TINY, f'--config.model.name={model[0]}', *model[1:], '--workdir=run']
 
     def launch_here(*arguments):
-        assert launch.main(['launch.py', *arguments]) == 0
+        assert launcher.main(['launch.py', *arguments]) == 0
         return capsys.readouterr()
 
     begun = launch_here(*train, '--config.train.steps=1').err
@@ -104,7 +104,7 @@ def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monk
     monkeypatch.chdir(tmp_path)
 
     def launch_here(*arguments, code=0):
-        assert launch.main(['launch.py', *arguments]) == code
+        assert launcher.main(['launch.py', *arguments]) == code
         return capsys.readouterr()
 
     frames = np.random.default_rng(0).integers(0, 256, (12, 4, 8, 8, 1)).astype(np.uint8)
@@ -206,7 +206,7 @@ def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
 )
 def test_bad_input(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert launch.main(['launch.py', *arguments]) == 2
+    assert launcher.main(['launch.py', *arguments]) == 2
     output = capsys.readouterr()
     assert re.search(message, output.err, re.DOTALL), output.err
     assert output.out == '' and 'Traceback' not in output.err
@@ -214,7 +214,7 @@ def test_bad_input(tmp_path, monkeypatch, capsys, arguments, message):
 
 
 def test_debug_shows_the_traceback(capsys):
-    assert launch.main(['launch.py', '--config=nothing.py', '--debug']) == 2
+    assert launcher.main(['launch.py', '--config=nothing.py', '--debug']) == 2
     assert 'Traceback' in capsys.readouterr().err
 
 
@@ -226,27 +226,27 @@ def test_debug_shows_the_traceback(capsys):
     ],
 )  # fmt: skip
 def test_every_way_to_ask_for_tracebacks(capsys, flags, shown):
-    assert launch.main(['launch.py', '--config=nothing.py', *flags]) == 2
+    assert launcher.main(['launch.py', '--config=nothing.py', *flags]) == 2
     assert ('Traceback' in capsys.readouterr().err) is shown
 
 
 def test_failure_during_the_work_is_1(monkeypatch, capsys):
     def fail(config, workdir):
-        raise launch.RunError('the disk is full')
+        raise launcher.RunError('the disk is full')
 
-    monkeypatch.setattr(launch.loop, 'train', fail)
-    assert launch.main(['launch.py', QUICKSTART]) == 1
+    monkeypatch.setattr(launcher.loop, 'train', fail)
+    assert launcher.main(['launch.py', QUICKSTART]) == 1
     assert capsys.readouterr().err == 'launch.py: the disk is full\n'
 
 
 def test_an_error_that_nobody_foresaw_is_1(monkeypatch, capsys):
-    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: 1 / 0)
-    assert launch.main(['launch.py', QUICKSTART]) == 1
+    monkeypatch.setattr(launcher.loop, 'train', lambda config, workdir: 1 / 0)
+    assert launcher.main(['launch.py', QUICKSTART]) == 1
     assert 'ZeroDivisionError' in capsys.readouterr().err
 
 
 def test_help_names_flags_and_experiments(capsys):
-    assert launch.main(['launch.py', '--help']) == 0
+    assert launcher.main(['launch.py', '--help']) == 0
     text = capsys.readouterr().out
     for word in ('--config', '--workdir', '--mode', '--input', '--output', '--horizon', '--debug'):
         assert word in text
@@ -257,7 +257,7 @@ def test_help_names_flags_and_experiments(capsys):
 
 
 def test_help_of_an_experiment_has_its_keys_with_values_and_what_is_allowed(capsys):
-    assert launch.main(['launch.py', '--help', QUICKSTART, '--config.train.steps=7']) == 0
+    assert launcher.main(['launch.py', '--help', QUICKSTART, '--config.train.steps=7']) == 0
     text = ' '.join(capsys.readouterr().out.split())
     assert '--config.train.steps=7 length of the training, updates; an integer >= 1' in text
     assert re.search(r"--config.loss.frames='all' predicted frames .*; 'all' or 'future'", text)
@@ -266,13 +266,13 @@ def test_help_of_an_experiment_has_its_keys_with_values_and_what_is_allowed(caps
 
 def test_overrides_reach_the_work(monkeypatch):
     seen = {}
-    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: seen.update(config=config))
+    monkeypatch.setattr(launcher.loop, 'train', lambda config, workdir: seen.update(config=config))
     arguments = [
         '--config', 'experiments/moving_mnist.py', '--config.model.kernel_size=(2, 3, 3)',
         '--config.train.steps', '7', '--noconfig.model.recall', '--config.optimizer.clip_norm=2',
         '--config.evaluation.max_sequences=None',
     ]  # fmt: skip
-    assert launch.main(['launch.py', *arguments]) == 0
+    assert launcher.main(['launch.py', *arguments]) == 0
     config = seen['config']
     assert config.model.kernel_size == (2, 3, 3) and config.train.steps == 7
     assert config.model.recall == 'none' and config.optimizer.clip_norm == 2.0
@@ -284,24 +284,24 @@ def test_overrides_reach_the_work(monkeypatch):
 )
 def test_another_model_brings_its_own_keys(monkeypatch, capsys, name):
     seen = {}
-    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: seen.update(config=config))
-    assert launch.main(['launch.py', QUICKSTART, '--config.model.peephole=True', *name]) == 0
+    monkeypatch.setattr(launcher.loop, 'train', lambda config, workdir: seen.update(config=config))
+    assert launcher.main(['launch.py', QUICKSTART, '--config.model.peephole=True', *name]) == 0
     model = seen['config'].model
     assert model.name == 'convlstm' and model.peephole is True and model.depth == 1
     assert (model.layers, model.features) == (2, 4)  # the quickstart's
-    assert launch.main(['launch.py', QUICKSTART, *name, '--config.model.recall=False']) == 2
+    assert launcher.main(['launch.py', QUICKSTART, *name, '--config.model.recall=False']) == 2
     assert 'model.recall: there is no such key' in capsys.readouterr().err
 
 
 def test_the_last_value_of_a_key_counts(monkeypatch):
     seen = {}
-    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: seen.update(config=config))
+    monkeypatch.setattr(launcher.loop, 'train', lambda config, workdir: seen.update(config=config))
     arguments = [
         QUICKSTART, '--config.model.kernel_size=(2, 3, 3)', '--config.model.kernel_size', '(1, 5, 5)',
         '--config.model.history=3', '--config.model.history=None', '--config.train.steps=None',
         '--config.train.steps', '7', '--noconfig.model.recall', '--config.model.recall=True',
     ]  # fmt: skip
-    assert launch.main(['launch.py', *arguments]) == 0
+    assert launcher.main(['launch.py', *arguments]) == 0
     model = seen['config'].model
     assert model.kernel_size == (1, 5, 5) and model.history is None and model.recall == 'everywhere'
     assert seen['config'].train.steps == 7
@@ -317,8 +317,8 @@ def test_the_last_value_of_a_key_counts(monkeypatch):
 )  # fmt: skip
 def test_a_key_that_was_a_switch_takes_its_old_values(monkeypatch, arguments, name):
     seen = {}
-    monkeypatch.setattr(launch.loop, 'train', lambda config, workdir: seen.update(config=config))
-    assert launch.main(['launch.py', QUICKSTART, *arguments, '--config.seed=3']) == 0
+    monkeypatch.setattr(launcher.loop, 'train', lambda config, workdir: seen.update(config=config))
+    assert launcher.main(['launch.py', QUICKSTART, *arguments, '--config.seed=3']) == 0
     assert seen['config'].model.recall == name and seen['config'].seed == 3
 
 
@@ -326,18 +326,18 @@ def test_a_signal_is_the_exit_code(monkeypatch, capsys):
     def stop(config, workdir):
         raise Interrupted(signal.SIGTERM, 'It is saved.')
 
-    monkeypatch.setattr(launch.loop, 'train', stop)
-    assert launch.main(['launch.py', QUICKSTART]) == 143
+    monkeypatch.setattr(launcher.loop, 'train', stop)
+    assert launcher.main(['launch.py', QUICKSTART]) == 143
     assert capsys.readouterr().err == '\nlaunch.py: It is saved.\n'
 
 
 def test_prepare_says_what_is_in_a_data_set(tmp_path, capsys):
     config = '--config=experiments/quickstart.py:small'
     data = f'--config.dataset.data_dir={tmp_path}'
-    assert launch.main(['launch.py', '--mode=prepare', config, data]) == 0
+    assert launcher.main(['launch.py', '--mode=prepare', config, data]) == 0
     text = capsys.readouterr().out
     assert '5 -> 5 frames of 32 x 32 x 1' in text and str(tmp_path) in text
-    assert launch.main(['launch.py', '--mode=prepare']) == 2
+    assert launcher.main(['launch.py', '--mode=prepare']) == 2
     assert '--config=FILE' in capsys.readouterr().err
 
 

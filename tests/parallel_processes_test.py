@@ -14,7 +14,7 @@ import pytest
 from killed_runs_test import steps_in, training_losses, wait_until
 from launch_test import QUICKSTART, ROOT, TINY
 
-import launch
+from e3d import launcher
 from e3d.errors import InputError, RunError
 from e3d.parallel import devices, processes
 from e3d.training.failures import check_replicas
@@ -69,7 +69,7 @@ def finish(started):
 
 def run_alone(workdir, *arguments):
     """This process, with four devices."""
-    assert launch.main(['launch.py', *COMMON, f'--workdir={workdir}', *arguments]) == 0
+    assert launcher.main(['launch.py', *COMMON, f'--workdir={workdir}', *arguments]) == 0
 
 
 def read_report(workdir):
@@ -227,14 +227,14 @@ def test_states_that_differ_are_not_saved(monkeypatch):
 
 def test_other_modes_take_one_process(capsys):
     arguments = ['--mode=predict', '--workdir=x', '--input=a', '--output=b']
-    assert launch.main(['launch.py', *arguments, '--coordinator=h:1']) == 2
+    assert launcher.main(['launch.py', *arguments, '--coordinator=h:1']) == 2
     assert '--mode=predict runs in a single process' in capsys.readouterr().err
 
 
 LATE = """
 import sys, time
 sys.path.insert(0, {root!r})
-import launch
+from e3d import launcher
 from e3d.parallel import devices
 share = devices.share_state
 def late(tree, mesh):
@@ -245,7 +245,7 @@ def slow(mesh, meet):
     time.sleep({seconds} * devices.jax.process_index())
     connect(mesh, meet)
 devices.{name} = {function}
-sys.exit(launch.main(sys.argv))
+sys.exit(launcher.main(sys.argv))
 """
 
 

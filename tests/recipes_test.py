@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import e3d
-import launch
+from e3d import launcher
 from e3d.data.sources.dataset import DATASETS
 from e3d.evaluation.presets import PRESETS
 from e3d.model import FORECASTERS
@@ -48,7 +48,7 @@ def test_own_data_model_task_and_metric_train_in_bfloat16(experiment, tmp_path, 
         '--config.loss.delta=0.2',
     ]
     command = ['launch.py', f'--config={experiment}:small', f'--workdir={workdir}', *values]
-    assert launch.main(command) == 0, capsys.readouterr().err
+    assert launcher.main(command) == 0, capsys.readouterr().err
     report = json.loads((workdir / 'evaluation.json').read_text('utf-8'))
     assert report['num_sequences'] == 20 and report['protocol'].startswith('waves test')
     assert abs(report['bias']) < 1 and len(report['bias_per_frame']) == 10
@@ -65,7 +65,7 @@ def test_own_data_model_task_and_metric_train_in_bfloat16(experiment, tmp_path, 
 )
 def test_their_keys_are_checked_as_others(experiment, tmp_path, capsys, value, message):
     command = ['launch.py', f'--config={experiment}', f'--config.{value}', f'--workdir={tmp_path}']
-    assert launch.main(command) == 2
+    assert launcher.main(command) == 2
     assert re.search(message, capsys.readouterr().err)
 
 

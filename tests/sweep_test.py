@@ -10,7 +10,7 @@ import time
 import pytest
 from launch_test import ROOT, TINY
 
-import launch
+from e3d import launcher
 from e3d.configuration import check_config
 from e3d.errors import InputError, RunError
 from e3d.runs.workdir import write_config
@@ -230,7 +230,7 @@ def test_signals_reach_the_running_entry_and_end_the_sweep(tmp_path):
 )
 def test_bad_command_lines(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert launch.main(['launch.py', *arguments]) == 2
+    assert launcher.main(['launch.py', *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

@@ -26,7 +26,7 @@ def check_config(config: ConfigDict) -> None:
     values = flatten(config)
     _reject(list(_problems_of_task(values)))
     _reject(_problems_of_values(values, choices(values.get('task'))))
-    options = options_for(values)
+    options = options_for(values) or {}
     unknown = [describe_unknown_key(key, options) for key in values if key not in options]
     _reject(unknown + _problems_of_values(values, options))
     _reject(list(_joint_problems(config, values)))

@@ -49,7 +49,7 @@ def restore_config(values: Mapping[str, Any]) -> ConfigDict:
     config of an older run lacks or calls otherwise has its old meaning.
     """
 
-    def restore(value):
+    def restore(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: restore(item) for key, item in value.items()}
         return as_tuple(value)

@@ -24,8 +24,8 @@ goes on: they do not change what is learned.
 
 def document() -> str:
     """The page, in Markdown."""
-    task, other = next(iter(TASKS.items()))
-    common = sections_of(task, other.default_model, '')
+    first, other = next(iter(TASKS.items()))
+    common = sections_of(first, other.default_model, '')
     parts = [HEAD, _table('Every config', '', options_of(Experiment))]
     for name, fields in common.items():
         if name not in ('', 'model', 'dataset', 'loss'):

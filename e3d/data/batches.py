@@ -6,6 +6,7 @@ resumes anywhere without an iterator's state and without reading what came befor
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import grain
 import numpy as np
@@ -17,6 +18,13 @@ from e3d.pixel_values import as_floats
 Batch = dict[str, np.ndarray]
 
 
+class Batches(Iterator[Batch], Protocol):
+    """An iterator that may have processes of its own, which `close` ends."""
+
+    def close(self) -> None:
+        """Ends them."""
+
+
 def training_batches(
     source: Source,
     batch_size: int,
@@ -24,7 +32,7 @@ def training_batches(
     start_step: int = 0,
     workers: int = 0,
     share: tuple[int, int] = (0, 1),
-) -> Iterator[Batch]:
+) -> Batches:
     """Returns an endless iterator of batches, read ahead of their use.
 
     Every epoch goes through the whole source in an order of its own; a batch may end one epoch and
@@ -110,8 +118,8 @@ def _read_ahead() -> grain.ReadOptions:
     return grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
 
 
-def _read_masked(source: Source, count: int, batch_size: int, batch: int) -> Batch:
-    numbers = np.arange(batch * batch_size, (batch + 1) * batch_size)
+def _read_masked(source: Source, count: int, batch_size: int, place: int) -> Batch:
+    numbers = np.arange(place * batch_size, (place + 1) * batch_size)
     indices = np.minimum(numbers, count - 1)
     sequences = [source[index] for index in indices.tolist()]
     batch = {key: np.stack([one[key] for one in sequences]) for key in sequences[0]}

@@ -72,8 +72,8 @@ def describe(dataset: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
     lines += [f'  {split:<11}{_count(source, split)}' for split, source in sources.items()]
     accounts = [line for source in sources.values() for line in account(source)]
     lines += [f'  {line}' for line in dict.fromkeys(accounts)]
-    if value_range(any_source):
-        low, high = value_range(any_source)
+    if unit_range := value_range(any_source):
+        low, high = unit_range
         lines.append(f'  0 and 1 stand for the counts {low:g} and {high:g}')
     return printable('\n'.join(lines))
 

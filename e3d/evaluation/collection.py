@@ -17,7 +17,7 @@ class Collection:
       sums: `[T]` by forecast and metric.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Of no sequences."""
         self.count = 0
         self.sums: dict[str, dict[str, np.ndarray]] = {}

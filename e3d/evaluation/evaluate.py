@@ -131,7 +131,12 @@ def evaluate(
 
 
 @functools.partial(jax.jit, static_argnames=('bounds', 'presets'))
-def _frame_metrics(prediction, truth, bounds, presets):
+def _frame_metrics(
+    prediction: jax.Array,
+    truth: jax.Array,
+    bounds: tuple[float, float],
+    presets: tuple[str, ...],
+) -> dict[str, jax.Array]:
     metrics = frame_metrics(prediction, truth, bounds=bounds)
     prediction = jnp.clip(prediction, *bounds)
     metrics |= {name: PRESETS[name](prediction, truth) for name in presets}
@@ -185,7 +190,7 @@ def _means(
     return means
 
 
-def mean_image(source: Sequence[Mapping[str, np.ndarray]], max_sequences: int = 1000) -> np.ndarray:
+def mean_image(source: Any, max_sequences: int = 1000) -> np.ndarray:
     """The mean of all frames of a source: the best forecast that never looks at its input.
 
     Args:
@@ -198,9 +203,9 @@ def mean_image(source: Sequence[Mapping[str, np.ndarray]], max_sequences: int = 
     chosen = min(len(source), max_sequences)
     if not chosen:
         raise InputError('The training split is empty: there is no mean image of it.')
-    total = 0.0
+    total = np.zeros(())
     for index in np.linspace(0, len(source) - 1, chosen).round().astype(int):
         frames = np.asarray(source[int(index)]['frames'])
         scale = 255.0 if frames.dtype == np.uint8 else 1.0
-        total += frames.mean(axis=0, dtype=np.float64) / scale
+        total = total + frames.mean(axis=0, dtype=np.float64) / scale
     return (total / chosen).astype(np.float32)

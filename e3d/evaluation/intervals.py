@@ -5,6 +5,8 @@ means. Sequences that overlap, or are of one clip, tell less than as many indepe
 true interval is wider then.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import stats
 
@@ -49,7 +51,9 @@ def _skill(errors: np.ndarray, baseline: np.ndarray, axis: int) -> np.ndarray:
     return 1.0 - errors.mean(axis=axis) / baseline.mean(axis=axis)
 
 
-def _interval(samples: tuple[np.ndarray, ...], statistic) -> list[float] | None:
+def _interval(
+    samples: tuple[np.ndarray, ...], statistic: Callable[..., np.ndarray]
+) -> list[float] | None:
     if len(samples[0]) < 2:
         return None
     found = stats.bootstrap(

@@ -1,5 +1,8 @@
 """Errors of forecast frames, frame by frame: MSE, MAE, PSNR and SSIM."""
 
+import functools
+import operator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -94,18 +97,22 @@ class _Deviations(NamedTuple):
 def _window_statistics(x: Array) -> tuple[Array, _Deviations]:
     """Mean of every window `[..., H - 6, W - 6, C]`, and the deviations from it."""
     columns = _shifted(x, axis=-2)
-    row_mean = sum(columns) / SSIM_WINDOW
+    row_mean = _sum(columns) / SSIM_WINDOW
     rows = _shifted(row_mean, axis=-3)
-    mean = sum(rows) / SSIM_WINDOW
+    mean = _sum(rows) / SSIM_WINDOW
     return mean, _Deviations([c - row_mean for c in columns], [r - mean for r in rows])
 
 
 def _covariance(x: _Deviations, y: _Deviations) -> Array:
     """Sample covariance of x and y in every window, `[..., H - 6, W - 6, C]`."""
-    within_rows = sum(a * b for a, b in zip(x.of_pixels, y.of_pixels, strict=True))
-    between_rows = sum(a * b for a, b in zip(x.of_rows, y.of_rows, strict=True))
-    scatter = sum(_shifted(within_rows, axis=-3)) + SSIM_WINDOW * between_rows
+    within_rows = _sum(a * b for a, b in zip(x.of_pixels, y.of_pixels, strict=True))
+    between_rows = _sum(a * b for a, b in zip(x.of_rows, y.of_rows, strict=True))
+    scatter = _sum(_shifted(within_rows, axis=-3)) + SSIM_WINDOW * between_rows
     return scatter / (SSIM_WINDOW**2 - 1)
+
+
+def _sum(terms: Iterable[Array]) -> Array:
+    return functools.reduce(operator.add, terms)
 
 
 def _shifted(x: Array, axis: int) -> list[Array]:

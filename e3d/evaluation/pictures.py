@@ -85,7 +85,7 @@ def draw_strip(
         'truth': np.arange(len(observed), len(frames)) + 1,
     }
 
-    height, width = _drawn_size(*frames.shape[1:3], STRIP_SIDES)
+    height, width = _drawn_size(frames.shape[1], frames.shape[2], STRIP_SIDES)
     columns = min(max(map(len, times.values())), MOST_COLUMNS)
     size = (MARGIN + columns * (width + GAP) + GAP, 4 * (height + GAP) + 2 * LINE + GAP)
     canvas = Image.new('RGB', size, PAPER)
@@ -121,7 +121,7 @@ def draw_animation(
     panels = {'truth': frames, 'prediction': np.concatenate([seen, prediction])}
     white = white_of(frames)
     panels = {label: as_colors(panel, white) for label, panel in panels.items()}
-    height, width = _drawn_size(*frames.shape[1:3], ANIMATION_SIDES)
+    height, width = _drawn_size(frames.shape[1], frames.shape[2], ANIMATION_SIDES)
     step = width + 4 * GAP  # from one panel to the next
     images = []
     for index in range(len(frames)):
@@ -143,7 +143,7 @@ def draw_animation(
 
 
 def write_samples(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     step: int,
     frames: np.ndarray,
     predictions: np.ndarray,
@@ -177,7 +177,7 @@ def write_samples(
     return paths
 
 
-def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
+def write_curves(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Draws MSE, PSNR, SSIM and LPIPS over the forecast frames, model beside forecasts without learning.
 
     Args:
@@ -186,8 +186,8 @@ def write_curves(report: Mapping[str, Any], path: str | os.PathLike) -> None:
     """
     panels = {'mse': 'MSE per frame', 'psnr': 'PSNR (dB)', 'ssim': 'SSIM', 'lpips': 'LPIPS'}
     panels = {metric: label for metric, label in panels.items() if metric in report}
-    marked = {'color': '#2c7bb6', 'marker': 'o', 'markersize': 3.5, 'zorder': 3}
-    lines = [('model', report, marked)]
+    marked: dict[str, Any] = {'color': '#2c7bb6', 'marker': 'o', 'markersize': 3.5, 'zorder': 3}
+    lines: list[tuple[str, Any, dict[str, Any]]] = [('model', report, marked)]
     for name, dashes in zip(describe_others(report), itertools.cycle(DASHES)):
         style = {'color': '#777777', 'linestyle': dashes}
         lines.append((name.replace('_', ' '), report[name], style))
@@ -227,7 +227,7 @@ def _drawn_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, i
     longest = max(height, width)
     least, most = sides
     if longest > most:
-        return tuple(max(1, round(side * most / longest)) for side in (height, width))
+        return max(1, round(height * most / longest)), max(1, round(width * most / longest))
     factor = -(-least // longest)
     return height * factor, width * factor
 

@@ -74,8 +74,8 @@ def ssim_uint8(prediction: Array, truth: Array) -> Array:
 
     Window and constants are those of `frame_metrics`. Arguments and result as for `psnr_wrapped`.
     """
-    frames = [_bytes(x)[None].astype(jnp.float32) / 255.0 for x in (prediction, truth)]
-    return frame_metrics(*frames)['ssim'][0]
+    p, t = (_bytes(x)[None].astype(jnp.float32) / 255.0 for x in (prediction, truth))
+    return frame_metrics(p, t)['ssim'][0]
 
 
 @register_metric('ssim_gaussian', GAUSSIAN_SIDE)

@@ -116,12 +116,13 @@ def format_recognition(report: Mapping[str, Any]) -> str:
             value = report[f'{name}_{part}']
             cells.append(f'{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})')
         table.add_row(f'{label}, 95 % interval', *cells)
-    for label, name in enumerate(report['classes']):
-        shares = [report['per_class'][part][label] for part in parts]
+    for number, name in enumerate(report['classes']):
+        shares = [report['per_class'][part][number] for part in parts]
         table.add_row(name, *('' if share is None else f'{100 * share:.1f}' for share in shares))
-    console = Console(file=io.StringIO(), width=120, color_system=None)
+    text = io.StringIO()
+    console = Console(file=text, width=120, color_system=None)
     console.print(table)
-    lines = (line.rstrip() for line in console.file.getvalue().splitlines())
+    lines = (line.rstrip() for line in text.getvalue().splitlines())
     return '\n'.join([*lines, f'{report["num_sequences"]} clips, step {report["step"]}'])
 
 

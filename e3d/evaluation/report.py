@@ -27,7 +27,7 @@ HEADINGS = {
 }
 
 
-def write_report(report: Mapping[str, Any], path: str | os.PathLike) -> None:
+def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Writes a report as JSON; the file is either whole or not there."""
     text = json.dumps(report, indent=2, allow_nan=False)
     with atomic_write(path) as temporary:
@@ -38,7 +38,7 @@ def format_table(report: Mapping[str, Any]) -> str:
     """The report as text: means beside the forecasts that need no learning, then frame by frame."""
     others = describe_others(report)
     headings = {metric: heading for metric, heading in HEADINGS.items() if metric in report}
-    style = {'box': box.SIMPLE_HEAD, 'title_style': '', 'title_justify': 'left'}
+    style: dict[str, Any] = {'box': box.SIMPLE_HEAD, 'title_style': '', 'title_justify': 'left'}
     title = f'{report["protocol"]}, {report["num_sequences"]:,} sequences, step {report["step"]:,}'
     summary = Table('forecast', title=title, **style)
     # Many columns, with as little between them as can be.
@@ -59,7 +59,8 @@ def format_table(report: Mapping[str, Any]) -> str:
         simple = (_number('mse', report[name]['mse_per_frame'][index]) for name in others)
         frames.add_row(str(index + 1), *own, *simple)
 
-    console = Console(file=io.StringIO(), width=100, color_system=None)
+    text = io.StringIO()
+    console = Console(file=text, width=100, color_system=None)
     verdict = ' '.join([_verdict(report), *_intervals(report)])
     console.print(summary, f'{verdict}\n', frames, sep='')
     for preset in PRESETS:
@@ -74,7 +75,7 @@ def format_table(report: Mapping[str, Any]) -> str:
     console.print(
         f'MSE and MAE: summed over the pixels of a frame.{unit} PSNR: dB. SSIM: data range 1.{eyes}'
     )
-    return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
+    return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def describe_others(report: Mapping[str, Any]) -> dict[str, str]:

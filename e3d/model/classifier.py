@@ -1,5 +1,7 @@
 """The head that turns the newest states of a network into scores of the classes."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -57,7 +59,7 @@ class Classifier(nn.Module):
         """Scores (logits) `[B, classes]` for slots `[B, S, h, w, C]`."""
         depth, *space = self.top_kernel
         # What ReLUs halve; without it a stack of them ends near zero.
-        common = {'dtype': self.dtype, 'kernel_init': nn.initializers.he_normal()}
+        common: dict[str, Any] = {'dtype': self.dtype, 'kernel_init': nn.initializers.he_normal()}
         for layer in range(self.top_layers):
             width = slots.shape[-1]
             lower = layer < self.top_layers // 2

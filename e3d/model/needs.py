@@ -109,7 +109,7 @@ def call_in_training(
     arguments: Sequence[Any],
     inputs: Mapping[str, jax.Array],
     truth: jax.Array,
-    key: jax.Array,
+    key: jax.Array | None,
     axis_name: str | None,
 ) -> tuple[Any, dict[str, jax.Array], dict[str, Any] | None]:
     """The result of a model that is trained, and what comes with it.

@@ -6,7 +6,7 @@ from typing import Any
 
 def flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     """{'section.key': value} of all values of a config."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key in config:
         value = config[key]
         if hasattr(value, 'items'):  # a dict or a ConfigDict

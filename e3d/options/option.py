@@ -71,7 +71,7 @@ def options_of(section: type) -> dict[str, Option]:
     }
 
 
-def _by_type(field: dataclasses.Field) -> Option:
+def _by_type(field: dataclasses.Field[Any]) -> Option:
     """A key of which nothing but its default and its type is known."""
     by_type = {bool: SWITCH, int: whole(0), float: number(-MOST), str: TEXT}
     rule = by_type.get(type(field.default), ANYTHING)

@@ -56,7 +56,7 @@ def number(minimum: float, maximum: float = MOST, above: bool = False) -> Rule:
     """A finite number; with `above` the minimum itself is excluded."""
     words = f'a number {">" if above else ">="} {minimum:g} and <= {maximum:g}'
 
-    def accepts(value):
+    def accepts(value: Any) -> bool:
         real = isinstance(value, int | float) and not isinstance(value, bool)
         # Of not-a-number no comparison is true.
         return real and minimum <= value <= maximum and not (above and value == minimum)

@@ -143,7 +143,9 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
     return jax.device_put(shares, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
-def parallel_step(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable:
+def parallel_step(
+    step: Callable[..., tuple[Any, Any]], mesh: Mesh
+) -> Callable[[Any, Any], tuple[Any, Any]]:
     """Compiles `step(state, batch) -> (state, metrics)` for the devices of all processes.
 
     Args:
@@ -162,7 +164,7 @@ def parallel_step(step: Callable[..., tuple[Any, Any]], mesh: Mesh) -> Callable:
         donate_argnums=(0,),
     )
 
-    def run(state, batch):
+    def run(state: Any, batch: Any) -> tuple[Any, Any]:
         # Nothing may travel to the devices or back unnoticed, least of all in every step.
         with jax.transfer_guard('disallow'):
             return compiled(state, batch)
@@ -179,7 +181,7 @@ class Agreement:
     def __init__(self, mesh: Mesh):
         """Stores which processes have devices in `mesh`."""
         self._mesh = mesh
-        self._answer = None
+        self._answer: jax.Array | None = None
         self._largest = _largest(mesh)
 
     def ask(self, number: int) -> int:
@@ -192,7 +194,7 @@ class Agreement:
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled(apply: Callable[[Any, Any], Any], devices: tuple[jax.Device, ...]) -> Callable:
+def _compiled(apply: Callable[[Any, Any], Any], devices: tuple[jax.Device, ...]) -> Any:
     return jax.pmap(apply, axis_name=AXIS, in_axes=(None, 0), devices=devices)
 
 
@@ -218,12 +220,12 @@ def parallel_apply(
     compiled = _compiled(apply, tuple(mesh.devices.tolist()))
     size = mesh.size
 
-    def share(array, start, size):
+    def share(array: np.ndarray, start: int, size: int) -> np.ndarray:
         part = array[start : start + size]
         padding = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
         return np.pad(part, padding, mode='edge')
 
-    def run(params, batch):
+    def run(params: Any, batch: Any) -> Any:
         nonlocal size
         parts, total = [], len(jax.tree.leaves(batch)[0])
         size = max(size, -(-min(batch_size, total) // mesh.size) * mesh.size)

@@ -1,14 +1,14 @@
 """What all processes but the first have in place of a run's files: they write and know nothing."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 
 class _Follower:
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         pass
 
     def _ignore(self, *arguments: Any) -> None:

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -85,7 +85,7 @@ def connect(
         return
     else:
         _check(*given)
-        if process_id == 0 and 'JAX_COORDINATOR_BIND_ADDRESS' not in os.environ:
+        if coordinator and process_id == 0 and 'JAX_COORDINATOR_BIND_ADDRESS' not in os.environ:
             address = find_address(coordinator)
         tell(f'Process {process_id} of {num_processes}: waiting for the others at {coordinator}.')
     # Its handler would take SIGTERM, which stops a training.
@@ -109,7 +109,7 @@ def connect(
         atexit.register(_say_goodbye, thread)
 
 
-def is_scheduled(environment: dict[str, str]) -> bool:
+def is_scheduled(environment: Mapping[str, str]) -> bool:
     """Whether a scheduler says that it has started this process as one of several."""
     tasks = [
         environment.get('SLURM_NTASKS', '') if 'SLURM_STEP_NODELIST' in environment else '',
@@ -193,7 +193,7 @@ def gather(value: Any) -> list[Any]:
     """
     if count() == 1:
         return [value]
-    store, number = distributed.global_state.client, next(_gatherings)
+    store, number = _store(), next(_gatherings)
     store.key_value_set(f'{_GATHERED}{number}/{index()}', json.dumps(value))
     while len(found := store.key_value_dir_get(f'{_GATHERED}{number}/')) < count():
         time.sleep(0.01)
@@ -232,18 +232,23 @@ def leave(code: int) -> None:
 
 
 def _say(word: str) -> None:
-    store = distributed.global_state.client
     me = distributed.global_state.process_id
-    store.key_value_set(f'{_ALIVE}{me}', word, allow_overwrite=True)
+    _store().key_value_set(f'{_ALIVE}{me}', word, allow_overwrite=True)
+
+
+def _store() -> Any:
+    """The keys and values that the processes share."""
+    return distributed.global_state.client
 
 
 def _watch() -> None:
     """Says that this process is alive, and ends it when another one is not."""
-    others, last = {}, {}
+    others: dict[str, str] = {}
+    last: dict[str, float] = {}
     for beat in itertools.count():
         try:
             _say(str(beat))
-            words = distributed.global_state.client.key_value_dir_get(_ALIVE)
+            words = _store().key_value_dir_get(_ALIVE)
         except Exception as error:  # of any type: the library names none
             if not _left.is_set():
                 _stop(f'Process 0 can no longer be reached ({str(error)[:200]})')

@@ -4,6 +4,7 @@ import functools
 import operator
 import os
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -29,7 +30,7 @@ BYTES_OF_PIXEL = 9  # of a picture: three colors, in up to three copies
 
 
 def forecast(
-    run_or_model: Run | str | os.PathLike, frames: np.ndarray, horizon: int | None = None
+    run_or_model: Run | str | os.PathLike[str], frames: np.ndarray, horizon: int | None = None
 ) -> np.ndarray:
     """Continues one clip, or a batch of clips.
 
@@ -76,9 +77,9 @@ def forecast(
 
 
 def predict_file(
-    run: Run | str | os.PathLike,
-    input: str | os.PathLike,
-    output: str | os.PathLike,
+    run: Run | str | os.PathLike[str],
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     horizon: int | None = None,
     overwrite: bool = False,
     presentation: Presentation = PLAIN,
@@ -146,7 +147,7 @@ def predict_file(
 
 @functools.partial(jax.jit, static_argnames=('model', 'horizon'))
 def continue_clips(
-    model: nn.Module, variables, frames: jax.Array, length: jax.Array, horizon: int
+    model: nn.Module, variables: Any, frames: jax.Array, length: jax.Array, horizon: int
 ) -> jax.Array:
     """The `horizon` frames after the first `length` of `frames`; one program for all lengths."""
     if needs_of(model).future_only:
@@ -185,7 +186,7 @@ def _forecast_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
     return run.scale.clip(prediction)
 
 
-def _opened_run(run: Run | str | os.PathLike) -> Run:
+def _opened_run(run: Run | str | os.PathLike[str]) -> Run:
     """The run of a forecaster; the newest checkpoint, if its workdir is given."""
     if not isinstance(run, Run):
         workdir = resolve_workdir(run).absolute()

@@ -163,5 +163,5 @@ def _describe_range(frames: np.ndarray, run: Run) -> str:
     return f'{found}, read in the unit of the data; those of the training went from {low:g} to {high:g}.'
 
 
-def _is_array(path: str | os.PathLike) -> bool:
+def _is_array(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in ARRAY_SUFFIXES

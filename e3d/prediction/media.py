@@ -22,7 +22,7 @@ RATES = {'.mp4': (1 / 3600, 1000.0), '.gif': (100 / 65535, 50.0)}
 SIDES = {'.mp4': 8190, '.gif': 65535, '': 65535}
 
 
-def check_output(path: str | os.PathLike, overwrite: bool = False) -> None:
+def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Raises InputError if `write_clip` could not write there, before any work is done."""
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
@@ -64,7 +64,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
         raise InputError(f'{path} exists already. Give another name, or replace it: --overwrite.')
 
 
-def check_sides(path: str | os.PathLike, height: int, width: int) -> None:
+def check_sides(path: str | os.PathLike[str], height: int, width: int) -> None:
     """Raises InputError for pictures that are too large for such a file."""
     longest = SIDES[Path(path).suffix.lower()]
     if max(height, width) > longest:
@@ -74,14 +74,14 @@ def check_sides(path: str | os.PathLike, height: int, width: int) -> None:
         )
 
 
-def playable_rate(path: str | os.PathLike, frames_per_second: float) -> float:
+def playable_rate(path: str | os.PathLike[str], frames_per_second: float) -> float:
     """The rate nearest to the wanted one that a file of this kind can have."""
     low, high = RATES.get(Path(path).suffix.lower(), (0.0, np.inf))
     return min(max(frames_per_second, low), high)
 
 
 def write_clip(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     frames: np.ndarray,
     frames_per_second: float = 10.0,
     overwrite: bool = False,
@@ -125,7 +125,7 @@ def write_clip(
                     old.unlink()  # which `check_output` saw to be such pictures
 
 
-def write_gif(path: str | os.PathLike, frames: np.ndarray, frames_per_second: float) -> None:
+def write_gif(path: str | os.PathLike[str], frames: np.ndarray, frames_per_second: float) -> None:
     """Writes an animated GIF with exactly these frames; each has its own colors, up to 256.
 
     Pillow itself would make one of equal frames in a row.
@@ -150,7 +150,7 @@ def write_gif(path: str | os.PathLike, frames: np.ndarray, frames_per_second: fl
         file.write(b';')
 
 
-def write_video(path: str | os.PathLike, frames: np.ndarray, frames_per_second: float) -> None:
+def write_video(path: str | os.PathLike[str], frames: np.ndarray, frames_per_second: float) -> None:
     """Encodes frames as MP4: H.264, or MPEG-4 where PyAV was built without it; yuv420p.
 
     Args:

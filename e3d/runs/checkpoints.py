@@ -55,7 +55,11 @@ class Checkpoints:
     """
 
     def __init__(
-        self, workdir: str | os.PathLike, keep: int = 1, keep_best: bool = True, write: bool = True
+        self,
+        workdir: str | os.PathLike[str],
+        keep: int = 1,
+        keep_best: bool = True,
+        write: bool = True,
     ):
         """Opens them.
 
@@ -93,7 +97,7 @@ class Checkpoints:
     def __enter__(self) -> 'Checkpoints':
         return self
 
-    def __exit__(self, kind, *exception) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         try:
             with write_errors(self.folder):
                 self._manager.close()
@@ -112,7 +116,7 @@ class Checkpoints:
           RunError: the one that is being written cannot be.
         """
         self.wait()
-        damaged = {}
+        damaged: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             problem = self._find_damage(step)
             if problem is None:
@@ -315,6 +319,6 @@ class Checkpoints:
             empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
         return self._read(step, state=RestoreState(empty))['state']
 
-    def _read(self, step: int, **items) -> Any:
+    def _read(self, step: int, **items: Any) -> Any:
         with read_errors(self.folder / str(step)):
             return self._manager.restore(step, args=ocp.args.Composite(**items))

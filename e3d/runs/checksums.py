@@ -27,14 +27,14 @@ READ_WHOLE = ('_CHECKPOINT_METADATA', '_METADATA', 'metadata', 'commit_success.t
 UNCOUNTED = {CHECKSUMS_FILE, 'commit_success.txt'}
 
 
-class _Checked:
+class _Checked(ocp.CheckpointHandler):
     """Reads back what was written, and adds the checksums when all of an item is there."""
 
-    async def async_save(self, directory, *arguments, args, **options):
+    async def async_save(self, directory: Any, *arguments: Any, args: Any, **options: Any) -> Any:
         self._written = args.item
         return await super().async_save(directory, *arguments, args=args, **options)
 
-    def finalize(self, directory) -> None:
+    def finalize(self, directory: Any) -> None:
         super().finalize(directory)
         written, self._written = self._written, None
         self._check_readable(directory, written)
@@ -46,7 +46,7 @@ class _Checked:
 class CheckedState(_Checked, ocp.StandardCheckpointHandler):
     """Writes and reads the tree of a state."""
 
-    def _check_readable(self, directory, written: Any) -> None:
+    def _check_readable(self, directory: Any, written: Any) -> None:
         empty = jax.tree.map(np.empty_like, written)
         found = self.restore(directory, args=RestoreState(empty))
         # As bytes, of which not-a-number is equal to itself.
@@ -58,7 +58,7 @@ class CheckedState(_Checked, ocp.StandardCheckpointHandler):
 class CheckedJson(_Checked, ocp.JsonCheckpointHandler):
     """Writes and reads what can be said in JSON."""
 
-    def _check_readable(self, directory, written: Any) -> None:
+    def _check_readable(self, directory: Any, written: Any) -> None:
         if self.restore(directory, args=RestoreJson()) != json.loads(json.dumps(written)):
             raise OSError('what was written reads back differently')
 

@@ -65,7 +65,7 @@ class Reporter:
     def __enter__(self) -> 'Reporter':
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._bar.close()
         # What could not be written was said when it was tried.
         with contextlib.suppress(OSError):
@@ -150,16 +150,16 @@ class StepMetrics:
 
     def __init__(
         self,
-        reporter: Reporter,
+        reporter: Any,
         steps: int,
         frames_per_step: int,
-        sequences_of: Callable[[int], Sequence[int]],
+        sequences_of: Callable[[int], Sequence[int] | np.ndarray],
         skip_nonfinite: bool = False,
     ):
         """Begins without any.
 
         Args:
-          reporter: writes them.
+          reporter: a `Reporter`, or what takes its place in another process.
           steps: of the run.
           frames_per_step: so many frames go through a step.
           sequences_of: from a step, counted from 1, to the indices of the sequences in its batch.
@@ -171,7 +171,7 @@ class StepMetrics:
         self._sequences_of = sequences_of
         self._skip_nonfinite = skip_nonfinite
         self._skipped_in_a_row = 0
-        self._entries = []
+        self._entries: list[Any] = []
         self._started = time.perf_counter()
 
     def restart_clock(self) -> None:

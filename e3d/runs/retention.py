@@ -33,7 +33,8 @@ class Retention:
     def best_of(self, steps: Iterable[int]) -> int | None:
         """The step with the least error, or None where no error is known."""
         errors = self._read()
-        return min((step for step in steps if step in errors), key=errors.get, default=None)
+        known = (step for step in steps if step in errors)
+        return min(known, key=errors.__getitem__, default=None)
 
     def record(self, step: int, error: float) -> None:
         """Notes the error of a step.

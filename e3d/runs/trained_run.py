@@ -54,7 +54,7 @@ class Run(NamedTuple):
         )
 
 
-def open_checkpoints(workdir: str | os.PathLike) -> Checkpoints:
+def open_checkpoints(workdir: str | os.PathLike[str]) -> Checkpoints:
     """The checkpoints of a run that is there, only to be read.
 
     Raises:
@@ -69,7 +69,7 @@ def open_checkpoints(workdir: str | os.PathLike) -> Checkpoints:
 
 
 def load_run(
-    workdir: str | os.PathLike, best: bool = False, checkpoint: str | int = 'newest'
+    workdir: str | os.PathLike[str], best: bool = False, checkpoint: str | int = 'newest'
 ) -> Run:
     """Opens a trained run for use.
 
@@ -99,7 +99,7 @@ def load_run(
         return Run(model, params, config, frame_shape, step, scale, collections)
 
 
-def stored_config(workdir: str | os.PathLike) -> ConfigDict | None:
+def stored_config(workdir: str | os.PathLike[str]) -> ConfigDict | None:
     """The config of the run in a workdir, from config.json or else the newest checkpoint.
 
     None where there is no run.

@@ -26,7 +26,7 @@ def check_beginning(workdir: pathlib.Path, init_from: str) -> None:
 
 
 def begin_from(
-    state: TrainState, workdir: str | os.PathLike, keep_optimizer: bool = False
+    state: TrainState, workdir: str | os.PathLike[str], keep_optimizer: bool = False
 ) -> TrainState:
     """A new state with the parameters of the newest checkpoint of another run.
 
@@ -83,7 +83,7 @@ def _fitting(tree: Any, stored: Mapping[str, Any]) -> dict[str, jax.Array]:
     }
 
 
-def _with_optimizer(state: TrainState, workdir: str | os.PathLike) -> TrainState:
+def _with_optimizer(state: TrainState, workdir: str | os.PathLike[str]) -> TrainState:
     with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('newest')
         stored = dict(_named(checkpoints.read_state(step)))
@@ -95,10 +95,10 @@ def _with_optimizer(state: TrainState, workdir: str | os.PathLike) -> TrainState
     taken = {}
     for name, leaf in _named(state):
         place = next((place for place in ours if name.startswith(place)), None)
-        part = place and re.match('(?:mu|nu)/.*|count$', name.removeprefix(place))
+        part = re.match('(?:mu|nu)/.*|count$', name.removeprefix(place)) if place else None
         if _is_variable(name.removeprefix('ema_')) or part:
             source = name
-            if part and len(theirs) == len(ours):
+            if place and part and len(theirs) == len(ours):
                 source = f'{theirs[ours.index(place)]}{part[0]}'
             if source not in stored or stored[source].shape != leaf.shape:
                 raise InputError(
@@ -125,9 +125,9 @@ def _replaced(tree: Any, leaves: Mapping[str, jax.Array]) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: leaves.get(_name(path), leaf), tree)
 
 
-def _named(tree):
+def _named(tree: Any) -> list[tuple[str, Any]]:
     return [(_name(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
-def _name(path) -> str:
+def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator='/')

@@ -26,15 +26,15 @@ CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
 # What a run writes into its workdir.
 FOLDERS = ('checkpoints', 'tensorboard', 'samples')
-FILES = (CONFIG_FILE, LOCK_FILE, 'metrics.jsonl', 'evaluation.json', 'evaluation.png')
-FILES += ('checkpoints/errors.json',)
+RECORDS = ('metrics.jsonl', 'evaluation.json', 'evaluation.png', 'checkpoints/errors.json')
+FILES = (CONFIG_FILE, LOCK_FILE, *RECORDS)
 MAX_BYTES = 2**24  # of a config.json
 # Orbax takes the path of a checkpoint for a pattern, and TensorStore a backslash for a slash: what
 # was written would not be found again.
 UNUSABLE = '[*?\\'
 
 
-def resolve_workdir(workdir: str | os.PathLike) -> pathlib.Path:
+def resolve_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
     """The path of a workdir, with `~` replaced; it need not exist.
 
     Raises:
@@ -54,7 +54,7 @@ def resolve_workdir(workdir: str | os.PathLike) -> pathlib.Path:
     return path
 
 
-def prepare_workdir(workdir: str | os.PathLike) -> pathlib.Path:
+def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
     """Makes a workdir, if need be, and returns its path.
 
     Raises:
@@ -81,7 +81,7 @@ def prepare_workdir(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def unused_removed(workdir: str | os.PathLike) -> Iterator[None]:
+def unused_removed(workdir: str | os.PathLike[str]) -> Iterator[None]:
     """Leaves no new folder behind where the block fails before a run has begun in it."""
     path = resolve_workdir(workdir)
     made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]

@@ -49,8 +49,8 @@ def make_entries(sweep: str, config_flag: str, arguments: list[str]) -> list[Ent
       InputError: naming the entry whose values cannot be used, or two with one name.
     """
     if sweep == FROM_FILE:
-        points = _check_points(call_experiment(config_flag, FROM_FILE))
-        points = [{key: str(value) for key, value in point.items()} for point in points]
+        given = _check_points(call_experiment(config_flag, FROM_FILE))
+        points = [{key: str(value) for key, value in point.items()} for point in given]
     else:
         points = parse_grid(sweep)
     keys = {key: None for point in points for key in point if key != 'name'}

@@ -16,7 +16,7 @@ from e3d.terminal import show, tell
 def run_sweep(
     command: Sequence[str],
     entries: Sequence[Entry],
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     index: int | None = None,
 ) -> None:
     """Trains the entries of a sweep, each in a process of its own, and shows the results.

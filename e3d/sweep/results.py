@@ -47,7 +47,7 @@ def read_result(entry: Entry, workdir: pathlib.Path) -> Result:
     """Reads what the run of an entry has written so far."""
     lines = read_lines(workdir / METRICS_FILE)
     step = max((line['step'] for line in lines), default=0)
-    validation = {}
+    validation: dict[str, list[tuple[int, float]]] = {}
     for line in lines:
         if line.get('split') in ('validation', 'validation_on_test'):
             for metric, value in _metrics(line).items():
@@ -96,9 +96,10 @@ def format_table(results: Mapping[str, Result], metrics: Sequence[str]) -> str:
     for name, result in results.items():
         numbers = [f'{result.test[m]:.5g}' if m in result.test else '' for m in shown]
         table.add_row(name, result.status, *numbers)
-    console = Console(file=io.StringIO(), width=240, color_system=None)
+    text = io.StringIO()
+    console = Console(file=text, width=240, color_system=None)
     console.print(table)
-    return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
+    return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None:

@@ -1,6 +1,6 @@
 """Which front part of a clip a recognizer observes, and how many frames of a sequence that are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from e3d.errors import InputError
 from e3d.evaluation.recognition import FRACTIONS
 
 
-def align(batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array | int]:
+def align(batch: Mapping[str, Any]) -> tuple[jax.Array, jax.Array | int]:
     """Frames from the first one of each clip on, and how many of them only fill up at the end.
 
     A clip with fewer frames than are observed comes with its first one repeated; here the
@@ -34,7 +34,7 @@ def front(fraction: Any, frames: Any) -> Any:
 
 
 def shown_lengths(
-    fractions: Sequence[float], batch: Mapping[str, Any], input_frames: int, of_clip: bool = True
+    fractions: Any, batch: Mapping[str, Any], input_frames: int, of_clip: bool = True
 ) -> jax.Array:
     """How many frames of each aligned sequence are the front parts of its clip.
 

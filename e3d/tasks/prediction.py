@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from e3d.data.batches import evaluation_batches, frame_shape
+from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import scale, simple_forecasts
 from e3d.evaluation.evaluate import evaluate, mean_image
@@ -52,8 +53,9 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     objective, sampling = Objective(**config.loss), Sampling(**config.sampling)
     seed, layout, needs = config.seed, layout_of(config.dataset), needs_of(model)
 
-    def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None):
+    def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None) -> Any:
         frames, metrics = batch['frames'], {}
+        arguments: tuple[Any, ...]
         if needs.future_only:
             arguments = frames[:, : layout.input_frames], layout.output_frames
         else:
@@ -95,6 +97,7 @@ class LayoutForecast:
           `[B, layout.output_frames, H, W, C]`, within the bounds.
         """
         layout, frames = self.layout, batch['frames']
+        arguments: tuple[Any, ...]
         if needs_of(self.model).future_only:
             arguments = frames, layout.output_frames
         else:
@@ -193,7 +196,7 @@ class ForecastEvaluator:
         self._draw_samples(forecast, source, step)
         return report
 
-    def _draw_samples(self, forecast, source, step: int) -> None:
+    def _draw_samples(self, forecast: Any, source: Source, step: int) -> None:
         count = min(self._config.evaluation.num_samples, len(source))
         if not count or not processes.is_first():
             return

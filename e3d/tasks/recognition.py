@@ -112,14 +112,15 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     of_clip = of_whole_clips(config)
     longest = int(front(fractions.max(), input_frames))
 
-    def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None):
+    def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None) -> Any:
         frames, _ = align(batch)
         # Of a longer clip than is shown, a fraction may be all that is shown.
         parts_of_longer = of_clip and 'clip_frames' in batch
         length = output_frames + (input_frames if parts_of_longer else longest)
         frames = frames[:, :length]
         key = jax.random.fold_in(random_key(seed, OBSERVING), step)
-        size, first = len(frames), 0
+        size: Any = len(frames)
+        first: Any = 0
         if axis_name is not None:  # drawn for the whole batch, so that devices do not matter
             first = jax.lax.axis_index(axis_name) * size
             size = size * jax.lax.psum(1, axis_name)
@@ -274,7 +275,7 @@ class RecognitionEvaluator:
                 logs.append(self._recognize(variables, self._inputs(kept, fractions)))
                 labels.append(kept['label'])
                 progress.update(len(kept['label']))
-        log_probabilities, labels = np.concatenate(logs), np.concatenate(labels)
+        log_probabilities, truth = np.concatenate(logs), np.concatenate(labels)
         if not np.isfinite(log_probabilities).all():
             raise RunError(f'The scores of the classes are not finite at step {step}.')
         self._draw_samples(variables, source, step, fractions)
@@ -285,14 +286,16 @@ class RecognitionEvaluator:
             'num_sequences': count,
         }
         of_clip = log_probabilities[:, : len(fractions)]
-        report |= recognition_report(of_clip, labels, self._names, fractions)
+        report |= recognition_report(of_clip, truth, self._names, fractions)
         trained = trained or list(range(len(fractions), log_probabilities.shape[1]))
         if trained:
-            right = log_probabilities[:, trained].argmax(axis=-1) == labels[:, None]
+            right = log_probabilities[:, trained].argmax(axis=-1) == truth[:, None]
             report['accuracy_observed'] = right.mean(dtype=np.float64).item()
         return report
 
-    def _draw_samples(self, variables, source, step: int, fractions: Sequence[float]) -> None:
+    def _draw_samples(
+        self, variables: Any, source: Source, step: int, fractions: Sequence[float]
+    ) -> None:
         count = min(self._config.evaluation.num_samples, len(source))
         if not count or not processes.is_first():
             return

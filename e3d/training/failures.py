@@ -18,7 +18,7 @@ def explained(checkpoints: Checkpoints | FollowingCheckpoints) -> Iterator[None]
     try:
         yield
     except FloatingPointError as error:
-        if not processes.is_first():
+        if not isinstance(checkpoints, Checkpoints):  # another process than the first
             raise RunError(f'{error} The first process says what to try.') from None
         step = checkpoints.newest()
         good = 'There is no checkpoint yet' if step is None else f'The last good one is step {step}'

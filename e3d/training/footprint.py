@@ -47,8 +47,8 @@ def measure_footprint(
       batch_size: sequences on a device.
     """
 
-    def forward(state, batch):
-        def of_params(params):
+    def forward(state: TrainState, batch: dict[str, jax.Array]) -> Any:
+        def of_params(params: Any) -> jax.Array:
             return loss(variables_of(params, state.collections), batch, state.step, None)[0]
 
         return jax.vjp(of_params, state.params)[1]

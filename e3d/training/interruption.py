@@ -20,7 +20,7 @@ class Interruption:
 
     def __init__(self, alone: bool = True):
         """Without `alone`, where others wait for this process, nothing is left at once."""
-        self.number = None
+        self.number: int | None = None
         self._alone = alone
         self._at_once = False
         self._moment = 0.0
@@ -31,7 +31,7 @@ class Interruption:
         self._handled.enter_context(signals.handled(self._handle))
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._handled.close()
 
     @contextlib.contextmanager

@@ -99,7 +99,7 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     steps = config.train.steps
     with Interruption(processes.count() == 1) as interruption, open_run(parts) as checkpoints:
         state, step = create_or_restore(parts, checkpoints)
-        if processes.is_first():
+        if isinstance(checkpoints, Checkpoints):  # the first process
             tell(summarize(config.dataset, parts.evaluator.sources))
             tell(f'The model {config.model.name} has {parts.footprint}.')
             if step >= steps:
@@ -242,14 +242,14 @@ def create_or_restore(
 ) -> tuple[TrainState, int]:
     """The state of the newest checkpoint, or a new one; placed on all devices, and its step."""
     step = processes.from_first(checkpoints.newest())
-    if step is not None and processes.is_first():
+    if step is not None and isinstance(checkpoints, Checkpoints):
         # Where config.json has gone, this is what is left to say which run it is.
         stored, _, trained = checkpoints.read_run(step)
         differences = find_differences(stored, parts.config)
         if differences:
             raise InputError(other_config_message(parts.workdir, differences))
         tell_other_scale(trained, parts.scale)
-    if step is None or not processes.is_first():
+    if step is None or not isinstance(checkpoints, Checkpoints):
         state = parts.create()  # all processes but the first give only its shapes
         if step is None and parts.config.init_from and processes.is_first():
             options = parts.config

@@ -54,11 +54,15 @@ def split_networks(
         rest = {name: part for name, part in tree.items() if name not in networks}
         return {name: {name: tree[name]} for name in networks} | {'main': rest}
 
-    def init(params):
+    def init(params: Any) -> dict[str, Any]:
         return {name: optimizer.init(part) for name, part in split(params).items()}
 
-    def update(gradients, state, params=None, *, updated=None):
-        parts, updates, new = split(params), {}, {}
+    def update(
+        gradients: Any, state: Any, params: Any = None, *, updated: Any = None, **_: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        parts = split(params)
+        updates: dict[str, Any] = {}
+        new = {}
         for name, part in split(gradients).items():
             changes, moments = optimizer.update(part, state[name], parts[name])
             if name in (updated or {}):

@@ -44,7 +44,7 @@ def train_step(
       the function of that name.
     """
 
-    def loss_of(params):
+    def loss_of(params: Any) -> Any:
         return loss(variables_of(params, state.collections), batch, state.step, axis_name)
 
     (value, (parts, collections)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
@@ -72,7 +72,7 @@ def module_norms(gradients: optax.Updates) -> dict[str, jax.Array]:
     Modules are told apart to the second level, as 'stack/cells_0'; a parameter that belongs to the
     model itself goes by its own name.
     """
-    modules = {}
+    modules: dict[str, list[jax.Array]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         names = [jax.tree_util.keystr((key,), simple=True) for key in path]
         modules.setdefault('/'.join(names[:-1][:2] or names), []).append(leaf)
@@ -98,7 +98,7 @@ def update(
     params = optax.apply_updates(state.params, updates)
     averages = state.ema_params, state.ema_collections
     if state.ema_params is not None:
-        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        decay = jnp.minimum(ema_decay or 0.0, (1.0 + state.step) / (10.0 + state.step))
         averages = move_averages(averages, (params, collections), 1.0 - decay)
     return state.replace(
         params=params,
@@ -112,7 +112,7 @@ def update(
 def move_averages(averages: Any, newest: Any, step_size: jax.Array) -> Any:
     """Moving averages, a step nearer to the newest values; what is not a float is the newest."""
 
-    def move(average, value):
+    def move(average: jax.Array, value: jax.Array) -> jax.Array:
         if not jnp.issubdtype(value.dtype, jnp.inexact):
             return value
         return optax.incremental_update(value, average, step_size)

@@ -71,7 +71,7 @@ class StateDict(NamedTuple):
     hyper_parameters: dict[str, Any]
 
 
-def read_state_dict(path: str | os.PathLike) -> StateDict:
+def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
     """Reads the state dict of a file.
 
     Raises:

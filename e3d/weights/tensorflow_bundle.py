@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     sliced: bool
 
 
-def bundle_prefix(path: str | os.PathLike) -> Path | None:
+def bundle_prefix(path: str | os.PathLike[str]) -> Path | None:
     """The prefix of the checkpoint that a path means, or None where there is none.
 
     Args:

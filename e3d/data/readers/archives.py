@@ -29,7 +29,7 @@ _DAMAGE = (
 
 
 @contextlib.contextmanager
-def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
+def open_archive(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
     """Opens a zip archive; whatever is wrong with it becomes an InputError.
 
     Raises:
@@ -57,7 +57,9 @@ def check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: i
     if member.flag_bits & _ENCRYPTED:
         raise InputError(f'{name} is encrypted; store it without a password.')
     if member.compress_type not in _METHODS:
-        method = zipfile.compressor_names.get(member.compress_type, member.compress_type)
+        method = getattr(zipfile, 'compressor_names', {}).get(
+            member.compress_type, member.compress_type
+        )
         raise InputError(
             f'{name} is compressed by the method {method}; only stored and deflated members are '
             'read. Repack the archive with one of these.'

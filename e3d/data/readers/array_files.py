@@ -19,7 +19,7 @@ _MAGIC = b'\x93NUMPY'
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the length of the header, by the version of the format
 
 
-def map_array(path: str | os.PathLike) -> np.ndarray:
+def map_array(path: str | os.PathLike[str]) -> np.ndarray:
     """Maps an `.npy` file, which may be larger than the memory.
 
     Raises:
@@ -35,7 +35,7 @@ def map_array(path: str | os.PathLike) -> np.ndarray:
 
 
 def load_arrays(
-    path: str | os.PathLike, max_bytes: int, wanted: Collection[str] = ()
+    path: str | os.PathLike[str], max_bytes: int, wanted: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
     """Loads the arrays of an `.npz` file.
 
@@ -76,7 +76,7 @@ def load_arrays(
         return arrays
 
 
-def array_names(path: str | os.PathLike) -> set[str]:
+def array_names(path: str | os.PathLike[str]) -> set[str]:
     """The names of the arrays of an `.npz` file; raises InputError if it is no such file."""
     with open_archive(path) as archive:
         return {name.removesuffix('.npy') for name in archive.namelist()}
@@ -90,8 +90,7 @@ def _read_array(stream: IO[bytes], info: zipfile.ZipInfo) -> np.ndarray:
     content = read_up_to(stream, size)
     if len(content) < size or stream.read(1):
         raise ValueError(f'its header announces {size:,} bytes, but not as many are there')
-    order = 'F' if in_fortran_order else 'C'
-    return np.ndarray(shape, dtype, content, order=order)
+    return np.ndarray(shape, dtype, content, order='F' if in_fortran_order else 'C')
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:

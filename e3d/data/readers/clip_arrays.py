@@ -16,7 +16,9 @@ BLOCK_BYTES = 2**26  # that are looked at at once
 ARRAY_SUFFIXES = ('.npy', '.npz')
 
 
-def read_array(path: str | os.PathLike, last: int | None = None, layout: str = '') -> np.ndarray:
+def read_array(
+    path: str | os.PathLike[str], last: int | None = None, layout: str = ''
+) -> np.ndarray:
     """Reads a clip from an `.npy` or `.npz` file: `[T, H, W]` or `[T, H, W, C]`.
 
     An `.npz` file holds one array, or one called 'frames'. Pickled objects are never loaded.
@@ -51,17 +53,17 @@ def _blocks(frames: np.ndarray) -> Iterator[np.ndarray]:
         yield frames[start : start + step]
 
 
-def describe_array(path: str | os.PathLike, layout: str = '') -> str:
+def describe_array(path: str | os.PathLike[str], layout: str = '') -> str:
     """Says how `read_array` understands a file: its axes and what white is."""
     return _open(path, layout).account
 
 
-def read_numbers(path: str | os.PathLike, layout: str = '') -> Reading:
+def read_numbers(path: str | os.PathLike[str], layout: str = '') -> Reading:
     """Opens a clip of data with a unit: any numbers, as they are stored; see `read_array`."""
     return _open(path, layout, pixels=False)
 
 
-def _open(path: str | os.PathLike, layout: str, pixels: bool = True) -> Reading:
+def _open(path: str | os.PathLike[str], layout: str, pixels: bool = True) -> Reading:
     path = Path(path)
     array = _load(path) if path.suffix.lower() == '.npz' else map_array(path)
     if array.size and pixels:

@@ -4,6 +4,7 @@ Whatever states times yields `TimedFrame`s with them: each frame from the moment
 moment the next one does. Arrays and folders of pictures have none.
 """
 
+import bisect
 import collections
 import math
 import os
@@ -26,7 +27,7 @@ NAMED = 3  # of the pictures that were left out
 
 
 def read_clip(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     last: int | None = None,
     layout: str = '',
     rate: float | None = None,
@@ -71,15 +72,16 @@ def read_clip(
 
 
 def clip_frames(
-    path: str | os.PathLike, layout: str = '', rate: float | None = None
+    path: str | os.PathLike[str], layout: str = '', rate: float | None = None
 ) -> Iterator[np.ndarray]:
     """Yields the frames `[H, W, C]` of a clip of any length one by one; see `read_clip`."""
-    return resample(timed_frames(path, layout), rate or _own_rate(path), str(path))
+    return resample(timed_frames(path, layout), rate or _own_rate(Path(path)), str(path))
 
 
-def timed_frames(path: str | os.PathLike, layout: str = '') -> Iterator[TimedFrame]:
+def timed_frames(path: str | os.PathLike[str], layout: str = '') -> Iterator[TimedFrame]:
     """Yields the frames of a clip one by one, with their times; see `read_clip`."""
     path = Path(path)
+    frames: Iterator[TimedFrame]
     if not os.path.exists(path):
         raise InputError(f'{path} does not exist. {REMEDY}')
     if path.is_dir():
@@ -104,7 +106,7 @@ def timed_frames(path: str | os.PathLike, layout: str = '') -> Iterator[TimedFra
         raise InputError(f'{path} holds no frames. {REMEDY}')
 
 
-def clip_timing(path: str | os.PathLike) -> Timing | None:
+def clip_timing(path: str | os.PathLike[str]) -> Timing | None:
     """How fast the frames of a clip follow each other; None if it does not say.
 
     Raises:
@@ -118,7 +120,7 @@ def clip_timing(path: str | os.PathLike) -> Timing | None:
     return measure_video(path).timing
 
 
-def describe_clip(path: str | os.PathLike, layout: str = '') -> str:
+def describe_clip(path: str | os.PathLike[str], layout: str = '') -> str:
     """Says how `read_clip` understands what could be understood otherwise; '' if nothing could.
 
     Raises:
@@ -140,7 +142,7 @@ def describe_clip(path: str | os.PathLike, layout: str = '') -> str:
     return f'{path}: {remarks}' if remarks else ''
 
 
-def frame_rate(path: str | os.PathLike) -> float | None:
+def frame_rate(path: str | os.PathLike[str]) -> float | None:
     """Frames per second of a clip, the mean where they vary; None if it does not say.
 
     Raises:
@@ -150,9 +152,9 @@ def frame_rate(path: str | os.PathLike) -> float | None:
     return timing and timing.rate
 
 
-def _own_rate(path: Path | str) -> float | None:
+def _own_rate(path: Path) -> float | None:
     """The rate to which an animation is brought in any case: its frames stand for several steps."""
-    if Path(path).suffix.lower() not in PICTURE_SUFFIXES or Path(path).is_dir():
+    if path.suffix.lower() not in PICTURE_SUFFIXES or path.is_dir():
         return None
     return frame_rate(path)
 
@@ -167,14 +169,15 @@ def _end_of_video(path: Path, last: int, rate: float | None) -> Iterator[TimedFr
     first = len(times.stamps) - last
     if rate is not None and times.end is not None:
         instant = (math.ceil(times.end * rate) - 1 - last) / rate
-        first = np.searchsorted(times.starts, instant, side='right') - 1
-    return last_video_frames(path, times, max(0, int(first)))
+        starts = [start for start in times.starts if start is not None]
+        first = bisect.bisect_right(starts, instant) - 1
+    return last_video_frames(path, times, max(0, first))
 
 
 def _collect(
     path: Path, frames: Iterable[TimedFrame], last: int | None, rate: float | None
 ) -> np.ndarray:
-    kept = collections.deque(maxlen=last)
+    kept = collections.deque[np.ndarray](maxlen=last)
     for frame in resample(frames, rate, str(path)):
         kept.append(frame)
         if len(kept) * frame.nbytes > MAX_BYTES:

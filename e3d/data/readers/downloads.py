@@ -5,6 +5,7 @@ import http.client
 import pathlib
 import urllib.error
 import urllib.request
+from typing import Any
 
 import tqdm
 
@@ -72,7 +73,7 @@ def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
         raise _unwritable(file, error) from error
 
 
-def _announced_bytes(response, url: str) -> int:
+def _announced_bytes(response: Any, url: str) -> int:
     """The length that a server states, 0 where it states none."""
     text = response.headers.get('Content-Length', '0').strip()
     if not (text.isascii() and text.isdigit() and len(text) < 20):
@@ -82,7 +83,7 @@ def _announced_bytes(response, url: str) -> int:
     return int(text)
 
 
-def _opened(url: str):
+def _opened(url: str) -> Any:
     try:
         response = urllib.request.urlopen(url, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -96,9 +97,9 @@ def _opened(url: str):
     return response
 
 
-def _read(response, url: str) -> bytes:
+def _read(response: Any, url: str) -> bytes:
     try:
-        return response.read(PIECE)
+        return bytes(response.read(PIECE))
     except (http.client.HTTPException, OSError, ValueError) as error:
         raise InputError(f'{url} could not be fetched whole: {error}.') from error
 

@@ -28,7 +28,7 @@ _OWN = 'the file must hold its values itself. Write it again, e.g. with h5py.'
 
 
 @contextlib.contextmanager
-def open_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
+def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Opens an HDF5 file; whatever is wrong with it becomes an InputError."""
     path = regular_file(path)
     try:
@@ -95,7 +95,8 @@ def _check_chunks(dataset: h5py.Dataset, name: str, file: Path) -> None:
         )
     if not dataset.chunks:
         return
-    chunks, size = [], math.prod(dataset.chunks) * dataset.dtype.itemsize
+    chunks: list[Any] = []
+    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
     dataset.id.chunk_iter(chunks.append)
     for chunk in chunks:
         used = [one for place, one in enumerate(filters) if not chunk.filter_mask >> place & 1]
@@ -106,7 +107,7 @@ def _check_chunks(dataset: h5py.Dataset, name: str, file: Path) -> None:
             )
 
 
-def _is_whole(dataset: h5py.Dataset, chunk: Any, filters: Sequence[tuple], size: int) -> bool:
+def _is_whole(dataset: h5py.Dataset, chunk: Any, filters: Sequence[Any], size: int) -> bool:
     """Whether a chunk unpacks to so many bytes by the filters that were used, in their order."""
     for code, _, values, _ in filters:
         if code == h5py.h5z.FILTER_FLETCHER32:
@@ -117,4 +118,4 @@ def _is_whole(dataset: h5py.Dataset, chunk: Any, filters: Sequence[tuple], size:
             _, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
             stream = zlib.decompressobj()
             return len(stream.decompress(packed, size + 1)) == size and stream.eof
-    return chunk.size == size
+    return bool(chunk.size == size)

@@ -44,7 +44,7 @@ class Reading(NamedTuple):
     """
 
     words: str
-    sign: re.Pattern
+    sign: re.Pattern[str]
     read: Callable[[str], Name | None]
 
 
@@ -58,12 +58,13 @@ def read_numbers(stem: str, decimal: bool = False, signed: bool = False) -> Name
       signed: whether a hyphen after a letter is a sign; after a digit it never is, and otherwise
         always, as in `frame_-2`.
     """
-    texts, numbers, end = [''], [], 0
+    texts, end = [''], 0
+    numbers: list[int | Fraction] = []
     for match in _CHAIN.finditer(stem):
         hyphen, digits = match.groups()
         before = stem[max(0, match.start() - 1) : match.start()]
         parts = re.split('[.,]', digits)
-        values = [int(part) for part in parts]
+        values: list[int | Fraction] = [int(part) for part in parts]
         if decimal and len(parts) == 2:
             values = [Fraction('.'.join(parts))]
         negative = hyphen and (signed or not before.isalpha()) and not before.isdecimal()
@@ -76,7 +77,7 @@ def read_numbers(stem: str, decimal: bool = False, signed: bool = False) -> Name
     return Name(tuple(texts), tuple(numbers))
 
 
-def _time(pattern: re.Pattern, stem: str) -> Name | None:
+def _time(pattern: re.Pattern[str], stem: str) -> Name | None:
     """Reads a date or a time as one number: months where there is no day, else seconds."""
     match = pattern.search(stem)
     if not match:
@@ -84,11 +85,14 @@ def _time(pattern: re.Pattern, stem: str) -> Name | None:
     found = {key: value for key, value in match.groupdict().items() if value}
     parts = {key: int(found.get(key, default)) for key, default in _DEFAULTS.items()}
     if 'day' not in found and 'year' in found:
-        value = 12 * parts['year'] + parts['month']
+        value: int | Fraction = 12 * parts['year'] + parts['month']
     else:
         parts['hour'] += int(found.get('alone', 0))
         try:
-            value = int((datetime.datetime(**parts) - _EPOCH).total_seconds())
+            day = parts['year'], parts['month'], parts['day']
+            clock = parts['hour'], parts['minute'], parts['second']
+            moment = datetime.datetime(*day, *clock)
+            value = int((moment - _EPOCH).total_seconds())
         except ValueError:  # February 30
             return None
         if 'fraction' in found:
@@ -107,8 +111,9 @@ def _time_reading(words: str, pattern: str) -> Reading:
     return Reading(words, compiled, functools.partial(_time, compiled))
 
 
-def _number_reading(words: str, sign: str, **options: bool) -> Reading:
-    return Reading(words, re.compile(sign), functools.partial(read_numbers, **options))
+def _number_reading(words: str, sign: str, decimal: bool = False, signed: bool = False) -> Reading:
+    read = functools.partial(read_numbers, decimal=decimal, signed=signed)
+    return Reading(words, re.compile(sign), read)
 
 
 BY_DAY = ('dates (day first)', 'dates (month first)')

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def order_pictures(files: Sequence[Path]) -> Order:
     chosen = [files[index] for index in best.indices] if best else []
     stray = sorted(set(files) - set(chosen))
     _check_one_series(chosen, stray)
-    if 2 * len(chosen) <= len(files):
+    if best is None or 2 * len(chosen) <= len(files):
         _check_unlike(files, [file.stem for file in files])
         files.sort(key=lambda file: _natural(file.stem))
         return Order(
@@ -144,7 +144,9 @@ def _sort(words: str, names: Sequence[Name | None]) -> _Sorted | None:
     if not forms:
         return None
     texts, indices = max(forms.items(), key=lambda form: len(form[1]))
-    columns = list(zip(*(names[index].numbers for index in indices), strict=True))
+    columns = list(
+        zip(*(name.numbers for name in (names[i] for i in indices) if name), strict=True)
+    )
     varying = [c for c, column in enumerate(columns) if len(set(column)) > 1] or [len(columns) - 1]
     single = [c for c in varying if len(set(columns[c])) == len(indices)]
     named = [c for c in varying if _COUNTING.search(texts[c])]
@@ -211,7 +213,7 @@ def _uneven(steps: np.ndarray) -> tuple[float, list[int], int]:
         step: int(np.count_nonzero(np.abs(steps - step) > TOLERANCE * step))
         for step in [*common, known[len(known) // 2]]
     }
-    step = min(faults, key=faults.get)
+    step = min(faults, key=faults.__getitem__)
     gaps = np.flatnonzero((steps <= step / 2) | (steps >= 1.5 * step)) + 1
     return step, gaps.tolist(), faults[step]
 
@@ -229,15 +231,15 @@ def _check_one_series(chosen: Sequence[Path], stray: Sequence[Path]) -> None:
             )
 
 
-def _natural(stem: str) -> list[tuple[str, int]]:
+def _natural(stem: str) -> list[tuple[str, int | Fraction]]:
     """Sorting key that puts `b10` after `b9`."""
     name = read_numbers(stem)
-    return list(itertools.zip_longest(name.texts, name.numbers, fillvalue=0))
+    return list(zip(name.texts, (*name.numbers, 0), strict=True))
 
 
-def _check_unlike(files: Sequence[Path], keys: Sequence) -> None:
+def _check_unlike(files: Sequence[Path], keys: Sequence[Any]) -> None:
     """Raises InputError where two pictures claim the same place."""
-    seen = {}
+    seen: dict[Any, Path] = {}
     for file, key in zip(files, keys, strict=True):
         if key in seen:
             raise InputError(

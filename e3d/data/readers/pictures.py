@@ -210,7 +210,7 @@ def _check_tiff(path: Path, image: Image.Image) -> None:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(ORIENTATION, 1)
+        return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # of any type; a picture is whole without what others noted about it
         return 1
 
@@ -251,7 +251,7 @@ def _has_deep_colors(path: Path, image: Image.Image) -> bool:
     if image.mode not in DEEP or image.format not in _CODECS:
         return False
     if image.format == 'TIFF':
-        return max(image.tag_v2.get(BITS, (8,))) > 8
+        return bool(max(image.tag_v2.get(BITS, (8,))) > 8)
     with path.open('rb') as file:
         head = file.read(2**12)
     if image.format == 'PNG':

@@ -63,14 +63,16 @@ def resample(
         several frames have the same time.
     """
     count, repeated = 0, 0
-    instant = first = frame = None
+    instant: int | None = None
+    first = last = 0.0
     for frame in frames:
         count += 1
-        if wanted is None or frame.start is None:
+        if wanted is None or frame.start is None or frame.end is None:
             yield frame.pixels
             continue
         if instant is None:
-            instant, first = max(0, math.ceil(frame.start * wanted - _EARLY)), frame
+            instant, first = max(0, math.ceil(frame.start * wanted - _EARLY)), frame.start
+        last = frame.start
         shown = instant
         while instant + (_EARLY if instant else 0) < frame.end * wanted:
             yield frame.pixels
@@ -83,7 +85,7 @@ def resample(
                     'fewer frames per second.'
                 )
         repeated += max(0, instant - shown - 1)
-    if first is not None and count > 1 and frame.start == first.start:
+    if instant is not None and count > 1 and last == first:
         raise InputError(
             f'The {count} frames of {name} all have the same time stamp, so that their rate '
             'cannot be changed. Leave it as it is, or encode the clip again with a frame rate.'
@@ -100,16 +102,17 @@ def timing_of(
       stated: rates that the file states, the first of which that agrees with the times is taken.
       tick: seconds to which the times are rounded.
     """
-    stated = [float(rate) for rate in stated if rate]
-    if not starts or starts[0] is None:
+    rates = [float(rate) for rate in stated if rate]
+    times = [start for start in starts if start is not None]
+    if not times:
         return None
-    steps, span = len(starts) - 1, starts[-1] - starts[0]
+    steps, span = len(times) - 1, times[-1] - times[0]
     if span <= 0:
-        return Timing(stated[0], True) if stated and not steps else None
-    gaps = [after - before for before, after in itertools.pairwise(starts)]
+        return Timing(rates[0], True) if rates and not steps else None
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     if max(gaps) - min(gaps) > 2 * tick + 1e-6:
         return Timing(steps / span, False)
-    close = (rate for rate in stated if abs(steps / rate - span) <= tick + 1e-6)
+    close = (rate for rate in rates if abs(steps / rate - span) <= tick + 1e-6)
     return Timing(next(close, steps / span), True)
 
 
@@ -135,7 +138,8 @@ class Clock:
         self._step = 1.0 / rate if rate else None
         self._grid = grid
         self._rounding = min(tick, 1e-3)
-        self._offset = self._last = None
+        self._offset: float | None = None
+        self._last: float | None = None
         self._gap, self._place = 0.0, -1
 
     def place(self, stamp: int | None) -> float | None:
@@ -151,9 +155,9 @@ class Clock:
             start = stamp * self._tick + self._offset
         if self._last is not None:
             if start < self._last - RESTART * (following - self._last):
-                self._offset += following - start
+                self._offset = (self._offset or 0.0) + following - start
                 start = following
-            start = self._on_grid(max(start, self._last))
+            start = self._on_grid(max(start, self._last), self._last)
             self._gap = start - self._last
         self._last = start
         return start
@@ -165,7 +169,7 @@ class Clock:
           duration: of this frame, as stamps are counted; 0 if not stated.
           announced: end of the stream, in seconds, as stamps are counted; None if not stated.
         """
-        if not self._tick:
+        if not self._tick or self._last is None:
             return None
         step = duration * self._tick if duration > 0 else self._step or self._gap
         end = self._last + step
@@ -173,7 +177,7 @@ class Clock:
             end = max(end, announced + self._offset)
         return end if end > 0 else None
 
-    def _on_grid(self, start: float) -> float:
+    def _on_grid(self, start: float, last: float) -> float:
         if not self._grid:
             return start
         place = round(start * self._grid)
@@ -181,4 +185,4 @@ class Clock:
         if place <= self._place or abs(exact - start) > self._rounding:
             return start
         self._place = place
-        return max(exact, self._last)
+        return max(exact, last)

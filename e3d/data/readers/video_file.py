@@ -63,13 +63,13 @@ class VideoFile:
     def __init__(self, path: Path, container: InputContainer, content: BinaryIO | None):
         """Chooses the stream and its decoder; see `opened_video` for the errors."""
         self.path, self.container, self.count = path, container, 0
-        self.first_packet = None
+        self.first_packet: Packet | None = None
         self.stream = main_stream(path, container, lambda: _opened_again(path, content))
         check_size(path, self.stream.height, self.stream.width)
         self.opaque = container.format.name == 'avi' and self.stream.codec.name == 'rawvideo'
         self._decoder = decoder_of(path, self.stream, MAX_PIXELS)
         self._is_whole = is_whole(path, content, container.format.name)
-        self._tick = float(self.stream.time_base)
+        self._tick = float(self.stream.time_base or 0)
         self._first = math.inf  # stamps: of the first frame, and the end of the last one
         self._end = -math.inf
 
@@ -79,7 +79,9 @@ class VideoFile:
         if self.container.format.name in RAW_STREAMS:
             return Clock(0, None, None)
         rate = stream.average_rate or stream.guessed_rate
-        return Clock(self._tick, rate and float(rate), float(stream.base_rate or rate or 0))
+        return Clock(
+            self._tick, float(rate) if rate else None, float(stream.base_rate or rate or 0)
+        )
 
     def packets(self) -> Iterator[Packet]:
         """Yields the encoded frames that are to be shown, in the order of the file."""
@@ -147,7 +149,7 @@ class VideoFile:
             return
         announced, alone = self._tagged_duration(), len(self.container.streams) == 1
         if stream.duration and (alone or name != 'asf'):  # where it is that of the file
-            announced = float(stream.duration * stream.time_base)
+            announced = stream.duration * self._tick
         total = self.container.duration and self.container.duration / av.time_base
         if total and (announced or alone):
             announced = min(total, announced or total)
@@ -228,7 +230,7 @@ def _container(path: Path, content: BinaryIO | None) -> InputContainer:
 @contextlib.contextmanager
 def _opened_again(path: Path, content: BinaryIO | None) -> Iterator[InputContainer]:
     """A second look at a file; the position of `content` is kept."""
-    position = content and content.tell()
+    position = content.tell() if content else 0
     if content:
         content.seek(0)
     try:

@@ -42,7 +42,7 @@ def main_stream(
     if not readable:
         raise InputError(f'{path} holds a video whose codec is not known here. {REMEDY}')
     if len(readable) > 1:
-        readable = _moving(readable, again)
+        readable = list(_moving(readable, again))
     return max(
         readable,
         key=lambda stream: (

@@ -81,7 +81,8 @@ def last_video_frames(path: Path, times: VideoTimes, first: int) -> Iterator[Tim
         all of them.
     """
     wanted = times.stamps[first:]
-    keys = [key for key in times.keys if key <= wanted[0]] if times.keys else []
+    start = wanted[0]
+    keys = [key for key in times.keys if start is not None and key <= start]
     # One key more than needed: some are such only to a decoder that saw what comes before.
     if len(keys) < 3:
         raise JumpError
@@ -91,7 +92,7 @@ def last_video_frames(path: Path, times: VideoTimes, first: int) -> Iterator[Tim
         with opened_video(path, None) as video:
             video.container.seek(keys[-2], stream=video.stream)
             for stamp, _, frame in video.decoded():
-                if stamp is not None and stamp < wanted[0]:
+                if stamp is not None and start is not None and stamp < start:
                     continue
                 if count == len(wanted) or stamp != wanted[count]:
                     break
@@ -122,7 +123,7 @@ def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
         if not packets:
             raise InputError(f'{path} holds no frames. {REMEDY}')
         if _is_in_order(packets, video.first_packet):
-            return _times(video, sorted(packets, key=lambda packet: packet.stamp))
+            return _times(video, sorted(packets, key=lambda packet: packet.stamp or 0))
     if content is not None:
         content.seek(0)
     with opened_video(path, content) as video:
@@ -133,14 +134,14 @@ def measure_video(path: Path, content: BinaryIO | None = None) -> VideoTimes:
         return _times(video, frames)
 
 
-def _is_in_order(packets: Sequence[Packet], first: Packet) -> bool:
+def _is_in_order(packets: Sequence[Packet], first: Packet | None) -> bool:
     """Whether each packet has a stamp of its own, by which they can be sorted.
 
     What comes before the first frame that is decoded without others may not be decoded at all.
     """
-    stamps = [packet.stamp for packet in packets]
+    stamps = {packet.stamp for packet in packets if packet.stamp is not None}
     decoded = [packet.decoded for packet in packets if packet.decoded is not None]
-    if None in stamps or first.stamp is None or len(set(stamps)) < len(stamps):
+    if first is None or first.stamp is None or len(stamps) < len(packets):
         return False
     rising = all(before < after for before, after in itertools.pairwise(decoded))
     return rising and first.is_key and first.stamp <= min(stamps)
@@ -150,9 +151,10 @@ def _times(video: VideoFile, frames: Sequence[Packet]) -> VideoTimes:
     clock, stream = video.clock(), video.stream
     starts = [clock.place(frame.stamp) for frame in frames]
     end = clock.end(frames[-1].duration, video.announced_end())
-    stated = [stream.average_rate, stream.guessed_rate, stream.base_rate]
-    timing = timing_of(starts, stated, min(1e-3, float(stream.time_base)))
-    keys = [frame.stamp for frame in frames if frame.is_key]
+    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    stated = [float(rate) for rate in rates if rate]
+    timing = timing_of(starts, stated, min(1e-3, float(stream.time_base or 0)))
+    keys = [frame.stamp for frame in frames if frame.is_key and frame.stamp is not None]
     stamps = [frame.stamp for frame in frames]
     return VideoTimes(starts, end, timing, stamps, keys, tuple(_remarks(video, timing)))
 

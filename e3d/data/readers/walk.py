@@ -11,7 +11,7 @@ MAX_VISITS = 8  # of one folder that many links lead to
 
 
 def walk(
-    root: str | os.PathLike, left_out: list[LeftOut]
+    root: str | os.PathLike[str], left_out: list[LeftOut]
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Goes through a folder and all below it, in the order of their names; opens no file.
 
@@ -27,8 +27,8 @@ def walk(
       out of the list keeps the walk from going there.
     """
     root = Path(root)
-    pending = [(root, (os.path.realpath(root),))]
-    visits = collections.Counter()
+    pending: list[tuple[Path, tuple[str, ...]]] = [(root, (os.path.realpath(root),))]
+    visits = collections.Counter[str]()
     while pending:
         folder, ancestors = pending.pop()
         subfolders, files = [], []
@@ -65,7 +65,7 @@ def _entries(root: Path, folder: Path, left_out: list[LeftOut]) -> Iterator[tupl
             yield entry.name, _kind(entry)
 
 
-def _kind(entry: os.DirEntry) -> str:
+def _kind(entry: os.DirEntry[str]) -> str:
     try:
         if entry.is_dir():
             return 'folder'

@@ -62,7 +62,7 @@ class Preparation:
 
     def seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the part of decoded frames that is not cut away, in their pixels."""
-        return _cropped_size(*size, *self.frame_shape[:2]) if self.fit == 'crop' else tuple(size)
+        return _cropped_size(*size, *self.frame_shape[:2]) if self.fit == 'crop' else size
 
     def describe(self, shape: tuple[int, int, int], timing: Timing | None = None) -> str:
         """Says what is done to a clip; '' if nothing.
@@ -104,9 +104,10 @@ def preparation_of(dataset: Mapping[str, Any], frame_shape: tuple[int, int, int]
       dataset: the section `dataset` of a config.
       frame_shape: (H, W, C) of the frames that the model was trained on.
     """
-    known = DATASETS.get(dataset.get('name'), Dataset)
+    known = DATASETS.get(dataset.get('name', ''), Dataset)
     fit = dataset.get('fit', 'stretch') if known.resizable else 'none'
-    return Preparation(tuple(frame_shape), fit, dataset.get('frame_rate'))
+    height, width, channels = frame_shape
+    return Preparation((height, width, channels), fit, dataset.get('frame_rate'))
 
 
 def color_name(channels: int) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ MAX_COMPARED = 200_000  # sequences
 
 
 def find_copies(
-    clips: Sequence[np.ndarray], indices: Sequence[int], elsewhere: Sequence[int], length: int
+    clips: Any, indices: Sequence[int], elsewhere: Sequence[int], length: int
 ) -> set[int]:
     """Those of the indices whose sequences have the same frames as some elsewhere.
 

@@ -13,10 +13,11 @@ For the values see `e3d.pixel_values`. An `.npy` file is mapped, not read, so it
 than the memory; an `.npz` file is held in memory by each process that reads it.
 """
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class ArraySequences:
         clips, length = self._clips, self._length
         if not elsewhere:
             return set(), ''
-        overlapping = set()
+        overlapping: set[int] = set()
         if isinstance(clips, Stretches):
             overlapping = find_overlapping(clips.ranges[:, 0], self._range, elsewhere, length)
         if len(clips) > MAX_COMPARED:
@@ -116,7 +117,7 @@ class ArraySequences:
         clip = self._clips[self._indices[index]][: self._length]
         return {'frames': as_pixels(np.array(clip))}
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return ArraySequences, self._arguments
 
     def check_values(self) -> None:
@@ -126,7 +127,8 @@ class ArraySequences:
         check_extent(self._clips.dtype, extent, name)
 
 
-class Stretches(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Stretches:
     """Sequences that lie in one array of frames.
 
     Attributes:

@@ -99,17 +99,20 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
         return {'clips': self._generate_examples(self.builder_config.list_clips())}
 
-    def _generate_examples(self, raw_clips: Sequence[RawClip]):
+    def _generate_examples(self, raw_clips: Sequence[RawClip]) -> Iterator[tuple[int, Any]]:
         preparation = self.builder_config.preparation
-        clips, left_out, record, deep = [], [], 0, False
-        forms = collections.Counter()
+        clips: list[Any] = []
+        left_out: list[LeftOut] = []
+        record, deep = 0, False
+        forms = collections.Counter[Any]()
         progress = tqdm.tqdm(raw_clips, 'Preparing', leave=False, unit=' clips', disable=None)
         for raw in progress:
-            first, count, shape, depths = record, 0, None, set()
+            first, count, shape = record, 0, None
+            depths: set[Any] = set()
             left_out += raw.left_out
             fingerprint = hashlib.blake2b(digest_size=8)
             try:
@@ -222,14 +225,14 @@ def name_of_folder(folder: pathlib.Path, files: Iterable[pathlib.Path], inside: 
         except OSError:  # reading it will say so again
             of_path = [path]
         for file in filter(os.path.exists, of_path):
-            status, name = file.stat(), file.relative_to(folder.expanduser())
-            line = f'{name} {status.st_size} {status.st_mtime_ns}\n'
+            status, within = file.stat(), file.relative_to(folder.expanduser())
+            line = f'{within} {status.st_size} {status.st_mtime_ns}\n'
             state = zlib.crc32(line.encode(errors='surrogateescape'), state)
     name = re.sub(r'\W+', '_', folder.expanduser().resolve().name)[:MAX_NAME] or 'root'
     return f'{name}-{state:08x}'
 
 
-def account_for(clips: list, left_out: Sequence[LeftOut]) -> dict[str, list]:
+def account_for(clips: list[Any], left_out: Sequence[LeftOut]) -> dict[str, list[Any]]:
     """The metadata of a set: its clips and what was left out.
 
     Args:
@@ -276,12 +279,12 @@ class Sequences:
         return len(self.starts)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        start = self.starts[index].tolist()
-        return {'frames': read_frames(self.records, *start, self.length, self.deep)}
+        record, start = self.starts[index].tolist()
+        return {'frames': read_frames(self.records, record, start, self.length, self.deep)}
 
 
 def read_frames(
-    records: Sequence, first_record: int, start: int, length: int, deep: bool = False
+    records: Sequence[Any], first_record: int, start: int, length: int, deep: bool = False
 ) -> np.ndarray:
     """Frames `start .. start + length - 1` of the clip that begins at `first_record`.
 

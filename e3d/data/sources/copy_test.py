@@ -1,11 +1,11 @@
 """The copy test: a sequence that was seen whole comes again after an unrelated one."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from e3d.data.sources.dataset import Source
 from e3d.errors import InputError
 
 
@@ -23,11 +23,11 @@ class CopySequences:
       length: frames of Seq 2.
     """
 
-    source: Sequence[Mapping[str, Any]]
+    source: Source
     between: int
     length: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.source) < 2:
             raise InputError(
                 'The copy test needs two sequences in each split, one of which comes between, but '

@@ -58,10 +58,11 @@ def read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]
             f'{file} has no value below 0 in {keys[0]} and {keys[1]}; this file has values in '
             '[-1, 1]. If yours lie in [0, 1], store 2 * x - 1.'
         )
-    return tuple(
+    before, after = (
         np.maximum((np.moveaxis(array, 2, -1).astype(np.float32) + 1) / 2, 0)
         for array in (before, after)
     )
+    return before, after
 
 
 def _without_time(shape: tuple[int, ...]) -> tuple[int, ...]:

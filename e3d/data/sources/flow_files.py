@@ -220,7 +220,7 @@ def _find_slots_per_day(
     minutes = int(match[1]) if match else 0
     if wanted:
         per_day, reason = wanted, 'dataset.slots_per_day'
-    elif minutes and MINUTES_A_DAY % minutes == 0:
+    elif match and minutes and MINUTES_A_DAY % minutes == 0:
         per_day, reason = MINUTES_A_DAY // minutes, f'T{match[1]} in its name: minutes'
     else:
         per_day, reason = int(slots.max()), 'the largest of its dates'

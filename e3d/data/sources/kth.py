@@ -51,7 +51,7 @@ class Kth(ClipSetBuilder):
     """The clips of KTH in gray."""
 
 
-def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
+def open_kth(dataset: Mapping[str, Any], split: str, seed: int) -> Any:
     """Opens a split of KTH, which is fetched and prepared first where it is not there yet.
 
     Without a `path` the official archives are fetched into `<data_dir>/downloads/kth`. A `path` is
@@ -86,7 +86,7 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
     lengths = dataset['input_frames'], dataset['output_frames']
     if dataset['windows'] == 'mcnet' and split == 'train':
         stretches = tuple(s for s in stretches_of(clips, joined=False) if s.length >= sum(lengths))
-        source = RandomSequences(
+        source: Any = RandomSequences(
             records=clip_set.records,
             stretches=stretches,
             length=sum(lengths),
@@ -120,7 +120,7 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int):
 def count_sequences(dataset: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """Number of sequences by rule and split; of `mcnet` in training, of ranges to draw from."""
     lengths = dataset['input_frames'], dataset['output_frames']
-    counts = {rule: {} for rule in RULES}
+    counts: dict[str, dict[str, int]] = {rule: {} for rule in RULES}
     for split, clips in divide_clips(_prepare(dataset).clips, dataset).items():
         for rule in RULES:
             counts[rule][split] = len(sequence_starts(clips, rule, *lengths))
@@ -236,7 +236,7 @@ def _has_validation(dataset: Mapping[str, Any]) -> bool:
     return bool(dataset['validation_persons'] or PERSONS[dataset['split']]['validation'])
 
 
-def _with_ranges(clip: Clip, ranges: list) -> Clip:
+def _with_ranges(clip: Clip, ranges: list[Any]) -> Clip:
     return clip._replace(about=clip.about | {'ranges': ranges})
 
 
@@ -250,7 +250,7 @@ def _prepare(dataset: Mapping[str, Any]) -> ClipSet:
         folder = local_path(dataset['data_dir'], 'dataset.data_dir') / 'downloads' / 'kth'
         files, name = None, 'official'
 
-    def list_clips():
+    def list_clips() -> list[Any]:
         if not dataset['path']:
             kth_files.download(folder)
         return kth_files.list_clips(files or kth_files.find_files(folder))

@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -121,18 +121,22 @@ def list_clips(files: Files) -> list[RawClip]:
     raw_clips = []
     for name in sorted(found | (ranges or {})):
         clip = found.get(name)
-        about = {'numbers': None, 'gaps': [], 'ranges': ranges and ranges.get(name, [])}
+        about: dict[str, Any] = {
+            'numbers': None,
+            'gaps': [],
+            'ranges': ranges and ranges.get(name, []),
+        }
         if clip is None:
-            frames = functools.partial(_missing, known=ranges[name] is None)
-            raw_clips.append(RawClip(name, frames, about))
+            missing = functools.partial(_missing, known=(ranges or {}).get(name) is None)
+            raw_clips.append(RawClip(name, missing, about))
             continue
-        left_out = ()
+        left_out: tuple[LeftOut, ...] = ()
         if clip.path.is_dir():
             order = known_order(clip.path)
             about |= {'numbers': _whole(order.numbers), 'gaps': order.gaps}
             left_out = order.left_out_of(name)
-        frames, describe = (functools.partial(do, clip) for do in (_read, _describe))
-        raw_clips.append(RawClip(name, frames, about, describe, left_out))
+        read, describe = functools.partial(_read, clip), functools.partial(_describe, clip)
+        raw_clips.append(RawClip(name, read, about, describe, left_out))
     return raw_clips
 
 
@@ -219,8 +223,9 @@ def _parse_ranges(words: list[str]) -> list[tuple[int, int]]:
     """The ranges of a line after its name, `frames 1-95, 96-185`; [] where it has another form."""
     if words[:1] != ['frames']:
         return []
-    matches = [_RANGE.fullmatch(item.strip()) for item in ' '.join(words[1:]).split(',')]
-    if not all(matches):
+    items = ' '.join(words[1:]).split(',')
+    matches = [match for item in items if (match := _RANGE.fullmatch(item.strip()))]
+    if len(matches) < len(items):
         return []
     pairs = [(int(match[1]), int(match[2])) for match in matches]
     return pairs if all(1 <= first <= last for first, last in pairs) else []
@@ -257,7 +262,7 @@ def _members(path: pathlib.Path) -> dict[str, str]:
     return clips
 
 
-def _whole(numbers: list | None) -> list[int] | None:
+def _whole(numbers: list[Any] | None) -> list[int] | None:
     """Numbers of frames; None where there are none, or times instead."""
     return numbers if numbers and all(isinstance(number, int) for number in numbers) else None
 

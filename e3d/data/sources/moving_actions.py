@@ -74,7 +74,7 @@ class MovingActions:
     clip_frames: int = 16
     length: int = 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.directions < 1:
             raise InputError(f'directions is {self.directions}; it must be at least 1.')
         if self.clip_frames < 8:
@@ -162,7 +162,7 @@ class MovingActions:
         total = 0.0
         for _ in range(samples):
             begin = self.draw_start(generator)
-            seen = {}
+            seen: dict[bytes, np.ndarray] = {}
             for label in range(len(CLASSES)):
                 for onset in self.onsets:
                     path = self.paths(label, onset, *begin)[:observed].round(6) + 0.0
@@ -228,7 +228,7 @@ class ActionClips:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         frames, label = self.actions.clip(self.seed, self.split, index)
-        return {'frames': frames, 'label': np.int32(label)}
+        return {'frames': frames, 'label': np.asarray(label, np.int32)}
 
 
 def open_moving_actions(dataset: Mapping[str, Any], split: str, seed: int) -> ActionClips:

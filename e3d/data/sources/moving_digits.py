@@ -41,7 +41,7 @@ class MovingDigits:
     speed: float = 3.6
     length: int = 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ('num_digits', 'digit_size', 'length'):
             if getattr(self, name) < 1:
                 raise InputError(f'{name} is {getattr(self, name)}; it must be at least 1.')

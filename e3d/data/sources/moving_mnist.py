@@ -7,7 +7,7 @@ The generator is `e3d.data.sources.moving_digits`. A set is written once, as arr
 import dataclasses
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class MovingMnistConfig(tfds.core.BuilderConfig):
     moving_digits: MovingDigits
     sizes: Mapping[str, int]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         settings = self.moving_digits
         height, width = settings.canvas
         at_hand = splits_at_hand(settings.digits, settings.path)
@@ -90,14 +90,14 @@ class MovingMnist(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
         sizes = self.builder_config.sizes
         return {
             split: self._generate_examples(split, size) for split, size in sizes.items() if size
         }
 
-    def _generate_examples(self, split: str, size: int):
+    def _generate_examples(self, split: str, size: int) -> Iterator[tuple[int, Any]]:
         indices = tqdm.tqdm(
             range(size), f'Making {split} sequences', leave=False, unit=' sequences', disable=None
         )
@@ -105,7 +105,9 @@ class MovingMnist(tfds.core.GeneratorBasedBuilder):
             yield index, {'frames': self.builder_config.moving_digits.sequence(SEED, split, index)}
 
 
-def open_split(moving_digits: MovingDigits, sizes: Mapping[str, int], data_dir: str, split: str):
+def open_split(
+    moving_digits: MovingDigits, sizes: Mapping[str, int], data_dir: str, split: str
+) -> Any:
     """Opens a split of a fixed set, which is written first where it is not there yet.
 
     Args:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 from absl import logging
@@ -18,7 +19,7 @@ from e3d.errors import InputError, RunError
 from e3d.files import local_path
 
 
-def open_records(builder_class: type, config: tfds.core.BuilderConfig, data_dir: str):
+def open_records(builder_class: Any, config: tfds.core.BuilderConfig, data_dir: str) -> Any:
     """Opens a data set, which is written first, as array_record, where it is not there yet.
 
     It appears in its folder all at once when it is complete, so that an interruption leaves no part
@@ -55,7 +56,7 @@ def open_records(builder_class: type, config: tfds.core.BuilderConfig, data_dir:
         return builder
 
 
-def read_split(builder: tfds.core.DatasetBuilder, split: str):
+def read_split(builder: tfds.core.DatasetBuilder, split: str) -> Any:
     """Opens a split by random access, `len` and `[index]`; the source can be pickled.
 
     Raises:
@@ -68,7 +69,7 @@ def read_split(builder: tfds.core.DatasetBuilder, split: str):
 
 
 @contextlib.contextmanager
-def damage_explained(folder) -> Iterator[None]:
+def damage_explained(folder: Any) -> Iterator[None]:
     """Makes an InputError of whatever goes wrong with prepared data."""
     try:
         yield
@@ -127,7 +128,7 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Silences TFDS, which speaks of downloads and warns of every config made on the spot."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 
 class Scale(NamedTuple):
@@ -25,7 +26,7 @@ class Scale(NamedTuple):
         """Whether the data are pictures, from black to white."""
         return self == PIXELS
 
-    def from_unit(self, values: np.ndarray) -> np.ndarray:
+    def from_unit(self, values: npt.ArrayLike) -> np.ndarray:
         """Values in the unit of the data as the model sees them, float32 of any shape."""
         values = np.asarray(values, np.float32)
         if self.value_range is None:
@@ -33,7 +34,7 @@ class Scale(NamedTuple):
         low, high = map(np.float32, self.value_range)
         return (values - low) / (high - low)
 
-    def to_unit(self, values: np.ndarray) -> np.ndarray:
+    def to_unit(self, values: npt.ArrayLike) -> np.ndarray:
         """The inverse of `from_unit`."""
         values = np.asarray(values, np.float32)
         if self.value_range is None:

@@ -89,8 +89,8 @@ class ActionSequences:
         fitting = self.preparation.prepare(_as_bytes(stack_frames(frames.values())))
         place = np.searchsorted(list(frames), numbers).clip(max=len(frames) - 1)
         names = ('label', 'repeated', 'clip_frames')
-        counts = {name: np.int32(count) for name, count in zip(names, counts, strict=True)}
-        return {'frames': fitting[place], **counts}
+        numbers_of = {name: np.int32(count) for name, count in zip(names, counts, strict=True)}
+        return {'frames': fitting[place], **numbers_of}
 
 
 def open_something_something(
@@ -129,7 +129,8 @@ def open_something_something(
     builder = open_records(SomethingSomething, config, dataset['data_dir'])
     if split == 'validation' and not dataset['validation_fraction']:
         split = 'test'
-    clips, from_front, counts, unused = [], True, collections.Counter(), []
+    clips, from_front, unused = [], True, []
+    counts = collections.Counter[str]()
     pictures = {video.id: video.path for video in videos if video.path and video.path.is_dir()}
     pictures_of = {}
     for record, (id, part, label, *timing) in enumerate(builder.info.metadata['clips']):
@@ -192,7 +193,10 @@ def _account(
 
 
 def _no_clips(
-    dataset: Mapping[str, Any], split: str, found: Sequence[Sequence], unused: Sequence[LeftOut]
+    dataset: Mapping[str, Any],
+    split: str,
+    found: Sequence[Sequence[Any]],
+    unused: Sequence[LeftOut],
 ) -> str:
     """Says why a split has no clips, and what helps."""
     listed = 'test' if split == 'test' else 'train'

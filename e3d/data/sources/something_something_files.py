@@ -134,7 +134,7 @@ def find_files(folder: pathlib.Path) -> Files:
       InputError: no videos in it.
     """
     files = Files(folder, {}, {}, [], [])
-    pictures = {}
+    pictures: dict[str, pathlib.Path] = {}
     for here, subfolders, names in walk(folder, files.left_out):
         if _ID.fullmatch(here.name) and any(n.lower().endswith(PICTURE_SUFFIXES) for n in names):
             pictures.setdefault(here.name, here)
@@ -205,7 +205,7 @@ def read_classes(files: Files, num_classes: int) -> list[str]:
     if num_classes == len(FORTY_ONE):
         return list(FORTY_ONE)
     labels = _read_labels(find_list(files, 'labels'), num_classes)
-    return sorted(labels, key=labels.get)
+    return sorted(labels, key=labels.__getitem__)
 
 
 def find_list(files: Files, kind: str) -> pathlib.Path:
@@ -239,8 +239,10 @@ def _read_labels(file: pathlib.Path, num_classes: int) -> dict[str, int]:
     labels = {}
     if isinstance(entries, dict) and len(entries) == num_classes:
         numbers = {str(number): number for number in range(num_classes)}
-        labels = {name: numbers.get(str(label)) for name, label in entries.items()}
-    if None in labels.values() or len(set(labels.values())) != num_classes:
+        labels = {
+            name: numbers[str(label)] for name, label in entries.items() if str(label) in numbers
+        }
+    if len(set(labels.values())) != num_classes:
         raise InputError(
             f'{file} must be an object that gives each of {num_classes} classes its number, from '
             f'"0" to "{num_classes - 1}".'

@@ -3,7 +3,8 @@
 import dataclasses
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -48,12 +49,13 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
         return {'clips': self._generate_examples(self.builder_config.videos)}
 
-    def _generate_examples(self, videos: Sequence[Video]):
-        clips, left_out = [], []
+    def _generate_examples(self, videos: Sequence[Video]) -> Iterator[tuple[int, Any]]:
+        clips: list[Any] = []
+        left_out: list[LeftOut] = []
         for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit=' clips', disable=None):
             content = b''
             try:
@@ -61,7 +63,7 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
                     left_out.append(LeftOut(video.id, 'named in a list but not there'))
                     continue
                 if video.path.is_dir():
-                    timing = _count_pictures(video.path), RATE, None
+                    timing: tuple[int, float, Any] = _count_pictures(video.path), RATE, None
                 else:
                     content = read_bytes(video.path, MAX_VIDEO_BYTES)
                     timing = _timing(measure_video(video.path, io.BytesIO(content)))
@@ -78,7 +80,7 @@ def moments_of(num_frames: int, rate: float, moments: Sequence[float] | None) ->
     return moments or [number / rate for number in range(num_frames + 1)]
 
 
-def _timing(times: VideoTimes) -> tuple[int, float, list[float] | None]:
+def _timing(times: VideoTimes) -> tuple[int, float, list[float | None] | None]:
     """What is kept of the times of a video: number and rate of its frames, moments if uneven."""
     num_frames = len(times.starts)
     rate, constant = times.timing or (RATE, True)

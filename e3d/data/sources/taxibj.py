@@ -7,6 +7,7 @@ they are not cut, so that errors are those in true counts.
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ class FlowSequences:
         start = self.starts[index]
         return {'frames': self.frames[start : start + _length(self.dataset)]}
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return open_taxibj, (dict(self.dataset), self.split)
 
     def simple_forecasts(self) -> dict[str, np.ndarray]:
@@ -134,7 +135,7 @@ class ArchiveSequences:
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         return {'frames': self.frames[index]}
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return open_taxibj, (dict(self.dataset), self.split)
 
 
@@ -161,7 +162,7 @@ def open_taxibj(
     if split == 'validation' and not dataset['validation_days']:
         split = 'test'
     if files[0].suffix.lower() == '.npz':
-        source = _open_archive(dataset, split, files[0])
+        source: FlowSequences | ArchiveSequences = _open_archive(dataset, split, files[0])
     else:
         source = _open_flows(dataset, split, read_flows(files, dataset['slots_per_day']))
     if not len(source):
@@ -184,7 +185,8 @@ def _open_flows(dataset: Mapping[str, Any], split: str, flows: Flows) -> FlowSeq
     low, high = flows.counts[training].min(), flows.counts[training].max()
     if low == high:
         raise InputError(f'All counts of the training days in {dataset["path"]} are {low:g}.')
-    scale = Scale((float(low), float(high)))
+    value_range = float(low), float(high)
+    scale = Scale(value_range)
     least = 0 if flows.counts.min() >= 0 else -math.inf
     starts = np.arange(max(0, len(flows.slots) - _length(dataset) + 1))
     last = starts + _length(dataset) - 1
@@ -200,7 +202,7 @@ def _open_flows(dataset: Mapping[str, Any], split: str, flows: Flows) -> FlowSeq
         flows=flows,
         starts=starts[chosen],
         training=training,
-        value_range=scale.value_range,
+        value_range=value_range,
         bounds=(float(scale.from_unit(least)), math.inf),
     )
 
@@ -221,7 +223,7 @@ def _split_of_frames(dataset: Mapping[str, Any], days: np.ndarray) -> np.ndarray
     return place_of_day[np.searchsorted(whole_days, days)]
 
 
-def _open_archive(dataset: Mapping[str, Any], split: str, file) -> ArchiveSequences:
+def _open_archive(dataset: Mapping[str, Any], split: str, file: pathlib.Path) -> ArchiveSequences:
     before, after = read_archive(file, 'test' if split == 'test' else 'train')
     num_input, num_output = dataset['input_frames'], dataset['output_frames']
     if num_input > before.shape[1] or num_output > after.shape[1]:

@@ -68,12 +68,14 @@ def open_video_folder(dataset: Mapping[str, Any], split: str, seed: int = 0) -> 
     fingerprints = {name: clip.fingerprint for name, clip in clips.items()}
     division = divide_clips(names, tuple(dataset['split_fractions']), fingerprints, usable)
     divided = [name for part in division.clips.values() for name in part if name in clips]
-    single = ['a picture in the folder itself' if name == '.' else name for name in sorted(single)]
+    pictures = [
+        'a picture in the folder itself' if name == '.' else name for name in sorted(single)
+    ]
     left_out = [
         *clip_set.left_out,
         *not_clips,
         *(one for one in division.left_out if one.name in clips),
-        *(LeftOut(name, 'of one frame') for name in single),
+        *(LeftOut(name, 'of one frame') for name in pictures),
         *(
             LeftOut(name, f'of fewer than {length} frames{_between_gaps(clips[name])}')
             for name in divided

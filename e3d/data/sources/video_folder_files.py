@@ -62,7 +62,7 @@ def find_clips(path: str) -> tuple[dict[str, pathlib.Path], list[LeftOut]]:
         )
     left_out: list[LeftOut] = []
     clips: dict[str, pathlib.Path] = {}
-    others = collections.Counter()
+    others = collections.Counter[str]()
     for folder, subfolders, names in walk(root, left_out):
         drawn = _drawn(names, subfolders)
         subfolders[:] = [name for name in subfolders if name not in drawn]
@@ -86,9 +86,9 @@ def find_clips(path: str) -> tuple[dict[str, pathlib.Path], list[LeftOut]]:
     if not clips:
         raise _no_clips(root, others, left_out)
     for same, reason in ((_same_file, SAME_FILE), (_same_clip(clips), OTHER_FORM)):
-        kept = _first_of_each(clips, same)
-        left_out += [LeftOut(name, reason) for name in clips if name not in kept]
-        clips = {name: clips[name] for name in clips if name in kept}
+        first = _first_of_each(clips, same)
+        left_out += [LeftOut(name, reason) for name in clips if name not in first]
+        clips = {name: clips[name] for name in clips if name in first}
     return clips, left_out
 
 
@@ -135,7 +135,7 @@ def _are_the_clip(pictures: Sequence[str], files: Sequence[str]) -> bool:
 
 
 def _no_clips(
-    root: pathlib.Path, others: collections.Counter, left_out: Sequence[LeftOut]
+    root: pathlib.Path, others: collections.Counter[str], left_out: Sequence[LeftOut]
 ) -> InputError:
     found = [f'{count} {suffix or "without a suffix"}' for suffix, count in others.most_common()]
     found += [f"'{one.name}' ({one.reason})" for one in left_out if one.reason != UNREAD][:1]

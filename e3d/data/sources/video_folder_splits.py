@@ -137,9 +137,10 @@ def _kinds_by_folder(names: Sequence[str]) -> dict[str, str]:
     places = {}  # of a clip: the folder in which its split lies, and its kind
     for name in names:
         parts = name.split('/')
-        depth = next((depth for depth, part in enumerate(parts) if kind_of(part)), None)
-        if depth is not None:
-            places[name] = '/'.join(parts[:depth]), kind_of(parts[depth])
+        for depth, part in enumerate(parts):
+            if kind := kind_of(part):
+                places[name] = '/'.join(parts[:depth]), kind
+                break
     kinds_in: dict[str, set[str]] = {}
     for folder, kind in places.values():
         kinds_in.setdefault(folder, set()).add(kind)
@@ -161,8 +162,9 @@ def _kinds_by_name(names: Sequence[str]) -> dict[str, str]:
     """The kind of each clip where all their names begin with it, as in train_001.mp4."""
     first_words = {name: re.split(r'[\W_\d]', name.rpartition('/')[2])[0] for name in names}
     kinds = {name: kind_of(word) for name, word in first_words.items()}
-    found = set(kinds.values())
-    return kinds if None not in found and 'train' in found and len(found) > 1 else {}
+    told = {name: kind for name, kind in kinds.items() if kind}
+    found = set(told.values())
+    return told if len(told) == len(kinds) and 'train' in found and len(found) > 1 else {}
 
 
 def _found(kinds: Mapping[str, str], aliases: Mapping[str, str]) -> str:
@@ -183,7 +185,7 @@ def _without_copies(
 ) -> tuple[dict[Any, list[str]], list[LeftOut]]:
     """One clip of those with equal frames, that of the last split; says which are left out."""
     first: dict[str, Any] = {}
-    kept = {split: [] for split in groups}
+    kept: dict[Any, list[str]] = {split: [] for split in groups}
     left_out = []
     for split in reversed(groups):
         for name in sorted(groups[split], key=lambda name: (len(name), name)):

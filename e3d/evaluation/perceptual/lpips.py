@@ -67,7 +67,7 @@ def lpips(weights: dict[str, Any], x: Array, y: Array, network: Network = 'alex'
     # Strict float32: the faster products of accelerators change the second digit.
     with jax.default_matmul_precision('float32'):
         features = [_features(weights, _prepare(picture), network) for picture in (x, y)]
-        total = 0.0
+        total = jnp.zeros(())
         for index, (f, g) in enumerate(zip(*features, strict=True)):
             head = jnp.asarray(weights[f'NetLinLayer_{index}']['Conv_0']['kernel'])[0, 0, :, 0]
             squares = jnp.square(_unit_length(f) - _unit_length(g))
@@ -93,7 +93,7 @@ def _features(weights: dict[str, Any], x: Array, network: Network) -> list[Array
                 x, -jnp.inf, jax.lax.max, (1, window, window, 1), (1, 2, 2, 1), 'VALID'
             )
         else:
-            stride, padding = layer
+            stride, padding = map(int, layer)
             parameters = weights[trunk][f'Conv_{count}']
             x = jax.lax.conv_general_dilated(
                 x,

@@ -86,11 +86,11 @@ def read_arrays(content: bytes) -> dict[str, Any]:
     return _ArraysOnly(io.BytesIO(content)).load()
 
 
-def _rebuild(kind: type, shape: tuple[int, ...], order: bytes) -> np.ndarray:
+def _rebuild(kind: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An empty array, whose type, shape and bytes the pickle then sets."""
     if kind is not np.ndarray or shape != (0,):
         raise pickle.UnpicklingError('not an array')
-    return np.ndarray(shape, order)
+    return np.ndarray(shape, dtype)
 
 
 _KNOWN = {

@@ -1,0 +1,211 @@
+"""Train, evaluate and use E3D-LSTM, a network that forecasts video.
+
+The command is `e3d`, or `python launch.py` in a checkout. NAME is an experiment of those below, or
+a file of your own, FILE.py.
+
+e3d --config=quickstart
+    trains, shows progress, and prints a table of the test; the same command again resumes a run
+    that was interrupted, or evaluates one that is finished
+e3d --config=moving_mnist:small --config.train.steps=100
+    an experiment in its small form, one value of its config changed
+e3d --config=NAME --sweep='optimizer.learning_rate=1e-3,3e-4;model.history=5,None'
+    trains every combination in turn, each in a folder of --workdir (runs/NAME_sweep if not given),
+    and ends with a table and a picture; --sweep=get_sweep takes what get_sweep() in its file
+    returns, --sweep_index=N only one entry; the same command again continues
+e3d --workdir=runs/quickstart --config.dataset.path=FOLDER
+    resumes a run by its stored config; here its data have moved
+e3d --mode=evaluate --workdir=runs/quickstart
+    measures a trained run on the whole test split; writes evaluation.json and pictures;
+    --checkpoint=best takes the best on validation, --checkpoint=STEP that of a step
+e3d --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
+    continues a clip (video, animated picture, folder of pictures, .npy, .npz) and writes it (.mp4,
+    .gif, .npy, or a folder of PNG where the name has no suffix); --with_input --scale=8 shows the
+    clip before it, enlarged
+e3d --mode=prepare --config=kth
+    prepares a data set ahead of training, which would do it by itself, and says what is in it
+e3d --config=NAME --coordinator=HOST:PORT --num_processes=2 --process_id=0
+    trains together with a second process, which has --process_id=1, on this machine or another;
+    SLURM, Kubernetes and TPU pods need no such flags
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from absl import flags, logging
+from ml_collections import ConfigDict
+
+from e3d import signals, terminal
+from e3d.command_line import describe_experiments, describe_flags, describe_keys, parse
+from e3d.configuration import check_config, find_differences
+from e3d.data.preparation import prepare
+from e3d.errors import InputError, RunError
+from e3d.parallel import processes
+from e3d.prediction.forecast import predict_file
+from e3d.prediction.presentation import Presentation
+from e3d.runs.trained_run import load_run
+from e3d.signals import Interrupted
+from e3d.sweep.entries import make_entries
+from e3d.sweep.execution import run_sweep
+from e3d.terminal import show, tell
+from e3d.training import loop
+
+# What several processes can do together.
+TOGETHER = ('train', 'evaluate')
+# What only predictions have.
+PREDICT_FLAGS = ('input', 'output', 'horizon', 'overwrite', 'with_input', 'scale', 'size')
+
+
+def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', 'e3d')) -> int:
+    """Does what the command line says.
+
+    Args:
+      arguments: `sys.argv`, the program's name first.
+      command: starts this program again, for the entries of a sweep.
+
+    Returns:
+      The exit code: 0, 1 for a failure during the work, 2 for input that cannot be used, 130 and
+      143 where SIGINT and SIGTERM ended it.
+    """
+    program = name_of(arguments)
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with signals.unwinding():
+            values, config = parse(arguments)
+            if values.sweep:
+                sweep(arguments, command, values, config)
+            else:
+                run(values, config)
+        if (problem := terminal.lost_results()) is not None:
+            raise RunError(f'The work is done, but its output is lost: {problem}.')
+        return 0
+    except Interrupted as stop:
+        tell(f'\n{program}: {stop}')
+        code = stop.exit_code
+        if stop.agreed:
+            return code
+    except KeyboardInterrupt:  # a second signal, where this is no program of its own
+        tell(f'\n{program}: Stopped at once.')
+        code = 130
+    except Exception as error:
+        if wants_tracebacks(arguments):
+            traceback.print_exc()
+        known = isinstance(error, InputError | RunError)
+        message = (
+            str(error)
+            if known
+            else f'{type(error).__name__}: {error}\n(--debug shows the traceback)'
+        )
+        tell(f'{program}: {message}')
+        code = 2 if isinstance(error, InputError) else 1
+    processes.leave(code)
+    return code
+
+
+def name_of(arguments: Sequence[str]) -> str:
+    """What the program was started as: 'e3d', also for `python -m e3d`, or 'launch.py'."""
+    name = os.path.basename(arguments[0])
+    return 'e3d' if name == '__main__.py' else name
+
+
+def wants_tracebacks(arguments: list[str]) -> bool:
+    """What `--debug` says, also in a command line that cannot be read."""
+    found = [re.fullmatch(r'--?(no)?debug(?:=(.*))?', argument) for argument in arguments]
+    last = next((match for match in reversed(found) if match), None)
+    given = last is not None and (last[2] or 'true').lower() in ('true', 't', '1')
+    return given and last is not None and not last[1]
+
+
+def run(values: flags.FlagValues, config: Any) -> None:
+    """Does what parsed flags and config, or None, say; see `e3d.command_line.parse`."""
+    if values.sweep_index is not None and values.sweep is None:
+        raise InputError('--sweep_index needs --sweep.')
+    if values.help:
+        options, experiments = describe_flags(values), describe_experiments()
+        keys = describe_keys(config)
+        show(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}\n\nconfig\n{keys}')
+        return
+    needs_config = values.mode in ('train', 'prepare')
+    if config is None and (needs_config or values.workdir is None):
+        other = ' or --workdir=FOLDER of a run' + ' that was trained' * (not needs_config)
+        raise InputError(
+            f'--mode={values.mode} needs --config=FILE{other}. There are:\n{describe_experiments()}'
+        )
+    if values.mode == 'predict' and not (values.input and values.output):
+        raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
+    given = [f'--{name}' for name in PREDICT_FLAGS if values[name].present]
+    if given and values.mode != 'predict':
+        raise InputError(f'--mode={values.mode} does not take {given[0]}; --mode=predict does.')
+    if values.checkpoint is not None and values.mode not in ('evaluate', 'predict'):
+        raise InputError(
+            f'--mode={values.mode} does not take --checkpoint; --mode=evaluate and --mode=predict do.'
+        )
+    joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
+    if joined and values.mode not in TOGETHER:
+        raise InputError(f'--mode={values.mode} runs in a single process; remove --coordinator.')
+    if values.mode == 'prepare':
+        check_config(config)
+        show(prepare(config.dataset, config.seed))
+        return
+    workdir = values.workdir
+    if workdir is None:
+        workdir = pathlib.Path('runs') / config.name
+    checkpoint = 'newest' if values.checkpoint is None else values.checkpoint
+    keep_compilations()
+    if values.mode in TOGETHER:
+        patience = values.patience or processes.PATIENCE_SECONDS
+        processes.connect(values.coordinator, values.num_processes, values.process_id, patience)
+    if values.mode == 'train':
+        loop.train(config, workdir)
+    elif values.mode == 'evaluate':
+        loop.evaluate(config, workdir, checkpoint)
+    else:
+        chosen = load_run(workdir, checkpoint=checkpoint)
+        if values.config is None and config is not None:
+            reject_changes(chosen.config, config)
+        presentation = Presentation(values.with_input, values.scale, values.size)
+        account = predict_file(
+            chosen, values.input, values.output, values.horizon, values.overwrite, presentation
+        )
+        show(account)
+
+
+def reject_changes(stored: ConfigDict, config: ConfigDict) -> None:
+    """Raises InputError where values are given that predictions of a run cannot have."""
+    if differences := find_differences(stored, config):
+        lines = '\n'.join(f'  {line}' for line in differences)
+        raise InputError(
+            f'--mode=predict uses the config of the run, which cannot be changed:\n{lines}'
+        )
+
+
+def sweep(
+    arguments: list[str],
+    command: Sequence[str],
+    values: flags.FlagValues,
+    config: Any,
+) -> None:
+    """Trains the entries of --sweep, each by this program again."""
+    if values.config is None or values.mode != 'train':
+        raise InputError('--sweep needs --config=FILE and --mode=train.')
+    entries = make_entries(values.sweep, values.config, arguments)
+    default = pathlib.Path('runs') / f'{config.name}_sweep'
+    folder = default if values.workdir is None else values.workdir
+    # The last of two flags of one name counts; an empty --sweep is none.
+    run_sweep([*command, *arguments[1:], '--sweep='], entries, folder, values.sweep_index)
+
+
+def keep_compilations() -> None:
+    """Lets JAX keep what it compiled, so that the next start is quick."""
+    folder = os.path.expanduser('~/.cache/e3d/compilations')
+    with contextlib.suppress(OSError):  # without a home directory there is no place for it
+        set_already = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+        if not set_already and os.path.isabs(folder):
+            os.makedirs(folder, exist_ok=True)
+            jax.config.update('jax_compilation_cache_dir', folder)
