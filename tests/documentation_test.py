@@ -19,3 +19,9 @@ def test_every_key_has_a_meaning_and_stands_on_the_page():
         if not key.endswith('.name') and key != 'task':
             assert option.meaning, key
             assert f'| {key}' in page, key
+
+
+def test_defaults_are_allowed():
+    named = {'name', 'dataset.name'}  # which an experiment gives
+    for key, option in all_options().items():
+        assert key in named or option.rule.accepts(option.default), key

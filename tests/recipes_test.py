@@ -58,7 +58,10 @@ def test_own_data_model_task_and_metric_train_in_bfloat16(experiment, tmp_path, 
 @pytest.mark.parametrize(
     ('value', 'message'),
     [
-        ('model.name=your_model', r"model\.name='your_model': must be 'convlstm' or .*'my_model'"),
+        (
+            'model.name=your_model',
+            r"model\.name='your_model': must be .*'convlstm' or .*'my_model'",
+        ),
         ('dataset.speed=-1.0', r'dataset\.speed=-1\.0: must be a number >= 0'),
         ('loss.delta=0.0', r'loss\.delta=0\.0: must be a number > 0'),
     ],
