@@ -24,7 +24,7 @@ One file for each model: its cells, its stack, its class.
 
     e3d_lstm.py, convlstm.py, predrnn.py, predrnn_plus_plus.py                  forecasters
     dfn.py, cdna.py                                                             the same, stepwise
-    simvp.py, with translators.py                                               feed-forward ones
+    simvp.py with translators.py, st_resnet.py                                  feed-forward ones
     e3d_recognizer.py, st_lstm_recognizer.py, cnn_recognizer.py                 recognizers
 
 Axes: B batch, T (N in loops) time, D depth of a state's window, H W space, C channels, K remembered
@@ -55,6 +55,7 @@ from e3d.model.registry import (
 )
 from e3d.model.simvp import SimVP
 from e3d.model.st_lstm_recognizer import STLSTMRecognizer
+from e3d.model.st_resnet import STResNet
 from e3d.model.stack import RecurrentStack, Stack
 from e3d.model.stepwise import StepwiseForecaster
 from e3d.model.streaming import observe, start
@@ -84,6 +85,7 @@ __all__ = [
     'RecurrentStack',
     'STLSTMCell',
     'STLSTMRecognizer',
+    'STResNet',
     'SimVP',
     'Stack',
     'StepwiseForecaster',

@@ -226,10 +226,11 @@ class SimVP(nn.Module):
             if passes == 1 or self.is_initializing():  # one pass declares all variables
                 outputs = jnp.tile(network(frames), (1, passes, 1, 1, 1))
                 return outputs[:, :output_frames]
+            learning = self.is_mutable_collection('batch_stats')
             step = nn.scan(
                 lambda network, frames, _: 2 * (network(frames),),
-                variable_broadcast='params',
-                variable_carry='batch_stats',
+                variable_broadcast='params' if learning else ['params', 'batch_stats'],
+                variable_carry='batch_stats' if learning else False,
                 split_rngs={'params': False, RANDOM: True},
                 length=passes,
             )

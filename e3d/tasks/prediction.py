@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import Layout, layout_of
-from e3d.data.sources.registry import scale, simple_forecasts
+from e3d.data.sources.registry import scale, simple_forecasts, with_inputs
 from e3d.evaluation.evaluate import evaluate, mean_image
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
@@ -140,10 +140,14 @@ class ForecastEvaluator:
           InputError: a split cannot be opened.
         """
         self._config, self._workdir = config, workdir
-        self.sources = open_splits(config, splits)
+        needed = needs_of(model).inputs
+        self.sources = {
+            split: with_inputs(source, needed)
+            for split, source in open_splits(config, splits).items()
+        }
         self._layout = layout_of(config.dataset)
         self._scale = scale(self.sources[splits[0]])
-        self._inputs = tuple(needs_of(model).inputs)
+        self._inputs = tuple(needed)
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
         self._apply = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
         self._perceptual = choose_metrics(

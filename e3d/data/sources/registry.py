@@ -58,6 +58,29 @@ def left_out(source: Source) -> tuple[LeftOut, ...]:
     return tuple(_stated(source, 'left_out', ()))
 
 
+def with_inputs(source: Source, counts: Mapping[str, int]) -> Source:
+    """A source whose sequences also have what a model needs beside their frames.
+
+    Args:
+      source: any; one that has more than frames to give has a method of this name.
+      counts: by name, how many frames for each frame that is forecast.
+
+    Raises:
+      InputError: the source has nothing of that name.
+    """
+    if not counts:
+        return source
+    give = getattr(source, 'with_inputs', None)
+    if give is None:
+        wanted = ' and '.join(f'{name}={count}' for name, count in counts.items())
+        raise InputError(
+            f'The model needs frames of other times beside its input ({wanted}), which these data do '
+            "not tell. The .h5 files of dataset.name='taxibj' do; for others set model.period=0 and "
+            'model.trend=0.'
+        )
+    return give(counts)
+
+
 def shared_clips(source: Source, other: Source) -> int:
     """How many clips, out of the same records, two sources both have sequences of."""
     first, second = (_clips_of(one) for one in (source, other))

@@ -24,6 +24,8 @@ from e3d.options.rules import optional, whole
 
 ARCHIVE_SLOTS_PER_DAY = 48  # of TaxiBJ, for which dataset.npz is made
 DAYS_PER_WEEK = 7
+# Days between the frames that a model may see beside those of a sequence, see `with_inputs`.
+LAGS = {'period': 1, 'trend': DAYS_PER_WEEK}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,8 @@ class FlowSequences:
       training: which frames are of the training days, bool [N].
       value_range: the counts (low, high) that stand at 0 and 1.
       bounds: the least and the largest value there can be: no count is negative or the largest.
+      before: of frames of days and weeks before, by the names in `LAGS`, the rows of `frames`,
+        int [len(self), T_out, count]; see `with_inputs`.
     """
 
     dataset: Mapping[str, Any]
@@ -51,6 +55,7 @@ class FlowSequences:
     training: np.ndarray
     value_range: tuple[float, float]
     bounds: tuple[float, float]
+    before: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def account(self) -> tuple[str, ...]:
@@ -69,10 +74,61 @@ class FlowSequences:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         start = self.starts[index]
-        return {'frames': self.frames[start : start + _length(self.dataset)]}
+        sequence = {'frames': self.frames[start : start + _length(self.dataset)]}
+        return sequence | {name: self.frames[rows[index]] for name, rows in self.before.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_taxibj, (dict(self.dataset), self.split)
+        counts = {name: rows.shape[-1] for name, rows in self.before.items()}
+        return _open_with_inputs, (dict(self.dataset), self.split, counts)
+
+    def with_inputs(self, counts: Mapping[str, int]) -> 'FlowSequences':
+        """The same sequences, each with frames of days and weeks before those to be forecast.
+
+        Of a frame these are the frames of the same slot 1, 2, ... days (weeks) before, the newest
+        first; where a day is missing, as many more days (weeks) before as it takes. Sequences for
+        which the flows begin too late are left out.
+
+        Args:
+          counts: by name, 'period' for days and 'trend' for weeks, how many of them.
+
+        Raises:
+          InputError: there is no such name, or a frame before would be one to be forecast.
+        """
+        ahead = self.dataset['output_frames']
+        unknown = [name for name in counts if name not in LAGS]
+        if unknown:
+            raise InputError(
+                f'Flows have no {" and ".join(unknown)}; they have {" and ".join(LAGS)}.'
+            )
+        if counts and ahead > self.flows.slots_per_day:
+            raise InputError(
+                f'dataset.output_frames={ahead}: must be at most {self.flows.slots_per_day}, the '
+                'slots of a day, for a model that sees the day before each frame.'
+            )
+        targets = self._targets()
+        before = {
+            name: np.stack(
+                [
+                    self._rows_before(targets, LAGS[name] * n, LAGS[name])
+                    for n in range(1, count + 1)
+                ],
+                axis=-1,
+            )
+            for name, count in counts.items()
+        }
+        there = np.ones(len(self), bool)
+        for rows in before.values():
+            there &= (rows >= 0).all(axis=(1, 2))
+        return dataclasses.replace(
+            self,
+            starts=self.starts[there],
+            before={name: rows[there] for name, rows in before.items()},
+        )
+
+    def _targets(self) -> np.ndarray:
+        """The rows of the frames to be forecast, int [len(self), T_out]."""
+        ahead = np.arange(self.dataset['input_frames'], _length(self.dataset))
+        return self.starts[:, None] + ahead
 
     def simple_forecasts(self) -> dict[str, np.ndarray]:
         """What the calendar alone forecasts, scaled, float32 [len(self), T_out, H, W, C].
@@ -81,8 +137,7 @@ class FlowSequences:
         'last_week': the latest frame of the same slot that lies one, or seven, days back, or so
         many more days (weeks) as are missing; left out where the flows begin too late for it.
         """
-        ahead = np.arange(self.dataset['input_frames'], _length(self.dataset))
-        rows = self.starts[:, None] + ahead  # [N, T_out]
+        rows = self._targets()
         per_day = self.flows.slots_per_day
         slots = self.flows.slots % per_day
         means = np.stack(
@@ -90,23 +145,26 @@ class FlowSequences:
         )
         forecasts = {'hour_average': means[slots[rows]]}
         for name, days in (('yesterday', 1), ('last_week', DAYS_PER_WEEK)):
-            before = self._rows_before(rows, days)
-            if before is not None:
+            before = self._rows_before(rows, days, days)
+            if (before >= 0).all():
                 forecasts[name] = self.frames[before]
         return forecasts
 
-    def _rows_before(self, rows: np.ndarray, days: int) -> np.ndarray | None:
-        """The rows of the same slot `days` before, or the next multiple of it; None if too early."""
-        slots, back = self.flows.slots, days * self.flows.slots_per_day
-        wanted = slots[rows] - back
+    def _rows_before(self, rows: np.ndarray, days: int, step: int) -> np.ndarray:
+        """The rows of the same slots `days` before.
+
+        Where that day is missing it is the first that is there of those `step` days before it and so
+        on; -1 where the flows begin too late.
+        """
+        slots, per_day = self.flows.slots, self.flows.slots_per_day
+        wanted = slots[rows] - days * per_day
         while True:
             found = np.minimum(np.searchsorted(slots, wanted), len(slots) - 1)
-            missing = slots[found] != wanted
+            early = wanted < slots[0]
+            missing = (slots[found] != wanted) & ~early
             if not missing.any():
-                return found
-            wanted = np.where(missing, wanted - back, wanted)
-            if wanted.min() < slots[0]:
-                return None
+                return np.where(early, -1, found)
+            wanted = np.where(missing, wanted - step * per_day, wanted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +230,12 @@ def open_taxibj(
             'dataset.validation_days or the number of frames.'
         )
     return source
+
+
+def _open_with_inputs(
+    dataset: Mapping[str, Any], split: str, counts: Mapping[str, int]
+) -> FlowSequences:
+    return open_taxibj(dataset, split).with_inputs(counts)
 
 
 def _length(dataset: Mapping[str, Any]) -> int:

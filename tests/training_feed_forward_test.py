@@ -1,0 +1,124 @@
+"""Models that forecast what follows their input: training, storage, evaluation, prediction."""
+
+import functools
+import itertools
+import pathlib
+
+import chex
+import h5py
+import jax
+import numpy as np
+import pytest
+from training_helpers import tiny_config
+
+from e3d.configuration import check_config, default_config
+from e3d.configuration.sections import model_section
+from e3d.errors import InputError
+from e3d.model import build_model
+from e3d.parallel import devices
+from e3d.prediction.forecast import forecast
+from e3d.runs.checkpoints import Checkpoints
+from e3d.tasks.prediction import build_loss
+from e3d.training.loop import evaluate, prepare, train
+from e3d.training.optimizer import build_optimizer, create_state
+from e3d.training.step import train_step
+
+SMALL = {
+    'simvp': {'layers': 2, 'features': 8, 'encoder_layers': 2, 'encoder_features': 4},
+    'st_resnet': {'layers': 1, 'features': 8},
+}
+
+
+def config_of(tmp_path, name, fields=(), **overrides):
+    config = tiny_config(tmp_path)
+    with config.unlocked():
+        config.model = model_section(name)
+    config.model.update(SMALL[name] | dict(fields))
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+def read_state(config, workdir):
+    parts = prepare(config, workdir)
+    template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
+    with Checkpoints(workdir, write=False) as checkpoints:
+        return jax.device_get(checkpoints.restore(template, checkpoints.newest()))
+
+
+def test_simvp_resumes_bitwise_evaluates_and_predicts(tmp_path):
+    """With batch statistics, their moving average, and blocks left out at random."""
+    config = config_of(tmp_path, 'simvp', {'drop_path': 0.5})
+    whole = train(config, tmp_path / 'whole')
+    with config.unlocked():
+        config.train.steps = 2
+    train(config, tmp_path / 'halves')
+    config.train.steps = 4
+    assert train(config, tmp_path / 'halves') == whole
+    states = [read_state(config, tmp_path / name) for name in ('whole', 'halves')]
+    chex.assert_trees_all_equal(*states)
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(states[0].collections))
+    for average, newest in zip(
+        *map(jax.tree.leaves, (states[0].ema_collections, states[0].collections)), strict=True
+    ):
+        assert np.any(average != newest)
+    assert evaluate(None, tmp_path / 'whole')['mse'] == whole['mse']
+
+    frames = np.random.default_rng(0).random((1, 3, 8, 8, 1), np.float32)
+    near, far = (forecast(tmp_path / 'whole', frames, horizon) for horizon in (2, 5))
+    assert far.shape == (1, 5, 8, 8, 1)
+    np.testing.assert_allclose(far[:, :2], near, atol=1e-5)
+    # It sees the last two; of a shorter clip the first one is repeated.
+    np.testing.assert_allclose(forecast(tmp_path / 'whole', frames[:, 1:], 2), near, atol=1e-6)
+    one = forecast(tmp_path / 'whole', frames[:, :1], 2)
+    twice = forecast(tmp_path / 'whole', frames[:, [0, 0]], 2)
+    np.testing.assert_allclose(one, twice, atol=1e-6)
+
+
+def test_st_resnet_trains_on_the_calendar_of_flows_and_says_that_clips_have_none(tmp_path):
+    day, slot = np.divmod(np.arange(80), 4)
+    counts = np.random.default_rng(0).poisson(20 + 5 * slot, (2, 8, 8, 80)).transpose()
+    file = pathlib.Path(tmp_path) / 'NYC_M8x8_T360_NewEnd.h5'
+    with h5py.File(file, 'w') as target:
+        target['data'] = counts.transpose(0, 3, 1, 2)
+        dates = zip(day + 1, slot + 1, strict=True)
+        target['date'] = [f'201501{d:02d}{s:02d}'.encode() for d, s in dates]
+    config = config_of(tmp_path, 'st_resnet', {'period': 1, 'trend': 1})
+    config.dataset = default_config('taxibj').dataset
+    config.dataset.update({'path': str(file), 'test_days': 2, 'validation_days': 2})
+    config.dataset.update({'input_frames': 3, 'output_frames': 2})
+    report = train(config, tmp_path / 'run')
+    assert np.isfinite(report['rmse']) and report['num_sequences'] > 0
+    with pytest.raises(InputError, match=r'st_resnet, needs period and trend beside the frames'):
+        forecast(tmp_path / 'run', counts[:3])
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'words'),
+    [
+        ({'dataset.copy_test': (1, 1)}, r'copy_test=\(1, 1\): must be \(\) with .*simvp'),
+        ({'sampling.kind': 'reverse'}, r"kind='reverse': must be 'scheduled' with .*simvp"),
+    ],
+)
+def test_what_needs_a_model_that_is_fed_frame_by_frame_is_rejected(tmp_path, overrides, words):
+    with pytest.raises(InputError, match=words):
+        check_config(config_of(tmp_path, 'simvp', **overrides))
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_each_learns_more_than_the_mean_image(tmp_path, name):
+    """A bright square that moves one pixel a frame, from eight places."""
+    clips = np.zeros((8, 4, 8, 8, 1), np.float32)
+    for clip, frame in itertools.product(range(8), range(4)):
+        clips[clip, frame, clip // 2 : clip // 2 + 3, clip % 2 + frame : clip % 2 + frame + 3] = 1.0
+    config = config_of(tmp_path, name, **{'loss.l1_weight': 0.0})
+    model = build_model(**config.model)
+    optimizer, rate = build_optimizer(config.optimizer.to_dict() | {'learning_rate': 1e-2}, 60)
+    state = create_state(model, optimizer, (8, 8, 1), 0, lengths=(2, 2))
+    step = functools.partial(
+        train_step, loss=build_loss(config, model), optimizer=optimizer, learning_rate=rate
+    )
+    step = jax.jit(step)
+    for _ in range(60):
+        state, metrics = step(state, {'frames': clips})
+    of_mean = np.square(clips[:, 2:] - clips.mean(axis=(0, 1))).mean()
+    assert float(metrics['loss']) < 0.5 * of_mean
