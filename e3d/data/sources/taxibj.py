@@ -235,7 +235,9 @@ def open_taxibj(
 def _open_with_inputs(
     dataset: Mapping[str, Any], split: str, counts: Mapping[str, int]
 ) -> FlowSequences:
-    return open_taxibj(dataset, split).with_inputs(counts)
+    source = open_taxibj(dataset, split)
+    assert isinstance(source, FlowSequences)
+    return source.with_inputs(counts)
 
 
 def _length(dataset: Mapping[str, Any]) -> int:
