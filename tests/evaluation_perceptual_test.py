@@ -15,7 +15,6 @@ from e3d.evaluation.perceptual.fvd import clip_logits, load_i3d, resize
 from e3d.evaluation.perceptual.lpips import load_lpips, lpips
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.report import format_table
-from e3d.model.i3d import I3D
 
 RANDOM = np.random.default_rng(0)
 RAMP = np.broadcast_to(np.arange(64)[:, None] / 63, (64, 64, 1))
@@ -48,15 +47,6 @@ def test_lpips_keeps_the_leading_axes_and_gray_is_equal_colors():
     np.testing.assert_allclose(distances, colored, rtol=1e-5)
     alone = compiled_lpips(weights, x[0, 1], y[0, 1])
     np.testing.assert_allclose(distances[0, 1], alone, rtol=1e-5)
-
-
-def test_i3d_counts_its_parameters():
-    clip = jax.ShapeDtypeStruct((1, 9, 32, 32, 3), np.float32)
-    variables = jax.eval_shape(I3D(41).init, jax.random.key(0), clip)
-    sizes = {
-        kind: sum(leaf.size for leaf in jax.tree.leaves(tree)) for kind, tree in variables.items()
-    }
-    assert sizes == {'params': 12_322_009, 'batch_stats': 14_560}
 
 
 def test_i3d_gives_the_logits_of_its_package():

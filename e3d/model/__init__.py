@@ -16,6 +16,8 @@
     layers.py         2D convolutions of stride 1, 2 and 1/2, pooling and a ConvLSTM for these
     recognizer.py     strided encoder and decoder, classifier: what all recognizers share
     strided.py        convolutions of stride 2 that are fast in a loop
+    clip_recognizer.py  what the published networks over whole clips share
+    clip_layers.py    their layers
     classifier.py     from the states of the newest steps to the scores of the classes
     streaming.py      `start`, `observe`: recognition frame by frame
     registry.py       the models by the name that a config gives them
@@ -26,12 +28,14 @@ One file for each model: its cells, its stack, its class.
     dfn.py, cdna.py                                                             the same, stepwise
     simvp.py with translators.py, st_resnet.py                                  feed-forward ones
     e3d_recognizer.py, st_lstm_recognizer.py, cnn_recognizer.py                 recognizers
+    c3d.py, i3d.py, s3d.py, p3d.py, video_resnet.py                             recognizers of clips
 
 Axes: B batch, T (N in loops) time, D depth of a state's window, H W space, C channels, K remembered
 steps, P = D*H*W positions of a state. Frames are `[B, T, H, W, C]` in [0, 1], states
 `[B, D, H, W, C]`.
 """
 
+from e3d.model.c3d import C3D
 from e3d.model.cdna import CDNA
 from e3d.model.cell import E3DLSTMCarry, E3DLSTMCell
 from e3d.model.cnn_recognizer import CNNRecognizer
@@ -41,6 +45,8 @@ from e3d.model.e3d_lstm import E3DLSTM, E3DLSTMStack, E3DLSTMStackCarry
 from e3d.model.e3d_recognizer import E3DRecognizer
 from e3d.model.forecaster import Forecaster
 from e3d.model.gates import convolve_gates
+from e3d.model.i3d import I3D
+from e3d.model.p3d import P3D
 from e3d.model.predrnn import PredRNN, STLSTMCell
 from e3d.model.predrnn_plus_plus import CausalLSTMCell, GradientHighwayUnit, PredRNNPlusPlus
 from e3d.model.recognizer import Recognizer
@@ -53,20 +59,28 @@ from e3d.model.registry import (
     register_forecaster,
     register_recognizer,
 )
+from e3d.model.s3d import S3D
 from e3d.model.simvp import SimVP
 from e3d.model.st_lstm_recognizer import STLSTMRecognizer
 from e3d.model.st_resnet import STResNet
 from e3d.model.stack import RecurrentStack, Stack
 from e3d.model.stepwise import StepwiseForecaster
 from e3d.model.streaming import observe, start
+from e3d.model.video_resnet import MC3, R3D, R2Plus1D
 
 __all__ = [
+    'C3D',
     'CDNA',
     'DFN',
     'E3DLSTM',
     'FORECASTERS',
+    'I3D',
+    'MC3',
     'MODELS',
+    'P3D',
+    'R3D',
     'RECOGNIZERS',
+    'S3D',
     'CNNRecognizer',
     'CausalLSTMCell',
     'ConvLSTM',
@@ -80,6 +94,7 @@ __all__ = [
     'GradientHighwayUnit',
     'PredRNN',
     'PredRNNPlusPlus',
+    'R2Plus1D',
     'Recognizer',
     'RecurrentCell',
     'RecurrentStack',

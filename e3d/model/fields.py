@@ -20,7 +20,7 @@ def check_at_least(fields: Mapping[str, tuple[Any, int]]) -> None:
             raise InputError(f'{name}={value!r}: must be an integer >= {least}')
 
 
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
+def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
     """Raises InputError unless the value is one of those that are allowed."""
     if value not in allowed:
         raise InputError(f'{name}={value!r}: must be one of {", ".join(map(repr, allowed))}')

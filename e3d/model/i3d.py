@@ -19,9 +19,14 @@ are; padding is TensorFlow's SAME, which for a stride of 2 and an even side is o
 before. With 400 classes there are 12,689,984 parameters and 14,560 running statistics.
 """
 
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from flax import linen as nn
-from jax import Array
+
+from e3d.model.clip_layers import ConvUnit, SlidingHead, max_pool
+from e3d.model.clip_recognizer import ClipRecognizer
+from e3d.model.needs import Training
+from e3d.model.registry import register_recognizer
 
 LEAST_FRAMES = 9  # of which two are left for the last pool
 
@@ -46,48 +51,26 @@ POOLS = {
 }
 
 
-class Unit(nn.Module):
-    """Convolution, batch normalization without scale, ReLU.
-
-    Attributes:
-      features: of the output.
-      kernel: side of the cubic filter.
-      stride: along time, height and width.
-    """
-
-    features: int
-    kernel: int = 1
-    stride: int = 1
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool = False) -> Array:
-        """From `[B, T, H, W, C]` to `[B, T / stride, H / stride, W / stride, features]`."""
-        kernel, strides = (self.kernel,) * 3, (self.stride,) * 3
-        x = nn.Conv(self.features, kernel, strides, 'SAME', use_bias=False, name='Conv_0')(x)
-        normalize = nn.BatchNorm(
-            not train, momentum=0.999, epsilon=1e-3, use_scale=False, name='BatchNorm_0'
-        )
-        return nn.relu(normalize(x))
-
-
 class Branch(nn.Module):
     """Units after each other, behind a max pool where it is asked for.
 
     Attributes:
-      units: name, features and side of the filter of each.
+      units: name, features and side of the cubic filter of each.
       pool: whether a max pool of 3x3x3, stride 1, goes before.
+      dtype: type of the computation.
     """
 
     units: tuple[tuple[str, int, int], ...]
     pool: bool = False
+    dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, x: Array, train: bool = False) -> Array:
+    def __call__(self, x: jax.Array, training: Training | None = None) -> jax.Array:
         """From `[B, T, H, W, C]` to the same with the features of the last unit."""
         if self.pool:
-            x = nn.max_pool(x, (3, 3, 3), padding='SAME')
-        for name, features, kernel in self.units:
-            x = Unit(features, kernel, name=name)(x, train)
+            x = max_pool(x, (3, 3, 3), (1, 1, 1))
+        for name, features, side in self.units:
+            x = unit(name, features, side, dtype=self.dtype)(x, training)
         return x
 
 
@@ -95,88 +78,86 @@ class Mixed(nn.Module):
     """An Inception block: four branches side by side.
 
     Attributes:
-      block: a key of `MIXED`.
+      filters: a value of `MIXED`.
+      dtype: type of the computation.
     """
 
-    block: str
+    filters: tuple
+    dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, x: Array, train: bool = False) -> Array:
+    def __call__(self, x: jax.Array, training: Training | None = None) -> jax.Array:
         """From `[B, T, H, W, C]` to the channels of all branches, in their order."""
-        first, second, third, fourth = MIXED[self.block]
-        branches = (
-            Branch((('Conv3d_0a_1x1', first, 1),), name='Branch_0'),
-            _bottleneck(second, 'Branch_1'),
-            _bottleneck(third, 'Branch_2'),
-            Branch((('Conv3d_0b_1x1', fourth, 1),), pool=True, name='Branch_3'),
+        first, second, third, fourth = self.filters
+        units = (
+            (('Conv3d_0a_1x1', first, 1),),
+            (('Conv3d_0a_1x1', second[0], 1), ('Conv3d_0b_3x3', second[1], 3)),
+            (('Conv3d_0a_1x1', third[0], 1), ('Conv3d_0b_3x3', third[1], 3)),
+            (('Conv3d_0b_1x1', fourth, 1),),
         )
-        return jnp.concatenate([branch(x, train) for branch in branches], axis=-1)
+        branches = [
+            Branch(own, pool=index == 3, dtype=self.dtype, name=f'Branch_{index}')
+            for index, own in enumerate(units)
+        ]
+        return jnp.concatenate([branch(x, training) for branch in branches], axis=-1)
 
 
-class Logits(nn.Module):
-    """Mean over two steps and the whole frame, dropout, a linear layer, mean over time.
-
-    Attributes:
-      classes: how many.
-      dropout: share of the features that are set to zero in training.
-    """
-
-    classes: int
-    dropout: float = 0.5
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool = False) -> Array:
-        """From `[B, T, H, W, C]`, T >= 2, to `[B, classes]`."""
-        x = nn.avg_pool(x, (2, *x.shape[2:4]))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return _Linear(self.classes, name='Conv3d_0c_1x1')(x).mean(axis=(1, 2, 3))
-
-
-class I3D(nn.Module):
-    """The network of frames alone, of the two of the paper.
+@register_recognizer('i3d')
+class I3D(ClipRecognizer):
+    """The network of frames alone, of the two of the paper; published for 64 frames of 224 x 224.
 
     Attributes:
-      classes: how many.
-      dropout: before the last layer.
+      classes, clip_frames, features, dropout, dtype: as in `ClipRecognizer`.
     """
 
-    classes: int = 400
-    dropout: float = 0.5
+    clip_frames: int = 64
+
+    @property
+    def least_frames(self) -> int:
+        """See `LEAST_FRAMES`."""
+        return LEAST_FRAMES
+
+    @nn.nowrap
+    def prepare(self, frames: jax.Array) -> jax.Array:
+        """From [0, 1] to [-1, 1]."""
+        return 2.0 * frames - 1.0
 
     @nn.compact
-    def __call__(self, frames: Array, train: bool = False) -> Array:
-        """Scores the classes of clips.
-
-        Args:
-          frames: `[B, T, H, W, 3]` in [-1, 1], T >= `LEAST_FRAMES`; published for 224 x 224.
-          train: normalizes by the batch and drops features.
-
-        Returns:
-          `[B, classes]`, before the softmax.
-        """
-        x = _pool(Unit(64, 7, 2, name='Conv3d_1a_7x7')(frames, train), '1a')
-        x = Unit(64, name='Conv3d_2b_1x1')(x, train)
-        x = _pool(Unit(192, 3, name='Conv3d_2c_3x3')(x, train), '2c')
-        for block in MIXED:
-            x = _pool(Mixed(block, name=f'Mixed_{block}')(x, train), block)
-        return Logits(self.classes, self.dropout, name='Logits')(x, train)
+    def score(self, clips: jax.Array, training: Training | None = None) -> jax.Array:
+        """Scores of clips `[N, T, H, W, 3]` in [-1, 1], `[N, classes]`."""
+        x = unit('Conv3d_1a_7x7', self.scaled(64), 7, (2, 2, 2), self.dtype)(clips, training)
+        x = max_pool(x, *POOLS['1a'])
+        x = unit('Conv3d_2b_1x1', self.scaled(64), 1, dtype=self.dtype)(x, training)
+        x = unit('Conv3d_2c_3x3', self.scaled(192), 3, dtype=self.dtype)(x, training)
+        x = max_pool(x, *POOLS['2c'])
+        for name, filters in MIXED.items():
+            filters = scaled_filters(self, filters)
+            x = Mixed(filters, self.dtype, name=f'Mixed_{name}')(x, training)
+            if name in POOLS:
+                x = max_pool(x, *POOLS[name])
+        return SlidingHead(self.classes, self.dropout, self.dtype, name='Logits')(x, training)
 
 
-class _Linear(nn.Module):
-    classes: int
+def unit(
+    name: str,
+    features: int,
+    side: int,
+    strides: tuple[int, int, int] = (1, 1, 1),
+    dtype: str = 'float32',
+) -> ConvUnit:
+    """A convolution as all of this network are."""
+    return ConvUnit(
+        features,
+        (side,) * 3,
+        strides,
+        scale=False,
+        epsilon=1e-3,
+        momentum=0.999,
+        dtype=dtype,
+        name=name,
+    )
 
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        return nn.Conv(self.classes, (1, 1, 1), name='Conv_0')(x)
 
-
-def _bottleneck(features: tuple[int, int], name: str) -> Branch:
-    narrow, wide = features
-    return Branch((('Conv3d_0a_1x1', narrow, 1), ('Conv3d_0b_3x3', wide, 3)), name=name)
-
-
-def _pool(x: Array, behind: str) -> Array:
-    if behind not in POOLS:
-        return x
-    window, strides = POOLS[behind]
-    return nn.max_pool(x, window, strides, 'SAME')
+def scaled_filters(model: ClipRecognizer, filters: tuple) -> tuple:
+    """The filters of a block in proportion to the `features` of a model."""
+    return jax.tree.map(model.scaled, filters)

@@ -47,6 +47,7 @@ class Needs(NamedTuple):
         others are of the network 'main'. The network NAME is updated unless the model holds False
         in its collection 'networks', as the variable update_NAME. What belongs to the loss of one
         network alone is kept from the others by `jax.lax.stop_gradient`.
+      scores_only: It recognizes and predicts no frames: its predictions are None.
     """
 
     future_only: bool = False
@@ -54,6 +55,7 @@ class Needs(NamedTuple):
     training: bool = False
     losses: bool = False
     networks: tuple[str, ...] = ()
+    scores_only: bool = False
 
 
 def needs_of(model: nn.Module) -> Needs:

@@ -19,6 +19,7 @@ from e3d.kernels.history import empty_slots
 from e3d.kernels.modes import Operations
 from e3d.kernels.scan import histories_at, write_each
 from e3d.model.frames import scale_frames
+from e3d.model.needs import needs_of
 from e3d.model.network import NetworkCarry, StepInputs, in_own_precision
 from e3d.model.recognizer import Recognizer
 from e3d.model.stack import Arrays
@@ -113,6 +114,11 @@ def observe(
 
 
 def _check_recognizer(model: Any) -> None:
+    if needs_of(model).scores_only:
+        raise InputError(
+            f'{type(model).__name__} sees whole clips and has no state between frames: call '
+            'model.apply(variables, frames, lengths=lengths), or the recognizers with a cell.'
+        )
     if not isinstance(model, Recognizer):
         raise InputError(
             f'{type(model).__name__} is not a recognizer: start and observe are for those. A '

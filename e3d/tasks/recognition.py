@@ -26,7 +26,7 @@ from e3d.evaluation.recognition import (
 )
 from e3d.evaluation.report import write_report
 from e3d.model import RECOGNIZERS
-from e3d.model.needs import call_in_training, call_in_use
+from e3d.model.needs import call_in_training, call_in_use, needs_of
 from e3d.options.option import option
 from e3d.options.rules import PARTS, number, one_of
 from e3d.parallel import devices, processes
@@ -141,9 +141,12 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
         (predictions, scores), _, collections = call_in_training(
             model, variables, arguments, batch, frames, dropping, axis_name
         )
-        errors = jnp.square(predictions - frames[:, 1:]).mean(axis=(2, 3, 4))
-        # The mean over frames of each clip, so that devices with other lengths weigh the same.
-        l2 = ((errors * counted).sum(axis=1) / counted.sum(axis=1)).mean()
+        if predictions is None:
+            l2 = jnp.zeros(())
+        else:
+            errors = jnp.square(predictions - frames[:, 1:]).mean(axis=(2, 3, 4))
+            # The mean over frames of each clip, so that devices with other lengths weigh the same.
+            l2 = ((errors * counted).sum(axis=1) / counted.sum(axis=1)).mean()
         labels = batch['label']
         cross_entropy = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
         weight = prediction_weight(objective, step)
@@ -210,9 +213,15 @@ class RecognitionEvaluator:
           splits: which will be evaluated.
 
         Raises:
-          InputError: a split cannot be opened, or the model has another number of classes.
+          InputError: a split cannot be opened, the model has another number of classes, or it cannot
+            be trained as the config has it.
         """
         self._config, self._workdir = config, workdir
+        if needs_of(model).scores_only and config.loss.strategy != 'classification':
+            raise InputError(
+                f'loss.strategy={config.loss.strategy!r}: {config.model.name} predicts no frames; '
+                'take --config.loss.strategy=classification'
+            )
         self.sources = open_splits(config, splits)
         self._names = class_names(self.sources[splits[0]])
         if len(self._names) != config.model.classes:

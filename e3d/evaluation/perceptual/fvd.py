@@ -52,7 +52,7 @@ def clip_logits(variables: dict[str, Any], clips: Array) -> Array:
     clips = resize(clips.astype(jnp.float32), SIDE)
     clips = jnp.broadcast_to(clips, (*clips.shape[:-1], 3))
     with jax.default_matmul_precision('float32'):
-        return jnp.asarray(I3D(LOGITS).apply(variables, 2.0 * clips - 1.0))
+        return jnp.asarray(I3D(LOGITS).apply(variables, 2.0 * clips - 1.0, method='score'))
 
 
 def resize(frames: Array, side: int) -> Array:
