@@ -38,7 +38,7 @@ def identity_in_time(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.fl
     """A kernel `[k, 1, 1, C, C]` that hands on what it gets."""
     del key
     kernel = jnp.zeros(shape, dtype)
-    return kernel.at[shape[0] // 2, 0, 0].set(jnp.eye(*shape[-2:], dtype=dtype))
+    return kernel.at[shape[0] // 2, 0, 0].set(jnp.eye(shape[-2], shape[-1], dtype=dtype))
 
 
 class Gate(nn.Module):

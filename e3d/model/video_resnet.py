@@ -161,10 +161,10 @@ class VideoResNet(ClipRecognizer):
                 name=f'{name}_shortcut',
             )
             shortcut = unit(x, training)
-        options = {'kernel': kernel, 'strides': strides}
-        x = self.convolution(features, first, f'{name}_first', **options)(x, training)
-        options = {'kernel': kernel, 'activate': False}
-        x = self.convolution(features, second, f'{name}_second', **options)(x, training)
+        shape = {'kernel': kernel, 'strides': strides}
+        x = self.convolution(features, first, f'{name}_first', **shape)(x, training)
+        unit = self.convolution(features, second, f'{name}_second', kernel=kernel, activate=False)
+        x = unit(x, training)
         return nn.relu(x + shortcut)
 
 
