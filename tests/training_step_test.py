@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import chex
@@ -34,7 +35,7 @@ def make_loss(sampling, model=MODEL):
     config = default_config()
     config.seed = 3
     config.dataset.update({'input_frames': INPUT, 'output_frames': LENGTH - INPUT})
-    config.sampling.update(sampling._asdict())
+    config.sampling.update(dataclasses.asdict(sampling))
     return build_loss(config, model)
 
 

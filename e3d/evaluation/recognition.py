@@ -1,7 +1,6 @@
 """Early recognition in numbers and pictures: accuracy by the fraction of the clip that was seen."""
 
 import io
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from scipy import stats
 
 from e3d.evaluation.pictures import as_colors
 from e3d.files import atomic_write
@@ -19,17 +19,14 @@ from e3d.files import atomic_write
 # Of a whole clip, from its front.
 FRACTIONS = tuple(eighth / 8 for eighth in range(1, 9))
 PARTS = (25, 50, 100)  # percent, those that are reported by name
-_Z = 1.959964  # of a 95 % interval
 _TOP = 5
 _SHOWN = 3  # classes with bars
 
 
 def wilson_interval(right: int, total: int) -> tuple[float, float]:
     """The 95 % interval of a share, after Wilson: right even near 0 and 1."""
-    share, scale = right / total, 1 + _Z**2 / total
-    middle = (share + _Z**2 / (2 * total)) / scale
-    half = _Z / scale * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    interval = stats.binomtest(right, total).proportion_ci(method='wilson')
+    return float(interval.low), float(interval.high)
 
 
 def parts_of(fractions: Sequence[float]) -> dict[str, int]:

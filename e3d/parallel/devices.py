@@ -118,7 +118,10 @@ def share_state(tree: Any, mesh: Mesh) -> Any:
 
 
 def digest(tree: Any) -> str:
-    """SHA-256 of the numbers of a placed tree, for each device of this process."""
+    """SHA-256 of the numbers of a placed tree, for each device of this process.
+
+    `multihost_utils.assert_equal` would bring the tree of every process to all of them.
+    """
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
         for shard in leaf.addressable_shards:

@@ -3,6 +3,11 @@
 Each of them computes its share of every batch, see `devices`. Only the first one has a workdir and
 writes. They talk through the store that JAX's coordinator keeps in the first process, and each says
 there every second that it is alive: so that none waits forever for one that has ended.
+
+`jax.experimental.multihost_utils` gathers by a computation on the devices: too early for what comes
+before these are connected (`devices.connect`), and it waits for a process that failed as for one that
+is late. JAX's own heartbeat ends a process with no word of what to do, and notices none that failed
+but lives on.
 """
 
 import atexit

@@ -128,7 +128,7 @@ def write_clip(
 def write_gif(path: str | os.PathLike[str], frames: np.ndarray, frames_per_second: float) -> None:
     """Writes an animated GIF with exactly these frames; each has its own colors, up to 256.
 
-    Pillow itself would make one of equal frames in a row.
+    Pillow itself, and with it imageio, would make one of equal frames in a row.
 
     Args:
       path: of the file.
@@ -152,6 +152,9 @@ def write_gif(path: str | os.PathLike[str], frames: np.ndarray, frames_per_secon
 
 def write_video(path: str | os.PathLike[str], frames: np.ndarray, frames_per_second: float) -> None:
     """Encodes frames as MP4: H.264, or MPEG-4 where PyAV was built without it; yuv420p.
+
+    By PyAV, which reads videos too: mediapy needs the program ffmpeg; imageio, which calls PyAV in its
+    turn, takes no options of the encoder.
 
     Args:
       path: of the file.

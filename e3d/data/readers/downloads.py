@@ -1,4 +1,8 @@
-"""Files from the network: whole and checked, or not there."""
+"""Files from the network: whole and checked, or not there.
+
+Pooch would do this but for the limit on what a server may send; with a downloader of our own for that,
+little is left that it does.
+"""
 
 import hashlib
 import http.client
