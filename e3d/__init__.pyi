@@ -85,6 +85,9 @@ from .model import (
     build_model as build_model,
 )
 from .model import (
+    forecast_from as forecast_from,
+)
+from .model import (
     observe as observe,
 )
 from .model import (
@@ -109,5 +112,7 @@ from .training.loop import train as train
 from .training.step import train_step as train_step
 from .weights.exporting import export_run as export_run
 from .weights.importing import import_run as import_run
+from .weights.stream_file import load_stream as load_stream
+from .weights.stream_file import save_stream as save_stream
 
 __version__: str

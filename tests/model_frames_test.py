@@ -93,12 +93,6 @@ def test_a_growing_memory_under_jit_is_explained(recognizer):
         jax.jit(lambda state: observe(model, params, state, LEVELS))(state)
 
 
-def test_a_forecaster_has_no_stream():
-    model = E3DLSTM(layers=1, features=2, patch_size=1)
-    with pytest.raises(InputError, match=r'E3DLSTM is not a recognizer.*forecast\('):
-        start(model, {}, LEVELS.shape)
-
-
 def test_models_take_bytes_as_what_they_stand_for(recognizer):
     model = E3DLSTM(layers=1, features=2, kernel_size=(2, 3, 3), patch_size=1)
     clip = LEVELS[None, None]

@@ -19,7 +19,7 @@
     clip_recognizer.py  what the published networks over whole clips share
     clip_layers.py    their layers
     classifier.py     from the states of the newest steps to the scores of the classes
-    streaming.py      `start`, `observe`: recognition frame by frame
+    streaming.py      `start`, `observe`, `forecast_from`: frame by frame
     registry.py       the models by the name that a config gives them
 
 One file for each model: its cells, its stack, its class.
@@ -65,7 +65,7 @@ from e3d.model.st_lstm_recognizer import STLSTMRecognizer
 from e3d.model.st_resnet import STResNet
 from e3d.model.stack import RecurrentStack, Stack
 from e3d.model.stepwise import StepwiseForecaster
-from e3d.model.streaming import observe, start
+from e3d.model.streaming import forecast_from, observe, start
 from e3d.model.video_resnet import MC3, R3D, R2Plus1D
 
 __all__ = [
@@ -106,6 +106,7 @@ __all__ = [
     'StepwiseForecaster',
     'build_model',
     'convolve_gates',
+    'forecast_from',
     'observe',
     'register_forecaster',
     'register_recognizer',

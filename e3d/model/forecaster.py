@@ -1,7 +1,7 @@
 """Forecaster: patches, encoder, recurrent layers and decoder around the prediction of the next frame."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -151,7 +151,7 @@ class Forecaster(Network):
         return {}
 
     @nn.compact
-    def _weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
+    def weights(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Declares all parameters for a window of this shape."""
         glorot, zeros = nn.initializers.glorot_uniform(), nn.initializers.zeros_init()
         *leading, channels = shape
@@ -204,18 +204,16 @@ class Forecaster(Network):
         inputs = step_inputs(frames, output_frames, truth_mask)
         height, width = frames.shape[2:4]
         frames = inputs.frame
-        if self.pad_frames:
-            frames = pad_to_patches(frames, self.patch_size)
-        patches = to_patches(frames, self.patch_size)
+        patches = self.patched(frames)
         _, batch, *patch_shape = patches.shape
         with parameters_for(frames.shape[1:]):
-            weights = self._weights((batch, self.depth, *patch_shape))
+            weights = self.weights((batch, self.depth, *patch_shape))
         patches = patches.astype(weights['head']['bias'].dtype)
         carry, predictions = self.scan(
-            functools.partial(advance, self.stack.step),
+            self.step_function(),
             self.stack,
             weights,
-            self._initial_state(patches[0]),
+            self.initial_state(patches.shape[1:], patches.dtype),
             StepInputs(patches, inputs.observed),
         )
         for name, penalty in self.penalties(carry.state, len(patches)).items():
@@ -223,24 +221,37 @@ class Forecaster(Network):
         predictions = from_patches(predictions, self.patch_size)[..., :height, :width, :]
         return jnp.moveaxis(predictions, 0, 1)
 
-    def _initial_state(self, patches: jax.Array):
-        """Zero frames in the window, zero states."""
-        batch, rows, columns, channels = patches.shape
+    @nn.nowrap
+    def patched(self, frames: jax.Array) -> jax.Array:
+        """Frames `[..., H, W, C]` as patches, padded where the model does that."""
+        if self.pad_frames:
+            frames = pad_to_patches(frames, self.patch_size)
+        return to_patches(frames, self.patch_size)
+
+    @nn.nowrap
+    def step_function(self) -> Callable:
+        """The pure function of a step, see `advance`."""
+        return functools.partial(advance, self.build_stack().step)
+
+    @nn.nowrap
+    def initial_state(self, shape: tuple[int, ...], dtype: Any) -> tuple[NetworkCarry, Arrays]:
+        """Zero frames in the window, zero states, for patches `[B, h, w, p*p*C]` of this shape."""
+        batch, rows, columns, channels = shape
 
         def zeros(slots: int, channels: int, dtype):
             return jnp.zeros((batch, slots, rows, columns, channels), dtype)
 
-        frames = zeros(self.depth + self.encoder_layers, channels, patches.dtype)
+        frames = zeros(self.depth + self.encoder_layers, channels, dtype)
         outputs = zeros(self.decoder_layers, self.features, self.dtype)
-        shape = (
+        inputs = (
             batch,
             self.depth,
             rows,
             columns,
             self.features if self.encoder_layers else channels,
         )
-        state, remembered = self.stack.initial_state(shape)
-        return NetworkCarry(frames, jnp.zeros_like(patches), state, outputs), remembered
+        state, remembered = self.build_stack().initial_state(inputs)
+        return NetworkCarry(frames, jnp.zeros(shape, dtype), state, outputs), remembered
 
 
 def step_inputs(frames: jax.Array, output_frames: int, truth_mask: jax.Array | None) -> StepInputs:

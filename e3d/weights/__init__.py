@@ -11,6 +11,7 @@
     importing           weights made a run: `import_run`
     programs            a forecast as a program in StableHLO
     exporting           a run made a file: `export_run`
+    stream_file         the state of a stream as a file
 
 Files are of others and not trusted: every length is checked against the file, and no code of a file
 is ever run.

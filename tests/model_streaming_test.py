@@ -1,0 +1,118 @@
+"""A forecaster takes frames one at a time, and forecasts whenever it is asked."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from e3d.errors import InputError
+from e3d.model import build_model, forecast_from, observe, start
+from e3d.model.streaming import _continue, _see
+from e3d.weights.stream_file import load_stream, save_stream
+
+OPTIONS = {'layers': 2, 'features': 2, 'patch_size': 2}
+E3D = OPTIONS | {'kernel_size': (2, 3, 3)}
+MODELS = {
+    'all of the past': ('e3d_lstm', E3D),
+    'bounded': ('e3d_lstm', E3D | {'history': 2}),
+    'without recall': ('predrnn', OPTIONS | {'kernel_size': (1, 3, 3)}),
+    'padded, encoder and decoder': (
+        'convlstm',
+        OPTIONS
+        | {'kernel_size': (1, 3, 3), 'patch_size': 4, 'pad_frames': True}
+        | {'encoder_layers': 1, 'decoder_layers': 1},
+    ),
+}
+SHAPE = (4, 6, 1)
+FRAMES = np.random.default_rng(0).random((2, 10, *SHAPE), np.float32)
+
+
+@functools.cache
+def prepared(name):
+    model = build_model(MODELS[name][0], **MODELS[name][1])
+    params = jax.jit(model.init, static_argnums=2)(jax.random.key(0), FRAMES[:, :1], 1)['params']
+    params = jax.tree.map(lambda leaf: 1.5 * leaf + 0.1, params)
+    return model, params, jax.jit(model.apply, static_argnums=2)
+
+
+def stream(model, params, frames):
+    state = start(model, params, frames.shape[2:], len(frames))
+    for step in range(frames.shape[1]):
+        state, prediction = observe(model, params, state, frames[:, step])
+    return state, prediction
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_a_stream_equals_the_batch_call(name):
+    model, params, apply = prepared(name)
+    expected = apply({'params': params}, FRAMES, 4)
+    state = start(model, params, SHAPE, 2)
+    for step in range(FRAMES.shape[1]):
+        state, prediction = observe(model, params, state, FRAMES[:, step])
+        np.testing.assert_allclose(prediction, expected[:, step], atol=1e-5)
+    assert np.ptp(expected) > 0.1
+    for horizon in (4, 1):  # the first does not change the state
+        future = forecast_from(model, params, state, horizon)
+        np.testing.assert_allclose(future, expected[:, 9 : 9 + horizon], atol=1e-5)
+
+
+def test_a_bounded_stream_has_one_size_and_one_program_for_every_length_and_horizon():
+    model, params, _ = prepared('bounded')
+    state, _ = stream(model, params, FRAMES[:, :3])
+    sizes = jax.tree.map(jnp.shape, state)
+    futures = [forecast_from(model, params, state, 3)]
+    programs = _continue._cache_size(), _see._cache_size()
+    for step in range(3, 10):
+        state, _ = observe(model, params, state, FRAMES[:, step])
+        futures.append(forecast_from(model, params, state, 3 * step))
+        assert futures[-1].shape == (2, 3 * step, *SHAPE)
+    assert jax.tree.map(jnp.shape, state) == sizes
+    assert (_continue._cache_size(), _see._cache_size()) == programs
+    assert forecast_from(model, params, state, 33).shape[1] == 33
+    assert _continue._cache_size() == programs[0] + 1  # so the count is real
+
+
+def test_a_stream_of_one_clip_and_of_bytes():
+    model, params, _ = prepared('bounded')
+    levels = np.round(FRAMES[0] * 255).astype(np.uint8)
+    state = start(model, params, SHAPE)
+    for frame in levels[:2]:
+        state, prediction = observe(model, params, state, frame)
+    assert prediction.shape == SHAPE
+    _, expected = stream(model, params, levels[None, :2] / np.float32(255))
+    np.testing.assert_allclose(prediction, expected[0], atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['bounded', 'all of the past'])
+def test_a_stream_goes_on_from_its_file(tmp_path, name):
+    model, params, _ = prepared(name)
+    state, _ = stream(model, params, FRAMES)
+    save_stream(state, tmp_path / 'stream.safetensors')
+    loaded = load_stream(tmp_path / 'stream.safetensors', model, params, SHAPE, 2)
+    assert jax.tree.structure(loaded) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, loaded, state)
+    futures = [forecast_from(model, params, one, 2) for one in (state, loaded)]
+    np.testing.assert_array_equal(*futures)
+    with pytest.raises(InputError, match='not the state of a stream'):
+        load_stream(tmp_path / 'stream.safetensors', model, params, SHAPE, 3)
+    content = (tmp_path / 'stream.safetensors').read_bytes()
+    (tmp_path / 'cut').write_bytes(content[:-1])
+    with pytest.raises(InputError, match='cut cannot be read'):
+        load_stream(tmp_path / 'cut', model, params, SHAPE, 2)
+
+
+def test_impossible_streams_are_rejected():
+    model, params, _ = prepared('bounded')
+    state = start(model, params, SHAPE)
+    with pytest.raises(InputError, match='no frame was observed yet'):
+        forecast_from(model, params, state, 1)
+    with pytest.raises(InputError, match=r'frame of shape \(4, 4, 1\)'):
+        observe(model, params, state, np.zeros((4, 4, 1), np.float32))
+    with pytest.raises(InputError, match='not finite'):
+        observe(model, params, state, np.full(SHAPE, np.nan, np.float32))
+    with pytest.raises(InputError, match='horizon=0'):
+        forecast_from(model, params, state, 0)
+    with pytest.raises(InputError, match='takes whole clips'):
+        start(build_model('simvp'), params, SHAPE)
