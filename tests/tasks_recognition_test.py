@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from e3d import InputError, forecast, train
-from e3d.configuration import check_config
+from e3d.configuration import check_config, switch_model
 from e3d.evaluation.recognition import (
     FRACTIONS,
     draw_confidences,
@@ -402,3 +402,17 @@ def test_impossible_configs_are_rejected(key, value, message):
 def test_another_number_of_classes_is_rejected(tmp_path):
     with pytest.raises(InputError, match=r'model\.classes=6: moving_actions has 7 classes'):
         train(tiny_config(**{'model.classes': 6}), tmp_path)
+
+
+def test_a_network_over_whole_clips_is_trained_from_start_to_end(tmp_path):
+    config = tiny_config()
+    switch_model(config, 'c3d')
+    config.model.update({'classes': 7, 'features': 2, 'clip_frames': 4})
+    with pytest.raises(InputError, match=r'c3d predicts no frames; take .*=classification'):
+        train(config, tmp_path)
+    config.loss.strategy = 'classification'
+    report = train(config, tmp_path)
+    assert report['num_sequences'] == 5 and len(report['curve']) == 8
+    with pytest.raises(InputError, match=r'classifies clips and does not forecast.*evaluate'):
+        forecast(tmp_path, np.zeros((3, 8, 8, 1), np.float32))
+    assert train(config, tmp_path) == report  # finished, and evaluated again

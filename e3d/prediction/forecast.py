@@ -14,7 +14,7 @@ import numpy as np
 from e3d.data.sources.adaptation import color_name, preparation_of
 from e3d.errors import InputError, RunError
 from e3d.files import local_path
-from e3d.model import Recognizer
+from e3d.model import RECOGNIZERS
 from e3d.model.needs import call_in_use, needs_of
 from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
 from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip
@@ -192,10 +192,11 @@ def _opened_run(run: Run | str | os.PathLike[str]) -> Run:
         workdir = resolve_workdir(run).absolute()
         found = _list_checkpoints(workdir / FOLDER)
         run = _read_run(workdir, found) if found else load_run(workdir)
-    if isinstance(run.model, Recognizer):
+    if run.config.model.name in RECOGNIZERS:
+        how = '--mode=evaluate' if needs_of(run.model).scores_only else 'e3d.observe'
         raise InputError(
             f'The model of the run, {run.config.model.name}, classifies clips and does not '
-            'forecast: use e3d.observe.'
+            f'forecast: use {how}.'
         )
     inputs = needs_of(run.model).inputs
     if inputs:

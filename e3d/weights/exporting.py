@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from e3d.errors import InputError
 from e3d.files import atomic_write, local_path
-from e3d.model import Recognizer
+from e3d.model import RECOGNIZERS
 from e3d.runs.trained_run import Run, load_run
 from e3d.weights.programs import ANY_BATCH, export_program
 from e3d.weights.tensor_file import write_run
@@ -55,7 +55,7 @@ def export_run(
     if format == 'safetensors':
         write_run(run, output)
         return f'Wrote the parameters of {run} to {output}; the metadata have its config.'
-    if isinstance(run.model, Recognizer):
+    if run.config.model.name in RECOGNIZERS:
         raise InputError(f'format={format!r} is for forecasters; {run.config.model.name} is none.')
     seen = run.config.dataset.input_frames
     horizon = run.config.dataset.output_frames if horizon is None else horizon
