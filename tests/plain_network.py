@@ -138,7 +138,8 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
         near = True if near is None else are_near(inputs.shape[1:4], near)
         x_i, x_g, x_o, x_r, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
         h_i, h_g, h_o, h_r = gates('hidden_gates', hidden)
-        remembered = recall(jax.nn.sigmoid(x_r + h_r), history, valid, near)
+        query = x_r + h_r if model.variant == 'refined' else jax.nn.sigmoid(x_r + h_r)
+        remembered = recall(query, history, valid, near)
     else:
         x_i, x_g, x_o, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
         h_i, h_g, h_o = gates('hidden_gates', hidden)

@@ -30,6 +30,7 @@ class E3DLSTMState(NamedTuple):
 class Form(NamedTuple):
     """What the variants of the cell do differently."""
 
+    query: Callable  # from the pre-activation of R to R
     kept: Callable  # from I, the memories and the weights of the LayerNorm to what is added to I.G
     forget: Callable  # from the pre-activation of F' to F'
     carried: Callable  # from M_below and the gates that see it to what F' weighs
@@ -55,8 +56,15 @@ def _gated(gate, memories, norm, epsilon):
 # `released` is the form of the published code (google/e3d_lstm), its unused update of M mended. It also
 # has a LayerNorm on the joint pre-activations of each group of gates: see `E3DLSTMCell.weights`.
 # `published` is that code as it is, for the weights that were trained with it.
-_PAPER = Form(kept=_normalized, forget=sigmoid, carried=lambda M_below, m: M_below, output=sigmoid)
+_PAPER = Form(
+    query=sigmoid,
+    kept=_normalized,
+    forget=sigmoid,
+    carried=lambda M_below, m: M_below,
+    output=sigmoid,
+)
 _RELEASED = Form(
+    query=sigmoid,
     kept=_normalized,
     forget=lambda gate: sigmoid(gate + 1),
     carried=lambda M_below, m: tanh(m.m),
@@ -64,7 +72,7 @@ _RELEASED = Form(
 )
 FORMS = {
     'paper': _PAPER,
-    'refined': _PAPER._replace(kept=_gated),
+    'refined': _PAPER._replace(query=lambda gate: gate, kept=_gated),
     'released': _RELEASED,
     'published': _RELEASED._replace(epsilon=1e-12, recalls_zero=True, hands_on=True),
 }
@@ -177,12 +185,14 @@ def update_e3d_lstm(
     alone; with 'nearby' those in the depth of p that are at most `recall_radius` = r from it in height
     and in width, (2r+1) x (2r+1) of them or, at the border of the frame, fewer.
 
-    `variant='refined'` has a gate in place of the LayerNorm, so that C is a mean of what is new, of
-    what was there before and of what is recalled, and nowhere larger than 1:
+    `variant='refined'` has no sigmoid on R, so that the softmax can be as sharp as it needs to be, and a
+    gate in place of the LayerNorm, so that C is a mean of what is new, of what was there before and
+    of what is recalled, and nowhere larger than 1:
 
+        R  = Wxr*X + Whr*H' + br
         C  = I.G + (1 - I).(C' + RECALL(R, history))/2
 
-    Without RECALL there is one memory, and C = I.G + (1 - I).C'.
+    Without RECALL there is one memory, and C = I.G + (1 - I).C'. RESULTS.md has what it gains.
 
     `variant='released'` has F' = sigmoid(. + 1), M = I'.G' + F'.tanh(Wmm*M_below), O = sigmoid(tanh(.)).
     `variant='published'` is the same with three traits of the code that it is named after: every layer
@@ -214,7 +224,7 @@ def update_e3d_lstm(
 
     memories = [C_before]
     if options.recalls:
-        R = sigmoid(x.r + h.r)
+        R = form.query(x.r + h.r)
         history = with_zero_state(history) if form.recalls_zero else history
         memories.append(operations.recall(R, history, options.radius))
     I = sigmoid(x.i + h.i)
