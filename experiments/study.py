@@ -114,5 +114,5 @@ def _read(arg: str | None) -> tuple[str, bool]:
     options = parse_arg(arg, small=False, copy=False, recall=False, brief=False, longer=False)
     forms = [form for form in SWEEPS if form and options[form]]
     if len(forms) > 1:
-        raise ValueError(f"':{arg}': allowed is one of {', '.join(filter(None, SWEEPS))}")
+        raise ValueError(f"':{arg}': must be one of {', '.join(filter(None, SWEEPS))}")
     return ''.join(forms), options.small

@@ -83,7 +83,7 @@ def test_a_run_comes_back_from_its_file(run, folder):
 def test_damaged_files_are_refused(run, folder):
     path = folder / 'damaged.safetensors'
     write_run(run, path)
-    content, generator, refused = path.read_bytes(), np.random.default_rng(0), 0
+    content, generator, rejected = path.read_bytes(), np.random.default_rng(0), 0
     header = 8 + int.from_bytes(content[:8], 'little')
     described = json.loads(content[8:header])
     for _ in range(100):
@@ -92,8 +92,8 @@ def test_damaged_files_are_refused(run, folder):
             assert read_run(path).frame_shape == run.frame_shape
         except InputError as error:
             assert str(path) in str(error)
-            refused += 1
-    assert refused > 30
+            rejected += 1
+    assert rejected > 30
     described['__metadata__'] = {}
     header = json.dumps(described).encode()
     path.write_bytes(len(header).to_bytes(8, 'little') + header + content[-100:])
