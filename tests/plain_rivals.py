@@ -143,3 +143,83 @@ def cdna(params, frames, output_frames, released=False):
         zeros = jnp.zeros((batch, height // scale, width // scale, features))
         states[f'lstm{number}'] = (zeros, zeros)
     return roll_out(step, states, frames, output_frames)
+
+
+def vpn_baseline(params, frames, output_frames):
+    side = round((params['head']['bias'].size // frames.shape[-1]) ** 0.5)
+    batch, time, height, width, channels = frames.shape
+    rows, columns = height // side, width // side
+
+    def unit(layer, inputs):
+        g1, g2, g3, u = jnp.split(conv(layer, inputs), 4, axis=-1)
+        return sigmoid(g1) * jnp.tanh(sigmoid(g2) * inputs + sigmoid(g3) * jnp.tanh(u))
+
+    def blocks(name, inputs):
+        for number in range(sum(key.startswith(name) for key in params) // 4):
+            layers = [params[f'{name}_{number}_{part}'] for part in PARTS]
+            outputs = unit(layers[2], unit(layers[1], conv(layers[0], inputs)))
+            inputs = inputs + conv(layers[3], outputs)
+        return inputs
+
+    def step(state, frame):
+        cell, hidden = lstm(params['lstm'], *state, blocks('encoder', conv(params['stem'], frame)))
+        return (cell, hidden), conv(params['head'], blocks('decoder', hidden))
+
+    patches = frames.reshape(batch, time, rows, side, columns, side, channels)
+    patches = patches.transpose(0, 1, 2, 4, 3, 5, 6).reshape(batch, time, rows, columns, -1)
+    zeros = jnp.zeros((batch, rows, columns, params['lstm']['bias'].size // 4))
+    outputs = roll_out(step, (zeros, zeros), patches, output_frames)
+    outputs = outputs.reshape(batch, -1, rows, columns, side, side, channels)
+    return outputs.transpose(0, 1, 2, 4, 3, 5, 6).reshape(batch, -1, height, width, channels)
+
+
+PARTS = ('narrow', 'first', 'second', 'widen')
+
+
+def frnn(params, frames, output_frames):
+    """Of a future_only model: the forecast alone."""
+
+    def gru(name, changed, other, order):
+        gates = conv(params[f'{name}_gates'], jnp.concatenate(order(changed, other), -1))
+        g1, g2 = jnp.split(sigmoid(gates), 2, axis=-1)
+        candidate = conv(
+            params[f'{name}_candidate'], jnp.concatenate(order(changed * g1, other), -1)
+        )
+        return g2 * jnp.tanh(candidate) + (1 - g2) * changed
+
+    def up(layer, x, s):
+        return gru(f'cell_{layer}_up', s, x, lambda s, x: (x, s))
+
+    def down(layer, x, s):
+        return gru(f'cell_{layer}_down', x, s, lambda x, s: (x, s))
+
+    def pool(inputs):
+        return lax.reduce_window(inputs, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), 'VALID')
+
+    def transposed(name, inputs):
+        kernel = params[name]['kernel'][::-1, ::-1].swapaxes(2, 3)
+        return conv({'kernel': kernel, 'bias': params[f'{name}_down_bias']}, inputs)
+
+    batch, time, height, width, _ = frames.shape
+    s = {}
+    for layer in range(1, 9):
+        side = 2 ** ((layer + 1) // 2)
+        values = params[f'initial_{layer}']
+        s[layer] = jnp.broadcast_to(values, (batch, height // side, width // side, values.size))
+    x = {}
+    for t in range(time):
+        arriving = jnp.tanh(conv(params['conv_1'], frames[:, t] * 2 - 1))
+        arriving = jnp.tanh(conv(params['conv_2'], arriving))
+        for layer in range(1, 9):
+            x[layer] = pool(arriving) if layer % 2 else arriving
+            s[layer] = arriving = up(layer, x[layer], s[layer])
+    forecast = []
+    for _ in range(output_frames):
+        u = s[8]
+        for layer in range(8, 0, -1):
+            x[layer] = u = down(layer, x[layer], u)
+            u = u.repeat(2, axis=1).repeat(2, axis=2) if layer % 2 else u
+        picture = jnp.tanh(transposed('conv_1', jnp.tanh(transposed('conv_2', u))))
+        forecast.append((picture + 1) / 2)
+        s[8] = up(8, x[8], s[8])
+    return jnp.stack(forecast, axis=1)

@@ -25,7 +25,7 @@
 One file for each model: its cells, its stack, its class.
 
     e3d_lstm.py, convlstm.py, predrnn.py, predrnn_plus_plus.py                  forecasters
-    dfn.py, cdna.py                                                             the same, stepwise
+    dfn.py, cdna.py, frnn.py, vpn_baseline.py                              the same, stepwise
     simvp.py with translators.py, st_resnet.py                                  feed-forward ones
     e3d_recognizer.py, st_lstm_recognizer.py, cnn_recognizer.py                 recognizers
     c3d.py, i3d.py, s3d.py, p3d.py, video_resnet.py                             recognizers of clips
@@ -44,6 +44,7 @@ from e3d.model.dfn import DFN
 from e3d.model.e3d_lstm import E3DLSTM, E3DLSTMStack, E3DLSTMStackCarry
 from e3d.model.e3d_recognizer import E3DRecognizer
 from e3d.model.forecaster import Forecaster
+from e3d.model.frnn import FRNN
 from e3d.model.gates import convolve_gates
 from e3d.model.i3d import I3D
 from e3d.model.p3d import P3D
@@ -67,8 +68,11 @@ from e3d.model.stack import RecurrentStack, Stack
 from e3d.model.stepwise import StepwiseForecaster
 from e3d.model.streaming import forecast_from, observe, start
 from e3d.model.video_resnet import MC3, R3D, R2Plus1D
+from e3d.model.vpn_baseline import VPNBaseline
 
 __all__ = [
+    'VPNBaseline',
+    'FRNN',
     'C3D',
     'CDNA',
     'DFN',
