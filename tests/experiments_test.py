@@ -10,14 +10,17 @@ import pytest
 import experiments
 from benchmarks import finished_runs, recognition_study
 from e3d.configuration import check_config, default_config, parse_arg
+from e3d.configuration.sections import switch_model
 from e3d.data.sources.layouts import layout_of
-from e3d.model import build_model
-from e3d.model.needs import needs_of
+from e3d.errors import InputError
+from e3d.model import FORECASTERS, build_model
+from e3d.model.needs import initialize, needs_of
 from e3d.sweep.entries import make_entries
 from e3d.tasks.registry import TASKS
 from e3d.training.footprint import measure_footprint
 from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import train_step
+from experiments import rivals
 
 FOLDER = pathlib.Path(experiments.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py') if path.stem not in ('__init__', 'base'))
@@ -92,6 +95,41 @@ def check_footprint(name, arg, footprint):
     if arg is None and stated:
         assert stated[1] == f'{footprint.parameters / 1e6:.1f}'
         assert float(stated[2]) == pytest.approx(footprint.gibibytes, rel=0.1, abs=0.06)
+
+
+# The experiments that forecast, and the pairs that need more than the name of the model.
+FORECASTING = ('bikenyc', 'kth', 'moving_mnist', 'study', 'taxibj', 'video_folder')
+PADDED = {('bikenyc', 'frnn')}  # 16 x 8 is no multiple of 16
+
+
+@pytest.mark.parametrize('name', FORECASTERS)
+@pytest.mark.parametrize('experiment', FORECASTING)
+def test_every_model_fits_every_experiment(experiment, name):
+    config = load(experiment, 'small')
+    switch_model(config, name)
+    check_config(config)
+    layout = layout_of(config.dataset)
+    create = functools.partial(
+        initialize,
+        frame_shape=frame_shape(config.dataset, experiment == 'bikenyc'),
+        lengths=(layout.input_frames, layout.output_frames),
+    )
+    model = build_model(**config.model)
+    if (experiment, name) in PADDED:
+        with pytest.raises(InputError, match='pad_frames=True'):
+            jax.eval_shape(functools.partial(create, model), jax.random.key(0))
+        model = model.clone(pad_frames=True)
+    variables = jax.eval_shape(functools.partial(create, model), jax.random.key(0))
+    assert jax.tree.leaves(variables['params'])
+
+
+@pytest.mark.parametrize('name', rivals.RECIPES)
+def test_the_recipes_of_rivals_are_valid(name):
+    for arg in (name, f'{name},small'):
+        config = rivals.get_config(arg)
+        check_config(config)
+        assert config.model.name == name
+        assert config.name == 'rivals_' + arg.replace(',', '_')
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -201,8 +201,9 @@ def frnn(params, frames, output_frames):
         return conv({'kernel': kernel, 'bias': params[f'{name}_down_bias']}, inputs)
 
     batch, time, height, width, _ = frames.shape
+    layers = range(1, 1 + sum(name.startswith('initial') for name in params))
     s = {}
-    for layer in range(1, 9):
+    for layer in layers:
         side = 2 ** ((layer + 1) // 2)
         values = params[f'initial_{layer}']
         s[layer] = jnp.broadcast_to(values, (batch, height // side, width // side, values.size))
@@ -210,16 +211,17 @@ def frnn(params, frames, output_frames):
     for t in range(time):
         arriving = jnp.tanh(conv(params['conv_1'], frames[:, t] * 2 - 1))
         arriving = jnp.tanh(conv(params['conv_2'], arriving))
-        for layer in range(1, 9):
+        for layer in layers:
             x[layer] = pool(arriving) if layer % 2 else arriving
             s[layer] = arriving = up(layer, x[layer], s[layer])
     forecast = []
     for _ in range(output_frames):
-        u = s[8]
-        for layer in range(8, 0, -1):
+        top = layers[-1]
+        u = s[top]
+        for layer in reversed(layers):
             x[layer] = u = down(layer, x[layer], u)
             u = u.repeat(2, axis=1).repeat(2, axis=2) if layer % 2 else u
         picture = jnp.tanh(transposed('conv_1', jnp.tanh(transposed('conv_2', u))))
         forecast.append((picture + 1) / 2)
-        s[8] = up(8, x[8], s[8])
+        s[top] = up(top, x[top], s[top])
     return jnp.stack(forecast, axis=1)

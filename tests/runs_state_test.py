@@ -51,3 +51,13 @@ def test_optimizer_follows_the_schedule():
     for step in range(6):
         updates, state = optimizer.update({'w': jnp.ones(1)}, state, params)
         np.testing.assert_allclose(updates['w'], -rate(step), rtol=1e-4)
+
+
+def test_rmsprop_is_that_of_tensorflow():
+    optimizer, _ = build_optimizer(options(kind='rmsprop', b2=0.9, eps=1e-3), 6)
+    params = {'w': jnp.array([3.0, -4.0])}
+    state, mean = optimizer.init(params), np.ones(2)
+    for gradient in (np.array([2.0, 0.5]), np.array([-1.0, 3.0])):
+        updates, state = optimizer.update({'w': jnp.asarray(gradient)}, state, params)
+        mean = 0.9 * mean + 0.1 * gradient**2
+        np.testing.assert_allclose(updates['w'], -1e-3 * gradient / np.sqrt(mean + 1e-3), rtol=1e-5)

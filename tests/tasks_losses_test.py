@@ -55,3 +55,15 @@ def test_rejects_predictions_of_another_length():
     frames = random_frames(2)
     with pytest.raises(AssertionError):
         forecast_loss(Objective(), frames, frames, PLAIN, 0)
+
+
+def test_cross_entropy_is_that_of_probabilities_cut_to_what_float32_can_tell():
+    frames, predictions = random_frames(2), random_frames(2, seed=1)[:, 1:]
+    predictions[0, 0, 0, 0], frames[0, 1, 0, 0] = -0.5, 1.0
+    objective = Objective(l2_weight=0.0, l1_weight=0.0, cross_entropy_weight=2.0)
+    loss, parts = forecast_loss(objective, predictions, frames, PLAIN, 0)
+    p, truth = np.clip(predictions.astype(float), 1.19e-7, 1 - 1.19e-7), frames[:, 1:].astype(float)
+    expected = -np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p))
+    np.testing.assert_allclose(parts['cross_entropy'], expected, rtol=1e-5)
+    np.testing.assert_allclose(loss, 2 * expected, rtol=1e-5)
+    assert 'cross_entropy' not in forecast_loss(Objective(), predictions, frames, PLAIN, 0)[1]

@@ -80,3 +80,10 @@ def test_cosine_falls_to_zero_at_the_end(warmup):
     assert float(rate((110 + warmup) // 2)) == pytest.approx(0.5)
     assert float(rate(110)) == pytest.approx(0.0, abs=1e-6)
     assert float(rate(0)) > 0.0
+
+
+@pytest.mark.parametrize('warmup', [0, 10])
+def test_halving_after_each_fifth(warmup):
+    rate = learning_rate_schedule('halving', 1.0, warmup, 100)
+    found = [float(rate(step)) for step in (15, 19, 21, 39, 41, 61, 81, 99)]
+    assert found == [1.0, 1.0, 0.5, 0.5, 0.25, 0.125, 0.0625, 0.0625]

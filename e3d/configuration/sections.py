@@ -51,14 +51,19 @@ class Experiment:
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """Adam, its learning rate by step, and what is done to gradients and weights."""
+    """Adam or RMSProp, its learning rate by step, and what is done to gradients and weights."""
 
+    kind: str = option(
+        'adam', "'rmsprop' has no mean of gradients (b1)", one_of('adam', 'rmsprop'), older='adam'
+    )
     learning_rate: float = option(1e-3, 'the highest there is', number(0, above=True))
     b1: float = option(0.9, 'decay of the mean of gradients', number(0, 0.999999))
     b2: float = option(0.999, 'decay of the mean of their squares', number(0, 0.999999))
     eps: float = option(1e-8, 'added to its root', number(0, above=True))
     schedule: str = option(
-        'constant', "'cosine' falls to 0 at the last step", one_of('constant', 'cosine')
+        'constant',
+        "'cosine' falls to 0 at the last step, 'halving' by half after each fifth of the training",
+        one_of('constant', 'cosine', 'halving'),
     )
     warmup_steps: int = option(0, 'updates over which the rate grows from 0', whole(0))
     clip_norm: float | None = option(

@@ -25,7 +25,7 @@
 One file for each model: its cells, its stack, its class.
 
     e3d_lstm.py, convlstm.py, predrnn.py, predrnn_plus_plus.py                  forecasters
-    dfn.py, cdna.py, frnn.py, vpn_baseline.py                              the same, stepwise
+    dfn.py, cdna.py, frnn.py, vpn_baseline.py, mcnet.py with adversary.py       the same, stepwise
     simvp.py with translators.py, st_resnet.py                                  feed-forward ones
     e3d_recognizer.py, st_lstm_recognizer.py, cnn_recognizer.py                 recognizers
     c3d.py, i3d.py, s3d.py, p3d.py, video_resnet.py                             recognizers of clips
@@ -47,6 +47,7 @@ from e3d.model.forecaster import Forecaster
 from e3d.model.frnn import FRNN
 from e3d.model.gates import convolve_gates
 from e3d.model.i3d import I3D
+from e3d.model.mcnet import MCnet
 from e3d.model.p3d import P3D
 from e3d.model.predrnn import PredRNN, STLSTMCell
 from e3d.model.predrnn_plus_plus import CausalLSTMCell, GradientHighwayUnit, PredRNNPlusPlus
@@ -72,6 +73,7 @@ from e3d.model.vpn_baseline import VPNBaseline
 
 __all__ = [
     'VPNBaseline',
+    'MCnet',
     'FRNN',
     'C3D',
     'CDNA',

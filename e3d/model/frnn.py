@@ -59,9 +59,8 @@ from e3d.options import rules
 from e3d.options.option import option
 
 _CONVOLUTIONS = (32, 64)
-_LAYERS = (128, 128, 256, 256, 512, 512, 256, 256)
-_SIZES = (5, 5, 5, 5, 3, 3, 3, 3)
-_AFTER_POOL = (0, 2, 4, 6)  # layers whose input comes through a pool
+# Side of the kernels and channels of each bijective ConvGRU; there is a pool before each first of two.
+_CELLS = ((5, 128), (5, 128), (5, 256), (5, 256), (3, 512), (3, 512), (3, 256), (3, 256))
 
 Arrays = tuple[jax.Array, ...]
 
@@ -122,9 +121,13 @@ def encode(
     return InputState(lowest, tuple(upper))
 
 
+def _is_after_pool(number: int) -> bool:
+    return number % 2 == 0
+
+
 def _pass_on(number: int, upper: jax.Array) -> jax.Array:
     """What the next layer sees of s."""
-    return max_pool(upper) if number + 1 in _AFTER_POOL else upper
+    return max_pool(upper) if _is_after_pool(number + 1) else upper
 
 
 def fold(state: InputState) -> PredictionState:
@@ -141,7 +144,7 @@ def decode(
     numbered = list(enumerate(zip(weights['cells'], state.lower, strict=True)))
     for number, (cell, before) in reversed(numbered):
         lower.insert(0, update_down(cell, before, above, operations))
-        above = repeat(lower[0]) if number in _AFTER_POOL else lower[0]
+        above = repeat(lower[0]) if _is_after_pool(number) else lower[0]
     for layer in reversed(weights['convolutions']):
         above = jnp.tanh(convolve(layer['down'], above, operations))
     top = update_up(weights['cells'][-1], lower[-1], state.top, operations)
@@ -183,7 +186,7 @@ class FRNN(StepwiseForecaster):
     @property
     def multiple(self) -> int:
         """What four pools ask for."""
-        return 16
+        return 2 ** ((len(_CELLS) + 1) // 2)
 
     @nn.nowrap
     def check_fields(self) -> None:
@@ -200,7 +203,8 @@ class FRNN(StepwiseForecaster):
     @nn.compact
     def weights(self, shape: tuple[int, int, int]) -> dict[str, Any]:
         """Declares the convolutions, the bijective ConvGRUs and their initial states."""
-        convolutions, layers = self.channels(_CONVOLUTIONS), self.channels(_LAYERS)
+        sizes, numbers = zip(*_CELLS, strict=True)
+        convolutions, layers = self.channels(_CONVOLUTIONS), self.channels(numbers)
         inputs = (shape[-1], *convolutions[:-1])
         below = (convolutions[-1], *layers[:-1])
         zeros = nn.initializers.zeros_init()
@@ -210,8 +214,8 @@ class FRNN(StepwiseForecaster):
                 for number, widths in enumerate(zip(inputs, convolutions, strict=True), 1)
             ],
             'cells': [
-                self._declare_cell(f'cell_{number}', *sizes)
-                for number, sizes in enumerate(zip(_SIZES, below, layers, strict=True), 1)
+                self._declare_cell(f'cell_{number}', *cell)
+                for number, cell in enumerate(zip(sizes, below, layers, strict=True), 1)
             ],
             'initial': [
                 self.param(f'initial_{number}', zeros, (features,))

@@ -14,6 +14,8 @@ from e3d.tasks.schedules import warm_up
 
 Batch = dict[str, jax.Array]
 
+_LEAST_PROBABILITY = 1.19e-7  # that float32 can tell from 0 and 1
+
 
 class Outcome(NamedTuple):
     """What comes with a loss.
@@ -54,6 +56,9 @@ class Objective:
 
     l2_weight: float = option(1.0, 'weight of the mean squared error', number(0))
     l1_weight: float = option(1.0, 'weight of the mean absolute error', number(0))
+    cross_entropy_weight: float = option(
+        0.0, 'weight of the cross-entropy of pixels as probabilities', number(0), older=0.0
+    )
     l1_warmup_steps: int = option(0, 'updates over which the weight of L1 grows from 0', whole(0))
     frames: str = option(
         'all',
@@ -69,9 +74,9 @@ def forecast_loss(
     layout: Layout,
     step: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Weighted sum of squared and absolute errors.
+    """Weighted sum of squared and absolute errors, and of cross-entropies where these have a weight.
 
-    Both are means over elements where the paper has sums, which is the same up to a constant and
+    All are means over elements where the paper has sums, which is the same up to a constant and
     does not depend on the resolution.
 
     Args:
@@ -83,15 +88,26 @@ def forecast_loss(
       step: number of updates so far.
 
     Returns:
-      The loss, and {'l2', 'l1'}: its two parts before they are weighted.
+      The loss, and {'l2', 'l1'}: its parts before they are weighted; 'cross_entropy' if it counts.
     """
     count = predictions.shape[1]
     assert count in (frames.shape[1] - 1, layout.output_frames), predictions.shape
     truth = frames[:, -count:]
     chex.assert_equal_shape([predictions, truth])
-    errors = predictions - truth
     if objective.frames == 'future':
-        errors = errors[:, ~layout.observed[-count:]]
+        counts = ~layout.observed[-count:]
+        predictions, truth = predictions[:, counts], truth[:, counts]
+    errors = predictions - truth
     l2, l1 = jnp.mean(jnp.square(errors)), jnp.mean(jnp.abs(errors))
     l1_weight = objective.l1_weight * warm_up(step, objective.l1_warmup_steps)
-    return objective.l2_weight * l2 + l1_weight * l1, {'l2': l2, 'l1': l1}
+    loss, parts = objective.l2_weight * l2 + l1_weight * l1, {'l2': l2, 'l1': l1}
+    if objective.cross_entropy_weight:
+        parts['cross_entropy'] = cross_entropy(predictions, truth)
+        loss += objective.cross_entropy_weight * parts['cross_entropy']
+    return loss, parts
+
+
+def cross_entropy(predictions: jax.Array, truth: jax.Array) -> jax.Array:
+    """Mean binary cross-entropy of pixels, predictions cut to probabilities, in nats."""
+    p = jnp.clip(predictions, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    return -jnp.mean(truth * jnp.log(p) + (1 - truth) * jnp.log1p(-p))

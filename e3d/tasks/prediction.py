@@ -236,5 +236,6 @@ class Prediction(Task):
     @staticmethod
     def problems(config: Mapping[str, Any]) -> Iterable[str]:
         """As `Task.problems`."""
-        if not config['loss.l2_weight'] and not config['loss.l1_weight']:
-            yield 'loss.l2_weight=0 and loss.l1_weight=0: at least one must be above 0'
+        weights = [f'loss.{name}_weight' for name in ('l2', 'l1', 'cross_entropy')]
+        if not any(config[key] for key in weights):
+            yield f'{"=0, ".join(weights)}=0: at least one must be above 0'

@@ -122,13 +122,19 @@ def learning_rate_schedule(
     """The learning rate by step.
 
     Args:
-      schedule: 'constant', or 'cosine', which falls to 0 at the last step.
+      schedule: 'constant'; 'cosine', which falls to 0 at the last step; or 'halving', by half after
+        each fifth of the training.
       learning_rate: the highest, reached after the warm-up.
       warmup_steps: over so many steps it grows linearly from 0.
       steps: length of the training.
     """
     if schedule == 'cosine':
         main = optax.cosine_decay_schedule(learning_rate, max(steps - warmup_steps, 1))
+    elif schedule == 'halving':
+        fifths = [part * steps // 5 - warmup_steps for part in range(1, 5)]
+        main = optax.piecewise_constant_schedule(
+            learning_rate, {max(start, 0): 0.5 for start in fifths}
+        )
     else:
         main = optax.constant_schedule(learning_rate)
     if not warmup_steps:

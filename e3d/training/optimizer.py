@@ -18,7 +18,9 @@ Tree = TypeVar('Tree')
 def build_optimizer(
     options: Mapping[str, Any], steps: int, networks: Sequence[str] = ()
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """Adam with its schedule and clipping.
+    """Adam or RMSProp with its schedule and clipping.
+
+    RMSProp divides by sqrt(v + eps), whose v begins at 1, as TensorFlow's does.
 
     Args:
       options: the section `optimizer` of a config.
@@ -31,7 +33,11 @@ def build_optimizer(
     schedule = learning_rate_schedule(
         options['schedule'], options['learning_rate'], options['warmup_steps'], steps
     )
-    optimizer = optax.adam(schedule, b1=options['b1'], b2=options['b2'], eps=options['eps'])
+    b2, eps = options['b2'], options['eps']
+    if options['kind'] == 'rmsprop':
+        optimizer = optax.rmsprop(schedule, decay=b2, eps=eps, initial_scale=1.0)
+    else:
+        optimizer = optax.adam(schedule, b1=options['b1'], b2=b2, eps=eps)
     if options['clip_norm'] is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(options['clip_norm']), optimizer)
     return split_networks(optimizer, networks) if networks else optimizer, schedule
