@@ -116,6 +116,7 @@ def test_each_network_gets_the_gradient_of_its_own_loss(trained):
     assert changed['networks'].keys() == {'update_main', 'update_discriminator'}
     assert all(flag.dtype == bool for flag in variables['networks'].values())
     assert gradients.keys() == {'squared', 'gradient_difference', 'adversarial', 'discriminator'}
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
     for name, tree in gradients.items():
         for part, leaves in tree.items():
             has_any = any(np.any(leaf) for leaf in jax.tree.leaves(leaves))

@@ -113,11 +113,11 @@ def encode(
     outputs = frame.astype(state.lowest.dtype) * 2 - 1
     for layer in weights['convolutions']:
         outputs = jnp.tanh(convolve(layer['up'], outputs, operations))
-    lower, upper = max_pool(outputs), []
-    lowest = lower
+    lowest = max_pool(outputs)
+    upper: list[jax.Array] = []
     for number, (cell, before) in enumerate(zip(weights['cells'], state.upper, strict=True)):
+        lower = _pass_on(number, upper[-1]) if upper else lowest
         upper.append(update_up(cell, lower, before, operations))
-        lower = _pass_on(number, upper[-1])
     return InputState(lowest, tuple(upper))
 
 
@@ -126,13 +126,13 @@ def _is_after_pool(number: int) -> bool:
 
 
 def _pass_on(number: int, upper: jax.Array) -> jax.Array:
-    """What the next layer sees of s."""
-    return max_pool(upper) if _is_after_pool(number + 1) else upper
+    """What this layer sees of s of the one below."""
+    return max_pool(upper) if _is_after_pool(number) else upper
 
 
 def fold(state: InputState) -> PredictionState:
     """The same states as the second phase begins with them."""
-    passed = (_pass_on(number, upper) for number, upper in enumerate(state.upper[:-1]))
+    passed = (_pass_on(number, upper) for number, upper in enumerate(state.upper[:-1], 1))
     return PredictionState((state.lowest, *passed), state.upper[-1])
 
 

@@ -79,9 +79,15 @@ def repeat(inputs: jax.Array) -> jax.Array:
 
 
 def max_pool(inputs: jax.Array) -> jax.Array:
-    """The largest of each 2 x 2: `[B, H, W, C]` to `[B, H / 2, W / 2, C]`."""
+    """The largest of each 2 x 2: `[B, H, W, C]` to `[B, H / 2, W / 2, C]`.
+
+    By pairs: the gradient of a maximum over axes looks for the maximum again, and where that was rounded
+    otherwise, as XLA may do, there is none and the gradient is not a number.
+    """
     batch, height, width, channels = inputs.shape
-    return inputs.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4))
+    pairs = inputs.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    rows = jnp.maximum(pairs[:, :, 0], pairs[:, :, 1])
+    return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])
 
 
 class LSTMState(NamedTuple):
