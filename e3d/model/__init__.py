@@ -72,14 +72,12 @@ from e3d.model.video_resnet import MC3, R3D, R2Plus1D
 from e3d.model.vpn_baseline import VPNBaseline
 
 __all__ = [
-    'VPNBaseline',
-    'MCnet',
-    'FRNN',
     'C3D',
     'CDNA',
     'DFN',
     'E3DLSTM',
     'FORECASTERS',
+    'FRNN',
     'I3D',
     'MC3',
     'MODELS',
@@ -98,6 +96,7 @@ __all__ = [
     'E3DRecognizer',
     'Forecaster',
     'GradientHighwayUnit',
+    'MCnet',
     'PredRNN',
     'PredRNNPlusPlus',
     'R2Plus1D',
@@ -110,6 +109,7 @@ __all__ = [
     'SimVP',
     'Stack',
     'StepwiseForecaster',
+    'VPNBaseline',
     'build_model',
     'convolve_gates',
     'forecast_from',
