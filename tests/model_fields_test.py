@@ -95,7 +95,8 @@ def test_a_type_may_stand_for_its_name(name):
         model = small(name, dtype=dtype)
         run = functools.partial(model.init_with_output, KEY, output_frames=2)
         outputs, variables = jax.eval_shape(run, frames)
-        assert {leaf.dtype.name for leaf in jax.tree.leaves((outputs, variables))} == {'float32'}
+        leaves = jax.tree.leaves((outputs, variables['params']))
+        assert {leaf.dtype.name for leaf in leaves} == {'float32'}
         return str(jax.make_jaxpr(run)(frames)).count('bf16')
 
     assert trace('bfloat16') == trace(jnp.bfloat16) > 0
