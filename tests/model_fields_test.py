@@ -25,6 +25,7 @@ from e3d.model import (
     build_model,
 )
 from e3d.model.clip_recognizer import ClipRecognizer
+from e3d.options.option import options_of
 
 TREES = json.loads((pathlib.Path(__file__).parent / 'parameter_trees.json').read_text())
 KERNEL = (1, 3, 3)
@@ -78,6 +79,14 @@ def test_a_kernel_has_three_sizes(name, size):
     frames = jax.ShapeDtypeStruct((1, 2, 32, 32, 1), jnp.float32)
     with pytest.raises(InputError, match='kernel_size='):
         parameters(small(name, kernel_size=size), frames, output_frames=1)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_every_field_is_what_its_option_allows(name):
+    frames = jax.ShapeDtypeStruct((1, 2, 16, 16, 1), jnp.float32)
+    for field in options_of(MODELS[name]):
+        with pytest.raises(InputError, match=f"{field}='no such value': must be"):
+            parameters(small(name, **{field: 'no such value'}), frames, output_frames=1)
 
 
 @pytest.mark.parametrize('kind', [E3DLSTMCell, ConvLSTMCell, STLSTMCell, CausalLSTMCell])

@@ -353,7 +353,7 @@ def test_the_overlap_is_one_for_equal_and_zero_for_unrelated_updates():
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [
-        ({'kernel_size': (5, 5)}, 'three sizes'),
+        ({'kernel_size': (5, 5)}, '3 integers'),
         ({'features': 0}, 'features=0'),
         ({'recall': False}, 'recall'),
     ],

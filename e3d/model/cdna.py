@@ -45,7 +45,6 @@ import jax.numpy as jnp
 from e3d.kernels.layer_norm import layer_norm
 from e3d.kernels.local_filters import filter_each
 from e3d.kernels.modes import Operations
-from e3d.model.fields import check_at_least, check_choice
 from e3d.model.layers import (
     LSTMState,
     convolve,
@@ -158,13 +157,6 @@ class CDNA(StepwiseForecaster):
     def multiple(self) -> int:
         """What three halvings ask for."""
         return 8
-
-    @nn.nowrap
-    def check_fields(self) -> None:
-        """Checks the fields."""
-        super().check_fields()
-        check_choice('variant', self.variant, _VARIANTS)
-        check_at_least({name: (getattr(self, name), 1) for name in ('features', 'transformations')})
 
     @property
     def step(self) -> FrameStep:

@@ -34,10 +34,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e3d.errors import InputError
 from e3d.kernels.local_filters import filter_locally
 from e3d.kernels.modes import Operations
-from e3d.model.fields import check_at_least
 from e3d.model.layers import convolve, repeat, shrink, strided
 from e3d.model.registry import register_forecaster
 from e3d.model.stepwise import FrameStep, StepwiseForecaster
@@ -93,14 +91,6 @@ class DFN(StepwiseForecaster):
     )
     multiple: ClassVar[int] = 2
     step: ClassVar[FrameStep] = staticmethod(forecast_step)
-
-    @nn.nowrap
-    def check_fields(self) -> None:
-        """Checks the fields."""
-        super().check_fields()
-        check_at_least({'features': (self.features, 4), 'filter_size': (self.filter_size, 1)})
-        if not self.filter_size % 2:
-            raise InputError(f'filter_size={self.filter_size}: must be an odd integer')
 
     @nn.compact
     def weights(self, shape: tuple[int, int, int]) -> dict[str, Any]:

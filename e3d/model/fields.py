@@ -1,7 +1,7 @@
 """Checks of the fields of cells and networks, and of the arrays that they are given."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.errors
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
+from e3d.options.option import options_of
 
 DTYPES = ('float32', 'bfloat16', 'float64')
 
@@ -49,6 +50,20 @@ def check_dtype(dtype: Any, allowed: Sequence[str] = DTYPES) -> None:
         raise InputError(f'dtype={dtype!r}: must be one of {", ".join(map(repr, allowed))}')
     if jax.dtypes.canonicalize_dtype(name) != name:
         raise InputError(f'dtype={dtype!r}: needs jax.config.update("jax_enable_x64", True)')
+
+
+def check_options(model: Any, apart: Collection[str] = ('dtype',)) -> None:
+    """Raises InputError unless each field of a model is what its option allows.
+
+    Args:
+      model: of any class with options; its `dtype` may be a type as well, or float64.
+      apart: fields that are checked elsewhere.
+    """
+    for name, option in options_of(type(model)).items():
+        value = getattr(model, name)
+        if option.meaning and name not in apart and not option.rule.accepts(value):
+            raise InputError(f'{name}={value!r}: must be {option.rule.brief}')
+    check_dtype(model.dtype)
 
 
 def check_input_shape(shape: Sequence[int]) -> None:

@@ -139,7 +139,7 @@ class Forecaster(Network):
 
     def setup(self):
         """Checks the fields; the parameters come with the first frames."""
-        self.check_fields({'patch_size': 1, 'encoder_layers': 0, 'decoder_layers': 0})
+        self.check_fields()
         self.stack = self.build_stack()
 
     def stack_weights(self, shape: tuple[int, ...]) -> Any:

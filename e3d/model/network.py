@@ -1,7 +1,7 @@
 """What forecasters and recognizers share: window of frames, feedback of predictions, loop over time."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
@@ -13,11 +13,9 @@ from e3d.kernels.convolution import prepare_kernels
 from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
 from e3d.kernels.precision import PRECISIONS
-from e3d.kernels.scan import POLICIES, scan_with_history
-from e3d.model.fields import check_at_least, check_choice, check_dtype, check_sizes
+from e3d.kernels.scan import scan_with_history
+from e3d.model.fields import check_choice, check_options
 from e3d.model.stack import Arrays, Stack, StackStep
-
-_CHOICES = {'memory': POLICIES, 'precision': tuple(PRECISIONS)}
 
 
 class NetworkCarry(NamedTuple):
@@ -79,6 +77,7 @@ def in_own_precision(method: Callable) -> Callable:
 
     @functools.wraps(method)
     def run(model, *args, **kwargs):
+        check_choice('precision', model.precision, tuple(PRECISIONS))
         with jax.default_matmul_precision(PRECISIONS[model.precision]):
             return method(model, *args, **kwargs)
 
@@ -103,20 +102,13 @@ class Network(nn.Module):
         raise NotImplementedError
 
     @nn.nowrap
-    def check_fields(
-        self, least: Mapping[str, int], choices: Mapping[str, Sequence[str]] | None = None
-    ) -> None:
-        """Checks the fields that all networks have, and those that are given.
+    def check_fields(self) -> None:
+        """Checks the fields; `recall` is checked by the cells, which take True and False as well.
 
         Raises:
           InputError: naming the field and what is allowed.
         """
-        least = {'layers': 1, 'depth': 1} | dict(least)
-        check_at_least({name: (getattr(self, name), number) for name, number in least.items()})
-        for name, allowed in (_CHOICES | dict(choices or {})).items():
-            check_choice(name, getattr(self, name), allowed)
-        check_dtype(self.dtype)
-        check_sizes(self.features, self.kernel_size)
+        check_options(self, apart=('dtype', 'recall'))
 
     @nn.nowrap
     def scan(

@@ -158,9 +158,7 @@ class Recognizer(Network):
 
     def setup(self):
         """Checks the fields; the parameters come with the first frames."""
-        least = dict.fromkeys(('encoder_layers', 'encoder_depth', 'window'), 1)
-        least |= {'classes': 2, 'top_layers': 0, 'classifier_features': 1, 'classifier_hidden': 1}
-        self.check_fields(least, {'separable': SEPARABLE})
+        self.check_fields()
         self.stack = self.build_stack()
         self.classifier = Classifier(
             self.classes,

@@ -30,9 +30,8 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.model.fields import (
     check_at_least,
-    check_choice,
-    check_dtype,
     check_frames_shape,
+    check_options,
     parameters_for,
 )
 from e3d.model.frames import scale_types
@@ -249,12 +248,9 @@ class SimVP(nn.Module):
 
     def _check(self, shape: tuple[int, ...], output_frames: int) -> None:
         check_frames_shape(shape)
-        check_choice('translator', self.translator, TRANSLATORS)
-        least = {'layers': 2, 'features': 1, 'encoder_layers': 1, 'encoder_features': 2}
-        check_at_least({name: (getattr(self, name), number) for name, number in least.items()})
+        check_options(self)
         if self.encoder_features % 2:
             raise InputError(f'encoder_features={self.encoder_features}: must be even')
-        check_dtype(self.dtype)
         check_at_least({'output_frames': (output_frames, 1)})
         if shape[1] < 1:
             raise InputError(f'frames of shape {tuple(shape)}: at least one must be observed')

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.kernels.convolution import Kernel, prepare_kernels
 from e3d.kernels.modes import Operations
-from e3d.kernels.precision import PRECISIONS
-from e3d.kernels.scan import POLICIES, scan_with_history
-from e3d.model.fields import check_choice, check_dtype, parameters_for
+from e3d.kernels.scan import scan_with_history
+from e3d.model.fields import check_options, parameters_for
 from e3d.model.forecaster import Forecaster, step_inputs
 from e3d.model.network import StepInputs, in_own_precision
 from e3d.model.patching import pad_to_patches
@@ -62,9 +61,7 @@ class StepwiseForecaster(nn.Module):
     @nn.nowrap
     def check_fields(self) -> None:
         """Checks the fields; a subclass with fields of its own checks these as well."""
-        check_choice('memory', self.memory, POLICIES)
-        check_choice('precision', self.precision, tuple(PRECISIONS))
-        check_dtype(self.dtype)
+        check_options(self)
 
     def weights(self, shape: tuple[int, int, int]) -> Any:
         """Declares the parameters for frames of this shape (H, W, C) and returns their tree."""

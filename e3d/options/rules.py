@@ -1,6 +1,7 @@
 """Rules of values: what is allowed, in words for the message, and a test."""
 
 import math
+import numbers
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -57,7 +58,7 @@ def number(minimum: float, maximum: float = MOST, above: bool = False) -> Rule:
     words = f'a number {">" if above else ">="} {minimum:g} and <= {maximum:g}'
 
     def accepts(value: Any) -> bool:
-        real = isinstance(value, int | float) and not isinstance(value, bool)
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
         # Of not-a-number no comparison is true.
         return real and minimum <= value <= maximum and not (above and value == minimum)
 
@@ -116,7 +117,7 @@ def optional(rule: Rule) -> Rule:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _is_folder_name(value: Any) -> bool:
