@@ -278,7 +278,7 @@ def test_pixels_are_shuffled_as_in_pytorch():
 @pytest.mark.parametrize(
     ('fields', 'shape', 'words'),
     [
-        ({'translator': 'vit'}, (8, 8, 1), "'gsta', 'tau', 'convmixer', 'incepu'"),
+        ({'translator': 'vit'}, (8, 8, 1), "'gsta' or 'tau' or 'convmixer' or 'incepu'"),
         ({'layers': 1}, (8, 8, 1), 'layers=1: must be an integer >= 2'),
         ({'encoder_features': 3}, (8, 8, 1), 'encoder_features=3: must be even'),
         ({}, (6, 8, 1), r'6 x 8 cannot be halved 2 times: .* multiples of 4'),

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
-from e3d.model.fields import check_at_least, check_dtype, check_frames_shape, parameters_for
+from e3d.model.fields import check_at_least, check_frames_shape, check_options, parameters_for
 from e3d.model.frames import scale_types
 from e3d.model.needs import Needs, Training
 from e3d.model.recognizer import Recognition, Recognizer
@@ -73,9 +73,8 @@ class ClipRecognizer(nn.Module):
 
     def setup(self):
         """Checks the fields."""
-        least = {'classes': 2, 'clip_frames': self.least_frames, 'features': 1}
-        check_at_least({name: (getattr(self, name), value) for name, value in least.items()})
-        check_dtype(self.dtype)
+        check_options(self)
+        check_at_least({'clip_frames': (self.clip_frames, self.least_frames)})
 
     @property
     def needs(self) -> Needs:

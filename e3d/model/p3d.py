@@ -29,7 +29,6 @@ import jax
 
 from e3d.model.clip_layers import ConvUnit, Head, max_pool, symmetric
 from e3d.model.clip_recognizer import ClipRecognizer
-from e3d.model.fields import check_choice
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
 from e3d.options.option import option
@@ -49,11 +48,6 @@ class P3D(ClipRecognizer):
     """
 
     residual_layers: int = option(63, 'layers of the network', one_of(*BLOCKS))
-
-    def setup(self):
-        """Checks the fields."""
-        super().setup()
-        check_choice('residual_layers', self.residual_layers, tuple(BLOCKS))
 
     @property
     def least_frames(self) -> int:

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 
 from e3d.model.clip_layers import ConvUnit, SlidingHead, max_pool, symmetric
 from e3d.model.clip_recognizer import ClipRecognizer
-from e3d.model.fields import check_choice
 from e3d.model.i3d import LEAST_FRAMES, MIXED, POOLS, scaled_filters
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
@@ -71,12 +70,6 @@ class S3D(ClipRecognizer):
     gates: bool = option(False, 'whether channels are weighed (S3D-G)', SWITCH)
     clip_frames: int = 64
     dropout: float = 0.2
-
-    def setup(self):
-        """Checks the fields."""
-        super().setup()
-        check_choice('form', self.form, FORMS)
-        check_choice('stem', self.stem, STEMS)
 
     @property
     def least_frames(self) -> int:

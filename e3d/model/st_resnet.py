@@ -29,12 +29,11 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.kernels.convolution import Kernel, prepare_kernels
 from e3d.kernels.modes import Operations
-from e3d.kernels.scan import POLICIES, scan_with_history
+from e3d.kernels.scan import scan_with_history
 from e3d.model.fields import (
     check_at_least,
-    check_choice,
-    check_dtype,
     check_frames_shape,
+    check_options,
     parameters_for,
 )
 from e3d.model.forecaster import Forecaster
@@ -203,10 +202,7 @@ class STResNet(nn.Module):
 
     def _check(self, shape: tuple[int, ...], output_frames: int) -> None:
         check_frames_shape(shape)
-        least = {'period': 0, 'trend': 0, 'layers': 0, 'features': 1}
-        check_at_least({name: (getattr(self, name), number) for name, number in least.items()})
-        check_choice('memory', self.memory, POLICIES)
-        check_dtype(self.dtype)
+        check_options(self)
         check_at_least({'output_frames': (output_frames, 1)})
         if shape[1] < (self.closeness or 1):
             raise InputError(

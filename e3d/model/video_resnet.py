@@ -30,7 +30,6 @@ import jax
 
 from e3d.model.clip_layers import ConvUnit, Head, Sizes, symmetric
 from e3d.model.clip_recognizer import ClipRecognizer
-from e3d.model.fields import check_choice
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
 from e3d.options.option import option
@@ -100,11 +99,6 @@ class VideoResNet(ClipRecognizer):
 
     # Whether a stage, 0 being the stem, has kernels and strides along time.
     temporal: ClassVar[tuple[bool, ...]] = (True,) * 5
-
-    def setup(self):
-        """Checks the fields."""
-        super().setup()
-        check_choice('residual_layers', self.residual_layers, tuple(BLOCKS))
 
     @nn.nowrap
     def convolution(self, features: int, middle: int, name: str, **options: Any) -> nn.Module:
@@ -199,11 +193,6 @@ class R2Plus1D(VideoResNet):
     middle: str = option(
         'torchvision', 'which number of channels is between space and time', one_of(*MIDDLES)
     )
-
-    def setup(self):
-        """Checks the fields."""
-        super().setup()
-        check_choice('middle', self.middle, MIDDLES)
 
     @nn.nowrap
     def convolution(self, features: int, middle: int, name: str, **options: Any) -> nn.Module:
