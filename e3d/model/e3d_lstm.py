@@ -109,7 +109,7 @@ class E3DLSTM(Forecaster):
     )
     history: int | None = option(
         None,
-        'earlier cell states that RECALL looks at; None: all',
+        'number of earlier cell states that RECALL looks at; None: all',
         optional(whole(1, MOST_FRAMES)),
     )
 

@@ -125,7 +125,9 @@ class Forecaster(Network):
     depth: int = option(1, 'frames in the window; 1 for 2D states', whole(1, MOST_LAYERS))
     encoder_layers: int = option(0, '3D convolutions before the layers', whole(0, MOST_LAYERS))
     decoder_layers: int = option(0, '3D convolutions after the layers', whole(0, MOST_LAYERS))
-    dtype: str = option('float32', 'of states and convolutions', one_of('float32', 'bfloat16'))
+    dtype: str = option(
+        'float32', 'dtype of states and convolutions', one_of('float32', 'bfloat16')
+    )
     precision: str = option(
         'float32',
         'how GPUs and TPUs multiply float32: as it is, or in TF32 or bfloat16',

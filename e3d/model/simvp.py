@@ -175,14 +175,14 @@ class SimVP(nn.Module):
     encoder_layers: int = option(
         4, 'layers of encoder and decoder, every second halves the frames', whole(1, MOST_LAYERS)
     )
-    encoder_features: int = option(64, 'channels of them, even', whole(2, MOST_FEATURES))
+    encoder_features: int = option(64, 'channels of these, an even number', whole(2, MOST_FEATURES))
     drop_path: float = option(
         0.0, "how often the last block of 'gsta' or 'tau' is left out", number(0, 0.99)
     )
     divergence: float | None = option(
         None, "weight of TAU's loss; None: 0.1 with 'tau', else 0", optional(number(0))
     )
-    dtype: str = option('float32', 'of the convolutions', one_of('float32', 'bfloat16'))
+    dtype: str = option('float32', 'dtype of the convolutions', one_of('float32', 'bfloat16'))
 
     @property
     def needs(self) -> Needs:

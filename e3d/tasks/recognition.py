@@ -72,8 +72,8 @@ class RecognitionObjective:
         'cross-entropy at step 0',
         number(0),
     )
-    decrease: float = option(2e-5, 'what each update takes from it', number(0))
-    least: float = option(0.1, 'where it stops', number(0))
+    decrease: float = option(2e-5, 'decrease of it with each update', number(0))
+    least: float = option(0.1, 'lowest value of it', number(0))
     fixed: float = option(1.0, "of 'fixed': that weight", number(0, above=True))
     observed: tuple[float, ...] = option(
         (1.0,),

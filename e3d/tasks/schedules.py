@@ -31,7 +31,7 @@ class Sampling:
     """
 
     start: float = option(1.0, 'probability of the true frame at step 0', number(0, 1))
-    decrease: float = option(2e-5, 'what each update takes from it', number(0))
+    decrease: float = option(2e-5, 'decrease of it with each update', number(0))
     kind: str = option(
         'scheduled',
         "'reverse' draws among the observed frames as well (PredRNN-V2)",

@@ -37,8 +37,8 @@ class Dataset:
       hold_out: how to hold out a part of the training data for validation, for a message.
     """
 
-    path: str = option('', "of the user's own files", PATH, changeable=True)
-    data_dir: str = option('data', 'where prepared records lie', FOLDER, changeable=True)
+    path: str = option('', 'where your own files are', PATH, changeable=True)
+    data_dir: str = option('data', 'folder of prepared data', FOLDER, changeable=True)
     input_frames: int = option(10, 'frames that are observed', whole(1, MOST_FRAMES))
     output_frames: int = option(10, 'frames that are predicted after them', whole(1, MOST_FRAMES))
     copy_test: tuple[int, ...] = option(

@@ -279,7 +279,9 @@ class KthDataset(Dataset):
         one_of(*PERSONS),
     )
     validation_persons: tuple[int, ...] = option(
-        (), 'of those to train on; (): validation is on the test', distinct(1, 25, (15, 16))
+        (),
+        'persons of the training split to hold out; (): validation is on the test split',
+        distinct(1, 25, (15, 16)),
     )
     windows: str = option(
         'e3d', 'the rule by which sequences are taken from a clip', one_of(*RULES)

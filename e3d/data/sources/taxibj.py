@@ -324,9 +324,9 @@ class TaxiBJDataset(Dataset):
 
     input_frames: int = 4
     output_frames: int = 4
-    test_days: int = option(28, 'the last days', whole(1))
+    test_days: int = option(28, 'number of the last days, which are the test', whole(1))
     validation_days: int = option(
-        0, 'the days before those; 0: validation is on the test', whole(0)
+        0, 'number of days before those; 0: validation is on the test split', whole(0)
     )
     slots_per_day: int | None = option(
         None, 'frames of a day; None: as the files tell', optional(whole(1))

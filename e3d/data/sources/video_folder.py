@@ -219,7 +219,7 @@ class VideoFolderDataset(Dataset):
     frame_size: tuple[int, int] = option((64, 64), 'height and width', sizes((64, 64), MOST_PIXELS))
     channels: int = option(1, '1: gray, 3: RGB', whole(1, 1024))
     layout: str = option(
-        '', "axes of arrays, as 'TCHW'; '': they tell themselves", LAYOUT, older=''
+        '', "axes of arrays, such as 'TCHW'; '': as their shapes say", LAYOUT, older=''
     )
     fit: str = option('stretch', "'stretch': the whole frame, 'crop': its middle", FIT)
     frame_rate: float | None = option(
@@ -228,7 +228,7 @@ class VideoFolderDataset(Dataset):
     train_stride: int = option(
         1, 'frames from the start of a training sequence to that of the next', whole(1)
     )
-    test_stride: int = option(10, 'the same of validation and test', whole(1))
+    test_stride: int = option(10, 'the same for validation and test', whole(1))
     split_fractions: tuple[float, float, float] = option(
         (0.8, 0.1, 0.1),
         'of the files, for training, validation and test, if there are no folders for these',
