@@ -87,6 +87,63 @@ def test_update_fits_together_at_full_size(name, arg):
     check_footprint(name, arg, measure_footprint(step.keywords['loss'], state, example, shape[0]))
 
 
+PREDICTING = ('moving_mnist', 'kth', 'taxibj', 'bikenyc', 'study', 'video_folder')
+
+
+@pytest.mark.parametrize('model_name', FORECASTERS)
+@pytest.mark.parametrize('name', PREDICTING)
+def test_every_forecaster_can_take_the_place_of_the_model(name, model_name):
+    config = load(name, 'small')
+    switch_model(config, model_name)
+    check_config(config)
+    assert config.model.name == model_name
+    dataset = config.dataset
+    lengths = dataset.input_frames, dataset.output_frames
+    create = functools.partial(
+        initialize,
+        build_model(**config.model),
+        jax.random.key(0),
+        frame_shape(dataset, name == 'bikenyc'),
+        lengths,
+    )
+    params = jax.eval_shape(create)['params']
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ('arg', 'expected'),
+    [
+        ('model=tau', 44_656_001),
+        ('model=gsta,data=kth', 15_632_961),
+        ('model=convmixer,data=taxibj', 841_314),
+        ('model=st_resnet', 2_674_374),
+        ('model=st_resnet,data=bikenyc', 903_366),
+    ],
+)
+def test_the_recipes_have_the_published_numbers_of_parameters(arg, expected):
+    config = load('feed_forward', arg)
+    check_config(config)
+    dataset = config.dataset
+    lengths = dataset.input_frames, dataset.output_frames
+    shape = frame_shape(dataset, 'bikenyc' in arg)
+    create = functools.partial(
+        initialize, build_model(**config.model), jax.random.key(0), shape, lengths
+    )
+    params = jax.eval_shape(create)['params']
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+
+
+def test_the_copy_test_is_for_models_that_see_frame_after_frame():
+    config = load('study', 'copy')
+    for name in FORECASTERS:
+        switch_model(config, name)
+        if needs_of(build_model(**config.model)).future_only:
+            with pytest.raises(InputError, match=r'copy_test=\(3, 3\): must be \(\)'):
+                check_config(config)
+        else:
+            check_config(config)
+
+
 def check_footprint(name, arg, footprint):
     """What the docstring says of the full size is true on one device; `:small` is for a laptop."""
     assert footprint.gibibytes < (1 if arg else 40)

@@ -36,7 +36,7 @@ def test_both_forms_are_a_plain_reading_with_its_gradients(size, dilation):
         )
         some = np.eye(inputs.size)[:: inputs.size // 7]
         of_inputs = np.stack([plain(one.reshape(inputs.shape), kernel) for one in some])
-        native = functools.partial(depthwise._natively, dilation=dilation)
+        native = functools.partial(depthwise.convolve_natively, dilation=dilation)
         for convolve in (lambda *args: convolve_depthwise(*args, dilation), native):
             value, gradients = jax.value_and_grad(
                 lambda *args, convolve=convolve: (convolve(*args) * target).sum(), (0, 1)

@@ -87,3 +87,9 @@ def test_halving_after_each_fifth(warmup):
     rate = learning_rate_schedule('halving', 1.0, warmup, 100)
     found = [float(rate(step)) for step in (15, 19, 21, 39, 41, 61, 81, 99)]
     assert found == [1.0, 1.0, 0.5, 0.5, 0.25, 0.125, 0.0625, 0.0625]
+
+
+def test_one_cycle_is_that_of_pytorch():
+    rate = learning_rate_schedule('onecycle', 1.0, 0, 1000)
+    found = [float(rate(step)) for step in (0, 150, 300, 650, 1000)]
+    assert found == pytest.approx([0.04, 0.52, 1.0, 0.5 + 2e-6, 4e-6], rel=1e-4)

@@ -80,6 +80,11 @@ def _joint_problems(config: ConfigDict, values: Mapping[str, Any]) -> Iterable[s
             f'optimizer.warmup_steps={config.optimizer.warmup_steps}: must be less than '
             f'train.steps={config.train.steps}'
         )
+    if config.optimizer.schedule == 'onecycle' and config.optimizer.warmup_steps:
+        yield (
+            f'optimizer.warmup_steps={config.optimizer.warmup_steps}: must be 0 with '
+            "optimizer.schedule='onecycle', which rises by itself"
+        )
     if config.sampling.first_step >= config.sampling.last_step:
         yield (
             f'sampling.first_step={config.sampling.first_step}: must be less than '

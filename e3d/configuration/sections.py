@@ -67,8 +67,9 @@ class Optimizer:
     eps: float = option(1e-8, 'added to the root of the latter', number(0, above=True))
     schedule: str = option(
         'constant',
-        "'cosine' falls to 0 at the last step, 'halving' by half after each fifth of the training",
-        one_of('constant', 'cosine', 'halving'),
+        "'cosine' falls to 0 at the last step, 'halving' by half after each fifth of the training; "
+        "'onecycle' rises for 30 % of it and falls",
+        one_of('constant', 'cosine', 'halving', 'onecycle'),
     )
     warmup_steps: int = option(0, 'updates over which the learning rate grows from 0', whole(0))
     clip_norm: float | None = option(

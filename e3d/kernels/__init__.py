@@ -2,6 +2,7 @@
 
     winograd.py       a 3D convolution in few products, and its gradients: for CPUs
     convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
+    depthwise.py      a 2D convolution of each channel by itself, and its gradients
     everywhere.py     RECALL as printed, over all positions, block by block
     fused.py          the same in one kernel, for NVIDIA GPUs
     nearby.py         RECALL at and around the same place

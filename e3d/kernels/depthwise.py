@@ -29,7 +29,7 @@ def convolve_depthwise(inputs: jax.Array, kernel: jax.Array, dilation: int = 1) 
         inputs,
         kernel,
         cpu=functools.partial(_by_taps, dilation=dilation),
-        default=functools.partial(_natively, dilation=dilation),
+        default=functools.partial(convolve_natively, dilation=dilation),
     )
 
 
@@ -85,7 +85,8 @@ def _kernel_gradient_by_taps(
     return taps.reshape(kernel.shape).astype(kernel.dtype)
 
 
-def _natively(inputs: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
+def convolve_natively(inputs: jax.Array, kernel: jax.Array, dilation: int = 1) -> jax.Array:
+    """The same by XLA's own convolution, with its gradients."""
     return lax.conv_general_dilated(
         inputs,
         kernel[:, :, None, :],
@@ -100,5 +101,5 @@ def _natively(inputs: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
 def _kernel_gradient_natively(
     inputs: jax.Array, kernel: jax.Array, cotangent: jax.Array, dilation: int
 ) -> jax.Array:
-    convolve = functools.partial(_natively, inputs, dilation=dilation)
+    convolve = functools.partial(convolve_natively, inputs, dilation=dilation)
     return jax.vjp(convolve, kernel)[1](cotangent)[0]

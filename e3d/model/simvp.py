@@ -118,7 +118,7 @@ class Pass(nn.Module):
         values, skip = frames.reshape(batch * length, *size).astype(model.dtype), None
         strides = [1 + layer % 2 for layer in range(model.encoder_layers)]
         for layer, stride in enumerate(strides):
-            layer_of = functools.partial(ConvNorm, model.encoder_features, dtype=model.dtype)
+            layer_of = functools.partial(ConvNorm, model.encoder_width, dtype=model.dtype)
             values = layer_of(stride, name=f'encoder_{layer}')(values)
             skip = values if skip is None else skip
 
@@ -162,7 +162,7 @@ class SimVP(nn.Module):
       features: of the translator, hid_T.
       encoder_layers: of the encoder, and as many of the decoder, N_S; every second one halves the
         frames, whose sides must be multiples of it.
-      encoder_features: of both, hid_S; even.
+      encoder_features: of both, hid_S; even. None: features / 8, at least 8.
       drop_path: how often the last block of 'gsta' and 'tau' is left out for a sequence in training,
         earlier ones less often.
       divergence: weight of the divergence of differences in the loss; None: 0.1 with 'tau', else 0.
@@ -175,7 +175,11 @@ class SimVP(nn.Module):
     encoder_layers: int = option(
         4, 'layers of encoder and decoder, every second halves the frames', whole(1, MOST_LAYERS)
     )
-    encoder_features: int = option(64, 'channels of these, an even number', whole(2, MOST_FEATURES))
+    encoder_features: int | None = option(
+        None,
+        'channels of these, an even number; None: an eighth of features, at least 8',
+        optional(whole(2, MOST_FEATURES)),
+    )
     drop_path: float = option(
         0.0, "how often the last block of 'gsta' or 'tau' is left out", number(0, 0.99)
     )
@@ -192,6 +196,13 @@ class SimVP(nn.Module):
             training=self.translator != 'incepu',
             losses=self._divergence_weight > 0.0,
         )
+
+    @property
+    def encoder_width(self) -> int:
+        """The channels of encoder and decoder."""
+        if self.encoder_features is None:
+            return max(8, 2 * (self.features // 16))
+        return self.encoder_features
 
     @property
     def _divergence_weight(self) -> float:
@@ -248,8 +259,11 @@ class SimVP(nn.Module):
 
     def _check(self, shape: tuple[int, ...], output_frames: int) -> None:
         check_frames_shape(shape)
-        check_options(self)
-        if self.encoder_features % 2:
+        check_choice('translator', self.translator, TRANSLATORS)
+        least = {'layers': 2, 'features': 1, 'encoder_layers': 1}
+        check_at_least({name: (getattr(self, name), number) for name, number in least.items()})
+        check_at_least({'encoder_features': (self.encoder_width, 2)})
+        if self.encoder_width % 2:
             raise InputError(f'encoder_features={self.encoder_features}: must be even')
         check_at_least({'output_frames': (output_frames, 1)})
         if shape[1] < 1:

@@ -122,12 +122,15 @@ def learning_rate_schedule(
     """The learning rate by step.
 
     Args:
-      schedule: 'constant'; 'cosine', which falls to 0 at the last step; or 'halving', by half after
-        each fifth of the training.
+      schedule: 'constant'; 'cosine', which falls to 0 at the last step; 'halving', by half after
+        each fifth of the training; or 'onecycle', as PyTorch's OneCycleLR: a cosine up from a 25th
+        in 30 % of the steps, then one down to a 10,000th of that.
       learning_rate: the highest, reached after the warm-up.
       warmup_steps: over so many steps it grows linearly from 0.
       steps: length of the training.
     """
+    if schedule == 'onecycle':
+        return optax.cosine_onecycle_schedule(steps, learning_rate)
     if schedule == 'cosine':
         main = optax.cosine_decay_schedule(learning_rate, max(steps - warmup_steps, 1))
     elif schedule == 'halving':
