@@ -33,4 +33,5 @@ def run_of(model, channels=1, size=(8, 8), dataset=()):
     shape = (*size, channels)
     params = model.init(jax.random.key(0), jnp.zeros((1, 1, *shape)), 1)['params']
     dataset = {'input_frames': INPUT_FRAMES, 'output_frames': OUTPUT_FRAMES} | dict(dataset)
-    return Run(model, params, ConfigDict({'dataset': dataset}), shape, 7)
+    config = ConfigDict({'dataset': dataset, 'model': {'name': type(model).__name__}})
+    return Run(model, params, config, shape, 7)

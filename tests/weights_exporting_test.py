@@ -13,6 +13,7 @@ from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model import build_model
 from e3d.prediction.forecast import forecast
+from e3d.weights import exporting
 from e3d.weights.exporting import export_run
 
 HORIZON = 3
@@ -84,6 +85,12 @@ def test_what_cannot_be_exported_is_refused_before_any_work(run, tmp_path, optio
     with pytest.raises(InputError, match=message):
         export_run(run, tmp_path / 'file', **({'format': 'stablehlo'} | options))
     assert not (tmp_path / 'file').exists()
+
+
+def test_a_package_that_is_missing_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(InputError, match='pip install flatbuffers'):
+        export_run(run, tmp_path / 'file', 'stablehlo')
 
 
 def test_the_command_line(run, tmp_path, monkeypatch, capsys):

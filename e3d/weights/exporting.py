@@ -1,5 +1,6 @@
 """A trained run as a file for others: its parameters, or its whole forecast as a program."""
 
+import importlib.util
 import os
 from collections.abc import Sequence
 
@@ -66,6 +67,11 @@ def export_run(
         _check_count('batch', batch)
     if not platforms or set(platforms) - set(PLATFORMS):
         raise InputError(f'platforms={tuple(platforms)}: must be some of {", ".join(PLATFORMS)}.')
+    if importlib.util.find_spec('flatbuffers') is None:
+        raise InputError(
+            "format='stablehlo': JAX writes it with the package flatbuffers, which is not installed: "
+            'python -m pip install flatbuffers'
+        )
     program = export_program(run, frames, horizon, batch, platforms)
     with atomic_write(output) as temporary:
         temporary.write_bytes(program)
