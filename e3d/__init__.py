@@ -26,8 +26,8 @@ From frames to numbers, in the order in which they depend on each other:
     launcher        the command `e3d`; it begins in `__main__`
 
 Each imports only from those above it. The names in `__init__.pyi` can be imported from `e3d` itself;
-what they need is imported when they are first used. Errors, kernels and models need only JAX, Flax
-and NumPy; the rest needs pip's extra `all`.
+what they need is imported when they are first used. Errors, kernels and models need only JAX, Flax,
+Optax and NumPy; the rest needs pip's extra `all`.
 """
 
 import importlib.metadata

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Names under which packages are imported, where they are not those of the distributions.
 MODULES = {'absl-py': 'absl', 'pillow': 'PIL', 'orbax-checkpoint': 'orbax'}
 # What Flax brings, whether it is asked for or not.
-OF_FLAX = {'absl', 'optax', 'orbax', 'rich'}
+OF_FLAX = {'absl', 'orbax', 'rich'}
 CORE = ('errors', 'files', 'pixel_values', 'options', 'kernels', 'model')
 
 WITHOUT_EXTRAS = """
