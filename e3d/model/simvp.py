@@ -259,10 +259,7 @@ class SimVP(nn.Module):
 
     def _check(self, shape: tuple[int, ...], output_frames: int) -> None:
         check_frames_shape(shape)
-        check_choice('translator', self.translator, TRANSLATORS)
-        least = {'layers': 2, 'features': 1, 'encoder_layers': 1}
-        check_at_least({name: (getattr(self, name), number) for name, number in least.items()})
-        check_at_least({'encoder_features': (self.encoder_width, 2)})
+        check_options(self)
         if self.encoder_width % 2:
             raise InputError(f'encoder_features={self.encoder_features}: must be even')
         check_at_least({'output_frames': (output_frames, 1)})
