@@ -46,7 +46,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e3d.errors import InputError
 from e3d.kernels.convolution import Kernel, prepare_kernels
 from e3d.kernels.modes import Operations
 from e3d.kernels.scan import scan_with_history
@@ -187,13 +186,6 @@ class FRNN(StepwiseForecaster):
     def multiple(self) -> int:
         """What four pools ask for."""
         return 2 ** ((len(_CELLS) + 1) // 2)
-
-    @nn.nowrap
-    def check_fields(self) -> None:
-        """Checks the fields."""
-        super().check_fields()
-        if not isinstance(self.width, (int, float)) or not 0 < self.width <= 8:
-            raise InputError(f'width={self.width!r}: must be a number > 0, at most 8')
 
     @nn.nowrap
     def channels(self, numbers: tuple[int, ...]) -> tuple[int, ...]:

@@ -46,7 +46,6 @@ from e3d.kernels.convolution import prepare_kernels
 from e3d.kernels.modes import Operations
 from e3d.kernels.scan import scan_with_history
 from e3d.model.adversary import Discriminator, cross_entropy, updated_next
-from e3d.model.fields import check_at_least
 from e3d.model.layers import Layer, LSTMState, convolve, max_pool, update_lstm
 from e3d.model.needs import NETWORKS, Needs, Training
 from e3d.model.network import StepInputs
@@ -197,12 +196,6 @@ class MCnet(StepwiseForecaster):
     def multiple(self) -> int:
         """What three pools ask for."""
         return 8
-
-    @nn.nowrap
-    def check_fields(self) -> None:
-        """Checks the fields."""
-        super().check_fields()
-        check_at_least({'features': (self.features, 1)})
 
     @nn.compact
     def weights(self, shape: tuple[int, int, int]) -> dict[str, Any]:

@@ -58,11 +58,6 @@ class StepwiseForecaster(nn.Module):
         """What height and width of the frames must be a multiple of."""
         return 1
 
-    @nn.nowrap
-    def check_fields(self) -> None:
-        """Checks the fields; a subclass with fields of its own checks these as well."""
-        check_options(self)
-
     def weights(self, shape: tuple[int, int, int]) -> Any:
         """Declares the parameters for frames of this shape (H, W, C) and returns their tree."""
         raise NotImplementedError
@@ -108,7 +103,7 @@ class StepwiseForecaster(nn.Module):
         Arguments, result and errors are those of `Forecaster`. A model whose `needs` are `future_only`
         returns the forecast alone and takes no `truth_mask`.
         """
-        self.check_fields()
+        check_options(self)
         inputs = step_inputs(frames, output_frames, truth_mask)
         height, width = inputs.frame.shape[2:4]
         inputs = inputs._replace(frame=self._fit(inputs.frame))

@@ -26,7 +26,6 @@ import jax
 import jax.numpy as jnp
 
 from e3d.kernels.modes import Operations
-from e3d.model.fields import check_at_least
 from e3d.model.layers import Layer, LSTMState, convolve, update_lstm
 from e3d.model.patching import from_patches, to_patches
 from e3d.model.registry import register_forecaster
@@ -93,13 +92,6 @@ class VPNBaseline(StepwiseForecaster):
     def multiple(self) -> int:
         """A patch."""
         return self.patch_size
-
-    @nn.nowrap
-    def check_fields(self) -> None:
-        """Checks the fields."""
-        super().check_fields()
-        least = {'features': 1, 'patch_size': 1, 'encoder_blocks': 0, 'decoder_blocks': 0}
-        check_at_least({name: (getattr(self, name), number) for name, number in least.items()})
 
     @nn.compact
     def weights(self, shape: tuple[int, int, int]) -> dict[str, Any]:
