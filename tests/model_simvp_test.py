@@ -19,7 +19,11 @@ SHAPE, LENGTHS = (4, 8, 1), (2, 3)
 # Height, width and channels; frames; sizes of the model (OpenSTL's configs).
 SETTINGS = {
     'moving_mnist': ((64, 64, 1), (10, 10), {}),
-    'kth': ((128, 128, 1), (10, 20), {'features': 256, 'layers': 6, 'encoder_layers': 2}),
+    'kth': (
+        (128, 128, 1),
+        (10, 20),
+        {'features': 256, 'layers': 6, 'encoder_layers': 2, 'encoder_features': 64},
+    ),
     'taxibj': (
         (32, 32, 2),
         (4, 4),
