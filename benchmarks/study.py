@@ -47,6 +47,11 @@ STUDIES = {
         'Copy test, one digit on 32 x 32, 3 frames to 3 after a context of 6',
         {'e3d_lstm': 56.8, 'predrnn': 80.3, 'convlstm': 143.2},
     ),
+    'rivals': (
+        'experiments/study.py:rivals',
+        'Other models of table 1: Moving MNIST, one digit on 32 x 32, 5 frames to 5',
+        {'dfn': 89.0, 'cdna': 84.2, 'frnn': 68.4, 'vpn_baseline': 64.1},
+    ),
     'recall': (
         'experiments/study.py:recall',
         'Copy test, 1 frame to 5 after a context of 6 and 6 unrelated frames, 2,500 updates',

@@ -6,13 +6,15 @@
     python launch.py --config=experiments/study.py:recall --sweep=get_sweep
     python launch.py --config=experiments/study.py:brief --sweep=get_sweep
     python launch.py --config=experiments/study.py:longer --sweep=get_sweep
+    python launch.py --config=experiments/study.py:rivals --sweep=get_sweep
 
 The models of tables 1 and 2 of the paper on the task of `quickstart.py`: one digit of 14 pixels on
 32 x 32, 5 frames to 5. All have two recurrent layers and, within 10 %, the number of parameters of
 E3D-LSTM with 16 channels (411,440); all train for the same number of updates on the same
-sequences, with the same learning rate and sampling. `:copy` is the copy test of table 1. Three
-seeds each, seed 0 of every model first. The first command runs what RESULTS.md does not have
-yet and writes its tables; the others only run the sweep.
+sequences, with the same learning rate and sampling. `:copy` is the copy test of table 1, `:rivals` the
+same study of the other models of table 1; those that see their input at once, FRNN and MCnet, have a
+loss of the forecast alone and no sampling. Three seeds each, seed 0 of every model first. The first
+command runs what RESULTS.md does not have yet and writes its tables; the others only run the sweep.
 
 Three more are about what RECALL attends to. `:recall` is the copy test with one observed frame, so that
 the direction of a digit can only come from the context that was seen before an unrelated sequence;
@@ -63,6 +65,17 @@ RECALL_ENTRIES = {
     },
 }  # fmt: skip
 
+# MCnet is without its adversary, for nothing else here has one.
+RIVAL_ENTRIES = {
+    'dfn': {'model.name': 'dfn', 'model.features': 104},
+    'cdna': {'model.name': 'cdna', 'model.features': 7},
+    'vpn_baseline': {
+        'model.name': 'vpn_baseline', 'model.patch_size': 4, 'model.features': 15,
+    },
+    'mcnet': {'model.name': 'mcnet', 'model.adversarial_weight': 0.0, 'model.features': 11},
+    'frnn': {'model.name': 'frnn', 'model.width': 1 / 16},
+}  # fmt: skip
+
 # What is swept over in each form of the study.
 SWEEPS = {
     '': ENTRIES,
@@ -72,17 +85,18 @@ SWEEPS = {
     'recall': RECALL_ENTRIES,
     'brief': RECALL_ENTRIES,
     'longer': RECALL_ENTRIES,
+    'rivals': RIVAL_ENTRIES,
 }
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """`arg`: 'copy', 'recall', 'brief' or 'longer', see above; 'small' for a few seconds of training."""
+    """`arg`: a form of the study, see above; 'small' for a few seconds of training."""
     form, small = _read(arg)
     config = load_config('quickstart:small' if small else 'quickstart')
     config.name = '_'.join(filter(None, ['study', form, 'small' if small else '']))
     config.model.update({'variant': 'paper', 'recall': 'everywhere'})
     config.optimizer.learning_rate = 3e-3
-    if not small and form in ('', 'copy'):
+    if not small and form in ('', 'copy', 'rivals'):
         config.train.update({'steps': 400, 'evaluate_every': 100})
     if not small and form == 'recall':
         config.train.update({'steps': 2500, 'evaluate_every': 500})
@@ -111,7 +125,7 @@ def get_sweep(arg: str | None = None) -> list[dict]:
 
 def _read(arg: str | None) -> tuple[str, bool]:
     """The form of the study, and whether it is to be small."""
-    options = parse_arg(arg, small=False, copy=False, recall=False, brief=False, longer=False)
+    options = parse_arg(arg, small=False, **dict.fromkeys(filter(None, SWEEPS), False))
     forms = [form for form in SWEEPS if form and options[form]]
     if len(forms) > 1:
         raise ValueError(f"':{arg}': must be one of {', '.join(filter(None, SWEEPS))}")
