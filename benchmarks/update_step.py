@@ -3,7 +3,7 @@
     python -m benchmarks.update_step --config=experiments/rivals.py:tau_taxibj --size=32,32,2
 
 The time goes with the speed of a matrix product in the same process, which tells how much of the
-machine was to be had.
+machine was to be had, and with the seconds that cores were busy, which other work hardly changes.
 """
 
 import argparse
@@ -86,15 +86,16 @@ def main():
         state, metrics = compiled(state, batch)
         return metrics
 
-    before = matrix_product_rate()
+    before, busy = matrix_product_rate(), time.process_time()
     seconds = timed(update, arguments.repeats)
+    busy = (time.process_time() - busy) / (1 + arguments.repeats)
     rate = statistics.mean([before, matrix_product_rate()])
     temporary = compiled.memory_analysis().temp_size_in_bytes
     print(
         f'{config.model.name}, {parameters:,} parameters, batch {config.train.batch_size}: '
-        f'{statistics.median(seconds):.3g} s an update, while a matrix product ran at '
-        f'{rate / 1e9:.0f} GFLOP/s; {temporary / 1e9:.2g} GB of temporary memory; compiled in '
-        f'{compilation:.0f} s'
+        f'{statistics.median(seconds):.3g} s an update, {busy:.3g} s of busy cores, while a matrix '
+        f'product ran at {rate / 1e9:.0f} GFLOP/s; {temporary / 1e9:.2g} GB of temporary memory; '
+        f'compiled in {compilation:.0f} s'
     )
 
 

@@ -87,29 +87,6 @@ def test_update_fits_together_at_full_size(name, arg):
     check_footprint(name, arg, measure_footprint(step.keywords['loss'], state, example, shape[0]))
 
 
-PREDICTING = ('moving_mnist', 'kth', 'taxibj', 'bikenyc', 'study', 'video_folder')
-
-
-@pytest.mark.parametrize('model_name', FORECASTERS)
-@pytest.mark.parametrize('name', PREDICTING)
-def test_every_forecaster_can_take_the_place_of_the_model(name, model_name):
-    config = load(name, 'small')
-    switch_model(config, model_name)
-    check_config(config)
-    assert config.model.name == model_name
-    dataset = config.dataset
-    lengths = dataset.input_frames, dataset.output_frames
-    create = functools.partial(
-        initialize,
-        build_model(**config.model),
-        jax.random.key(0),
-        frame_shape(dataset, name == 'bikenyc'),
-        lengths,
-    )
-    params = jax.eval_shape(create)['params']
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) < 10_000_000
-
-
 @pytest.mark.parametrize(
     ('arg', 'expected'),
     [
@@ -155,12 +132,12 @@ def check_footprint(name, arg, footprint):
 
 
 # The experiments that forecast, and the pairs that need more than the name of the model.
-FORECASTING = ('bikenyc', 'kth', 'moving_mnist', 'study', 'taxibj', 'video_folder')
+PREDICTING = ('moving_mnist', 'kth', 'taxibj', 'bikenyc', 'study', 'video_folder')
 PADDED = {('bikenyc', 'frnn')}  # 16 x 8 is no multiple of 16
 
 
 @pytest.mark.parametrize('name', FORECASTERS)
-@pytest.mark.parametrize('experiment', FORECASTING)
+@pytest.mark.parametrize('experiment', PREDICTING)
 def test_every_model_fits_every_experiment(experiment, name):
     config = load(experiment, 'small')
     switch_model(config, name)
