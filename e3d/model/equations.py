@@ -88,8 +88,9 @@ class CellOptions:
       kernel_size: depth, height and width of the gate convolutions.
       history: how many earlier C RECALL looks at (tau); None for all.
       variant: 'paper' for equations 1 and 2 as printed, 'refined' for a gate in place of the
-        LayerNorm and R without a sigmoid, 'released' for the published code's form; for weights trained with other codes
-        'published' (google/e3d_lstm as it is) and 'openstl' (see `openstl.py`).
+        LayerNorm and R without a sigmoid, 'released' for the published code's form; for weights
+        trained with other codes 'published' (google/e3d_lstm as it is) and 'openstl' (see
+        `openstl.py`).
       convolution: the operator `*`: 'same', 'transposed' or 'separable' (see `gates.py`).
       recall: 'everywhere', 'in_place' or 'nearby', see `update_e3d_lstm`; 'none' leaves the memory
         attention out (baseline 4 of Table 2): C = I.G + LN(C'). True is 'everywhere', False 'none'.
