@@ -4,7 +4,7 @@
 class InputError(ValueError):
     """What the user gave cannot be used: a config value, a file, an array, a folder.
 
-    The message names the value, what is allowed and the remedy. `launch.py` prints it and ends
+    The message names the value, what is allowed and the remedy. The command `e3d` prints it and ends
     with exit code 2.
     """
 
@@ -12,7 +12,7 @@ class InputError(ValueError):
 class RunError(RuntimeError):
     """Work that had begun could not continue: a non-finite loss, a full disk.
 
-    The message says what happened, what is safe and what to try. `launch.py` prints it and ends
+    The message says what happened, what is safe and what to try. The command `e3d` prints it and ends
     with exit code 1.
     """
 
