@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks.operation_counts import BACKWARD_PER_FORWARD, forward_operations
+from e3d.kernels.precision import PRECISIONS
 from e3d.model import E3DLSTM
 from e3d.model.equations import RECALLS, VARIANTS
 from tests.plain_network import reference_forecast
@@ -33,6 +34,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--variant', default='paper', choices=tuple(VARIANTS))
     parser.add_argument('--recall', default='everywhere', choices=RECALLS)
     parser.add_argument('--recall_radius', type=int, default=1, help='of --recall=nearby')
+    parser.add_argument('--precision', default='float32', choices=tuple(PRECISIONS))
     parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
     parser.add_argument('--memory', default='save', choices=('save', 'recompute'))
     parser.add_argument('--implementation', default='core', choices=('core', 'reference'))
@@ -60,6 +62,7 @@ def build(arguments: argparse.Namespace):
         variant=arguments.variant,
         recall=arguments.recall,
         recall_radius=arguments.recall_radius,
+        precision=arguments.precision,
         dtype=arguments.dtype,
         memory=arguments.memory,
     )
