@@ -60,8 +60,8 @@ def test_equals_a_plain_convolution_and_its_gradients(name, backend, request):
             np.testing.assert_allclose(ours, other, rtol=1e-11, atol=1e-11)
             np.testing.assert_array_equal(known, ours)
     if backend == 'accelerators':
-        # Forward once; the gradients of inputs and kernel, twice.
-        assert len(choices) == 5
+        # Forward once; the gradients of inputs, of the kernel and of its points, twice.
+        assert len(choices) == 7
 
 
 def test_same_padding_is_that_of_xla():

@@ -85,7 +85,23 @@ def prepare_kernels(weights: Any) -> Any:
 def _prepared(kernel: Kernel | jax.Array) -> Kernel:
     if not isinstance(kernel, Kernel):
         kernel = Kernel(kernel)
-    return kernel if kernel.points else Kernel(kernel.taps, winograd.transform_kernel(kernel.taps))
+    return kernel if kernel.points else Kernel(kernel.taps, _points_of(kernel.taps))
+
+
+@jax.custom_vjp
+def _points_of(taps: jax.Array) -> tuple[jax.Array, ...]:
+    return winograd.transform_kernel(taps)
+
+
+def _points_gradient(taps: jax.Array, cotangent: tuple[jax.Array, ...]) -> tuple[jax.Array]:
+    """Only CPUs use the points: elsewhere their gradient is zero, which XLA transforms at length."""
+    transpose = jax.linear_transpose(winograd.transform_kernel, taps)
+    return lax.platform_dependent(
+        cotangent, cpu=transpose, default=lambda cotangent: (jnp.zeros_like(taps),)
+    )
+
+
+_points_of.defvjp(lambda taps: (_points_of(taps), taps), _points_gradient)
 
 
 def same_padding(kernel_size: tuple[int, int, int]) -> Padding:
