@@ -137,7 +137,7 @@ def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monk
     whole = [*train, '--config.dataset.path=moved.npy', '--config.train.steps=4', '--workdir=run']
     assert 'from step 3' in launch_here(*whole).err
     rejected = launch_here('--workdir=run', '--config.optimizer.learning_rate=0.5', code=2).err
-    assert 'optimizer.learning_rate: stored 0.003, given 0.5' in rejected
+    assert 'optimizer.learning_rate: stored 0.01, given 0.5' in rejected
     pathlib.Path('run/config.json').unlink()  # the checkpoints have it as well
     assert 'finished, at step 4' in launch_here('--workdir=run').err
 
