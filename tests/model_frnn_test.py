@@ -97,6 +97,7 @@ def test_initial_kernels_have_orthonormal_columns_of_the_right_deviation():
     np.testing.assert_allclose(columns.T @ columns, norm * np.eye(4), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_and_forecasting_farther_begins_with_the_same_frames(model, variables):
     frames = np.zeros((2, 5, 16, 16, 1), np.float32)
     for row, time in np.ndindex(2, 5):  # a bar that moves to the right

@@ -93,31 +93,27 @@ def test_the_discriminator_normalizes_by_the_batch_of_all_devices():
     np.testing.assert_allclose(apart.reshape(4), together, rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture(scope='module')
-def trained():
-    """A model, its variables, and the gradients of each term of its loss."""
+def test_each_network_gets_the_gradient_of_its_own_loss():
     model = build_model('mcnet', features=2)
     create = functools.partial(initialize, model, frame_shape=FRAMES.shape[2:], lengths=(3, 1))
     variables = jax.jit(create)(jax.random.key(0))
     params, networks = variables['params'], {'networks': variables['networks']}
+    assert all(flag.dtype == bool for flag in variables['networks'].values())
+    names = ('squared', 'gradient_difference', 'adversarial', 'discriminator')
 
-    def terms(params):
+    def loss(params, weights):
         forecast, terms, changed = call_in_training(
             model, {'params': params, **networks}, (FRAMES[:, :3], 1), {}, FRAMES, None, None
         )
-        squared = jnp.square(forecast - FRAMES[:, 3:]).mean()
-        return {'squared': squared} | terms, changed
+        terms['squared'] = jnp.square(forecast - FRAMES[:, 3:]).mean()
+        assert terms.keys() == set(names)
+        assert changed['networks'].keys() == {'update_main', 'update_discriminator'}
+        return sum(weights[row] * terms[name] for row, name in enumerate(names))
 
-    return model, variables, *jax.jit(jax.jacrev(terms, has_aux=True))(params)
-
-
-def test_each_network_gets_the_gradient_of_its_own_loss(trained):
-    _, variables, gradients, changed = trained
-    assert changed['networks'].keys() == {'update_main', 'update_discriminator'}
-    assert all(flag.dtype == bool for flag in variables['networks'].values())
-    assert gradients.keys() == {'squared', 'gradient_difference', 'adversarial', 'discriminator'}
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
-    for name, tree in gradients.items():
+    gradient = jax.jit(jax.grad(loss))
+    for row, name in enumerate(names):
+        tree = gradient(params, jnp.zeros(4).at[row].set(1.0))
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
         for part, leaves in tree.items():
             has_any = any(np.any(leaf) for leaf in jax.tree.leaves(leaves))
             assert has_any == ((part == 'discriminator') == (name == 'discriminator')), (name, part)

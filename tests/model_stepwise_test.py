@@ -136,6 +136,7 @@ def test_forecasting_farther_begins_with_the_same_frames(small):
     np.testing.assert_allclose(far[:, :3], near, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_is_learned(small):
     model = small[0]
     size = small[2].shape[2:]
