@@ -70,8 +70,9 @@ def _visit_blocks(
 def _add(history: jax.Array, part: jax.Array, first: jax.Array) -> jax.Array:
     """Adds `[B, n P, C]` to n slots from the first one on."""
     part = part.astype(history.dtype).reshape(len(history), -1, *history.shape[2:])
-    old = lax.dynamic_slice_in_dim(history, first, part.shape[1], axis=1)
-    return lax.dynamic_update_slice_in_dim(history, old + part, first, axis=1)
+    if part.shape[1] > 1:  # blocks of several slots may have some in common
+        part += lax.dynamic_slice_in_dim(history, first, part.shape[1], axis=1)
+    return lax.dynamic_update_slice_in_dim(history, part, first, axis=1)
 
 
 def recall_forward(
@@ -101,7 +102,10 @@ def recall_forward(
         maximum, total, recalled = state
         remembered = remembered[:, None]
         logits = product('bqc,bpc->bqp', gate, block)
-        highest = jnp.where(remembered, logits, lowest).max(axis=-1)
+        if slots is None:  # the whole block is remembered, or nothing of it
+            highest = jnp.where(remembered[..., 0], logits.max(axis=-1), lowest)
+        else:
+            highest = jnp.where(remembered, logits, lowest).max(axis=-1)
         new_maximum = jnp.maximum(maximum, highest)
         weights = jnp.where(remembered, jnp.exp(logits - new_maximum[..., None]), 0)
         rescale = jnp.exp(maximum - new_maximum)
