@@ -1,5 +1,6 @@
 """How products are rounded, and what reduced precision may cost."""
 
+import functools
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from e3d.kernels import winograd
-from e3d.model import E3DLSTM
+from e3d.model import E3DLSTM, build_model
 
 LAUNCH = pathlib.Path(__file__).parents[1] / 'launch.py'
 
@@ -73,3 +74,23 @@ def test_all_products_of_an_update_are_rounded_as_the_model_says(
     found = list(products_of(program.jaxpr))
     assert len(found) > 10
     assert set(found) == {(expected, expected)}
+
+
+@pytest.mark.parametrize(
+    ('name', 'fields'),
+    [
+        ('simvp', {'features': 16, 'layers': 2, 'encoder_layers': 2}),
+        ('st_resnet', {'features': 4, 'layers': 1}),
+        ('c3d', {'features': 4, 'classes': 3}),
+    ],
+)
+def test_models_without_a_cell_are_rounded_as_they_say(
+    as_on_accelerators, monkeypatch, name, fields
+):
+    monkeypatch.setattr(winograd, 'transform_kernel', lambda kernel: ())
+    frames = jax.ShapeDtypeStruct((1, 3, 16, 16, 1), jnp.float32)
+    for chosen, expected in (('float32', 'HIGHEST'), ('fast', 'DEFAULT')):
+        model = build_model(name, **fields, precision=chosen)
+        run = functools.partial(model.init_with_output, jax.random.key(0), output_frames=1)
+        found = set(products_of(jax.make_jaxpr(run)(frames).jaxpr))
+        assert found == {(jax.lax.Precision[expected],) * 2}

@@ -36,7 +36,7 @@ class C3D(ClipRecognizer):
     """The network that was trained on Sports-1M.
 
     Attributes:
-      classes, clip_frames, features, dropout, dtype: as in `ClipRecognizer`.
+      classes, clip_frames, features, dropout, dtype, precision: as in `ClipRecognizer`.
     """
 
     @nn.nowrap

@@ -15,6 +15,7 @@ from e3d.errors import InputError
 from e3d.model.fields import check_at_least, check_frames_shape, check_options, parameters_for
 from e3d.model.frames import scale_types
 from e3d.model.needs import Needs, Training
+from e3d.model.network import in_own_precision
 from e3d.model.recognizer import Recognition, Recognizer
 from e3d.options.option import option, same_option
 from e3d.options.rules import MOST_FEATURES, MOST_FRAMES, number, whole
@@ -52,7 +53,7 @@ class ClipRecognizer(nn.Module):
     Scores and batch statistics are float32 at least, whatever the `dtype`.
 
     Attributes:
-      classes, clip_frames, features, dropout, dtype: as their options say.
+      classes, clip_frames, features, dropout, dtype, precision: as their options say.
     """
 
     classes: int = same_option(Recognizer, 'classes')
@@ -70,6 +71,7 @@ class ClipRecognizer(nn.Module):
         number(0, 0.999),
     )
     dtype: str = same_option(Recognizer, 'dtype')
+    precision: str = same_option(Recognizer, 'precision')
 
     def setup(self):
         """Checks the fields."""
@@ -100,6 +102,7 @@ class ClipRecognizer(nn.Module):
         """The scores (logits) `[N, classes]` of prepared clips `[N, clip_frames, H, W, 3]`."""
         raise NotImplementedError
 
+    @in_own_precision
     def __call__(
         self,
         frames: jax.Array,

@@ -107,7 +107,7 @@ class I3D(ClipRecognizer):
     """The network of frames alone, of the two of the paper; published for 64 frames of 224 x 224.
 
     Attributes:
-      classes, clip_frames, features, dropout, dtype: as in `ClipRecognizer`.
+      classes, clip_frames, features, dropout, dtype, precision: as in `ClipRecognizer`.
     """
 
     clip_frames: int = 64

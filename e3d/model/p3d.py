@@ -44,7 +44,7 @@ class P3D(ClipRecognizer):
     """P3D ResNet with blocks A, B and C in turn.
 
     Attributes:
-      residual_layers, classes, clip_frames, features, dropout, dtype: as in `ClipRecognizer`.
+      residual_layers, classes, clip_frames, features, dropout, dtype, precision: as in `ClipRecognizer`.
     """
 
     residual_layers: int = option(63, 'layers of the network', one_of(*BLOCKS))

@@ -62,7 +62,8 @@ class S3D(ClipRecognizer):
     """S3D, or with `gates` S3D-G.
 
     Attributes:
-      form, stem, gates, classes, clip_frames, features, dropout, dtype: as in `ClipRecognizer`.
+      form, stem, gates: see their options.
+      classes, clip_frames, features, dropout, dtype, precision: as in `ClipRecognizer`.
     """
 
     form: str = option('torchvision', 'which of the two forms', one_of(*FORMS))

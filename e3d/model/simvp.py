@@ -34,8 +34,10 @@ from e3d.model.fields import (
     check_options,
     parameters_for,
 )
+from e3d.model.forecaster import Forecaster
 from e3d.model.frames import scale_types
 from e3d.model.needs import RANDOM, Needs, Training
+from e3d.model.network import in_own_precision
 from e3d.model.registry import register_forecaster
 from e3d.model.translators import (
     BY_FAN_IN,
@@ -45,7 +47,7 @@ from e3d.model.translators import (
     InceptionUNet,
     MixerBlock,
 )
-from e3d.options.option import option
+from e3d.options.option import option, same_option
 from e3d.options.rules import MOST_FEATURES, MOST_LAYERS, number, one_of, optional, whole
 
 BLOCKS = {
@@ -166,7 +168,7 @@ class SimVP(nn.Module):
       drop_path: how often the last block of 'gsta' and 'tau' is left out for a sequence in training,
         earlier ones less often.
       divergence: weight of the divergence of differences in the loss; None: 0.1 with 'tau', else 0.
-      dtype: as in `Forecaster`.
+      dtype, precision: as in `Forecaster`.
     """
 
     translator: str = option('gsta', 'from encoded input to forecast', one_of(*TRANSLATORS))
@@ -187,6 +189,7 @@ class SimVP(nn.Module):
         None, "weight of TAU's loss; None: 0.1 with 'tau', else 0", optional(number(0))
     )
     dtype: str = option('float32', 'dtype of the convolutions', one_of('float32', 'bfloat16'))
+    precision: str = same_option(Forecaster, 'precision')
 
     @property
     def needs(self) -> Needs:
@@ -210,6 +213,7 @@ class SimVP(nn.Module):
             return TAU_DIVERGENCE if self.translator == 'tau' else 0.0
         return self.divergence
 
+    @in_own_precision
     @nn.compact
     def __call__(
         self, frames: jax.Array, output_frames: int, training: Training | None = None

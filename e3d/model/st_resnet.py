@@ -40,6 +40,7 @@ from e3d.model.forecaster import Forecaster
 from e3d.model.frames import scale_types
 from e3d.model.layers import convolve
 from e3d.model.needs import Needs
+from e3d.model.network import in_own_precision
 from e3d.model.registry import register_forecaster
 from e3d.options.option import option, same_option
 from e3d.options.rules import MOST_FEATURES, MOST_FRAMES, MOST_LAYERS, optional, whole
@@ -113,7 +114,7 @@ class STResNet(nn.Module):
       period: how many days before; 0: it has no such branch.
       trend: how many weeks before.
       layers: residual units of each branch.
-      features, dtype, memory: see their options.
+      features, dtype, precision, memory: see their options.
     """
 
     closeness: int | None = option(
@@ -124,6 +125,7 @@ class STResNet(nn.Module):
     layers: int = option(2, 'residual units of each branch', whole(0, MOST_LAYERS))
     features: int = option(64, 'channels of the branches', whole(1, MOST_FEATURES))
     dtype: str = same_option(Forecaster, 'dtype')
+    precision: str = same_option(Forecaster, 'precision')
     memory: str = same_option(Forecaster, 'memory')
 
     @property
@@ -134,6 +136,7 @@ class STResNet(nn.Module):
             future_only=True, inputs={name: count for name, count in counts.items() if count}
         )
 
+    @in_own_precision
     @nn.compact
     def __call__(
         self,

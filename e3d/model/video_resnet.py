@@ -91,7 +91,7 @@ class VideoResNet(ClipRecognizer):
     """The base of the three; a subclass says what its convolutions are.
 
     Attributes:
-      residual_layers, classes, clip_frames, features, dropout, dtype: as in `ClipRecognizer`.
+      residual_layers, classes, clip_frames, features, dropout, dtype, precision: as in `ClipRecognizer`.
     """
 
     residual_layers: int = option(18, 'layers of the network', one_of(*BLOCKS))
@@ -167,7 +167,7 @@ class R3D(VideoResNet):
     """All convolutions are 3x3x3.
 
     Attributes:
-      residual_layers, classes, clip_frames, features, dropout, dtype: as in `VideoResNet`.
+      residual_layers, classes, clip_frames, features, dropout, dtype, precision: as in `VideoResNet`.
     """
 
 
@@ -176,7 +176,7 @@ class MC3(VideoResNet):
     """Mixed convolutions: 3D in the stem and the first stage, 2D behind.
 
     Attributes:
-      residual_layers, classes, clip_frames, features, dropout, dtype: as in `VideoResNet`.
+      residual_layers, classes, clip_frames, features, dropout, dtype, precision: as in `VideoResNet`.
     """
 
     temporal: ClassVar[tuple[bool, ...]] = (True, True, False, False, False)
@@ -187,7 +187,9 @@ class R2Plus1D(VideoResNet):
     """Every convolution is factored into space and time.
 
     Attributes:
-      middle, residual_layers, classes, clip_frames, features, dropout, dtype: as in `VideoResNet`.
+      middle: see its option.
+      residual_layers, classes, clip_frames, features, dropout, dtype, precision: as in
+        `VideoResNet`.
     """
 
     middle: str = option(
