@@ -1,6 +1,6 @@
 """Times an update of any experiment's model on random frames: no data are needed.
 
-    python -m benchmarks.update_step --config=experiments/feed_forward.py:model=tau,data=taxibj --size=32,32,2
+    python -m benchmarks.update_step --config=feed_forward:model=tau,data=taxibj --size=32,32,2
 
 The time goes with the speed of a matrix product in the same process, which tells how much of the
 machine was to be had, and with the seconds that cores were busy, which other work hardly changes.

@@ -106,7 +106,7 @@ def test_state_may_be_given_away_while_it_is_written(tmp_path, config):
         double(state, batch)
         checkpoints.wait()
         restored = checkpoints.restore(template(), 1)
-    np.testing.assert_array_equal(restored['params']['first']['kernel'], kernel)
+    np.testing.assert_array_equal(restored.params['first']['kernel'], kernel)
 
 
 def test_checkpoint_of_another_model(tmp_path, config):

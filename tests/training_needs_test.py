@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from experiments.base import get_base_config
 from training_helpers import INPUT, LENGTH, SHAPE, TinyForecaster, random_frames, tiny_config
 
+from e3d.configuration import default_config
 from e3d.data.sources.layouts import Layout
 from e3d.model.needs import Needs, Training
 from e3d.parallel import devices
@@ -69,7 +69,7 @@ class Needy(nn.Module):
 
 
 def make_loss(model):
-    config = get_base_config()
+    config = default_config()
     config.dataset.update({'input_frames': INPUT, 'output_frames': AHEAD})
     return build_loss(config, model)
 
@@ -80,7 +80,7 @@ def make_batch(size=8, seed=0):
 
 
 def make_step(model, axis_name=None, clip_norm=None):
-    options = get_base_config().optimizer.to_dict() | {'clip_norm': clip_norm}
+    options = default_config().optimizer.to_dict() | {'clip_norm': clip_norm}
     optimizer, rate = build_optimizer(options, 10, model.needs.networks)
     step = functools.partial(
         train_step,
@@ -123,7 +123,7 @@ def test_the_loss_is_that_of_the_future_and_the_terms_of_the_model():
     model, batch = Needy(), make_batch()
     step, state = make_step(model)
     _, metrics = step(state, batch)
-    key = jax.random.fold_in(random_key(get_base_config().seed, DROPPING), 0)
+    key = jax.random.fold_in(random_key(default_config().seed, DROPPING), 0)
     predictions, _ = model.apply(
         {'params': state.params, **state.collections},
         batch['frames'][:, :INPUT],
