@@ -7,16 +7,13 @@ predicted, 41 classes, Adam) by XLA's own memory analysis; nothing is run.
 """
 
 import argparse
-import functools
 
 import jax
 import numpy as np
 
 from e3d.data.sources.layouts import layout_of
 from e3d.model import build_model
-from e3d.tasks.registry import TASKS
-from e3d.training.optimizer import build_optimizer, create_state
-from e3d.training.step import train_step
+from e3d.training.update import build_update
 from experiments import something_something
 
 
@@ -30,15 +27,15 @@ def main():
         config = something_something.get_config()
         config.model.memory = memory
         model = build_model(**config.model)
-        optimizer, rate = build_optimizer(config.optimizer, config.train.steps)
         shape = (*config.dataset.frame_size, 3)
-        state = jax.eval_shape(lambda: create_state(model, optimizer, shape, 0))  # noqa: B023
-        loss = TASKS[config.task].build_loss(config, model)
-        step = functools.partial(train_step, loss=loss, optimizer=optimizer, learning_rate=rate)
+        update = build_update(config, model, shape)
+        state = jax.eval_shape(update.create)
         number = jax.ShapeDtypeStruct((1,), np.int32)
         frames = jax.ShapeDtypeStruct((1, layout_of(config.dataset).length, *shape), np.float32)
         batch = {'frames': frames, 'label': number, 'repeated': number}
-        analysis = jax.jit(step, donate_argnums=0).lower(state, batch).compile().memory_analysis()
+        analysis = (
+            jax.jit(update.step, donate_argnums=0).lower(state, batch).compile().memory_analysis()
+        )
         temporary, kept = analysis.temp_size_in_bytes, analysis.argument_size_in_bytes
         print(
             f'{memory:<10} temporary {temporary / 2**30:.2f} GiB, arguments {kept / 2**30:.2f} GiB',

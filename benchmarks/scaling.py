@@ -25,11 +25,9 @@ from e3d.data.batches import frame_shape
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source
 from e3d.model import build_model
-from e3d.model.needs import initialize, needs_of
+from e3d.model.needs import initialize
 from e3d.parallel import devices
-from e3d.tasks.registry import TASKS
-from e3d.training.optimizer import build_optimizer, create_state
-from e3d.training.step import train_step
+from e3d.training.update import build_update
 
 # Bytes a second over the slowest link of a ring, in one direction, as the makers state them.
 BANDWIDTHS = {
@@ -56,19 +54,8 @@ def measure(config, shape: tuple[int, int, int], count: int, repeats: int) -> tu
     """Seconds of an update on `count` devices, and of the mean of its gradient alone."""
     mesh = devices.local_mesh(count)
     model = build_model(**config.model)
-    networks = needs_of(model).networks
-    optimizer, rate = build_optimizer(config.optimizer, config.train.steps, networks)
-    step = functools.partial(
-        train_step,
-        loss=TASKS[config.task].build_loss(config, model),
-        optimizer=optimizer,
-        learning_rate=rate,
-        ema_decay=config.optimizer.ema_decay,
-        axis_name=devices.AXIS,
-    )
-    keep_ema = config.optimizer.ema_decay is not None
-    lengths = config.dataset.input_frames, config.dataset.output_frames
-    state = create_state(model, optimizer, shape, config.seed, keep_ema, lengths)
+    built = build_update(config, model, shape, devices.AXIS)
+    state = built.create()
     sizes = (config.train.batch_size * count, layout_of(config.dataset).length, *shape)
     frames = np.random.default_rng(0).random(sizes, np.float32)
     batch = devices.place_batch({'frames': frames}, mesh)
@@ -76,7 +63,7 @@ def measure(config, shape: tuple[int, int, int], count: int, repeats: int) -> tu
         jax.tree.map(lambda leaf: np.zeros((count, *leaf.shape), np.float32), state.params), mesh
     )
     state = devices.place_state(state, mesh)
-    compiled = devices.parallel_step(step, mesh)
+    compiled = devices.parallel_step(built.step, mesh)
     average = jax.pmap(
         lambda tree: jax.lax.pmean(tree, devices.AXIS),
         axis_name=devices.AXIS,

@@ -7,7 +7,6 @@ machine was to be had, and with the seconds that cores were busy, which other wo
 """
 
 import argparse
-import functools
 import statistics
 import time
 
@@ -21,31 +20,14 @@ from e3d.data.sources.layouts import layout_of
 from e3d.kernels import depthwise
 from e3d.model import build_model, translators
 from e3d.model.needs import needs_of
-from e3d.tasks.registry import TASKS
-from e3d.training.optimizer import build_optimizer, create_state
-from e3d.training.step import train_step
+from e3d.training.update import build_update
 
 
 def make_update(config, shape: tuple[int, int, int]):
     """The update, the state before it, and a batch of random frames."""
     model = build_model(**config.model)
     needs, dataset = needs_of(model), config.dataset
-    optimizer, rate = build_optimizer(config.optimizer, config.train.steps, needs.networks)
-    step = functools.partial(
-        train_step,
-        loss=TASKS[config.task].build_loss(config, model),
-        optimizer=optimizer,
-        learning_rate=rate,
-        ema_decay=config.optimizer.ema_decay,
-    )
-    state = create_state(
-        model,
-        optimizer,
-        shape,
-        config.seed,
-        config.optimizer.ema_decay is not None,
-        (dataset.input_frames, dataset.output_frames),
-    )
+    update = build_update(config, model, shape)
     generator = np.random.default_rng(0)
     sizes = {'frames': (layout_of(dataset).length,)}
     sizes |= {name: (dataset.output_frames, count) for name, count in needs.inputs.items()}
@@ -53,7 +35,7 @@ def make_update(config, shape: tuple[int, int, int]):
         name: generator.random((config.train.batch_size, *size, *shape), np.float32)
         for name, size in sizes.items()
     }
-    return step, state, batch
+    return update.step, update.create(), batch
 
 
 def main():

@@ -16,10 +16,8 @@ from e3d.errors import InputError
 from e3d.model import FORECASTERS, build_model
 from e3d.model.needs import initialize, needs_of
 from e3d.sweep.entries import make_entries
-from e3d.tasks.registry import TASKS
 from e3d.training.footprint import measure_footprint
-from e3d.training.optimizer import build_optimizer, create_state
-from e3d.training.step import train_step
+from e3d.training.update import build_update
 from experiments import rivals
 
 FOLDER = pathlib.Path(experiments.__file__).parent
@@ -55,36 +53,23 @@ def test_config_is_valid_and_has_its_own_name(name, arg):
 def test_update_fits_together_at_full_size(name, arg):
     config = load(name, arg)
     model = build_model(**config.model)
-    networks = needs_of(model).networks
-    optimizer, rate = build_optimizer(config.optimizer, config.train.steps, networks)
     dataset = config.dataset
-    lengths = dataset.input_frames, dataset.output_frames
     shape = frame_shape(dataset, name.startswith('bikenyc'))
-    decay = config.optimizer.ema_decay
-    create = functools.partial(
-        create_state, model, optimizer, shape, config.seed, decay is not None, lengths
-    )
-    step = functools.partial(
-        train_step,
-        loss=TASKS[config.task].build_loss(config, model),
-        optimizer=optimizer,
-        learning_rate=rate,
-        ema_decay=decay,
-    )
+    update = build_update(config, model, shape)
     example = {'frames': np.zeros((layout_of(dataset).length, *shape), np.uint8)}
     shape = (config.train.batch_size, *example['frames'].shape)
-    state = jax.eval_shape(create)
+    state = jax.eval_shape(update.create)
     batch = {'frames': jax.ShapeDtypeStruct(shape, np.float32)}
     if config.task == 'recognition':
         example |= {'label': np.int32(0), 'repeated': np.int32(0)}
         labels = jax.ShapeDtypeStruct(shape[:1], np.int32)
         batch |= {'label': labels, 'repeated': labels}
-    new, metrics = jax.eval_shape(step, state, batch)
+    new, metrics = jax.eval_shape(update.step, state, batch)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), new) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), state
     )
     assert all(value.shape == () for value in jax.tree.leaves(metrics))
-    check_footprint(name, arg, measure_footprint(step.keywords['loss'], state, example, shape[0]))
+    check_footprint(name, arg, measure_footprint(update.loss, state, example, shape[0]))
 
 
 @pytest.mark.parametrize(

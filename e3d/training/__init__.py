@@ -2,6 +2,7 @@
 
     optimizer    what an update does with a gradient; the first state
     step         one update, a pure function of state and batch
+    update       both put together as a config describes them
     footprint    parameters and bytes that a training takes, told from shapes
     memory       what cannot fit is rejected
     interruption SIGTERM and Ctrl-C

@@ -11,7 +11,6 @@ only the first one has the workdir and its files. A signal to one of them stops 
 """
 
 import contextlib
-import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +28,6 @@ from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model import build_model
-from e3d.model.needs import needs_of
 from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
 from e3d.runs.checkpoints import Checkpoints
@@ -65,8 +63,7 @@ from e3d.training.evaluation import check_evaluation, evaluate, tell_other_scale
 from e3d.training.failures import check_replicas, explained
 from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.interruption import Interruption
-from e3d.training.optimizer import build_optimizer, create_state
-from e3d.training.step import train_step
+from e3d.training.update import build_update
 
 __all__ = ['evaluate', 'prepare', 'train']
 
@@ -175,41 +172,29 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
     shape = frame_shape(evaluator.sources['train'])
     check_sources(config, evaluator.sources, shape[2])
-    optimizer, learning_rate = build_optimizer(
-        config.optimizer, config.train.steps, needs_of(model).networks
-    )
-    ema_decay = config.optimizer.ema_decay
-    loss = task.build_loss(config, model)
-    step_function = functools.partial(
-        train_step,
-        loss=loss,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        ema_decay=ema_decay,
-        axis_name=devices.AXIS,
-    )
-    create = functools.partial(
-        create_state,
-        model,
-        optimizer,
-        shape,
-        config.seed,
-        keep_ema=ema_decay is not None,
-        lengths=(config.dataset.input_frames, config.dataset.output_frames),
-    )
+    update = build_update(config, model, shape, devices.AXIS)
     example = evaluator.sources['train'][0]
     share = config.train.batch_size // devices.num_devices(mesh)
-    footprint = measure_footprint(loss, jax.eval_shape(create), example, share)
+    footprint = measure_footprint(update.loss, jax.eval_shape(update.create), example, share)
     memory.check_training(footprint, config.train.batch_size, mesh)
     check_evaluation(config, evaluator)
-    parallel = devices.parallel_step(step_function, mesh)
+    parallel = devices.parallel_step(update.step, mesh)
     values = scale(evaluator.sources['train'])
     sources = evaluator.sources
     paths = (config.dataset.path, config.dataset.get('test_path'))
     no_best = why_no_best(config, sources['validation'])
     contents = contents_of(sources, no_best, ', '.join(filter(None, paths)))
     return Parts(
-        config, workdir, mesh, shape, values, create, parallel, footprint, evaluator, contents
+        config,
+        workdir,
+        mesh,
+        shape,
+        values,
+        update.create,
+        parallel,
+        footprint,
+        evaluator,
+        contents,
     )
 
 
