@@ -121,6 +121,13 @@ def test_a_front_part_has_a_frame(count):
         Means(2, clip_frames=4).apply({}, np.zeros((1, 4, 5, 6, 1)), count)
 
 
+def test_there_is_a_length_for_every_clip():
+    with pytest.raises(
+        InputError, match=r'lengths of shape \(3,\): must be \[B\] or \[B, L\], B=2'
+    ):
+        Means(2, clip_frames=4).apply({}, np.zeros((2, 4, 5, 6, 1)), lengths=jnp.ones(3, int))
+
+
 def test_there_is_no_state_between_frames():
     with pytest.raises(InputError, match='C3D sees whole clips'):
         start(C3D(), {}, (16, 16, 3))

@@ -22,7 +22,6 @@ Gaussian ones of deviation 0.01; here values are in [-1, 1] and weights begin as
 import flax.linen as nn
 import jax
 
-from e3d.model.clip_layers import max_pool
 from e3d.model.clip_recognizer import ClipRecognizer
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
@@ -53,7 +52,7 @@ class C3D(ClipRecognizer):
                 name = f'conv_{stage}_{layer}'
                 x = nn.relu(nn.Conv(self.scaled(width), (3, 3, 3), name=name, **common)(x))
             window = (2 if stage else 1, 2, 2)
-            x = max_pool(x, window, window)
+            x = nn.max_pool(x, window, window, 'SAME')
         x = x.reshape(len(x), -1)
         for layer in range(2):
             x = nn.relu(nn.Dense(self.scaled(HIDDEN), name=f'hidden_{layer}', **common)(x))

@@ -117,8 +117,3 @@ class _Linear(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         return nn.Conv(self.features, (1, 1, 1), dtype=self.dtype, name='Conv_0')(x)
-
-
-def max_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Any = 'SAME'):
-    """The maxima of windows `[B, T', H', W', C]`; what is padded never counts."""
-    return nn.max_pool(x, tuple(window), tuple(strides), padding)

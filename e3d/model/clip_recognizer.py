@@ -12,11 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
-from e3d.model.fields import check_at_least, check_frames_shape, check_options, parameters_for
-from e3d.model.frames import scale_types
+from e3d.model.fields import check_at_least, check_options, parameters_for
 from e3d.model.needs import Needs, Training
 from e3d.model.network import in_own_precision
-from e3d.model.recognizer import Recognition, Recognizer
+from e3d.model.recognizer import Recognition, Recognizer, check_clips
 from e3d.options.option import option, same_option
 from e3d.options.rules import MOST_FEATURES, MOST_FRAMES, number, whole
 
@@ -127,10 +126,8 @@ class ClipRecognizer(nn.Module):
           InputError: arrays that do not fit.
         """
         del truth_mask
-        check_frames_shape(frames.shape)
-        check_at_least({'output_frames': (output_frames, 1)})
-        frames = jnp.asarray(scale_types(frames))
-        batch, steps, *size, channels = frames.shape
+        frames, lengths = check_clips(frames, output_frames, lengths)
+        batch, _, *size, channels = frames.shape
         if channels not in (1, 3):
             raise InputError(
                 f'frames with {channels} channels: {type(self).__name__} takes 1 (gray) or 3'
@@ -140,12 +137,7 @@ class ClipRecognizer(nn.Module):
                 f'frames of {size[0]} x {size[1]}: {type(self).__name__} needs at least '
                 f'{self.least_side} pixels a side'
             )
-        if output_frames > steps:
-            raise InputError(f'output_frames={output_frames}: must be 1 to T = {steps}')
-        if lengths is None:
-            lengths = jnp.full(batch, steps - output_frames + 1)
-        lengths = jnp.asarray(lengths)
-        clips = resample_fronts(frames, lengths.reshape(batch, -1), self.clip_frames)
+        clips = resample_fronts(jnp.asarray(frames), lengths.reshape(batch, -1), self.clip_frames)
         clips = jnp.broadcast_to(clips, (*clips.shape[:-1], 3))
         with parameters_for(frames.shape[1:]):
             scores = self.score(self.prepare(clips).astype(self.dtype), training)

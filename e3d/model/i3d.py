@@ -23,7 +23,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e3d.model.clip_layers import ConvUnit, SlidingHead, max_pool
+from e3d.model.clip_layers import ConvUnit, SlidingHead
 from e3d.model.clip_recognizer import ClipRecognizer
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
@@ -68,7 +68,7 @@ class Branch(nn.Module):
     def __call__(self, x: jax.Array, training: Training | None = None) -> jax.Array:
         """From `[B, T, H, W, C]` to the same with the features of the last unit."""
         if self.pool:
-            x = max_pool(x, (3, 3, 3), (1, 1, 1))
+            x = nn.max_pool(x, (3, 3, 3), padding='SAME')
         for name, features, side in self.units:
             x = unit(name, features, side, dtype=self.dtype)(x, training)
         return x
@@ -126,15 +126,15 @@ class I3D(ClipRecognizer):
     def score(self, clips: jax.Array, training: Training | None = None) -> jax.Array:
         """Scores of clips `[N, T, H, W, 3]` in [-1, 1], `[N, classes]`."""
         x = unit('Conv3d_1a_7x7', self.scaled(64), 7, (2, 2, 2), self.dtype)(clips, training)
-        x = max_pool(x, *POOLS['1a'])
+        x = nn.max_pool(x, *POOLS['1a'], 'SAME')
         x = unit('Conv3d_2b_1x1', self.scaled(64), 1, dtype=self.dtype)(x, training)
         x = unit('Conv3d_2c_3x3', self.scaled(192), 3, dtype=self.dtype)(x, training)
-        x = max_pool(x, *POOLS['2c'])
+        x = nn.max_pool(x, *POOLS['2c'], 'SAME')
         for name, filters in MIXED.items():
             filters = scaled_filters(self, filters)
             x = Mixed(filters, self.dtype, name=f'Mixed_{name}')(x, training)
             if name in POOLS:
-                x = max_pool(x, *POOLS[name])
+                x = nn.max_pool(x, *POOLS[name], 'SAME')
         return SlidingHead(self.classes, self.dropout, self.dtype, name='Logits')(x, training)
 
 

@@ -27,7 +27,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from e3d.model.clip_layers import ConvUnit, Head, max_pool, symmetric
+from e3d.model.clip_layers import ConvUnit, Head, symmetric
 from e3d.model.clip_recognizer import ClipRecognizer
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
@@ -58,7 +58,7 @@ class P3D(ClipRecognizer):
     def score(self, clips: jax.Array, training: Training | None = None) -> jax.Array:
         """Scores of prepared clips `[N, T, H, W, 3]`, `[N, classes]`."""
         x = self.unit(self.scaled(64), (1, 7, 7), 'first', strides=(1, 2, 2))(clips, training)
-        x = max_pool(x, (2, 3, 3), (2, 2, 2), [(0, x.shape[1] % 2), (1, 1), (1, 1)])
+        x = nn.max_pool(x, (2, 3, 3), (2, 2, 2), [(0, x.shape[1] % 2), (1, 1), (1, 1)])
         number = 0
         for stage, (count, width) in enumerate(
             zip(BLOCKS[self.residual_layers], WIDTHS, strict=True)
@@ -71,7 +71,7 @@ class P3D(ClipRecognizer):
                 x = self.block(x, self.scaled(width), stride, kind, name, training)
                 number += 1
             if not flat:
-                x = max_pool(x, (2, 1, 1), (2, 1, 1))
+                x = nn.max_pool(x, (2, 1, 1), (2, 1, 1), 'SAME')
         return Head(self.classes, self.dropout, self.dtype, name='head')(x, training)
 
     @nn.nowrap

@@ -48,6 +48,27 @@ class Recognition(NamedTuple):
     scores: jax.Array
 
 
+def check_clips(
+    frames: jax.Array, output_frames: int, lengths: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """The frames of clips as numbers, and how many of them are observed, see `Recognizer`.
+
+    Raises:
+      InputError: arrays that do not fit.
+    """
+    check_frames_shape(frames.shape)
+    check_at_least({'output_frames': (output_frames, 1)})
+    frames = scale_types(frames)
+    batch, steps = frames.shape[:2]
+    if output_frames > steps:
+        raise InputError(f'output_frames={output_frames}: must be 1 to T = {steps}')
+    lengths = jnp.full(batch, steps - output_frames + 1) if lengths is None else lengths
+    lengths = jnp.asarray(lengths)
+    if lengths.shape[:1] != (batch,) or lengths.ndim > 2:
+        raise InputError(f'lengths of shape {lengths.shape}: must be [B] or [B, L], B={batch}')
+    return frames, lengths
+
+
 def encode(groups, window: jax.Array, operations: Operations) -> jax.Array:
     """The encoder: strided 3D convolutions with a ReLU each."""
     for group in groups:
@@ -268,18 +289,9 @@ class Recognizer(Network):
         Raises:
           InputError: arrays that do not fit.
         """
-        check_frames_shape(frames.shape)
-        check_at_least({'output_frames': (output_frames, 1)})
-        frames = scale_types(frames)
+        frames, lengths = check_clips(frames, output_frames, lengths)
         batch, steps = frames.shape[:2]
-        if output_frames > steps:
-            raise InputError(f'output_frames={output_frames}: must be 1 to T = {steps}')
-        lengths = None if lengths is None else jnp.asarray(lengths)
         truth_mask = None if truth_mask is None else jnp.asarray(truth_mask)
-        if lengths is None:
-            lengths = jnp.full(batch, steps - output_frames + 1)
-        if lengths.shape[:1] != (batch,) or lengths.ndim > 2:
-            raise InputError(f'lengths of shape {lengths.shape}: must be [B] or [B, L], B={batch}')
         if truth_mask is None:
             seen = lengths.reshape(batch, -1).max(axis=1)
             truth_mask = jnp.arange(steps) < seen[:, None]

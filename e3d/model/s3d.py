@@ -21,7 +21,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e3d.model.clip_layers import ConvUnit, SlidingHead, max_pool, symmetric
+from e3d.model.clip_layers import ConvUnit, SlidingHead, symmetric
 from e3d.model.clip_recognizer import ClipRecognizer
 from e3d.model.i3d import LEAST_FRAMES, MIXED, POOLS, scaled_filters
 from e3d.model.needs import Training
@@ -109,7 +109,7 @@ class S3D(ClipRecognizer):
         for index, (narrow, wide) in ((1, second), (2, third)):
             branch = self.unit(narrow, (1, 1, 1), f'{name}_{index}_narrow')(x, training)
             branches.append(self.separated(branch, wide, 3, f'{name}_{index}', training))
-        pooled = max_pool(x, (3, 3, 3), (1, 1, 1))
+        pooled = nn.max_pool(x, (3, 3, 3), padding='SAME')
         branches.append(self.unit(fourth, (1, 1, 1), f'{name}_3')(pooled, training))
         branches = [self.gated(branch, f'{name}_{i}') for i, branch in enumerate(branches)]
         return jnp.concatenate(branches, axis=-1)
@@ -162,6 +162,6 @@ class S3D(ClipRecognizer):
             return x
         window, strides = POOLS[behind]
         if self.form == 'slim':
-            return max_pool(x, window, strides)
+            return nn.max_pool(x, window, strides, 'SAME')
         padding = [(size // 2, size // 2) if size == 3 else (0, 0) for size in window]
-        return max_pool(x, window, strides, padding)
+        return nn.max_pool(x, window, strides, padding)
