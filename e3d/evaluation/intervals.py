@@ -8,7 +8,6 @@ true interval is wider then.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
 
 RESAMPLES = 1_000
 LEVEL = 0.95
@@ -56,6 +55,8 @@ def _interval(
 ) -> list[float] | None:
     if len(samples[0]) < 2:
         return None
+    from scipy import stats  # takes as long to import as a quarter of the program
+
     found = stats.bootstrap(
         samples,
         statistic,

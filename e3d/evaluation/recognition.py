@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from e3d.evaluation.pictures import as_colors
 from e3d.files import atomic_write
@@ -25,6 +24,8 @@ _SHOWN = 3  # classes with bars
 
 def wilson_interval(right: int, total: int) -> tuple[float, float]:
     """The 95 % interval of a share, after Wilson: right even near 0 and 1."""
+    from scipy import stats  # see `e3d.evaluation.intervals`
+
     interval = stats.binomtest(right, total).proportion_ci(method='wilson')
     return float(interval.low), float(interval.high)
 
