@@ -103,11 +103,12 @@ def evaluate(
                 forecasts[name] = frames_of_all[batch['index']]
             if perception is not None:
                 perception.watch(TRUTH, seen, truth, mask)
+                looks_of_truth = perception.look(truth)  # once for all forecasts
             collected.add_sequences(np.asarray(batch['index'])[mask])
             for name, prediction in forecasts.items():
                 metrics = _frame_metrics(prediction, truth, bounds=bounds, presets=presets)
                 if perception is not None:
-                    metrics['lpips'] = perception.distances(prediction, truth)
+                    metrics['lpips'] = perception.distances(prediction, looks_of_truth)
                     perception.watch(name, seen, prediction, mask)
                 collected.add(name, metrics, mask)
             progress.update(int(mask.sum()))

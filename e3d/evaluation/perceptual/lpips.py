@@ -63,16 +63,26 @@ def lpips(weights: dict[str, Any], x: Array, y: Array, network: Network = 'alex'
     Returns:
       Float32 `[...]`, 0 where the pictures are equal.
     """
-    leading = x.shape[:-3]
+    features = [extract(weights, picture, network) for picture in (x, y)]
+    return compare(weights, *features).reshape(x.shape[:-3])
+
+
+def extract(weights: dict[str, Any], pictures: Array, network: Network = 'alex') -> list[Array]:
+    """What is compared of pictures `[..., H, W, C]`: features `[N, h, w, c]` of each layer."""
     # Strict float32: the faster products of accelerators change the second digit.
     with jax.default_matmul_precision('float32'):
-        features = [_features(weights, _prepare(picture), network) for picture in (x, y)]
-        total = jnp.zeros(())
-        for index, (f, g) in enumerate(zip(*features, strict=True)):
+        return _features(weights, _prepare(pictures), network)
+
+
+def compare(weights: dict[str, Any], x: list[Array], y: list[Array]) -> Array:
+    """The distances `[N]` of pictures whose features `extract` gave."""
+    total = jnp.zeros(())
+    with jax.default_matmul_precision('float32'):
+        for index, (f, g) in enumerate(zip(x, y, strict=True)):
             head = jnp.asarray(weights[f'NetLinLayer_{index}']['Conv_0']['kernel'])[0, 0, :, 0]
             squares = jnp.square(_unit_length(f) - _unit_length(g))
             total += (squares @ head).mean(axis=(1, 2))
-    return total.reshape(leading)
+    return total
 
 
 def _prepare(picture: Array) -> Array:

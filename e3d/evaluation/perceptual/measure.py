@@ -9,13 +9,14 @@ import numpy as np
 from e3d.errors import InputError
 from e3d.evaluation.perceptual.frechet import Moments, frechet_distance
 from e3d.evaluation.perceptual.fvd import LOGITS, clip_logits, load_i3d
-from e3d.evaluation.perceptual.lpips import LEAST_SIDE, load_lpips, lpips
+from e3d.evaluation.perceptual.lpips import LEAST_SIDE, compare, extract, load_lpips
 from e3d.evaluation.perceptual.packaged import ALEXNET, I3D_KINETICS_400, is_installed
 from e3d.model.i3d import LEAST_FRAMES
 
 TRUTH = 'truth'  # beside the names of the forecasts
 
-_lpips = jax.jit(lpips)
+_extract = jax.jit(extract)
+_compare = jax.jit(compare)
 _clip_logits = jax.jit(clip_logits)
 
 
@@ -31,9 +32,14 @@ class Perception:
         self.with_fvd = 'fvd' in metrics
         self._clips: dict[str, Moments] = {}
 
-    def distances(self, prediction: np.ndarray, truth: np.ndarray) -> jax.Array:
-        """LPIPS `[B, T]` of frames `[B, T, H, W, C]`, brought into [0, 1] before."""
-        return _lpips(load_lpips(), np.clip(prediction, 0.0, 1.0), truth)
+    def look(self, frames: np.ndarray) -> list[jax.Array]:
+        """What LPIPS compares of frames `[B, T, H, W, C]`, brought into [0, 1] before."""
+        return _extract(load_lpips(), np.clip(frames, 0.0, 1.0))
+
+    def distances(self, prediction: np.ndarray, looks_of_truth: list[jax.Array]) -> np.ndarray:
+        """LPIPS `[B, T]` of forecast frames and true ones at which one has looked."""
+        distances = _compare(load_lpips(), self.look(prediction), looks_of_truth)
+        return np.asarray(distances).reshape(prediction.shape[:2])
 
     def watch(self, name: str, seen: np.ndarray, following: np.ndarray, mask: np.ndarray) -> None:
         """Notes the features of clips for FVD; the frames seen before are a part of them.
