@@ -17,6 +17,11 @@ class RunError(RuntimeError):
     """
 
 
+def exit_code(error: Exception) -> int:
+    """With what a program ends that met an error: 2 for input that cannot be used, else 1."""
+    return 2 if isinstance(error, InputError) else 1
+
+
 def missing_extra(what: str, error: ModuleNotFoundError) -> Exception:
     """What to raise where a package is missing: those of pip's extra `all` are named with a remedy.
 

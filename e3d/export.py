@@ -11,7 +11,7 @@ python -m e3d.export --workdir=runs/quickstart --output=next.stablehlo --format=
 import argparse
 import sys
 
-from e3d.errors import InputError, RunError
+from e3d.errors import InputError, RunError, exit_code
 from e3d.runs.trained_run import load_run
 from e3d.terminal import show
 from e3d.weights.exporting import FORMATS, export_run
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         )
     except (InputError, RunError) as error:
         print(f'export: {error}', file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+        return exit_code(error)
     show(account)
     return 0
 

@@ -18,7 +18,7 @@ import argparse
 import sys
 
 from e3d.command_line import parse
-from e3d.errors import InputError, RunError
+from e3d.errors import InputError, RunError, exit_code
 from e3d.terminal import show
 from e3d.weights.importing import import_run
 
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         )
     except (InputError, RunError) as error:
         print(f'import_weights: {error}', file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+        return exit_code(error)
     show(account)
     return 0
 

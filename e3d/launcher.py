@@ -45,7 +45,7 @@ from e3d import signals, terminal
 from e3d.command_line import describe_experiments, describe_flags, describe_keys, parse
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import prepare
-from e3d.errors import InputError, RunError
+from e3d.errors import InputError, RunError, exit_code
 from e3d.parallel import processes
 from e3d.prediction.forecast import predict_file
 from e3d.prediction.presentation import Presentation
@@ -103,7 +103,7 @@ def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', '
             else f'{type(error).__name__}: {error}\n(--debug shows the traceback)'
         )
         tell(f'{program}: {message}')
-        code = 2 if isinstance(error, InputError) else 1
+        code = exit_code(error)
     processes.leave(code)
     return code
 
