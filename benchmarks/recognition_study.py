@@ -131,7 +131,7 @@ def accuracy(seeds: Sequence[Mapping[str, Any]], place: int) -> str:
     """Accuracy in percent, with the 95 % interval that the number of test clips leaves."""
     values = [seed['curve'][place] for seed in seeds]
     clips = seeds[0]['clips']  # of every seed the same ones: more seeds do not narrow the interval
-    low, high = wilson_interval(round(statistics.mean(values) * clips), clips)
+    low, high = wilson_interval(statistics.mean(values) * clips, clips)
     shown = finished_runs.shown((100 * value for value in values), 1)
     return f'{shown} ({100 * low:.1f} to {100 * high:.1f})'
 
