@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,11 +104,20 @@ def unwinding() -> Iterator[None]:
         _State.leaving = number
         check()
 
+    def report(unraisable: 'sys.UnraisableHookArgs') -> None:
+        # It came into what Python calls by itself and whose errors it only prints, as at garbage
+        # collection: nothing failed, and `check` raises it again.
+        if not isinstance(unraisable.exc_value, Interrupted):
+            reported(unraisable)
+
+    reported = sys.unraisablehook
     with handled(leave):
         _State.finishing = False
+        sys.unraisablehook = report
         try:
             yield
         finally:
+            sys.unraisablehook = reported
             _State.leaving = None
 
 

@@ -165,6 +165,24 @@ def test_where_the_program_is_not_ours_a_signal_raises_and_handlers_come_back():
     assert not signals.ends_program_at_second()
 
 
+def test_a_signal_into_what_python_calls_by_itself_is_not_lost_and_prints_nothing():
+    process = begin(
+        'import gc\n'
+        'ready()\n'
+        'gc.callbacks.append(lambda phase, info: os.kill(os.getpid(), signal.SIGTERM))\n'
+        'class Breaks:\n'
+        '    def __del__(self): raise ValueError("broken")\n'
+        'try:\n'
+        '    with signals.unwinding():\n'
+        '        gc.collect(); gc.callbacks.clear(); Breaks()\n'
+        '        print("went on"); signals.check()\n'
+        'except signals.Interrupted as error: print(error.exit_code)\n'
+    )
+    code, output, errors = finish(process)
+    assert (code, output) == (0, 'went on\n143\n')
+    assert 'ValueError: broken' in errors and 'Interrupted' not in errors
+
+
 @pytest.mark.parametrize('attempt', range(4))
 @BOTH
 def test_a_signal_to_the_launcher_while_it_starts(tmp_path, number, code, attempt):
