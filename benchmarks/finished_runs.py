@@ -12,6 +12,7 @@ import functools
 import json
 import pathlib
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -60,13 +61,18 @@ def complete(
     parser.add_argument('--runs', type=pathlib.Path, default=runs)
     parser.add_argument('--write_only', action='store_true', help='run nothing')
     parser.add_argument(
-        '--only', default='*', metavar='PATTERN', help="runs by 'study/name', as 'copy/*,seed=0'"
+        '--only',
+        default=['*'],
+        nargs='+',
+        metavar='PATTERN',
+        help="runs by 'study/name', as 'copy/*,seed=0'",
     )
     arguments = parser.parse_args()
     numbers = read_numbers(path, experiments)
     for study, entry in plan(experiments):
         workdir = arguments.runs / study / entry.name
-        wanted = fnmatch.fnmatchcase(f'{study}/{entry.name}', arguments.only)
+        name = f'{study}/{entry.name}'
+        wanted = any(fnmatch.fnmatchcase(name, pattern) for pattern in arguments.only)
         if not wanted or is_known(numbers[study], entry):
             continue
         if read_result(entry, workdir).status != FINISHED and not arguments.write_only:
@@ -114,8 +120,18 @@ def read_numbers(path: pathlib.Path, experiments: Mapping[str, str]) -> dict[str
 def keep(path: pathlib.Path, numbers: Numbers) -> None:
     """Stores the numbers."""
     path.parent.mkdir(exist_ok=True)
+    studies = []
+    for study, known in numbers.items():
+        setting, entries = (
+            ',\n'.join(f'  {json.dumps(key)}: {json.dumps(value)}' for key, value in part.items())
+            for part in (known['setting'], known['entries'])
+        )  # a line for each run, so that a difference of two versions tells which are new
+        studies.append(
+            f'{json.dumps(study)}: {{\n "setting": {{\n{setting}\n }},\n'
+            f' "entries": {{\n{entries}\n }}\n}}'
+        )
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(numbers, indent=1) + '\n', 'utf-8')
+        temporary.write_text('{\n' + ',\n'.join(studies) + '\n}\n', 'utf-8')
 
 
 def is_known(known: Mapping[str, Any], entry: Entry) -> bool:
@@ -126,16 +142,31 @@ def is_known(known: Mapping[str, Any], entry: Entry) -> bool:
 
 def _train(flag: str, entry: Entry, workdir: pathlib.Path) -> None:
     """Runs an entry in a process of its own, from where it stopped."""
+    workdir.parent.mkdir(parents=True, exist_ok=True)
+    _note_of_commit(workdir).write_text(_commit(), 'utf-8')
     command = [sys.executable, str(ROOT / 'launch.py'), f'--config={flag}', *entry.arguments]
     code = run_process([*command, f'--workdir={workdir}'])
     if code:
         raise SystemExit(f'{entry.name} ended with exit code {code}; the same command continues.')
 
 
+def _note_of_commit(workdir: pathlib.Path) -> pathlib.Path:
+    """Where the commit is kept that made a run, beside its folder."""
+    return workdir.with_name(f'{workdir.name}.commit')
+
+
+def _commit() -> str:
+    """The commit that is checked out; '' where that cannot be told."""
+    command = ['git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD']
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def _common(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     lines = read_lines(workdir / METRICS_FILE)
+    note = _note_of_commit(workdir)
     return {
         'arguments': list(entry.arguments),
+        'commit': note.read_text('utf-8') if note.exists() else '',
         # Other work on the machine can only lengthen a step.
         'seconds_per_step': min(
             line['seconds_per_step'] for line in lines if 'seconds_per_step' in line

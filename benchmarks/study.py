@@ -62,6 +62,16 @@ STUDIES = {
         'The same with a digit of 8 pixels on 16 x 16, 600 updates',
         {},
     ),
+    'lengths': (
+        'experiments/study.py:lengths',
+        'The same after longer unrelated sequences',
+        {},
+    ),
+    'rates': (
+        'experiments/study.py:rates',
+        'The learning rate of each model, 200 updates',
+        {},
+    ),
     'longer': (
         'experiments/study.py:longer',
         'Moving MNIST, one digit on 32 x 32, 5 frames to 5, 900 updates',
@@ -86,6 +96,7 @@ def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
         'parameters': finished_runs.count_parameters(entry),
         'test': {key: report[key] for key in metrics},
         'mse_per_frame': report['mse_per_frame'],
+        'mse_per_sequence': [float(f'{value:.4g}') for value in report['mse_per_sequence']],
         'curve': read_result(entry, workdir).validation['mse'],
         **{name: {key: report[name][key] for key in metrics} for name in SIMPLE},
     }

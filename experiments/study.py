@@ -7,19 +7,26 @@
     python launch.py --config=experiments/study.py:brief --sweep=get_sweep
     python launch.py --config=experiments/study.py:longer --sweep=get_sweep
     python launch.py --config=experiments/study.py:rivals --sweep=get_sweep
+    python launch.py --config=experiments/study.py:lengths --sweep=get_sweep
+    python launch.py --config=experiments/study.py:rates --sweep=get_sweep
 
 The models of tables 1 and 2 of the paper on the task of `quickstart.py`: one digit of 14 pixels on
 32 x 32, 5 frames to 5. All have two recurrent layers and, within 10 %, the number of parameters of
 E3D-LSTM with 16 channels (411,440); all train for the same number of updates on the same
 sequences, with the same learning rate and sampling. `:copy` is the copy test of table 1, `:rivals` the
-same study of the other models of table 1; those that see their input at once, FRNN and MCnet, have a
-loss of the forecast alone and no sampling. Three seeds each, seed 0 of every model first. The first
-command runs what RESULTS.md does not have yet and writes its tables; the others only run the sweep.
+same study of the other models of table 1, and of SimVP, TAU and ST-ResNet; those that see their input
+at once, all but DFN, CDNA and the VPN baseline, have a loss of the forecast alone and no sampling.
+Three seeds each, seed 0 of every model first. The first command runs what RESULTS.md does not have yet
+and writes its tables; the others only run the sweep.
 
-Three more are about what RECALL attends to. `:recall` is the copy test with one observed frame, so that
+`:rates` looks for the learning rate of each model: four rates, half of the updates, the one with the
+least error on the validation split is taken.
+
+Four more are about what RECALL attends to. `:recall` is the copy test with one observed frame, so that
 the direction of a digit can only come from the context that was seen before an unrelated sequence;
-`:brief` is the same with a digit of 8 pixels on 16 x 16, in a quarter of the updates; `:longer` is plain
-forecasting for the 900 updates of `quickstart.py`.
+`:brief` is the same with a digit of 8 pixels on 16 x 16, in a quarter of the updates; `:lengths` is
+`:brief` with longer unrelated sequences, of 12, 24 and 48 frames, of which the last 3 are forecast too;
+`:longer` is plain forecasting for the 900 updates of `quickstart.py`.
 """
 
 from ml_collections import ConfigDict
@@ -74,7 +81,44 @@ RIVAL_ENTRIES = {
     },
     'mcnet': {'model.name': 'mcnet', 'model.adversarial_weight': 0.0, 'model.features': 11},
     'frnn': {'model.name': 'frnn', 'model.width': 1 / 16},
+    'gsta': {'model.name': 'simvp', 'model.layers': 4, 'model.features': 72},
+    'tau': {
+        'model.name': 'simvp', 'model.translator': 'tau', 'model.layers': 4, 'model.features': 72,
+    },
+    'st_resnet': {'model.name': 'st_resnet', 'model.layers': 6, 'model.features': 64},
 }  # fmt: skip
+
+LENGTHS = (12, 24, 48)
+LENGTH_ENTRIES = {
+    f'{name}_after_{frames}': {**keys, 'dataset.copy_test': (frames - 3, 3)}
+    for frames in LENGTHS
+    for name, keys in {
+        'refined_1e-2': RECALL_ENTRIES['refined_1e-2'],
+        'predrnn': ENTRIES['predrnn'],
+        'convlstm': ENTRIES['convlstm'],
+        'everywhere': ENTRIES['e3d_lstm'],
+        'without_attention': ENTRIES['without_attention'],
+        'in_place': RECALL_ENTRIES['in_place'],
+        'everywhere_last_5': {**ENTRIES['e3d_lstm'], 'model.history': 5},
+        'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
+    }.items()
+}
+
+RATES = ('3e-4', '1e-3', '3e-3', '1e-2')
+_TUNED = {
+    'e3d_lstm': ENTRIES['e3d_lstm'],
+    'refined': _REFINED,
+    'predrnn': ENTRIES['predrnn'],
+    'convlstm': ENTRIES['convlstm'],
+    'without_attention': ENTRIES['without_attention'],
+    'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
+    'gsta': RIVAL_ENTRIES['gsta'],
+}
+RATE_ENTRIES = {
+    f'{name}_{rate}': {**keys, 'optimizer.learning_rate': float(rate)}
+    for name, keys in _TUNED.items()
+    for rate in RATES
+}
 
 # What is swept over in each form of the study.
 SWEEPS = {
@@ -86,6 +130,8 @@ SWEEPS = {
     'brief': RECALL_ENTRIES,
     'longer': RECALL_ENTRIES,
     'rivals': RIVAL_ENTRIES,
+    'lengths': LENGTH_ENTRIES,
+    'rates': RATE_ENTRIES,
 }
 
 
@@ -98,14 +144,16 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.optimizer.learning_rate = 3e-3
     if not small and form in ('', 'copy', 'rivals'):
         config.train.update({'steps': 400, 'evaluate_every': 100})
+    if not small and form == 'rates':
+        config.train.update({'steps': 200, 'evaluate_every': 100})
     if not small and form == 'recall':
         config.train.update({'steps': 2500, 'evaluate_every': 500})
-    if not small and form == 'brief':
+    if not small and form in ('brief', 'lengths'):
         config.train.update({'steps': 600, 'evaluate_every': 150})
     config.checkpoint.update({'every': 200, 'keep': 1})
-    if form == 'brief':
+    if form in ('brief', 'lengths'):
         config.dataset.update({'canvas': (16, 16), 'digit_size': 8, 'speed': 1.2})
-    if form in ('copy', 'recall', 'brief'):
+    if form in ('copy', 'recall', 'brief', 'lengths'):
         observed = 3 if form == 'copy' else 1
         config.dataset.update({'input_frames': observed, 'output_frames': 6 - observed})
         config.dataset.copy_test = (3, 3)
@@ -114,11 +162,12 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 
 def get_sweep(arg: str | None = None) -> list[dict]:
-    """Every model with every seed."""
-    entries = SWEEPS[_read(arg)[0]]
+    """Every model with every seed; of the rates with the first."""
+    form = _read(arg)[0]
+    entries = SWEEPS[form]
     return [
         {'name': f'{name},seed={seed}', 'seed': seed, **keys}
-        for seed in SEEDS
+        for seed in (SEEDS[:1] if form == 'rates' else SEEDS)
         for name, keys in entries.items()
     ]
 

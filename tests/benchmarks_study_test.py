@@ -1,3 +1,4 @@
+import functools
 import json
 
 import pytest
@@ -6,6 +7,13 @@ from benchmarks import finished_runs, recognition_study, study
 from e3d.options.flat import flatten
 
 EXPERIMENTS = {name: flag for name, (flag, *_) in study.STUDIES.items()}
+RECOGNITION = {recognition_study.STUDY: 'experiments/moving_actions.py'}
+
+
+@functools.cache
+def plan_of(study):
+    flag = (EXPERIMENTS | RECOGNITION)[study]
+    return finished_runs.plan({study: flag})
 
 
 def numbers_of(mse, ssim=0.5):
@@ -62,7 +70,7 @@ def test_the_tables_have_mean_and_deviation_and_leave_the_other_text(places):
 
 def test_what_is_known_is_not_run_again_unless_its_setting_changed(places, monkeypatch):
     numbers = read_numbers()
-    (_, entry), *_ = finished_runs.plan(EXPERIMENTS)
+    (_, entry), *_ = plan_of('forecast')
     known = numbers['forecast']['entries']
     known[entry.name] = numbers_of(9.0)
     assert not finished_runs.is_known(numbers['forecast'], entry)
@@ -77,25 +85,29 @@ def test_what_is_known_is_not_run_again_unless_its_setting_changed(places, monke
 
 
 def test_the_numbers_that_were_published_belong_to_the_experiments_as_they_are():
-    recognition = {recognition_study.STUDY: 'experiments/moving_actions.py'}
     for file, experiments in (
         (study.NUMBERS, EXPERIMENTS),
-        (recognition_study.NUMBERS, recognition),
+        (recognition_study.NUMBERS, RECOGNITION),
     ):
         stored = json.loads(file.read_text('utf-8'))
         numbers = finished_runs.read_numbers(file, experiments)
         known = [
-            e.name
-            for s, e in finished_runs.plan(experiments)
-            if finished_runs.is_known(numbers[s], e)
+            entry.name
+            for study in experiments
+            for _, entry in plan_of(study)
+            if finished_runs.is_known(numbers[study], entry)
         ]
         assert sorted(known) == sorted(name for part in stored.values() for name in part['entries'])
         assert known
 
 
 def test_the_first_seed_of_everything_comes_first():
-    seeds = [entry.config.seed for _, entry in finished_runs.plan(EXPERIMENTS)]
-    assert seeds == sorted(seeds) and seeds.count(0) == 54
+    runs = {study: plan_of(study) for study in ('forecast', 'copy')}
+    names = [entry.name for _, entry in runs['forecast']]
+    assert names[:2] == ['e3d_lstm,seed=0', 'e3d_lstm_released,seed=0'] and len(names) == 27
+    both = finished_runs.plan({study: EXPERIMENTS[study] for study in runs})
+    seeds = [entry.config.seed for _, entry in both]
+    assert seeds == sorted(seeds) and len(both) == sum(map(len, runs.values()))
 
 
 def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(places):
