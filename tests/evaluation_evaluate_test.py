@@ -7,11 +7,13 @@ import pytest
 
 from e3d.errors import InputError, RunError
 from e3d.evaluation.evaluate import evaluate, mean_image
+from e3d.evaluation.events import Events
 from e3d.evaluation.report import format_table, write_report
 
 INPUT_FRAMES, OUTPUT_FRAMES = 2, 3
 FRAMES = np.random.default_rng(0).random((7, INPUT_FRAMES + OUTPUT_FRAMES, 8, 9, 1), np.float32)
 MEAN = FRAMES.mean(axis=(0, 1))
+EVENTS = Events((0.3, 0.6), np.array([0.3, 0.6], np.float32))
 
 
 def mean_of_seen(seen):
@@ -31,7 +33,9 @@ def batches(batch_size):
 
 
 def report_of(batch_size, forecast=mean_of_seen):
-    return evaluate(forecast, batches(batch_size), INPUT_FRAMES, MEAN, 'noise 2 -> 3', 5)
+    return evaluate(
+        forecast, batches(batch_size), INPUT_FRAMES, MEAN, 'noise 2 -> 3', 5, events=EVENTS
+    )
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +48,7 @@ def numbers(report):
         if isinstance(value, dict):
             yield from ((f'{name}/{key}', number) for key, number in numbers(value))
         elif not isinstance(value, str):
-            yield name, value
+            yield name, np.array(value, float)  # None, an undefined score, becomes NaN
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 4, 10])
@@ -62,7 +66,7 @@ def test_parts_of_several_processes_make_the_same_report(report, count):
     def run(index, gather):
         share = list(batches(2))[index::count]
         arguments = (mean_of_seen, share, INPUT_FRAMES, MEAN, 'noise 2 -> 3', 5)
-        return evaluate(*arguments, gather=gather)
+        return evaluate(*arguments, gather=gather, events=EVENTS)
 
     def keep(value):
         gathered.append(json.loads(json.dumps(value)))
@@ -125,7 +129,9 @@ def test_presets_are_added_on_demand():
 
 
 def test_without_a_mean_image_the_rest_of_the_report_is_the_same(report):
-    without = evaluate(mean_of_seen, batches(2), INPUT_FRAMES, None, 'noise 2 -> 3', 5)
+    without = evaluate(
+        mean_of_seen, batches(2), INPUT_FRAMES, None, 'noise 2 -> 3', 5, events=EVENTS
+    )
     assert set(report) - set(without) == {'mean_image'}
     assert without['last_frame'] == report['last_frame']
     assert 'mean training image' not in format_table(without)
@@ -134,7 +140,7 @@ def test_without_a_mean_image_the_rest_of_the_report_is_the_same(report):
 def test_report_has_the_promised_keys(report):
     metrics = {'mse', 'mae', 'psnr', 'ssim', 'mse_mean', 'mae_mean', 'ssim_data_range_2'}
     metrics |= {'sharpness'}
-    metrics |= {f'{name}_per_frame' for name in metrics}
+    metrics |= {f'{name}_per_frame' for name in metrics} | {'events', 'csi_mean'}
     head = {'step', 'protocol', 'num_sequences', 'last_frame', 'mean_image'}
     single = {'mse_per_sequence', 'mse_interval', 'psnr_interval', 'ssim_interval'}
     assert set(report) - {'skill_interval'} == metrics | head | single | {'skill'}
@@ -205,6 +211,8 @@ def test_table_shows_model_beside_trivial_forecasts(report):
     assert f'{report["ssim"]:.4f}' in row
     assert any(f'{report["last_frame"]["mse"]:.2f}' in line for line in lines if 'repeat' in line)
     assert any(line.split()[:2] == ['3', f'{report["mse_per_frame"][2]:.2f}'] for line in lines)
+    row = next(line for line in lines if '>= 0.3 ' in line)
+    assert row.split()[5] == f'{report["events"]["pool_1"]["csi"][0]:.3f}'
     best = min(report['last_frame']['mse'], report['mean_image']['mse'])
     assert f'{report["mse"] / best:.2f} times that of' in text
     assert max(map(len, lines)) <= 100

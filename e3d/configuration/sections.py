@@ -5,6 +5,7 @@ config has beside them.
 """
 
 import dataclasses
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,15 +14,18 @@ from ml_collections.config_dict import placeholder
 
 from e3d.data.sources.dataset import DATASETS, Dataset
 from e3d.errors import InputError
+from e3d.evaluation.conventions import CONVENTIONS
 from e3d.evaluation.presets import PRESETS
 from e3d.model import MODELS
 from e3d.options.option import Option, option, options_of
 from e3d.options.rules import (
+    MOST,
     MOST_SEQUENCES,
     NAME,
     PATH,
     SWITCH,
     Rule,
+    ascending,
     number,
     one_of,
     optional,
@@ -126,8 +130,17 @@ class Evaluation:
     )
     presets: tuple[str, ...] = option(
         (),
-        'metrics as other codes compute them, see e3d/evaluation/presets.py',
-        several(PRESETS),
+        'metrics as other codes compute them, see e3d/evaluation/presets.py; or events by the '
+        'convention of a radar data set, see e3d/evaluation/conventions.py',
+        several(ChainMap(PRESETS, CONVENTIONS)),
+        changeable=True,
+        older=(),
+    )
+    thresholds: tuple[float, ...] = option(
+        (),
+        'values from which on something is an event, in the unit of the data, for pictures 0 to 1; '
+        'CSI, POD, FAR, bias, HSS and FSS are measured of each',
+        ascending(-MOST, (0.5, 2.0, 5.0)),
         changeable=True,
         older=(),
     )

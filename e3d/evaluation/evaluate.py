@@ -10,14 +10,18 @@ import numpy as np
 from tqdm import tqdm
 
 from e3d.errors import InputError, RunError
+from e3d.evaluation.balanced import balanced_errors
 from e3d.evaluation.collection import KEPT, Collection
+from e3d.evaluation.events import Events, count_events, event_report
 from e3d.evaluation.intervals import mean_interval, skill_interval
 from e3d.evaluation.metrics import frame_metrics
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
 from e3d.evaluation.presets import PRESETS
 from e3d.evaluation.sharpness import total_gradient
 
-METRICS = ('mse', 'mae', 'psnr', 'ssim', 'lpips', 'mse_mean', 'mae_mean', 'ssim_data_range_2')
+METRICS = (
+    'mse', 'mae', 'psnr', 'ssim', 'lpips', 'mse_mean', 'mae_mean', 'ssim_data_range_2', 'b_mse', 'b_mae'
+)  # fmt: skip
 
 
 def evaluate(
@@ -36,6 +40,7 @@ def evaluate(
     perception: Perception | None = None,
     inputs: Sequence[str] = (),
     presets: tuple[str, ...] = (),
+    events: Events | None = None,
 ) -> dict[str, Any]:
     """Compares forecasts with what really followed, over all sequences of a split.
 
@@ -64,13 +69,15 @@ def evaluate(
       perception: measures what eyes see, see `choose_metrics`.
       inputs: what of the batches the forecast needs beside the seen frames.
       presets: names of `e3d.evaluation.presets.PRESETS`, whose metrics are added.
+      events: which are counted, see `choose_events`.
 
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
       '<metric>', its mean over frames and sequences, and '<metric>_per_frame', a list of
       T - input_frames means; with a `value_range` 'rmse' too, the root of the mean squared error
       over all pixels, frames and sequences, in the unit of the data; 'sharpness', see
-      `total_gradient`; with `perception` 'lpips', like the other metrics, and 'fvd', of whole
+      `total_gradient`; with events 'events', see `event_report`, and 'csi_mean', that of single pixels;
+      with `perception` 'lpips', like the other metrics, and 'fvd', of whole
       clips; and under 'last_frame', 'mean_image' and the names of `simple_forecasts` the metrics of
       these. Of the model alone 'mse_per_sequence' in the order of the split, 'skill', one less the
       ratio of its MSE to that of the last frame, and 95 % intervals (see `e3d.evaluation.intervals`)
@@ -107,6 +114,8 @@ def evaluate(
             collected.add_sequences(np.asarray(batch['index'])[mask])
             for name, prediction in forecasts.items():
                 metrics = _frame_metrics(prediction, truth, bounds=bounds, presets=presets)
+                if events is not None:
+                    metrics |= _count(prediction, truth, events[1:], bounds=bounds)
                 if perception is not None:
                     metrics['lpips'] = perception.distances(prediction, looks_of_truth)
                     perception.watch(name, seen, prediction, mask)
@@ -123,6 +132,9 @@ def evaluate(
     means = {
         name: _means(sums, collected.count, value_range) for name, sums in collected.sums.items()
     }
+    if events is not None:
+        for name, sums in collected.sums.items():
+            means[name] |= _event_scores(sums, events.thresholds)
     means['model'] |= _of_sequences(collected)
     if perception is not None:
         for name, distance in perception.fvd([part[1] for part in parts]).items():
@@ -143,6 +155,25 @@ def _frame_metrics(
     metrics |= {name: PRESETS[name](prediction, truth) for name in presets}
     gradients = {'gradient': total_gradient(prediction), 'true_gradient': total_gradient(truth)}
     return metrics | gradients
+
+
+@functools.partial(jax.jit, static_argnames='bounds')
+def _count(
+    prediction: jax.Array,
+    truth: jax.Array,
+    levels_and_balance: tuple[Any, Any],
+    bounds: tuple[float, float],
+) -> dict[str, jax.Array]:
+    levels, balance = levels_and_balance
+    prediction = jnp.clip(prediction, *bounds)
+    counts = count_events(prediction, truth, levels)
+    return counts | (balanced_errors(prediction, truth, *balance) if balance else {})
+
+
+def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...]) -> dict[str, Any]:
+    report = {'events': event_report(sums, thresholds)}
+    single = report['events']['pool_1']
+    return report | ({'csi_mean': single['csi_mean']} if 'csi_mean' in single else {})
 
 
 def _of_sequences(collected: Collection) -> dict[str, Any]:

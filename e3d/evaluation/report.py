@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import box
@@ -19,11 +19,21 @@ HEADINGS = {
     'mse': 'MSE ↓',
     'mae': 'MAE ↓',
     'rmse': 'RMSE ↓',
+    'csi_mean': 'CSI ↑',
     'psnr': 'PSNR ↑',
     'ssim': 'SSIM ↑',
     'lpips': 'LPIPS ↓',
     'fvd': 'FVD ↓',
     'sharpness': 'sharp',
+}
+
+
+EVENT_SCORES = {
+    'pod': 'POD ↑',
+    'far': 'FAR ↓',
+    'bias': 'bias',
+    'hss': 'HSS ↑',
+    'fss': 'FSS ↑',
 }
 
 
@@ -51,7 +61,9 @@ def format_table(report: Mapping[str, Any]) -> str:
     for name in others:
         frames.add_column(f'MSE of {name.replace("_", " ")}', justify='right')
 
-    rows = {'model': report} | {label: report[name] for name, label in others.items()}
+    rows: dict[str, Any] = {'model': report} | {
+        label: report[name] for name, label in others.items()
+    }
     for label, metrics in rows.items():
         summary.add_row(label, *(_number(metric, metrics[metric]) for metric in headings))
     for index in range(len(report['mse_per_frame'])):
@@ -63,7 +75,9 @@ def format_table(report: Mapping[str, Any]) -> str:
     console = Console(file=text, width=100, color_system=None)
     verdict = ' '.join([_verdict(report), *_intervals(report)])
     console.print(summary, f'{verdict}\n', frames, sep='')
-    for preset in PRESETS:
+    if 'events' in report:
+        console.print(*_event_tables(rows), sep='\n')
+    for preset in (*PRESETS, 'b_mse', 'b_mae'):
         if preset in report:
             values = (f'{label} {_number(preset, row[preset])}' for label, row in rows.items())
             console.print(f'{preset}: {", ".join(values)}.')
@@ -78,6 +92,39 @@ def format_table(report: Mapping[str, Any]) -> str:
     return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
 
 
+def _event_tables(rows: Mapping[str, Mapping[str, Any]]) -> Iterable[Table | str]:
+    """CSI of all forecasts, and the other scores of the model, by pool and threshold."""
+    table = Table(
+        'event', title='events', box=box.SIMPLE_HEAD, title_style='', title_justify='left',
+        collapse_padding=True, pad_edge=False,
+    )  # fmt: skip
+    others = [f'CSI of {name}' for name in rows if name != 'model']
+    for heading in ('side', 'of all', 'CSI ↑', *others, *EVENT_SCORES.values()):
+        table.add_column(heading, justify='right')
+    reports = [row['events'] for row in rows.values()]
+    own = reports[0]
+    for pool in (key for key in own if key.startswith('pool_')):
+        side = pool.removeprefix('pool_')
+        for place, threshold in enumerate(own['thresholds']):
+            scores = [one[pool]['csi'][place] for one in reports]
+            scores += [own[pool][score][place] for score in EVENT_SCORES]
+            share = f'{100 * own[pool]["share"][place]:.2f} %'
+            table.add_row(f'>= {threshold:g}', side, share, *map(_score, scores))
+        for mean, label in (('csi_mean', 'mean'), ('csi_mean_of_frames', 'of frames')):
+            table.add_row(label, side, '', *(_score(one[pool].get(mean)) for one in reports))
+        table.add_section()
+    yield table
+    yield (
+        'Events: the largest value in a square of that side counts. Ratios of the counts of all '
+        'sequences and frames, - is undefined; mean: over thresholds that occur; of frames: '
+        'the ratio of each frame first.\n'
+    )
+
+
+def _score(value: float | None) -> str:
+    return '-' if value is None else f'{value:.3f}'
+
+
 def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
     """What to call the forecasts of a report that need no learning, by name."""
     names = [
@@ -87,7 +134,9 @@ def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _number(metric: str, value: float) -> str:
-    digits = {'psnr': 2, 'ssim': 4, 'lpips': 4, 'sharpness': 2}.get(metric, 2 if value >= 1 else 4)
+    digits = {'psnr': 2, 'ssim': 4, 'lpips': 4, 'csi_mean': 4, 'sharpness': 2}.get(
+        metric, 2 if value >= 1 else 4
+    )
     return f'{value:.{digits}f}'
 
 

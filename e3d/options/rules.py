@@ -1,5 +1,6 @@
 """Rules of values: what is allowed, in words for the message, and a test."""
 
+import itertools
 import math
 import numbers
 from collections.abc import Callable, Collection
@@ -78,6 +79,20 @@ def several(names: Collection[str]) -> Rule:
             isinstance(value, tuple | list)
             and all(isinstance(item, str) and item in names for item in value)
             and len(set(value)) == len(value)
+        ),
+    )
+
+
+def ascending(minimum: float, example: tuple[float, ...]) -> Rule:
+    """Finite numbers, each larger than the one before; any number of them."""
+    one = number(minimum)
+    bound = '' if minimum <= -MOST else f' >= {minimum:g}'
+    return Rule(
+        f'() or ascending numbers{bound}, such as "{example}"',
+        lambda value: (
+            isinstance(value, tuple | list)
+            and all(one.accepts(item) for item in value)
+            and all(low < high for low, high in itertools.pairwise(value))
         ),
     )
 

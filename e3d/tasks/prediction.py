@@ -17,10 +17,11 @@ from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import scale, simple_forecasts, with_inputs
+from e3d.evaluation.conventions import choose_events, event_problems
 from e3d.evaluation.evaluate import evaluate, mean_image
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
-from e3d.evaluation.presets import check_presets
+from e3d.evaluation.presets import PRESETS, check_presets
 from e3d.evaluation.report import format_table, write_report
 from e3d.model import FORECASTERS
 from e3d.model.needs import call_in_training, call_in_use, needs_of
@@ -157,7 +158,15 @@ class ForecastEvaluator:
             self._scale.value_range is None,
             devices.on_accelerator(),
         )
-        check_presets(config.evaluation.presets, frame_shape(self.sources[splits[0]]))
+        asked = config.evaluation.presets
+        self._presets = tuple(name for name in asked if name in PRESETS)
+        check_presets(self._presets, frame_shape(self.sources[splits[0]]))
+        self._events = choose_events(
+            config.evaluation.thresholds,
+            asked,
+            self._scale.from_unit,
+            self._scale.value_range is None,
+        )
 
     def _forecast(self, variables: Any, frames: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
         return self._apply(variables, {'frames': frames, **inputs})
@@ -195,7 +204,8 @@ class ForecastEvaluator:
             processes.is_first(),
             Perception(perceptual) if perceptual else None,
             self._inputs,
-            tuple(self._config.evaluation.presets),
+            self._presets,
+            self._events,
         )
         self._draw_samples(forecast, source, step)
         return report
@@ -239,3 +249,4 @@ class Prediction(Task):
         weights = [f'loss.{name}_weight' for name in ('l2', 'l1', 'cross_entropy')]
         if not any(config[key] for key in weights):
             yield f'{"=0, ".join(weights)}=0: at least one must be above 0'
+        yield from event_problems(config)

@@ -1,0 +1,32 @@
+"""Errors that weigh more where the truth is large: B-MSE and B-MAE (Shi et al. 2017, section 3.3)."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def balanced_weights(truth: Array, levels: Array, weights: Sequence[float]) -> Array:
+    """What each pixel weighs: 1 below the first level, from each level on its weight.
+
+    Args:
+      truth: `[..., H, W, C]`.
+      levels: ascending, `[K]`, or `[K, C]` where channels differ.
+      weights: K of them.
+
+    Returns:
+      Float32 `[..., H, W, C]`.
+    """
+    weight = jnp.ones(truth.shape, jnp.float32)
+    for level, value in zip(levels, weights, strict=True):
+        weight = jnp.where(truth >= level, value, weight)
+    return weight
+
+
+def balanced_errors(
+    prediction: Array, truth: Array, levels: Array, weights: Sequence[float]
+) -> dict[str, Array]:
+    """'b_mse' and 'b_mae' of frames `[..., H, W, C]`: weighted sums over their pixels, `[...]`."""
+    weight, error = balanced_weights(truth, levels, weights), prediction - truth
+    terms = {'b_mse': jnp.square(error), 'b_mae': jnp.abs(error)}
+    return {name: (weight * term).sum(axis=(-3, -2, -1)) for name, term in terms.items()}
