@@ -15,6 +15,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,6 +23,7 @@ from benchmarks import finished_runs
 from benchmarks.finished_runs import ROOT
 from e3d.data.sources.moving_actions import CLASSES, MovingActions
 from e3d.evaluation.recognition import FRACTIONS, PARTS, wilson_interval
+from e3d.evaluation.styles import SIMPLE_COLOR, label_of, styles_of
 from e3d.files import atomic_write
 from e3d.sweep.entries import Entry
 from experiments.moving_actions import RUNS
@@ -119,7 +121,9 @@ def table(
             cells.append(finished_runs.shown((100 * statistics.mean(s['curve']) for s in seeds), 1))
         else:
             cells = ['', '', '', *['not run yet'] * len(PARTS), '']
-        lines.append('| ' + ' | '.join([name, *cells, '{:.2f}, {:.2f}'.format(*paper)]) + ' |')
+        lines.append(
+            '| ' + ' | '.join([label_of(name), *cells, '{:.2f}, {:.2f}'.format(*paper)]) + ' |'
+        )
     for name, values in (('best possible', best), ('guessing', [1 / len(CLASSES)] * len(best))):
         cells = [f'{100 * values[FRACTIONS.index(part / 100)]:.1f}' for part in PARTS]
         cells.append(f'{100 * statistics.mean(values):.1f}')
@@ -140,7 +144,7 @@ def draw(
     runs: Mapping[str, Sequence[Mapping[str, Any]]], best: Sequence[float], path: pathlib.Path
 ) -> None:
     """Draws the accuracy by the part observed: the models, and the strategies of E3D-LSTM."""
-    figure = Figure(figsize=(12, 4.5), dpi=120, layout='constrained')
+    figure = Figure(figsize=(12, 5.2), dpi=120, layout='constrained')
     tables = list(TABLES.values())
     panels = {
         'models (Tables 5 and 6)': tables[0] | tables[1],
@@ -148,7 +152,7 @@ def draw(
     }
     for axes, (title, rows) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         _draw_curves(axes, {name: runs[name] for name in rows if name in runs}, best)
-        axes.set(title=title, xlabel='observed (%)', ylabel='top-1 accuracy (%)', ylim=(0, 102))
+        axes.set(title=title, xlabel='observed (%)', ylabel='top-1 accuracy (%)', ylim=(0, 103))
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png')
 
@@ -156,17 +160,23 @@ def draw(
 def _draw_curves(
     axes: Axes, runs: Mapping[str, Sequence[Mapping[str, Any]]], best: Sequence[float]
 ) -> None:
-    observed = [100 * fraction for fraction in FRACTIONS]
+    """Draws means over seeds, the best at the end first; bars reach from seed to seed."""
+    observed = np.array([100 * fraction for fraction in FRACTIONS])
     axes.plot(observed, [100 * value for value in best], 'k--', label='best possible')
-    axes.axhline(100 / len(CLASSES), color='#777777', linestyle=':', label='guessing')
-    for name, seeds in runs.items():
-        curves = zip(*(seed['curve'] for seed in seeds), strict=True)
-        axes.plot(
-            observed, [100 * statistics.mean(c) for c in curves], marker='o', ms=3, label=name
-        )
+    chance = 100 / len(CLASSES)
+    axes.axhline(chance, color=SIMPLE_COLOR, linestyle=':', label='guessing')
+    curves = {
+        name: 100 * np.array([seed['curve'] for seed in seeds]) for name, seeds in runs.items()
+    }
+    styles = styles_of(sorted(curves, key=lambda name: -curves[name].mean()))
+    for place, (name, style) in enumerate(styles.items()):
+        aside = 2 * (place / max(1, len(styles) - 1) - 0.5)
+        means = curves[name].mean(axis=0)
+        ends = [means - curves[name].min(axis=0), curves[name].max(axis=0) - means]
+        axes.errorbar(observed + aside, means, ends, capsize=2, elinewidth=0.8, **style.of_line)
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize='small', loc='lower right')
+    axes.legend(fontsize='small', loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=3)
 
 
 if __name__ == '__main__':

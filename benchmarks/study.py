@@ -13,13 +13,15 @@ import itertools
 import json
 import pathlib
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import finished_runs
 from benchmarks.finished_runs import ROOT, shown
+from e3d.evaluation.styles import Style, label_of, styles_of
 from e3d.files import atomic_write
 from e3d.sweep.entries import Entry
 from e3d.sweep.results import read_result
@@ -113,13 +115,14 @@ def section(study: str, known: Mapping[str, Any]) -> str:
     if not known['entries']:
         return f'### {heading}\n\nNot run yet.\n'
     runs = finished_runs.by_name(known)
+    runs = dict(sorted(runs.items(), key=lambda item: mean_error(item[1])))
     lines = [
         f'### {heading}\n',
         '| model | parameters | seeds | MSE | SSIM | PSNR | seconds a step | MSE in the paper |',
         '|---|---|---|---|---|---|---|---|',
     ]
-    for name, seeds in sorted(runs.items(), key=lambda item: mean_error(item[1])):
-        cells = [name, f'{seeds[0]["parameters"]:,}', str(len(seeds))]
+    for name, seeds in runs.items():
+        cells = [label_of(name), f'{seeds[0]["parameters"]:,}', str(len(seeds))]
         cells += quality(seeds, 'test')
         cells.append(f'{min(seed["seconds_per_step"] for seed in seeds):.2f}')
         lines.append('| ' + ' | '.join([*cells, str(paper.get(name, ''))]) + ' |')
@@ -145,27 +148,43 @@ def quality(seeds: list[Mapping[str, Any]], forecast: str) -> list[str]:
 
 
 def draw(runs: Mapping[str, list[Mapping[str, Any]]], path: pathlib.Path) -> None:
-    """Draws the MSE on the validation split by step, and on the test split by frame."""
-    figure = Figure(figsize=(10, 4), dpi=130, layout='constrained')
+    """Draws the MSE on the validation split by step, and on the test split by frame.
+
+    Bars are standard deviations over the seeds; the lines lie a little beside each other, so that
+    they are told apart where they coincide.
+    """
+    figure = Figure(figsize=(10.5, 4), dpi=130, layout='constrained')
     by_step, by_frame = figure.subplots(1, 2)
-    for row, (name, seeds) in enumerate(runs.items()):
-        style = {'color': f'C{row}', 'linestyle': '-', 'marker': 'o', 'markersize': 3}
+    styles = styles_of(runs)
+    for place, (name, seeds) in enumerate(runs.items()):
+        aside = 0.24 * (place / max(1, len(runs) - 1) - 0.5)  # of the distance between points
         steps = [step for step, _ in seeds[0]['curve']]
-        values = zip(*([value for _, value in seed['curve']] for seed in seeds), strict=True)
-        by_step.plot(steps, [statistics.mean(v) for v in values], label=name, **style)
-        values = [
-            statistics.mean(v) for v in zip(*(s['mse_per_frame'] for s in seeds), strict=True)
-        ]
-        by_frame.plot(range(1, 1 + len(values)), values, **style)
-    by_step.set(xlabel='update', ylabel='MSE on the validation split')
-    by_frame.set(xlabel='predicted frame', ylabel='MSE on the test split')
+        every = steps[1] - steps[0] if len(steps) > 1 else 0
+        curves = [[value for _, value in seed['curve']] for seed in seeds]
+        _draw_seeds(by_step, [step + aside * every for step in steps], curves, styles[name])
+        curves = [seed['mse_per_frame'] for seed in seeds]
+        frames = [1 + aside + frame for frame in range(len(curves[0]))]
+        _draw_seeds(by_frame, frames, curves, styles[name])
+    by_step.set(xlabel='update', ylabel='MSE per frame, validation split')
+    by_frame.set(xlabel='predicted frame', ylabel='MSE per frame, test split')
     by_frame.xaxis.get_major_locator().set_params(integer=True)
     for axes in (by_step, by_frame):
         axes.spines[['top', 'right']].set_visible(False)
         axes.grid(alpha=0.25)
-    figure.legend(loc='outside right center', fontsize='small')
+    figure.legend(
+        *by_frame.get_legend_handles_labels(), loc='outside right center', fontsize='small'
+    )
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png')
+
+
+def _draw_seeds(
+    axes: Axes, places: Sequence[float], curves: Sequence[Sequence[float]], style: Style
+) -> None:
+    """Draws the mean of a curve over seeds, and bars of its standard deviation."""
+    means = [statistics.mean(values) for values in zip(*curves, strict=True)]
+    spread = [statistics.stdev(values) for values in zip(*curves, strict=True) if len(values) > 1]
+    axes.errorbar(places, means, spread or None, capsize=2, elinewidth=0.8, **style.of_line)
 
 
 if __name__ == '__main__':

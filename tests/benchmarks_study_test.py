@@ -61,8 +61,8 @@ def test_the_tables_have_mean_and_deviation_and_leave_the_other_text(places):
         write(numbers)
     text = (places / 'RESULTS.md').read_text()
     assert text.startswith('before\n') and text.endswith('after\n')
-    assert '| predrnn | 1,234 | 2 | 11.00 ± 1.41 | 0.500 ± 0.000 |' in text
-    assert text.index('| e3d_lstm | 1,234 | 1 | 9.00 |') < text.index('| predrnn |')
+    assert '| PredRNN | 1,234 | 2 | 11.00 ± 1.41 | 0.500 ± 0.000 |' in text
+    assert text.index('| E3D-LSTM | 1,234 | 1 | 9.00 |') < text.index('| PredRNN |')
     assert text.count('Not run yet.') == len(EXPERIMENTS) - 1
     assert (places / 'results' / 'study_forecast.png').exists()
     assert read_numbers() == json.loads(json.dumps(numbers))
@@ -120,8 +120,8 @@ def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(
     recognition_study.write({recognition_study.STUDY: {'setting': {}, 'entries': entries}})
     text = (places / 'RESULTS.md').read_text()
     cell = '55.0 ± 7.1 (51.3 to 58.6)'
-    assert f'| cnn_3d | 1,234 | 2 | 0.50 | {cell} | {cell} | {cell} | 55.0 ± 7.1 |' in text
+    assert f'| 3D-CNN | 1,234 | 2 | 0.50 | {cell} | {cell} | {cell} | 55.0 ± 7.1 |' in text
     assert '| 0.0 (0.0 to 0.5) | 0.0 (0.0 to 0.5) | 100.0 (99.5 to 100.0) | 12.5 |' in text
-    assert '| e3d_lstm |  |  |  | not run yet |' in text
+    assert '| E3D-LSTM |  |  |  | not run yet |' in text
     assert '| best possible |  |  |  | 28.6 | 71.4 | 100.0 |' in text
     assert (places / 'results' / 'recognition.png').stat().st_size > 1000

@@ -5,6 +5,7 @@
     balanced  errors that weigh more where it rains more
     evaluate  their means over a whole split, beside the two trivial forecasts; the report and its
               tables
+    styles    names, colors and markers of models, for all pictures and tables
     pictures  strips, animations and per-frame curves
     recognition  accuracy of recognized classes, its interval and pictures
 
