@@ -13,7 +13,12 @@ import e3d
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Names under which packages are imported, where they are not those of the distributions.
-MODULES = {'absl-py': 'absl', 'pillow': 'PIL', 'orbax-checkpoint': 'orbax'}
+MODULES = {
+    'absl-py': 'absl',
+    'opencv-python-headless': 'cv2',
+    'pillow': 'PIL',
+    'orbax-checkpoint': 'orbax',
+}
 # What Flax brings, whether it is asked for or not.
 OF_FLAX = {'absl', 'orbax', 'rich'}
 CORE = ('errors', 'files', 'pixel_values', 'options', 'kernels', 'model')

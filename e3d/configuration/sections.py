@@ -132,9 +132,16 @@ class Evaluation:
         (),
         'metrics as other codes compute them, see e3d/evaluation/presets.py; or events by the '
         'convention of a radar data set, see e3d/evaluation/conventions.py',
-        several(ChainMap(PRESETS, CONVENTIONS)),
+        several(ChainMap[str, Any](PRESETS, CONVENTIONS)),
         changeable=True,
         older=(),
+    )
+    optical_flow: bool = option(
+        False,
+        'measure the forecast that moves the last frame on by optical flow beside the model',
+        SWITCH,
+        changeable=True,
+        older=False,
     )
     thresholds: tuple[float, ...] = option(
         (),

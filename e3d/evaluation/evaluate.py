@@ -15,6 +15,7 @@ from e3d.evaluation.collection import KEPT, Collection
 from e3d.evaluation.events import Events, count_events, event_report
 from e3d.evaluation.intervals import mean_interval, skill_interval
 from e3d.evaluation.metrics import frame_metrics
+from e3d.evaluation.optical_flow import extrapolate
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
 from e3d.evaluation.presets import PRESETS
 from e3d.evaluation.sharpness import total_gradient
@@ -41,6 +42,7 @@ def evaluate(
     inputs: Sequence[str] = (),
     presets: tuple[str, ...] = (),
     events: Events | None = None,
+    optical_flow: bool = False,
 ) -> dict[str, Any]:
     """Compares forecasts with what really followed, over all sequences of a split.
 
@@ -70,6 +72,7 @@ def evaluate(
       inputs: what of the batches the forecast needs beside the seen frames.
       presets: names of `e3d.evaluation.presets.PRESETS`, whose metrics are added.
       events: which are counted, see `choose_events`.
+      optical_flow: whether the forecast of `extrapolate` is measured as well.
 
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
@@ -77,8 +80,8 @@ def evaluate(
       T - input_frames means; with a `value_range` 'rmse' too, the root of the mean squared error
       over all pixels, frames and sequences, in the unit of the data; 'sharpness', see
       `total_gradient`; with events 'events', see `event_report`, and 'csi_mean', that of single pixels;
-      with `perception` 'lpips', like the other metrics, and 'fvd', of whole
-      clips; and under 'last_frame', 'mean_image' and the names of `simple_forecasts` the metrics of
+      with `perception` 'lpips', like the other metrics, and 'fvd', of whole clips; and under
+      'last_frame', 'mean_image', 'optical_flow' and the names of `simple_forecasts` the metrics of
       these. Of the model alone 'mse_per_sequence' in the order of the split, 'skill', one less the
       ratio of its MSE to that of the last frame, and 95 % intervals (see `e3d.evaluation.intervals`)
       as '<metric>_interval'.
@@ -106,6 +109,8 @@ def evaluate(
             }
             if mean_image is not None:
                 forecasts['mean_image'] = np.broadcast_to(mean_image, truth.shape)
+            if optical_flow:
+                forecasts['optical_flow'] = extrapolate(seen, truth.shape[1])
             for name, frames_of_all in simple_forecasts.items():
                 forecasts[name] = frames_of_all[batch['index']]
             if perception is not None:

@@ -13,7 +13,11 @@ from rich.table import Table
 from e3d.evaluation.presets import PRESETS
 from e3d.files import atomic_write
 
-TRIVIAL_FORECASTS = {'last_frame': 'repeat the last frame', 'mean_image': 'mean training image'}
+TRIVIAL_FORECASTS = {
+    'last_frame': 'repeat the last frame',
+    'mean_image': 'mean training image',
+    'optical_flow': 'moved by optical flow',
+}
 
 HEADINGS = {
     'mse': 'MSE ↓',

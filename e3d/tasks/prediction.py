@@ -19,6 +19,7 @@ from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import scale, simple_forecasts, with_inputs
 from e3d.evaluation.conventions import choose_events, event_problems
 from e3d.evaluation.evaluate import evaluate, mean_image
+from e3d.evaluation.optical_flow import load_opencv
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.evaluation.presets import PRESETS, check_presets
@@ -158,6 +159,8 @@ class ForecastEvaluator:
             self._scale.value_range is None,
             devices.on_accelerator(),
         )
+        if config.evaluation.optical_flow:
+            load_opencv()
         asked = config.evaluation.presets
         self._presets = tuple(name for name in asked if name in PRESETS)
         check_presets(self._presets, frame_shape(self.sources[splits[0]]))
@@ -206,6 +209,7 @@ class ForecastEvaluator:
             self._inputs,
             self._presets,
             self._events,
+            self._config.evaluation.optical_flow,
         )
         self._draw_samples(forecast, source, step)
         return report
