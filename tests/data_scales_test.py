@@ -27,7 +27,35 @@ def test_bounds_cut_only_where_there_are_some():
     assert Scale().of_pixels and not COUNTS.of_pixels and not Scale(None, (0, math.inf)).of_pixels
 
 
-@pytest.mark.parametrize('scale', [Scale(), COUNTS, Scale(None, (-math.inf, math.inf))])
+@pytest.mark.parametrize('transform', ['log1p', 'dBZ'])
+def test_transforms_go_there_and_back(transform):
+    scale = Scale((0.0, 80.0), (0.0, math.inf), transform=transform, unit='mm/h')
+    rain = np.float32([0, 0.05, 1, 20, 80, 120])
+    scaled = scale.from_unit(rain)
+    forward = {'log1p': np.log1p, 'dBZ': lambda r: 10 * np.log10(1 + 200 * r**1.6)}[transform]
+    wide = rain.astype(np.float64)
+    np.testing.assert_allclose(scaled, forward(wide) / forward(80.0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(scale.to_unit(scaled), rain, rtol=1e-4, atol=1e-6)
+    assert scale.describe() == f'0 and 1 stand by {transform} for 0 and 80 mm/h'
+
+
+def test_channels_may_have_ranges_of_their_own():
+    scale = Scale((0.0, 10.0), ranges=((0.0, 10.0), (250.0, 300.0)))
+    values = np.float32([[5, 275], [10, 250]])
+    np.testing.assert_allclose(scale.from_unit(values), [[0.5, 0.5], [1, 0]])
+    np.testing.assert_allclose(scale.to_unit(scale.from_unit(values)), values)
+    assert not scale.is_linear and COUNTS.is_linear
+
+
+@pytest.mark.parametrize(
+    'scale',
+    [
+        Scale(),
+        COUNTS,
+        Scale(None, (-math.inf, math.inf)),
+        Scale((0.0, 9.0), (0.0, math.inf), ((0.0, 9.0), (1.0, 2.0)), 'log1p', 'mm/h'),
+    ],
+)
 def test_json_keeps_it(scale):
     stored = json.loads(json.dumps(scale.to_json(), allow_nan=False))
     assert Scale.from_json(stored) == scale

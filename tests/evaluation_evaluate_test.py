@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError, RunError
-from e3d.evaluation.evaluate import evaluate, mean_image
+from e3d.evaluation.baselines import mean_image
+from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.events import Events
 from e3d.evaluation.report import format_table, write_report
 
@@ -151,10 +153,9 @@ def test_report_has_the_promised_keys(report):
 def test_simple_forecasts_of_the_data_are_measured_as_well():
     truth = FRAMES[:, INPUT_FRAMES:]
     offered = {'noise': np.random.default_rng(1).random(truth.shape, np.float32), 'oracle': truth}
+    scale = Scale((5.0, 25.0))
     reports = [
-        evaluate(
-            mean_of_seen, batches(size), INPUT_FRAMES, MEAN, 'noise', 0, None, offered, (5, 25)
-        )
+        evaluate(mean_of_seen, batches(size), INPUT_FRAMES, MEAN, 'noise', 0, None, offered, scale)
         for size in (7, 3)
     ]
     squares = (offered['noise'] - truth).astype(np.float64) ** 2
@@ -233,10 +234,44 @@ def test_rmse_is_in_the_unit_of_data_that_go_beyond_the_training():
     batch = {'frames': frames, 'mask': np.ones(4, bool), 'index': np.arange(4)}
     report = evaluate(
         lambda seen: np.repeat(seen[:, :1], 3, axis=1), [batch], 2, frames.mean(axis=(0, 1)),
-        'counts', 0, value_range=(0.0, 200.0), bounds=(0.0, np.inf),
+        'counts', 0, scale=Scale((0.0, 200.0), (0.0, np.inf)),
     )  # fmt: skip
     error = counts[:, :1] - counts[:, 2:]
     np.testing.assert_allclose(report['rmse'], np.sqrt(np.mean(error**2)), rtol=1e-5)
     error = counts[:, 1:2] - counts[:, 2:]
     expected = np.sqrt(np.mean(error**2))
     np.testing.assert_allclose(report['last_frame']['rmse'], expected, rtol=1e-5)
+
+
+def test_gaps_count_in_no_number_of_a_report():
+    frames = np.random.default_rng(4).random((3, 5, 8, 9, 2), np.float32)
+    valid = np.random.default_rng(5).random(frames.shape) < 0.7
+    valid[1, 3] = False  # a frame without truth
+    scale = Scale((0.0, 9.0), (0.0, np.inf), ((0.0, 9.0), (0.0, 50.0)), 'log1p', 'mm/h')
+
+    def report_of(hidden):
+        batch = {'frames': np.where(valid, frames, hidden), 'valid': valid}
+        batch |= {'mask': np.ones(3, bool), 'index': np.arange(3)}
+        image = mean_image([{key: batch[key][i] for key in ('frames', 'valid')} for i in range(3)])
+        return evaluate(
+            lambda seen, valid: np.where(valid[:, :2], seen, 0).repeat(2, axis=1)[:, :3],
+            [batch], 2, image, 'gaps', 0, scale=scale, inputs=('valid',),
+        )  # fmt: skip
+
+    report = report_of(0.0)
+    assert report_of(1e30) == report
+    still = np.where(valid[:, 1], frames[:, 1], np.where(valid[:, 0], frames[:, 0], 0))[:, None]
+    ends = np.log1p([9.0, 50.0])
+    error = np.expm1(still * ends) - np.expm1(frames[:, 2:] * ends)
+    known = valid[:, 2:].astype(float)
+    of_frames = (np.square(error) * known).sum((2, 3, 4)) / np.maximum(known.sum((2, 3, 4)), 1)
+    counts = known.any(axis=(2, 3, 4)).sum(axis=0)
+    expected = np.sqrt((of_frames.sum(axis=0) / counts).mean())
+    assert report['last_frame']['rmse'] == pytest.approx(expected, rel=1e-5)
+    assert report['unit'] == 'mm/h' and 'mm/h' in format_table(report)
+    assert None not in report['mse_per_frame'] and json.dumps(report, allow_nan=False)
+
+    valid[:, 4] = False
+    report = report_of(0.0)
+    assert report['mse_per_frame'][2] is None and report['mse'] is not None
+    assert '-' in format_table(report)

@@ -106,3 +106,24 @@ def test_values_beyond_1_count_where_the_data_have_no_bound():
     found = jax.jit(frame_metrics, static_argnums=2)(prediction, truth, (0.0, np.inf))
     error = np.maximum(prediction, 0).astype(np.float64) - truth
     np.testing.assert_allclose(found['mse_mean'], np.mean(error**2, axis=(2, 3, 4)), rtol=1e-5)
+
+
+def test_what_has_no_truth_counts_nowhere():
+    prediction, truth = random_frames((2, 3, 20, 16, 1), 2), random_frames((2, 3, 20, 16, 1))
+    valid = np.ones(truth.shape, bool)
+    valid[:, :, 13:, :3] = False
+    valid[1, 2] = False  # a frame without any truth
+    hidden = np.where(valid, prediction, 1e30), np.where(valid, truth, np.nan)
+    masked = jitted(*hidden, valid=valid)
+    squares = np.ma.masked_array(np.square(prediction - truth, dtype=np.float64), ~valid)
+    np.testing.assert_allclose(masked['mse_mean'][0], squares.mean(axis=(2, 3, 4))[0], rtol=1e-6)
+    np.testing.assert_allclose(masked['mse'][0], squares.sum(axis=(2, 3, 4))[0], rtol=1e-6)
+    for name, values in masked.items():
+        assert np.isnan(values[1, 2]) and np.isfinite(values).sum() == 5, name
+    # Of windows only those count in which all is known.
+    _, similarity = structural_similarity(
+        prediction[0, 0, ..., 0], truth[0, 0, ..., 0], data_range=1, full=True
+    )
+    whole = np.lib.stride_tricks.sliding_window_view(valid[0, 0, ..., 0], (7, 7)).all(axis=(2, 3))
+    expected = similarity[3:-3, 3:-3][whole].mean()
+    np.testing.assert_allclose(masked['ssim'][0, 0], expected, rtol=1e-5)

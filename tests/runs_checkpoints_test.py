@@ -85,7 +85,7 @@ def test_restores_every_bit_into_its_place(tmp_path, config):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.newest() == 7
         restored = checkpoints.restore(template(), 7)
-        found, shape, scale = checkpoints.read_run(7)
+        found, shape, scale, _ = checkpoints.read_run(7)
     chex.assert_trees_all_equal(restored, state)
     for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         assert ours.sharding == theirs.sharding and ours.dtype == theirs.dtype

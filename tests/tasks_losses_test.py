@@ -1,3 +1,6 @@
+import functools
+
+import jax
 import numpy as np
 import pytest
 from training_helpers import INPUT, PLAIN, random_frames
@@ -67,3 +70,35 @@ def test_cross_entropy_is_that_of_probabilities_cut_to_what_float32_can_tell():
     np.testing.assert_allclose(parts['cross_entropy'], expected, rtol=1e-5)
     np.testing.assert_allclose(loss, 2 * expected, rtol=1e-5)
     assert 'cross_entropy' not in forecast_loss(Objective(), predictions, frames, PLAIN, 0)[1]
+
+
+def test_what_has_no_truth_counts_nowhere():
+    frames, predictions = random_frames(2), random_frames(2, seed=1)[:, 1:]
+    valid = np.random.default_rng(2).random(frames.shape) < 0.5
+    objective = Objective(l1_weight=0.5, cross_entropy_weight=0.1)
+
+    def loss(frames, predictions):
+        return forecast_loss(objective, predictions, frames, PLAIN, 0, valid)[0]
+
+    plain = jax.grad(loss, 1)(frames, predictions)
+    hidden = np.where(valid, frames, np.nan), np.where(valid[:, 1:], predictions, 1e30)
+    assert loss(*hidden) == loss(frames, predictions)
+    np.testing.assert_array_equal(jax.grad(loss, 1)(*hidden), plain)
+    np.testing.assert_array_equal(plain[~valid[:, 1:]], 0)
+    errors = (predictions - frames[:, 1:])[valid[:, 1:]]
+    _, parts = forecast_loss(objective, predictions, frames, PLAIN, 0, valid)
+    np.testing.assert_allclose(parts['l2'], np.mean(errors**2), rtol=1e-6)
+    np.testing.assert_allclose(parts['l1'], np.mean(np.abs(errors)), rtol=1e-6)
+
+
+def test_devices_with_other_gaps_count_each_value_once():
+    frames, predictions = random_frames(4), random_frames(4, seed=1)[:, 1:]
+    valid = np.random.default_rng(2).random(frames.shape) < 0.5
+    valid[0] = False
+
+    def loss(predictions, frames, valid, axis_name=None):
+        return forecast_loss(Objective(), predictions, frames, PLAIN, 0, valid, axis_name)[0]
+
+    split = [array.reshape(2, 2, *array.shape[1:]) for array in (predictions, frames, valid)]
+    shares = jax.vmap(functools.partial(loss, axis_name='devices'), axis_name='devices')(*split)
+    np.testing.assert_allclose(shares.mean(), loss(predictions, frames, valid), rtol=1e-6)

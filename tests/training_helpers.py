@@ -29,7 +29,8 @@ class TinyForecaster(nn.Module):
             else:
                 frame = predictions[-1]
                 if truth_mask is not None:
-                    chosen = truth_mask[:, step - seen, None, None, None]
+                    chosen = truth_mask[:, step - seen]
+                    chosen = chosen if chosen.ndim > 1 else chosen[:, None, None, None]
                     frame = jnp.where(chosen, frames[:, step], frame)
             predictions.append(second(nn.tanh(first(frame))))
         return jnp.stack(predictions, axis=1)

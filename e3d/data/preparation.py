@@ -12,8 +12,8 @@ from e3d.data.sources.registry import (
     account,
     left_out,
     open_source,
+    scale,
     validates_on_test,
-    value_range,
 )
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import RunError
@@ -72,9 +72,8 @@ def describe(dataset: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
     lines += [f'  {split:<11}{_count(source, split)}' for split, source in sources.items()]
     accounts = [line for source in sources.values() for line in account(source)]
     lines += [f'  {line}' for line in dict.fromkeys(accounts)]
-    if unit_range := value_range(any_source):
-        low, high = unit_range
-        lines.append(f'  0 and 1 stand for the counts {low:g} and {high:g}')
+    if values := scale(any_source).describe():
+        lines.append(f'  {values}')
     return printable('\n'.join(lines))
 
 

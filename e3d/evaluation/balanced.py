@@ -24,9 +24,18 @@ def balanced_weights(truth: Array, levels: Array, weights: Sequence[float]) -> A
 
 
 def balanced_errors(
-    prediction: Array, truth: Array, levels: Array, weights: Sequence[float]
+    prediction: Array,
+    truth: Array,
+    levels: Array,
+    weights: Sequence[float],
+    valid: Array | None = None,
 ) -> dict[str, Array]:
-    """'b_mse' and 'b_mae' of frames `[..., H, W, C]`: weighted sums over their pixels, `[...]`."""
+    """'b_mse' and 'b_mae' of frames `[..., H, W, C]`: weighted sums over their pixels, `[...]`.
+
+    Only over those that are `valid`, bool of the same shape, where that is given.
+    """
+    if valid is not None:
+        prediction, truth = (jnp.where(valid, x, 0.0) for x in (prediction, truth))
     weight, error = balanced_weights(truth, levels, weights), prediction - truth
     terms = {'b_mse': jnp.square(error), 'b_mae': jnp.abs(error)}
     return {name: (weight * term).sum(axis=(-3, -2, -1)) for name, term in terms.items()}

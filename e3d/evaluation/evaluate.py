@@ -1,6 +1,7 @@
 """Metrics of a forecaster over a whole split, beside forecasts that need no learning."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
 from e3d.evaluation.balanced import balanced_errors
+from e3d.evaluation.baselines import last_known
 from e3d.evaluation.collection import KEPT, Collection
 from e3d.evaluation.events import Events, count_events, event_report
 from e3d.evaluation.intervals import mean_interval, skill_interval
-from e3d.evaluation.metrics import frame_metrics
+from e3d.evaluation.metrics import errors_in_unit, frame_metrics
 from e3d.evaluation.optical_flow import extrapolate
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
 from e3d.evaluation.presets import PRESETS
@@ -34,8 +37,7 @@ def evaluate(
     step: int,
     num_sequences: int | None = None,
     simple_forecasts: Mapping[str, np.ndarray] | None = None,
-    value_range: tuple[float, float] | None = None,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    scale: Scale = PIXELS,
     gather: Callable[[Any], list[Any]] = lambda value: [value],
     show_progress: bool = True,
     perception: Perception | None = None,
@@ -55,7 +57,8 @@ def evaluate(
       forecast: from the seen frames `[B, input_frames, H, W, C]` to those that follow,
         `[B, T - input_frames, H, W, C]`; takes the `inputs` by name.
       batches: 'frames' float32 `[B, T, H, W, C]`, 'mask' bool `[B]`, False for sequences
-        that only fill up a batch, and 'index' int `[B]`, their places in the split.
+        that only fill up a batch, and 'index' int `[B]`, their places in the split; of data with
+        gaps also 'valid', bool `[B, T, H, W, C]`, which values are known.
       input_frames: how many frames of a sequence are seen.
       mean_image: `[H, W, C]`, see the function of that name; None leaves it out.
       protocol: what is measured, in words, for the report.
@@ -63,8 +66,7 @@ def evaluate(
       num_sequences: how many there will be, if known; only for the time left in the progress bar.
       simple_forecasts: by name, `[N, T - input_frames, H, W, C]`; 'index' of a batch says which
         of the N are those of its sequences.
-      value_range: what 0 and 1 stand for in the unit of the data, if they have one.
-      bounds: the least and the largest value of a frame, see `frame_metrics`.
+      scale: what the values of the frames stand for.
       gather: from a value that JSON can hold to those of all processes, where several go through
         parts of the split; each returns the report on the whole.
       show_progress: on stderr.
@@ -77,14 +79,15 @@ def evaluate(
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
       '<metric>', its mean over frames and sequences, and '<metric>_per_frame', a list of
-      T - input_frames means; with a `value_range` 'rmse' too, the root of the mean squared error
-      over all pixels, frames and sequences, in the unit of the data; 'sharpness', see
-      `total_gradient`; with events 'events', see `event_report`, and 'csi_mean', that of single pixels;
-      with `perception` 'lpips', like the other metrics, and 'fvd', of whole clips; and under
-      'last_frame', 'mean_image', 'optical_flow' and the names of `simple_forecasts` the metrics of
-      these. Of the model alone 'mse_per_sequence' in the order of the split, 'skill', one less the
-      ratio of its MSE to that of the last frame, and 95 % intervals (see `e3d.evaluation.intervals`)
-      as '<metric>_interval'.
+      T - input_frames means; of data with a unit 'rmse' and 'mae_in_unit' too, the root of the mean
+      squared error and the mean absolute error over all pixels, frames and sequences, in that unit,
+      and 'unit', its name, where it is known; 'sharpness', see `total_gradient`; with events
+      'events', see `event_report`, and 'csi_mean', that of single pixels; with `perception` 'lpips',
+      like the other metrics, and 'fvd', of whole clips; and under 'last_frame', 'mean_image',
+      'optical_flow' and the names of `simple_forecasts` the metrics of these. Of the model alone
+      'mse_per_sequence' in the order of the split, 'skill', one less the ratio of its MSE to that of
+      the last frame, and 95 % intervals (see `e3d.evaluation.intervals`) as '<metric>_interval'.
+      Frames without any truth count nowhere; what they leave undefined is None.
 
     Raises:
       InputError: if there are no sequences.
@@ -102,10 +105,13 @@ def evaluate(
     ) as progress:
         for batch in batches:
             frames, mask = np.asarray(batch['frames']), np.asarray(batch['mask'])
+            valid = None if 'valid' not in batch else np.asarray(batch['valid'])
+            frames = frames if valid is None else np.where(valid, frames, 0)
             seen, truth = frames[:, :input_frames], frames[:, input_frames:]
+            known = None if valid is None else valid[:, input_frames:]
             forecasts = {
                 'model': _finite(forecast(seen, **{name: batch[name] for name in inputs}), step),
-                'last_frame': np.broadcast_to(seen[:, -1:], truth.shape),
+                'last_frame': np.broadcast_to(last_known(seen, valid), truth.shape),
             }
             if mean_image is not None:
                 forecasts['mean_image'] = np.broadcast_to(mean_image, truth.shape)
@@ -118,9 +124,13 @@ def evaluate(
                 looks_of_truth = perception.look(truth)  # once for all forecasts
             collected.add_sequences(np.asarray(batch['index'])[mask])
             for name, prediction in forecasts.items():
-                metrics = _frame_metrics(prediction, truth, bounds=bounds, presets=presets)
+                metrics = dict(
+                    _frame_metrics(prediction, truth, known, bounds=scale.bounds, presets=presets)
+                )
+                if scale.value_range is not None and not scale.is_linear:
+                    metrics |= errors_in_unit(prediction, truth, known, scale)
                 if events is not None:
-                    metrics |= _count(prediction, truth, events[1:], bounds=bounds)
+                    metrics |= _count(prediction, truth, known, events[1:], bounds=scale.bounds)
                 if perception is not None:
                     metrics['lpips'] = perception.distances(prediction, looks_of_truth)
                     perception.watch(name, seen, prediction, mask)
@@ -135,7 +145,7 @@ def evaluate(
             'evaluation.max_sequences is 0.'
         )
     means = {
-        name: _means(sums, collected.count, value_range) for name, sums in collected.sums.items()
+        name: _means(sums, collected.counts[name], scale) for name, sums in collected.sums.items()
     }
     if events is not None:
         for name, sums in collected.sums.items():
@@ -145,6 +155,7 @@ def evaluate(
         for name, distance in perception.fvd([part[1] for part in parts]).items():
             means[name]['fvd'] = distance
     head = {'step': int(step), 'protocol': protocol, 'num_sequences': collected.count}
+    head |= {'unit': scale.unit} if scale.unit else {}
     return head | means.pop('model') | means
 
 
@@ -152,27 +163,29 @@ def evaluate(
 def _frame_metrics(
     prediction: jax.Array,
     truth: jax.Array,
+    valid: jax.Array | None,
     bounds: tuple[float, float],
     presets: tuple[str, ...],
 ) -> dict[str, jax.Array]:
-    metrics = frame_metrics(prediction, truth, bounds=bounds)
+    metrics = frame_metrics(prediction, truth, bounds=bounds, valid=valid)
     prediction = jnp.clip(prediction, *bounds)
     metrics |= {name: PRESETS[name](prediction, truth) for name in presets}
-    gradients = {'gradient': total_gradient(prediction), 'true_gradient': total_gradient(truth)}
-    return metrics | gradients
+    of_prediction, of_truth = (total_gradient(frames, valid) for frames in (prediction, truth))
+    return metrics | {'gradient': of_prediction, 'true_gradient': of_truth}
 
 
 @functools.partial(jax.jit, static_argnames='bounds')
 def _count(
     prediction: jax.Array,
     truth: jax.Array,
+    valid: jax.Array | None,
     levels_and_balance: tuple[Any, Any],
     bounds: tuple[float, float],
 ) -> dict[str, jax.Array]:
     levels, balance = levels_and_balance
     prediction = jnp.clip(prediction, *bounds)
-    counts = count_events(prediction, truth, levels)
-    return counts | (balanced_errors(prediction, truth, *balance) if balance else {})
+    counts = count_events(prediction, truth, levels, valid)
+    return counts | (balanced_errors(prediction, truth, *balance, valid) if balance else {})
 
 
 def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...]) -> dict[str, Any]:
@@ -183,12 +196,17 @@ def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...])
 
 def _of_sequences(collected: Collection) -> dict[str, Any]:
     """What the numbers of single sequences tell of the model."""
-    found = {'mse_per_sequence': collected.of_sequences('model', 'mse').tolist()}
+    found: dict[str, Any] = {'mse_per_sequence': _defined(collected.of_sequences('model', 'mse'))}
+
+    def known(forecast: str, metric: str) -> np.ndarray:
+        values = collected.of_sequences(forecast, metric)
+        return values[~np.isnan(values)]
+
     for metric in KEPT['model']:
-        interval = mean_interval(collected.of_sequences('model', metric))
+        interval = mean_interval(known('model', metric))
         if interval is not None:
             found[f'{metric}_interval'] = interval
-    errors, baseline = (collected.of_sequences(name, 'mse') for name in ('model', 'last_frame'))
+    errors, baseline = (known(name, 'mse') for name in ('model', 'last_frame'))
     if baseline.sum():
         found['skill'] = float(1.0 - errors.sum() / baseline.sum())
         interval = skill_interval(errors, baseline)
@@ -209,40 +227,41 @@ def _finite(prediction: Any, step: int) -> np.ndarray:
 
 
 def _means(
-    sums: Mapping[str, np.ndarray], count: int, value_range: tuple[float, float] | None
+    sums: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray], scale: Scale
 ) -> dict[str, Any]:
-    means = {}
+    means: dict[str, Any] = {}
+    # Where no sequence has any truth there is no mean.
+    with np.errstate(invalid='ignore'):
+        frames = {metric: total / counts[metric] for metric, total in sums.items()}
     for metric in (metric for metric in (*METRICS, *PRESETS) if metric in sums):
-        per_frame = sums[metric] / count
-        means[metric] = float(per_frame.mean())
-        means[f'{metric}_per_frame'] = per_frame.tolist()
+        means |= _mean_and_frames(metric, frames[metric])
     if (sums['true_gradient'] > 0).all():
         means['sharpness'] = float(sums['gradient'].sum() / sums['true_gradient'].sum())
         means['sharpness_per_frame'] = (sums['gradient'] / sums['true_gradient']).tolist()
-    if value_range is not None:
-        low, high = value_range
-        per_frame = np.asarray(means['mse_mean_per_frame'])
-        means['rmse'] = float(np.sqrt(per_frame.mean()) * (high - low))
-        means['rmse_per_frame'] = (np.sqrt(per_frame) * (high - low)).tolist()
+    if scale.value_range is not None:
+        low, high = scale.value_range
+        factor = high - low if scale.is_linear else 1.0
+        squared = frames['mse_mean' if scale.is_linear else 'squared_in_unit']
+        absolute = frames['mae_mean' if scale.is_linear else 'mae_in_unit']
+        means['rmse'] = _defined(np.sqrt(_mean(squared)) * factor)
+        means['rmse_per_frame'] = _defined(np.sqrt(squared) * factor)
+        means |= _mean_and_frames('mae_in_unit', absolute * factor)
     return means
 
 
-def mean_image(source: Any, max_sequences: int = 1000) -> np.ndarray:
-    """The mean of all frames of a source: the best forecast that never looks at its input.
+def _mean_and_frames(metric: str, per_frame: np.ndarray) -> dict[str, Any]:
+    return {metric: _defined(_mean(per_frame)), f'{metric}_per_frame': _defined(per_frame)}
 
-    Args:
-      source: `source[i]['frames']` is `[T, H, W, C]`, uint8 or float in [0, 1].
-      max_sequences: of a longer source so many sequences count, spread evenly over it.
 
-    Returns:
-      Float32 `[H, W, C]` in [0, 1].
-    """
-    chosen = min(len(source), max_sequences)
-    if not chosen:
-        raise InputError('The training split is empty: there is no mean image of it.')
-    total = np.zeros(())
-    for index in np.linspace(0, len(source) - 1, chosen).round().astype(int):
-        frames = np.asarray(source[int(index)]['frames'])
-        scale = 255.0 if frames.dtype == np.uint8 else 1.0
-        total = total + frames.mean(axis=0, dtype=np.float64) / scale
-    return (total / chosen).astype(np.float32)
+def _mean(per_frame: np.ndarray) -> np.ndarray:
+    """The mean of what is defined, NaN where nothing is."""
+    known = per_frame[~np.isnan(per_frame)]
+    return known.mean() if known.size else np.float64(np.nan)
+
+
+def _defined(values: np.ndarray) -> Any:
+    """A number or a list of them as JSON has it; None for NaN."""
+    found = values.tolist()
+    if isinstance(found, list):
+        return [None if math.isnan(value) else value for value in found]
+    return None if math.isnan(found) else found

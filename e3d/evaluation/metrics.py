@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
+
+from e3d.data.sources.scales import Scale
 
 PSNR_CAP = 100.0  # dB; a frame without error would have infinitely many
 SSIM_WINDOW = 7  # side of the uniform window, pixels
@@ -14,20 +17,24 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def frame_metrics(
-    prediction: Array, truth: Array, bounds: tuple[float, float] = (0.0, 1.0)
+    prediction: Array,
+    truth: Array,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    valid: Array | None = None,
 ) -> dict[str, Array]:
     """Compares every forecast frame with the true one. Can be jitted.
 
     The prediction is brought within the bounds of the data first, for pictures to [0, 1] as in the
-    published evaluations.
+    published evaluations. What has no truth counts nowhere.
 
     Args:
       prediction: `[B, T, H, W, C]`, any range.
       truth: `[B, T, H, W, C]` in [0, 1]; data without hard bounds may leave it.
       bounds: the least and the largest value there can be; infinite where there is none.
+      valid: which of the true values are known, bool `[B, T, H, W, C]`; None: all.
 
     Returns:
-      Float32 arrays `[B, T]` by name:
+      Float32 arrays `[B, T]` by name, NaN where a frame has no truth at all:
         mse: squared error summed over the pixels and channels of a frame, the unit of the papers.
         mse_mean: squared error, mean over pixels and channels.
         mae, mae_mean: the same for the absolute error.
@@ -46,10 +53,16 @@ def frame_metrics(
         )
     prediction = jnp.clip(prediction.astype(jnp.float32), *bounds)
     truth = truth.astype(jnp.float32)
-    pixels = truth.shape[-3] * truth.shape[-2] * truth.shape[-1]
-    error = prediction - truth
-    mse_mean = jnp.mean(jnp.square(error), axis=(-3, -2, -1))
-    mae_mean = jnp.mean(jnp.abs(error), axis=(-3, -2, -1))
+    frame = (-3, -2, -1)
+    if valid is None:
+        pixels: int | Array = truth.shape[-3] * truth.shape[-2] * truth.shape[-1]
+        error = prediction - truth
+        mse_mean, mae_mean = (jnp.mean(x, axis=frame) for x in (jnp.square(error), jnp.abs(error)))
+    else:
+        prediction, truth = (jnp.where(valid, x, 0.0) for x in (prediction, truth))
+        pixels, error = jnp.sum(valid, axis=frame), prediction - truth
+        sums = (jnp.sum(x, axis=frame) for x in (jnp.square(error), jnp.abs(error)))
+        mse_mean, mae_mean = (total / pixels for total in sums)  # 0 / 0 is NaN, as it is to be
     metrics = {
         'mse': mse_mean * pixels,
         'mse_mean': mse_mean,
@@ -58,14 +71,32 @@ def frame_metrics(
         'psnr': -10.0 * jnp.log10(jnp.maximum(mse_mean, 10.0 ** (-PSNR_CAP / 10.0))),
     }
     if min(truth.shape[-3:-1]) >= SSIM_WINDOW:
-        metrics |= _structural_similarity(prediction, truth)
+        metrics |= _structural_similarity(prediction, truth, valid)
     return metrics
 
 
-def _structural_similarity(x: Array, y: Array) -> dict[str, Array]:
+def errors_in_unit(
+    prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray | None, scale: Scale
+) -> dict[str, np.ndarray]:
+    """Mean squared and absolute errors of frames `[B, T]` in the unit of the data.
+
+    Arguments as for `frame_metrics`. NaN where a frame has no truth.
+    """
+    error = np.float64(1) * scale.to_unit(scale.clip(prediction)) - scale.to_unit(truth)
+    weights = np.broadcast_to(True if valid is None else valid, error.shape)
+    frame = (-3, -2, -1)
+    with np.errstate(invalid='ignore', over='ignore'):
+        count = weights.sum(axis=frame)
+        squared = np.square(error).sum(axis=frame, where=weights) / count
+        absolute = np.abs(error).sum(axis=frame, where=weights) / count
+    return {'squared_in_unit': squared, 'mae_in_unit': absolute}
+
+
+def _structural_similarity(x: Array, y: Array, valid: Array | None = None) -> dict[str, Array]:
     """SSIM of `[..., H, W, C]`: the mean over all whole windows and channels (Wang 2004).
 
-    Equal to scikit-image's `structural_similarity(x, y, channel_axis=-1)`: uniform window, sample
+    Windows with a cell that is not valid do not count. Equal to scikit-image's
+    `structural_similarity(x, y, channel_axis=-1)`: uniform window, sample
     covariance, a border of half a window left out.
     """
     mean_x, deviations_x = _window_statistics(x)
@@ -73,13 +104,20 @@ def _structural_similarity(x: Array, y: Array) -> dict[str, Array]:
     variance_x = _covariance(deviations_x, deviations_x)
     variance_y = _covariance(deviations_y, deviations_y)
     covariance = _covariance(deviations_x, deviations_y)
+    whole = None if valid is None else _whole_windows(valid)
     similarities = {}
     for name, data_range in (('ssim', 1.0), ('ssim_data_range_2', 2.0)):
         c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
         luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
         structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-        similarities[name] = jnp.mean(luminance * structure, axis=(-3, -2, -1))
+        similarities[name] = jnp.mean(luminance * structure, axis=(-3, -2, -1), where=whole)
     return similarities
+
+
+def _whole_windows(valid: Array) -> Array:
+    """Which windows have valid cells alone, bool `[..., H - 6, W - 6, C]`."""
+    rows = functools.reduce(operator.and_, _shifted(valid, axis=-2))
+    return functools.reduce(operator.and_, _shifted(rows, axis=-3))
 
 
 class _Deviations(NamedTuple):

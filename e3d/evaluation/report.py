@@ -23,6 +23,7 @@ HEADINGS = {
     'mse': 'MSE ↓',
     'mae': 'MAE ↓',
     'rmse': 'RMSE ↓',
+    'mae_in_unit': 'MAE, unit ↓',
     'csi_mean': 'CSI ↑',
     'psnr': 'PSNR ↑',
     'ssim': 'SSIM ↑',
@@ -85,7 +86,8 @@ def format_table(report: Mapping[str, Any]) -> str:
         if preset in report:
             values = (f'{label} {_number(preset, row[preset])}' for label, row in rows.items())
             console.print(f'{preset}: {", ".join(values)}.')
-    unit = ' RMSE: in the unit of the data.' if 'rmse' in report else ''
+    name = report.get('unit') or 'the unit of the data'
+    unit = f' RMSE and MAE, unit: in {name}.' if 'rmse' in report else ''
     eyes = ' Sharp: size of the gradients beside the truth.' if 'sharpness' in report else ''
     eyes += ' LPIPS: AlexNet, v0.1.' if 'lpips' in report else ''
     if 'fvd' in report:
@@ -137,7 +139,9 @@ def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
     return {name: TRIVIAL_FORECASTS.get(name, name.replace('_', ' ')) for name in names}
 
 
-def _number(metric: str, value: float) -> str:
+def _number(metric: str, value: float | None) -> str:
+    if value is None:  # nothing to measure it by
+        return '-'
     digits = {'psnr': 2, 'ssim': 4, 'lpips': 4, 'csi_mean': 4, 'sharpness': 2}.get(
         metric, 2 if value >= 1 else 4
     )

@@ -194,7 +194,8 @@ class Forecaster(Network):
             `[B, T_in + output_frames - 1, H, W, C]`, all but the last target.
           output_frames: T_out >= 1.
           truth_mask: bool `[B, output_frames - 1]`; where True the true frame x_{T_in + j} enters at
-            step T_in + j, elsewhere the model's own prediction of it (scheduled sampling).
+            step T_in + j, elsewhere the model's own prediction of it (scheduled sampling). Or
+            `[B, output_frames - 1, H, W, C]`, the same of each value.
 
         Returns:
           `[B, T_in + T_out - 1, H, W, C]`: predictions of x_1 .. x_{T_in + T_out - 1}, not clipped; the
@@ -211,12 +212,14 @@ class Forecaster(Network):
         with parameters_for(frames.shape[1:]):
             weights = self.weights((batch, self.depth, *patch_shape))
         patches = patches.astype(weights['head']['bias'].dtype)
+        observed = inputs.observed
+        observed = self.patched(observed) if observed.ndim > 2 else observed
         carry, predictions = self.scan(
             self.step_function(),
             self.stack,
             weights,
             self.initial_state(patches.shape[1:], patches.dtype),
-            StepInputs(patches, inputs.observed),
+            StepInputs(patches, observed),
         )
         for name, penalty in self.penalties(carry.state, len(patches)).items():
             self.sow('losses', name, penalty)
@@ -257,7 +260,7 @@ class Forecaster(Network):
 
 
 def step_inputs(frames: jax.Array, output_frames: int, truth_mask: jax.Array | None) -> StepInputs:
-    """Frames and mask of all steps, time first: `[N, B, H, W, C]` and `[N, B]`.
+    """Frames and mask of all steps, time first: `[N, B, H, W, C]` and `[N, B]`, or as the frames.
 
     Raises:
       InputError: the arrays do not fit together.
@@ -272,17 +275,19 @@ def step_inputs(frames: jax.Array, output_frames: int, truth_mask: jax.Array | N
         padding[1] = (0, output_frames - 1)
         frames = jnp.pad(frames, padding)
         truth_mask = jnp.zeros((batch, output_frames - 1), bool)
-    elif truth_mask.shape != (batch, output_frames - 1):
+    elif truth_mask.shape not in (
+        (batch, output_frames - 1),
+        (batch, output_frames - 1, *frames.shape[2:]),
+    ):
         raise InputError(
             f'truth_mask of shape {truth_mask.shape}: must be [B, output_frames - 1] = '
-            f'{(batch, output_frames - 1)}'
+            f'{(batch, output_frames - 1)}, or that and the shape of a frame'
         )
     input_frames = frames.shape[1] - (output_frames - 1)
     if input_frames < 1:
         raise InputError(
             f'{length} frames for {output_frames} output frames: at least one must be observed'
         )
-    observed = jnp.concatenate(
-        [jnp.ones((batch, input_frames), bool), truth_mask.astype(bool)], axis=1
-    )
-    return StepInputs(jnp.moveaxis(frames, 1, 0), observed.T)
+    seen = jnp.ones((batch, input_frames, *truth_mask.shape[2:]), bool)
+    observed = jnp.concatenate([seen, truth_mask.astype(bool)], axis=1)
+    return StepInputs(*(jnp.moveaxis(part, 1, 0) for part in (frames, observed)))

@@ -36,7 +36,10 @@ class NetworkCarry(NamedTuple):
 
 
 class StepInputs(NamedTuple):
-    """What enters at one step: a true frame `[B, h, w, C]` and whether it is used, `[B]`."""
+    """What enters at one step: a true frame `[B, h, w, C]` and whether it is used.
+
+    Which is `[B]`, or of each value `[B, h, w, C]`.
+    """
 
     frame: jax.Array
     observed: jax.Array
@@ -44,9 +47,16 @@ class StepInputs(NamedTuple):
 
 def feed(carry: NetworkCarry, inputs: StepInputs) -> jax.Array:
     """The window of a step: its newest frame is the true one where that is seen, else the prediction."""
-    observed = inputs.observed[:, None, None, None]
-    frame = jnp.where(observed, inputs.frame, carry.prediction)
+    frame = choose_frame(inputs, carry.prediction)
     return jnp.concatenate([carry.frames[:, 1:], frame[:, None]], axis=1)
+
+
+def choose_frame(inputs: StepInputs, prediction: jax.Array) -> jax.Array:
+    """The true frame where it is used, else the prediction of it, `[B, h, w, C]`."""
+    observed = inputs.observed
+    if observed.ndim == 1:
+        observed = observed[:, None, None, None]
+    return jnp.where(observed, inputs.frame, prediction)
 
 
 def run_stack(

@@ -13,7 +13,7 @@ from e3d.kernels.modes import Operations
 from e3d.kernels.scan import scan_with_history
 from e3d.model.fields import check_options, parameters_for
 from e3d.model.forecaster import Forecaster, step_inputs
-from e3d.model.network import StepInputs, in_own_precision
+from e3d.model.network import StepInputs, choose_frame, in_own_precision
 from e3d.model.patching import pad_to_patches
 from e3d.options.option import option, same_option
 from e3d.options.rules import SWITCH
@@ -107,6 +107,8 @@ class StepwiseForecaster(nn.Module):
         inputs = step_inputs(frames, output_frames, truth_mask)
         height, width = inputs.frame.shape[2:4]
         inputs = inputs._replace(frame=self._fit(inputs.frame))
+        if inputs.observed.ndim > 2:
+            inputs = inputs._replace(observed=self._fit(inputs.observed))
         with parameters_for(inputs.frame.shape[1:]):
             weights = self.weights(inputs.frame.shape[2:])
         inputs = inputs._replace(frame=inputs.frame.astype(jax.tree.leaves(weights)[0].dtype))
@@ -151,8 +153,7 @@ def run_over_time(
     """
 
     def advance(weights, carry, remembered, histories, inputs, operations):
-        observed = inputs.observed[:, None, None, None]
-        frame = jnp.where(observed, inputs.frame, carry.prediction)
+        frame = choose_frame(inputs, carry.prediction)
         state, prediction = step(weights, carry.state, frame, operations)
         return StepwiseCarry(state, prediction), remembered, prediction
 

@@ -8,7 +8,7 @@ beside the training and renamed when it is whole.
 import itertools
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -45,6 +45,15 @@ FOLDER = 'checkpoints'
 # By step the error on the validation split, by which the best checkpoint is chosen.
 ERRORS_FILE = 'errors.json'
 NEVER_SECONDS = 9 * 10**9  # beyond any date to which a clock is set
+
+
+class StoredRun(NamedTuple):
+    """What a checkpoint tells of its run; see `Checkpoints.save`."""
+
+    config: ConfigDict
+    frame_shape: tuple[int, int, int]
+    scale: Scale = PIXELS
+    beside: int = 0
 
 
 class Checkpoints:
@@ -209,6 +218,7 @@ class Checkpoints:
         config: ConfigDict,
         frame_shape: tuple[int, int, int],
         scale: Scale = PIXELS,
+        beside: int = 0,
     ) -> None:
         """Begins to write a state; the training goes on meanwhile.
 
@@ -217,6 +227,7 @@ class Checkpoints:
           config: of the run.
           frame_shape: (H, W, C).
           scale: what the values of the frames stand for.
+          beside: channels that enter the model beside those of the frames.
 
         Raises:
           RunError: the disk is full or cannot be written, now or in the save before.
@@ -225,6 +236,7 @@ class Checkpoints:
             'config': config.to_dict(),
             'frame_shape': list(frame_shape),
             'scale': scale.to_json(),
+            'beside': beside,
         }
         # Arrays of the host: orbax rejects those that lie on the devices of one process of several.
         numbers = jax.tree.map(np.array, state.to_stored())
@@ -252,8 +264,8 @@ class Checkpoints:
         shardings = jax.tree.map(lambda leaf: leaf.sharding, expected)
         return TrainState(**jax.device_put(self._read_state(step, expected), shardings))
 
-    def read_run(self, step: int) -> tuple[ConfigDict, tuple[int, int, int], Scale]:
-        """The config, the frame shape and the scale that were stored with a state.
+    def read_run(self, step: int) -> StoredRun:
+        """What was stored with a state of its run.
 
         Runs of earlier versions have no scale stored; they get that of pictures.
 
@@ -264,7 +276,8 @@ class Checkpoints:
         with read_errors(self.folder / str(step)):
             scale = Scale.from_json(run['scale']) if 'scale' in run else PIXELS
             rows, columns, channels = map(int, run['frame_shape'])
-            return restore_config(run['config']), (rows, columns, channels), scale
+            beside, config = int(run.get('beside', 0)), restore_config(run['config'])
+            return StoredRun(config, (rows, columns, channels), scale, beside)
 
     def read_state(self, step: int) -> Any:
         """A whole state in the host's memory, as nested dictionaries and lists.

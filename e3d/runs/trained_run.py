@@ -30,6 +30,7 @@ class Run(NamedTuple):
         version does not tell.
       collections: what the model keeps beside its parameters, by the name of the collection; None
         for most models.
+      beside: channels that enter the model beside those of the frames, see `e3d.model.beside`.
     """
 
     model: nn.Module
@@ -39,6 +40,7 @@ class Run(NamedTuple):
     step: int
     scale: Scale = PIXELS
     collections: Any = None
+    beside: int = 0
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -52,6 +54,15 @@ class Run(NamedTuple):
             f'Run({type(self.model).__name__}, step {self.step:,}, frames of {height} x {width} x '
             f'{channels}, {count:,} parameters)'
         )
+
+
+def shapes_of_variables(
+    model: nn.Module, frame_shape: tuple[int, int, int], beside: int, lengths: tuple[int, int]
+) -> Any:
+    """Shapes and types of the variables of a model; arguments as in `Run` and `initialize`."""
+    height, width, channels = frame_shape
+    entering = height, width, channels + beside
+    return jax.eval_shape(lambda: initialize(model, jax.random.key(0), entering, lengths))
 
 
 def open_checkpoints(workdir: str | os.PathLike[str]) -> Checkpoints:
@@ -87,16 +98,14 @@ def load_run(
         raise InputError(f"best=True and checkpoint='{checkpoint}': give one of them.")
     with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('best' if best else checkpoint)
-        config, frame_shape, scale = checkpoints.read_run(step)
+        config, frame_shape, scale, beside = checkpoints.read_run(step)
         with read_errors(checkpoints.folder / str(step)):
             model = build_model(**config.model)
             lengths = config.dataset.input_frames, config.dataset.output_frames
-            expected = jax.eval_shape(
-                lambda: initialize(model, jax.random.key(0), frame_shape, lengths)
-            )
+            expected = shapes_of_variables(model, frame_shape, beside, lengths)
         variables = checkpoints.read_variables(step, expected)
         params, collections = variables.pop('params'), variables or None
-        return Run(model, params, config, frame_shape, step, scale, collections)
+        return Run(model, params, config, frame_shape, step, scale, collections, beside)
 
 
 def stored_config(workdir: str | os.PathLike[str]) -> ConfigDict | None:

@@ -73,11 +73,13 @@ def forecast_loss(
     frames: jax.Array,
     layout: Layout,
     step: jax.Array,
+    valid: jax.Array | None = None,
+    axis_name: str | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Weighted sum of squared and absolute errors, and of cross-entropies where these have a weight.
 
     All are means over elements where the paper has sums, which is the same up to a constant and
-    does not depend on the resolution.
+    does not depend on the resolution. What has no truth counts in none.
 
     Args:
       objective: the weights, and which frames count.
@@ -86,6 +88,8 @@ def forecast_loss(
       frames: the true ones, `[B, T, H, W, C]` in [0, 1].
       layout: which of them are observed and which forecast.
       step: number of updates so far.
+      valid: which of the true values are known, bool `[B, T, H, W, C]`; None: all.
+      axis_name: of the devices, where each has a share of the batch.
 
     Returns:
       The loss, and {'l2', 'l1'}: its parts before they are weighted; 'cross_entropy' if it counts.
@@ -94,20 +98,36 @@ def forecast_loss(
     assert count in (frames.shape[1] - 1, layout.output_frames), predictions.shape
     truth = frames[:, -count:]
     chex.assert_equal_shape([predictions, truth])
+    weights: Any = 1.0 if valid is None else valid[:, -count:]
     if objective.frames == 'future':
         counts = ~layout.observed[-count:]
         predictions, truth = predictions[:, counts], truth[:, counts]
+        weights = weights if valid is None else weights[:, counts]
+    if valid is not None:
+        # Before any arithmetic: a gradient through what is not finite would not be either.
+        predictions, truth = (jnp.where(weights, x, 0.0) for x in (predictions, truth))
+        weights = share_of_all(weights, axis_name)
     errors = predictions - truth
-    l2, l1 = jnp.mean(jnp.square(errors)), jnp.mean(jnp.abs(errors))
+    l2, l1 = jnp.mean(weights * jnp.square(errors)), jnp.mean(weights * jnp.abs(errors))
     l1_weight = objective.l1_weight * warm_up(step, objective.l1_warmup_steps)
     loss, parts = objective.l2_weight * l2 + l1_weight * l1, {'l2': l2, 'l1': l1}
     if objective.cross_entropy_weight:
-        parts['cross_entropy'] = cross_entropy(predictions, truth)
+        parts['cross_entropy'] = cross_entropy(predictions, truth, weights)
         loss += objective.cross_entropy_weight * parts['cross_entropy']
     return loss, parts
 
 
-def cross_entropy(predictions: jax.Array, truth: jax.Array) -> jax.Array:
+def share_of_all(valid: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Weights with which a mean over all elements is one over the valid ones, of all devices."""
+    share = jnp.mean(valid.astype(jnp.float32))
+    if axis_name is not None:
+        share = jax.lax.pmean(share, axis_name)
+    return valid / jnp.maximum(share, jnp.finfo(jnp.float32).tiny)
+
+
+def cross_entropy(
+    predictions: jax.Array, truth: jax.Array, weights: jax.Array | float = 1.0
+) -> jax.Array:
     """Mean binary cross-entropy of pixels, predictions cut to probabilities, in nats."""
     p = jnp.clip(predictions, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-    return -jnp.mean(truth * jnp.log(p) + (1 - truth) * jnp.log1p(-p))
+    return -jnp.mean(weights * (truth * jnp.log(p) + (1 - truth) * jnp.log1p(-p)))

@@ -17,14 +17,16 @@ from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import scale, simple_forecasts, with_inputs
+from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.conventions import choose_events, event_problems
-from e3d.evaluation.evaluate import evaluate, mean_image
+from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.optical_flow import load_opencv
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.evaluation.presets import PRESETS, check_presets
 from e3d.evaluation.report import format_table, write_report
 from e3d.model import FORECASTERS
+from e3d.model.beside import beside_frames, enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_training, call_in_use, needs_of
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
@@ -56,19 +58,24 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     seed, layout, needs = config.seed, layout_of(config.dataset), needs_of(model)
 
     def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None) -> Any:
-        frames, metrics = batch['frames'], {}
+        frames, beside, metrics = batch['frames'], beside_frames(batch), {}
         arguments: tuple[Any, ...]
         if needs.future_only:
-            arguments = frames[:, : layout.input_frames], layout.output_frames
+            seen = enter_at_once(frames[:, : layout.input_frames], layout.output_frames, beside)
+            arguments = seen, layout.output_frames
         else:
             truth_mask = draw_shared_mask(sampling, seed, step, len(frames), layout, axis_name)
-            arguments = frames[:, :-1], truth_mask.shape[1] + 1, truth_mask
+            entering = enter_in_steps(frames[:, :-1], truth_mask, layout.input_frames, beside)
+            arguments = entering.frames, truth_mask.shape[1] + 1, entering.truth_mask
             metrics['truth_probability'] = truth_probability(sampling, step)
         key = jax.random.fold_in(random_key(seed, DROPPING), step) if needs.training else None
         predictions, terms, collections = call_in_training(
             model, variables, arguments, batch, frames, key, axis_name
         )
-        value, parts = forecast_loss(objective, predictions, frames, layout, step)
+        predictions = predictions[..., : frames.shape[-1]]
+        value, parts = forecast_loss(
+            objective, predictions, frames, layout, step, batch.get('valid'), axis_name
+        )
         return value + sum(terms.values()), Outcome(parts | terms | metrics, collections)
 
     return loss
@@ -93,21 +100,25 @@ class LayoutForecast:
 
         Args:
           variables: of the model.
-          batch: 'frames' `[B, layout.input_frames, H, W, C]`, and what else the model needs.
+          batch: 'frames' `[B, layout.input_frames, H, W, C]`, and what else the model needs or the
+            data have beside them, of all frames.
 
         Returns:
           `[B, layout.output_frames, H, W, C]`, within the bounds.
         """
-        layout, frames = self.layout, batch['frames']
+        layout, frames, beside = self.layout, batch['frames'], beside_frames(batch)
         arguments: tuple[Any, ...]
         if needs_of(self.model).future_only:
-            arguments = frames, layout.output_frames
+            seen = enter_at_once(frames, layout.output_frames, beside)
+            arguments = seen, layout.output_frames
         else:
             padding = [(0, 0)] * frames.ndim
             padding[1] = (0, layout.output_frames - 1)
             entering = jnp.broadcast_to(layout.entering, (len(frames), layout.later_frames - 1))
-            arguments = jnp.pad(frames, padding), layout.later_frames, entering
+            inputs = enter_in_steps(jnp.pad(frames, padding), entering, frames.shape[1], beside)
+            arguments = inputs.frames, layout.later_frames, inputs.truth_mask
         predictions = call_in_use(self.model, variables, arguments, batch)
+        predictions = predictions[..., : frames.shape[-1]]
         return jnp.clip(predictions[:, -layout.output_frames :], *self.bounds)
 
 
@@ -149,7 +160,8 @@ class ForecastEvaluator:
         }
         self._layout = layout_of(config.dataset)
         self._scale = scale(self.sources[splits[0]])
-        self._inputs = tuple(needed)
+        first = self.sources[splits[0]]
+        self._inputs = (*needed, *beside_frames(first[0]))
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
         self._apply = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
         self._perceptual = choose_metrics(
@@ -201,8 +213,7 @@ class ForecastEvaluator:
             step,
             count,
             simple_forecasts(source),
-            self._scale.value_range,
-            self._scale.bounds,
+            self._scale,
             processes.gather,
             processes.is_first(),
             Perception(perceptual) if perceptual else None,

@@ -28,6 +28,8 @@ from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model import build_model
+from e3d.model.beside import channels_beside
+from e3d.model.needs import needs_of
 from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
 from e3d.runs.checkpoints import Checkpoints
@@ -132,6 +134,7 @@ class Parts(NamedTuple):
       mesh: the devices of this process.
       frame_shape: (H, W, C).
       scale: what the values of the frames stand for.
+      beside: channels that enter the model beside those of the frames.
       create: makes the first state.
       step_function: the update, for all devices.
       footprint: what it takes.
@@ -144,6 +147,7 @@ class Parts(NamedTuple):
     mesh: Mesh
     frame_shape: tuple[int, int, int]
     scale: Scale
+    beside: int
     create: Callable[[], TrainState]
     step_function: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     footprint: Footprint
@@ -172,8 +176,9 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
     shape = frame_shape(evaluator.sources['train'])
     check_sources(config, evaluator.sources, shape[2])
-    update = build_update(config, model, shape, devices.AXIS)
     example = evaluator.sources['train'][0]
+    beside = channels_beside(example, needs_of(model))
+    update = build_update(config, model, (*shape[:2], shape[2] + beside), devices.AXIS)
     share = config.train.batch_size // devices.num_devices(mesh)
     footprint = measure_footprint(update.loss, jax.eval_shape(update.create), example, share)
     memory.check_training(footprint, config.train.batch_size, mesh)
@@ -190,6 +195,7 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         mesh,
         shape,
         values,
+        beside,
         update.create,
         parallel,
         footprint,
@@ -229,11 +235,11 @@ def create_or_restore(
     step = processes.from_first(checkpoints.newest())
     if step is not None and isinstance(checkpoints, Checkpoints):
         # Where config.json has gone, this is what is left to say which run it is.
-        stored, _, trained = checkpoints.read_run(step)
-        differences = find_differences(stored, parts.config)
+        stored = checkpoints.read_run(step)
+        differences = find_differences(stored.config, parts.config)
         if differences:
             raise InputError(other_config_message(parts.workdir, differences))
-        tell_other_scale(trained, parts.scale)
+        tell_other_scale(stored.scale, parts.scale)
     if step is None or not isinstance(checkpoints, Checkpoints):
         state = parts.create()  # all processes but the first give only its shapes
         if step is None and parts.config.init_from and processes.is_first():
@@ -299,7 +305,7 @@ def run_updates(
             if step > first_step and (due or stopping or step % config.checkpoint.every == 0):
                 metrics.write()
                 check_replicas(state, step)
-                checkpoints.save(state, config, parts.frame_shape, parts.scale)
+                checkpoints.save(state, config, parts.frame_shape, parts.scale, parts.beside)
                 metrics.restart_clock()
             if last or stopping:
                 break

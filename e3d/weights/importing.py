@@ -160,6 +160,6 @@ def _write(run: Run, workdir: str | os.PathLike) -> None:
             ema_collections=collections if averaged else None,
         )
         with held(path), Checkpoints(path) as checkpoints:
-            checkpoints.save(state, run.config, run.frame_shape, run.scale)
+            checkpoints.save(state, run.config, run.frame_shape, run.scale, run.beside)
             checkpoints.wait()
             write_config(path, run.config)

@@ -15,9 +15,8 @@ from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.files import atomic_write, regular_file
 from e3d.model import build_model
-from e3d.model.needs import initialize
 from e3d.runs.state import check_fit
-from e3d.runs.trained_run import Run
+from e3d.runs.trained_run import Run, shapes_of_variables
 
 _KEY = 'e3d'  # of the metadata
 
@@ -33,6 +32,7 @@ def write_run(run: Run, output: Path) -> None:
         'frame_shape': list(run.frame_shape),
         'scale': run.scale.to_json(),
         'step': run.step,
+        'beside': run.beside,
     }
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _named(run.variables)}
     with atomic_write(output) as temporary:
@@ -54,6 +54,7 @@ def read_run(path: Path) -> Run:
         check_config(config)
         rows, columns, channels = map(int, described['frame_shape'])
         scale, step = Scale.from_json(described['scale']), int(described['step'])
+        beside = int(described.get('beside', 0))
     except KeyError as error:
         raise InputError(
             f'{path} cannot be read: {error} is missing. It must be a file that python -m '
@@ -71,11 +72,11 @@ def read_run(path: Path) -> Run:
     model = build_model(**config.model)
     lengths = config.dataset.input_frames, config.dataset.output_frames
     frame_shape = rows, columns, channels
-    expected = jax.eval_shape(lambda: initialize(model, jax.random.key(0), frame_shape, lengths))
+    expected = shapes_of_variables(model, frame_shape, beside, lengths)
     tree = _nested(tensors)
     check_fit(tree, expected, path)
     params, collections = tree.pop('params'), tree or None
-    return Run(model, params, config, frame_shape, step, scale, collections)
+    return Run(model, params, config, frame_shape, step, scale, collections, beside)
 
 
 def _named(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -29,14 +29,11 @@ def shown_part(source: Source) -> tuple[float, bool]:
     return _stated(source, 'shown_part', (1.0, True))
 
 
-def value_range(source: Source) -> tuple[float, float] | None:
-    """What 0 and 1 stand for in the unit of the data; None for what has no other unit."""
-    return _stated(source, 'value_range', None)
-
-
 def scale(source: Source) -> Scale:
     """What the values of the frames stand for."""
-    return Scale(value_range(source), _stated(source, 'bounds', PIXELS.bounds))
+    value_range, bounds = _stated(source, 'value_range', None), PIXELS.bounds
+    plain = Scale(value_range, _stated(source, 'bounds', bounds))
+    return _stated(source, 'scale', plain)
 
 
 def validates_on_test(source: Source) -> bool:

@@ -1,11 +1,38 @@
 """What the numbers that a model sees stand for: pixels, or data with a unit and a range of their own."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+REFLECTIVITY = 200.0, 1.6  # a and b of Z = a R^b, R in mm/h (Marshall and Palmer 1948)
+
+
+def _to_decibels(rain: np.ndarray) -> np.ndarray:
+    """mm/h to 10 log10(1 + Z): no rain is 0, and from 10 on it is dBZ to half a dB."""
+    factor, power = map(np.float32, REFLECTIVITY)
+    return np.float32(10) * np.log10(1 + factor * np.maximum(rain, 0) ** power)
+
+
+def _to_rain(decibels: np.ndarray) -> np.ndarray:
+    factor, power = map(np.float32, REFLECTIVITY)
+    linear = np.expm1(np.maximum(decibels, 0) * np.float32(math.log(10) / 10))
+    return (linear / factor) ** (1 / power)
+
+
+class Transform(NamedTuple):
+    """What is done to values before they are mapped to [0, 1], and its inverse; for values >= 0."""
+
+    forward: Callable[[np.ndarray], np.ndarray]
+    inverse: Callable[[np.ndarray], np.ndarray]
+
+
+TRANSFORMS = {
+    'log1p': Transform(np.log1p, np.expm1),
+    'dBZ': Transform(_to_decibels, _to_rain),
+}
 
 
 class Scale(NamedTuple):
@@ -13,25 +40,42 @@ class Scale(NamedTuple):
 
     Attributes:
       value_range: (low, high), what 0 and 1 stand for in the unit of the data; None for pictures,
-        where they are black and white, and for data whose unit is not known.
+        where they are black and white, and for data whose unit is not known. Of several channels
+        that differ that of the first.
       bounds: the least and the largest value there can be, as the model sees them; infinite where
         there is none. Later flows may be larger than all of the training, which end at 1.
+      ranges: (low, high) of each channel where they differ; () where they are all `value_range`.
+      transform: a key of `TRANSFORMS`, by which values go before they are mapped; '' for none.
+      unit: its name, such as 'mm/h'; '' where it is not known.
     """
 
     value_range: tuple[float, float] | None = None
     bounds: tuple[float, float] = (0.0, 1.0)
+    ranges: tuple[tuple[float, float], ...] = ()
+    transform: str = ''
+    unit: str = ''
 
     @property
     def of_pixels(self) -> bool:
         """Whether the data are pictures, from black to white."""
         return self == PIXELS
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether one factor brings every error of the model to the unit of the data."""
+        return self.value_range is not None and not self.ranges and not self.transform
+
     def from_unit(self, values: npt.ArrayLike) -> np.ndarray:
-        """Values in the unit of the data as the model sees them, float32 of any shape."""
+        """Values in the unit of the data as the model sees them, float32 of any shape.
+
+        The last axis is that of the channels where these differ.
+        """
         values = np.asarray(values, np.float32)
         if self.value_range is None:
             return values
-        low, high = map(np.float32, self.value_range)
+        if self.transform:
+            values = TRANSFORMS[self.transform].forward(values)
+        low, high = self._ends()
         return (values - low) / (high - low)
 
     def to_unit(self, values: npt.ArrayLike) -> np.ndarray:
@@ -39,8 +83,28 @@ class Scale(NamedTuple):
         values = np.asarray(values, np.float32)
         if self.value_range is None:
             return values
-        low, high = map(np.float32, self.value_range)
-        return values * (high - low) + low
+        low, high = self._ends()
+        values = values * (high - low) + low
+        if not self.transform:
+            return values
+        with np.errstate(over='ignore'):  # of cells without truth, or of a model that diverged
+            return TRANSFORMS[self.transform].inverse(values)
+
+    def _ends(self) -> np.ndarray:
+        """What 0 and 1 stand for after the transform, [2] or [2, C]."""
+        ends = np.array(self.ranges or self.value_range, np.float32).T
+        return TRANSFORMS[self.transform].forward(ends) if self.transform else ends
+
+    def describe(self) -> str:
+        """What 0 and 1 stand for, in words; '' for pictures and what has no other unit."""
+        if self.value_range is None:
+            return ''
+        unit = self.unit or 'counts'
+        after = f' by {self.transform}' if self.transform else ''
+        pairs = [f'{low:g} and {high:g}' for low, high in self.ranges or (self.value_range,)]
+        if not self.unit:
+            return f'0 and 1 stand{after} for the {unit} {"; ".join(pairs)}'
+        return f'0 and 1 stand{after} for {"; ".join(pairs)} {unit}'
 
     def clip(self, values: np.ndarray) -> np.ndarray:
         """Values as the model sees them, brought within the bounds."""
@@ -49,10 +113,16 @@ class Scale(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """The scale as `from_json` reads it; JSON has no infinite numbers, so they become None."""
         bounds = [bound if math.isfinite(bound) else None for bound in self.bounds]
-        return {
+        stored = {
             'value_range': None if self.value_range is None else list(self.value_range),
             'bounds': bounds,
         }
+        more = {
+            'ranges': [list(ends) for ends in self.ranges],
+            'transform': self.transform,
+            'unit': self.unit,
+        }
+        return stored | {name: value for name, value in more.items() if value}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> 'Scale':
@@ -67,12 +137,24 @@ class Scale(NamedTuple):
             math.inf if high is None else float(high),
         )
         value_range = stored['value_range']
-        if value_range is not None:
-            low, high = map(float, value_range)
-            value_range = (low, high)
-            if not low < high:
-                raise ValueError(f'the range {value_range} of the values does not rise')
-        return cls(value_range, bounds)
+        ranges = tuple(_rising(ends) for ends in stored.get('ranges', ()))
+        transform = str(stored.get('transform', ''))
+        if transform and transform not in TRANSFORMS:
+            raise ValueError(f'there is no transform {transform!r}')
+        return cls(
+            None if value_range is None else _rising(value_range),
+            bounds,
+            ranges,
+            transform,
+            str(stored.get('unit', '')),
+        )
+
+
+def _rising(ends: Any) -> tuple[float, float]:
+    low, high = map(float, ends)
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f'the range {(low, high)} of the values does not rise')
+    return low, high
 
 
 PIXELS = Scale()

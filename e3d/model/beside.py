@@ -1,0 +1,130 @@
+"""What enters a model beside the frames that it forecasts, as further channels of them.
+
+A batch may have, beside 'frames' `[B, T, H, W, C]`,
+
+* 'valid', bool `[B, T, H, W, C]`: which values are known. The others enter as 0, and for each channel
+  there is one that says so. Own forecasts are valid but in cells of which no observed frame knows a
+  value, where 0 enters again: so what a cell without truth holds has no part anywhere.
+* 'known', `[B, T, H, W, K]`: what is known of all times, as heights of the ground, the hour of the day,
+  the weather forecast. It enters at every step, also while the model forecasts.
+* 'others', `[B, T, H, W, K']`: what is known of observed times alone; 0 enters while it forecasts.
+
+So a model sees `[targets, valid, known, others]` and forecasts as many channels, of which only the
+targets count and are fed back. One that sees its input at once gets 'known' of the frames ahead beside
+that of its input.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from e3d.errors import InputError
+from e3d.model.needs import Needs
+
+NAMES = ('valid', 'known', 'others')
+
+
+def beside_frames(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What a batch or a sequence has beside its frames that a model sees; {} for most data."""
+    return {name: batch[name] for name in NAMES if name in batch}
+
+
+def channels_beside(sequence: Mapping[str, Any], needs: Needs) -> int:
+    """How many channels enter a model beside those of the frames.
+
+    Args:
+      sequence: of the data.
+      needs: of the model.
+    """
+    widths = {name: array.shape[-1] for name, array in beside_frames(sequence).items()}
+    return sum(widths.values()) + (widths.get('known', 0) if needs.future_only else 0)
+
+
+class Entering(NamedTuple):
+    """What a model is called with.
+
+    Attributes:
+      frames: `[B, N, H, W, C + K]`.
+      truth_mask: bool `[B, T_out - 1]`, or `[B, T_out - 1, H, W, C + K]` of each value.
+    """
+
+    frames: jax.Array
+    truth_mask: jax.Array
+
+
+def enter_in_steps(
+    frames: jax.Array,
+    truth_mask: jax.Array,
+    input_frames: int | jax.Array,
+    beside: Mapping[str, jax.Array],
+) -> Entering:
+    """What enters a recurrent model.
+
+    Args:
+      frames: `[B, N, H, W, C]`, those that could enter: all but the last.
+      truth_mask: bool `[B, M]`: which of the last M of them do.
+      input_frames: those that are observed when the model is used.
+      beside: of the same frames, and maybe of later ones; see the head of this file.
+    """
+    if not beside:
+        return Entering(frames, truth_mask)
+    steps, ahead = frames.shape[1], truth_mask.shape[1]
+    beside = {name: jnp.asarray(array)[:, :steps] for name, array in beside.items()}
+    seen = jnp.pad(truth_mask, ((0, 0), (steps - ahead, 0)), constant_values=True)
+    seen = seen[:, :, None, None, None]
+    given, own = [], jnp.broadcast_to(seen, frames.shape)
+    valid = beside.pop('valid', None)
+    if valid is None:
+        given.append(frames)
+    else:
+        observed = (jnp.arange(steps) < input_frames)[:, None, None, None]
+        ever = (valid & observed).any(axis=1, keepdims=True)
+        given += [jnp.where(valid & seen, frames, 0), jnp.where(seen, valid, ever)]
+        own = seen | ~ever
+    if 'known' in beside:
+        given.append(beside['known'])
+    if 'others' in beside:
+        given.append(jnp.where(seen, beside['others'], 0))
+    joined = jnp.concatenate([part.astype(frames.dtype) for part in given], axis=-1)
+    extra = (*joined.shape[:-1], joined.shape[-1] - frames.shape[-1])
+    enters = jnp.concatenate([own, jnp.ones(extra, bool)], axis=-1)
+    return Entering(joined, enters[:, steps - ahead :])
+
+
+def enter_at_once(
+    frames: jax.Array, output_frames: int, beside: Mapping[str, jax.Array]
+) -> jax.Array:
+    """What enters a model that sees all of its input and then forecasts, `[B, T_in, H, W, C + K]`.
+
+    Args:
+      frames: `[B, T_in, H, W, C]`.
+      output_frames: at most T_in where there is 'known'.
+      beside: of all frames; see the head of this file.
+
+    Raises:
+      InputError: more is to be forecast than the frames have room for what is known ahead.
+    """
+    if not beside:
+        return frames
+    length, given = frames.shape[1], []
+    if 'valid' in beside:
+        valid = beside['valid'][:, :length]
+        given += [jnp.where(valid, frames, 0), valid]
+    else:
+        given.append(frames)
+    if 'known' in beside:
+        if output_frames > length:
+            raise InputError(
+                f'{output_frames} frames to forecast from {length}: a model that sees its input at '
+                'once must forecast at most as many as it sees where something is known ahead '
+                '(dataset.static, dataset.calendar, dataset.known)'
+            )
+        ahead = beside['known'][:, length : length + output_frames]
+        spare = length - ahead.shape[1]
+        ahead = jnp.pad(ahead, ((0, 0), (0, spare), (0, 0), (0, 0), (0, 0)), mode='edge')
+        given += [beside['known'][:, :length], ahead]
+    if 'others' in beside:
+        given.append(beside['others'][:, :length])
+    return jnp.concatenate([part.astype(frames.dtype) for part in given], axis=-1)
