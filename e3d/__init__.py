@@ -5,6 +5,7 @@ From frames to numbers, in the order in which they depend on each other:
     errors          InputError and RunError, the two kinds of failure with a plain message
     signals         SIGTERM and Ctrl-C
     terminal        what is said on stdout and stderr
+    progress        where work stands, as a bar or in plain lines
     files           files of others, looked at before they are opened; atomic writes
     pixel_values    which numbers are pixels, and what white is
     options         what a key of a config is: default, meaning, what is allowed

@@ -20,6 +20,7 @@ from e3d.configuration import (
 from e3d.errors import InputError
 from e3d.options.flat import flatten
 from e3d.options.rules import shown_value
+from e3d.progress import VERBOSITY
 from e3d.runs.trained_run import stored_config
 
 MOST_SHOWN = 200  # characters of an argument in a message
@@ -160,6 +161,14 @@ def define_flags() -> flags.FlagValues:
         'several processes: seconds without a sign of life after which one has ended; 60 if not '
         'given',
         lower_bound=5,
+        **define,
+    )
+    flags.DEFINE_enum(
+        'verbosity',
+        'normal',
+        VERBOSITY,
+        'quiet: nothing of where work stands; detailed: a line every train.log_every updates, and what '
+        'libraries log; normal if not given: a bar in a terminal, elsewhere a line every 30 seconds',
         **define,
     )
     flags.DEFINE_boolean('debug', False, 'show tracebacks', **define)

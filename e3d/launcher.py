@@ -49,6 +49,7 @@ from e3d.errors import InputError, RunError, exit_code
 from e3d.parallel import processes
 from e3d.prediction.forecast import predict_file
 from e3d.prediction.presentation import Presentation
+from e3d.progress import set_verbosity
 from e3d.runs.trained_run import load_run
 from e3d.signals import Interrupted
 from e3d.sweep.entries import make_entries
@@ -78,6 +79,9 @@ def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', '
     try:
         with signals.unwinding():
             values, config = parse(arguments)
+            set_verbosity(values.verbosity)
+            if values.verbosity == 'detailed':
+                logging.set_verbosity(logging.INFO)
             if values.sweep:
                 sweep(arguments, command, values, config)
             else:

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Of the program itself, for every part below.
-EVERYWHERE = {'signals', 'terminal'}
+EVERYWHERE = {'signals', 'terminal', 'progress'}
 BASE = {'errors', 'files', 'pixel_values'}
 DATA = {'data', 'data.readers', 'data.sources'}
 MEASURED = BASE | DATA | {'options', 'model', 'evaluation', 'parallel'}
@@ -17,6 +17,7 @@ MAY_IMPORT = {
     'errors': set(),
     'signals': set(),
     'terminal': set(),
+    'progress': set(),
     'files': {'errors'},
     'pixel_values': {'errors'},
     'options': {'errors', 'files'},

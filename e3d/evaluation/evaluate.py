@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
@@ -22,6 +21,7 @@ from e3d.evaluation.optical_flow import extrapolate
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
 from e3d.evaluation.presets import PRESETS
 from e3d.evaluation.sharpness import total_gradient
+from e3d.progress import progress
 
 METRICS = (
     'mse', 'mae', 'psnr', 'ssim', 'lpips', 'mse_mean', 'mae_mean', 'ssim_data_range_2', 'b_mse', 'b_mae'
@@ -95,14 +95,7 @@ def evaluate(
     """
     simple_forecasts = simple_forecasts or {}
     collected = Collection()
-    with tqdm(
-        total=num_sequences,
-        desc='evaluating',
-        unit=' sequences',
-        leave=False,
-        mininterval=0.5,
-        disable=not show_progress,
-    ) as progress:
+    with progress('evaluating', num_sequences, unit=' sequences', shown=show_progress) as bar:
         for batch in batches:
             frames, mask = np.asarray(batch['frames']), np.asarray(batch['mask'])
             valid = None if 'valid' not in batch else np.asarray(batch['valid'])
@@ -135,7 +128,7 @@ def evaluate(
                     metrics['lpips'] = perception.distances(prediction, looks_of_truth)
                     perception.watch(name, seen, prediction, mask)
                 collected.add(name, metrics, mask)
-            progress.update(int(mask.sum()))
+            bar.update(int(mask.sum()))
     clips = {} if perception is None else perception.to_json()
     parts = gather([collected.to_json(), clips])
     collected = Collection.merge([part[0] for part in parts])

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,16 +14,17 @@ import numpy as np
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
-from tqdm import tqdm
 
 from e3d.errors import InputError, RunError
 from e3d.files import atomic_write, regular_file
+from e3d.progress import Lines, progress
 from e3d.terminal import tell
 
 METRICS_FILE = 'metrics.jsonl'
 EVENTS_FOLDER = 'tensorboard'
 # With train.skip_nonfinite: more than so many updates without effect are no accident.
 MAX_SKIPPED_IN_A_ROW = 100
+SHOWN_METRICS = 4  # of an evaluation, in a log
 MAX_LINE = 2**20  # characters of a file of metrics
 
 
@@ -53,13 +53,12 @@ class Reporter:
         with self._disk_errors():
             self._lines = path.open('a', encoding='utf-8')
             self._events = Events(workdir / EVENTS_FOLDER, first_step)
-        self._bar = tqdm(
-            total=steps,
+        self._bar = progress(
+            'training',
+            steps,
             initial=first_step,
-            desc='training',
+            leave=True,
             bar_format='{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}',
-            file=sys.stderr,
-            dynamic_ncols=True,
         )
 
     def __enter__(self) -> 'Reporter':
@@ -84,6 +83,10 @@ class Reporter:
         if (step, split) in self.kept:
             return
         self.kept.add((step, split))
+        if split != 'train' and isinstance(self._bar, Lines):
+            measured = [(name, value) for name, value in numbers.items() if name != 'num_sequences']
+            shown = ', '.join(f'{name} {value:.4g}' for name, value in measured[:SHOWN_METRICS])
+            self._bar.note(f'{split} at step {step:,}: {shown}')
         with self._disk_errors():
             self._lines.write(json.dumps({'step': step, 'split': split, **numbers}) + '\n')
             self._lines.flush()
@@ -103,7 +106,9 @@ class Reporter:
 
     def show(self, step: int, loss: float, frames_per_second: float, seconds_left: float) -> None:
         """Moves the progress line on."""
-        left = tqdm.format_interval(seconds_left)
+        minutes, seconds = divmod(round(seconds_left), 60)
+        hours, minutes = divmod(minutes, 60)
+        left = f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes:02}:{seconds:02}'
         self._bar.set_postfix_str(
             f'loss {loss:.4g}, {frames_per_second:.0f} frames/s, {left} left', refresh=False
         )

@@ -12,7 +12,6 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from e3d.data.batches import evaluation_batches
 from e3d.data.sources.dataset import Source
@@ -30,6 +29,7 @@ from e3d.model.needs import call_in_training, call_in_use, needs_of
 from e3d.options.option import option
 from e3d.options.rules import PARTS, number, one_of
 from e3d.parallel import devices, processes
+from e3d.progress import progress
 from e3d.tasks.evaluator import (
     REPORT_NAME,
     open_splits,
@@ -271,19 +271,12 @@ class RecognitionEvaluator:
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
         # Every process goes through all of it: the numbers are few and need no exchange.
         logs, labels = [], []
-        with tqdm(
-            total=count,
-            desc='evaluating',
-            unit=' sequences',
-            leave=False,
-            mininterval=0.5,
-            disable=not processes.is_first(),
-        ) as progress:
+        with progress('evaluating', count, unit=' sequences', shown=processes.is_first()) as bar:
             for batch in evaluation_batches(source, config.evaluation.batch_size, count):
                 kept = {key: values[batch['mask']] for key, values in batch.items()}
                 logs.append(self._recognize(variables, self._inputs(kept, fractions)))
                 labels.append(kept['label'])
-                progress.update(len(kept['label']))
+                bar.update(len(kept['label']))
         log_probabilities, truth = np.concatenate(logs), np.concatenate(labels)
         if not np.isfinite(log_probabilities).all():
             raise RunError(f'The scores of the classes are not finite at step {step}.')

@@ -11,9 +11,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-import tqdm
-
 from e3d.errors import InputError, RunError
+from e3d.progress import progress
 
 TIMEOUT = 60  # seconds without a byte
 MAX_BYTES = 2**32
@@ -47,14 +46,7 @@ def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
         raise _unwritable(file, error) from error
     with output, _opened(url) as response:
         announced, count = _announced_bytes(response, url), 0
-        with tqdm.tqdm(
-            desc=file.name,
-            total=announced or None,
-            unit='B',
-            unit_scale=True,
-            leave=False,
-            disable=None,
-        ) as progress:
+        with progress(file.name, announced or None, unit='B', unit_scale=True) as bar:
             while piece := _read(response, url):
                 count += len(piece)
                 if count > MAX_BYTES:
@@ -64,7 +56,7 @@ def fetch(url: str, file: pathlib.Path, sha1: str = '') -> None:
                     output.write(piece)
                 except OSError as error:
                     raise _unwritable(file, error) from error
-                progress.update(len(piece))
+                bar.update(len(piece))
     if announced and count != announced:
         raise InputError(f'{url} ended after {count:,} of {announced:,} bytes.')
     if sha1 and digest.hexdigest() != sha1:

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.readers.timing import Timing
@@ -26,6 +25,7 @@ from e3d.data.sources.adaptation import Preparation
 from e3d.data.sources.records import damage_explained, open_records, read_split
 from e3d.errors import InputError
 from e3d.pixel_values import as_floats, stack_frames
+from e3d.progress import progress
 
 CHUNK = 16
 # The features of a record, by the depth of the values.
@@ -109,8 +109,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
         left_out: list[LeftOut] = []
         record, deep = 0, False
         forms = collections.Counter[Any]()
-        progress = tqdm.tqdm(raw_clips, 'Preparing', leave=False, unit=' clips', disable=None)
-        for raw in progress:
+        for raw in progress('preparing', items=raw_clips, unit=' clips'):
             first, count, shape = record, 0, None
             depths: set[Any] = set()
             left_out += raw.left_out

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
 from e3d.data.sources import arrays
 from e3d.data.sources.dataset import ENDLESS, Dataset, Source, register_dataset
@@ -35,6 +34,7 @@ from e3d.options.rules import (
     sizes,
     whole,
 )
+from e3d.progress import progress
 
 # The fixed sets do not depend on a run's seed, so that all runs are measured by the same sequences.
 # Whatever changes the sequences of the same settings must raise `MovingMnist.VERSION`.
@@ -98,9 +98,7 @@ class MovingMnist(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, split: str, size: int) -> Iterator[tuple[int, Any]]:
-        indices = tqdm.tqdm(
-            range(size), f'Making {split} sequences', leave=False, unit=' sequences', disable=None
-        )
+        indices = progress(f'making {split} sequences', items=range(size), unit=' sequences')
         for index in indices:
             yield index, {'frames': self.builder_config.moving_digits.sequence(SEED, split, index)}
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.readers.picture_folders import order_folder, picture_frames
@@ -17,6 +16,7 @@ from e3d.data.sources.clip_records import account_for
 from e3d.data.sources.something_something_files import Video
 from e3d.errors import InputError
 from e3d.files import read_bytes
+from e3d.progress import progress
 
 RATE = 12.0  # frames per second of the videos, should one not tell
 MAX_VIDEO_BYTES = 2**26
@@ -56,7 +56,7 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, videos: Sequence[Video]) -> Iterator[tuple[int, Any]]:
         clips: list[Any] = []
         left_out: list[LeftOut] = []
-        for video in tqdm.tqdm(videos, 'Preparing', leave=False, unit=' clips', disable=None):
+        for video in progress('preparing', items=videos, unit=' clips'):
             content = b''
             try:
                 if video.path is None:
