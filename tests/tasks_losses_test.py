@@ -3,10 +3,14 @@ import functools
 import jax
 import numpy as np
 import pytest
-from training_helpers import INPUT, PLAIN, random_frames
+from training_helpers import INPUT, PLAIN, TinyForecaster, random_frames, tiny_config
 
+from e3d.configuration import check_config
 from e3d.data.sources.layouts import Layout
+from e3d.data.sources.scales import Scale
+from e3d.errors import InputError
 from e3d.tasks.losses import Objective, forecast_loss
+from e3d.tasks.prediction import build_loss
 
 
 @pytest.mark.parametrize(('counted', 'first'), [('all', 1), ('future', INPUT)])
@@ -102,3 +106,25 @@ def test_devices_with_other_gaps_count_each_value_once():
     split = [array.reshape(2, 2, *array.shape[1:]) for array in (predictions, frames, valid)]
     shares = jax.vmap(functools.partial(loss, axis_name='devices'), axis_name='devices')(*split)
     np.testing.assert_allclose(shares.mean(), loss(predictions, frames, valid), rtol=1e-6)
+
+
+def test_balanced_errors_weigh_by_the_truth_in_the_unit_of_the_data(tmp_path):
+    config = tiny_config(tmp_path, **{'loss.l1_weight': 2.0})
+    config.loss.update({'balance_thresholds': (30.0, 60.0), 'balance_weights': (2.0, 5.0)})
+    model, frames = TinyForecaster(), random_frames(2, length=4)
+    variables = model.init(jax.random.key(0), frames[:, :1], 1)
+    loss = jax.jit(build_loss(config, model, Scale((0.0, 100.0))), static_argnums=3)
+    value, (parts, _) = loss(variables, {'frames': frames}, 10**6, None)
+    predictions = model.apply(variables, frames[:, :2], 2)
+    weights = np.select([frames[:, 1:] >= 0.6, frames[:, 1:] >= 0.3], [5.0, 2.0], 1.0)
+    errors = np.asarray(predictions - frames[:, 1:], np.float64)
+    np.testing.assert_allclose(parts['l2'], np.mean(weights * errors**2), rtol=1e-5)
+    np.testing.assert_allclose(
+        value, np.mean(weights * errors**2) + 2 * np.mean(weights * np.abs(errors)), rtol=1e-5
+    )
+
+
+def test_each_threshold_needs_a_weight(tmp_path):
+    config = tiny_config(tmp_path, **{'loss.balance_thresholds': (0.3,)})
+    with pytest.raises(InputError, match='has 1 values and loss'):
+        check_config(config)

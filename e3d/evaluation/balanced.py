@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 
-def balanced_weights(truth: Array, levels: Array, weights: Sequence[float]) -> Array:
+def balanced_weights(truth: Array, levels: ArrayLike, weights: Sequence[float]) -> Array:
     """What each pixel weighs: 1 below the first level, from each level on its weight.
 
     Args:
@@ -18,7 +19,7 @@ def balanced_weights(truth: Array, levels: Array, weights: Sequence[float]) -> A
       Float32 `[..., H, W, C]`.
     """
     weight = jnp.ones(truth.shape, jnp.float32)
-    for level, value in zip(levels, weights, strict=True):
+    for level, value in zip(jnp.asarray(levels), weights, strict=True):
         weight = jnp.where(truth >= level, value, weight)
     return weight
 
@@ -26,7 +27,7 @@ def balanced_weights(truth: Array, levels: Array, weights: Sequence[float]) -> A
 def balanced_errors(
     prediction: Array,
     truth: Array,
-    levels: Array,
+    levels: ArrayLike,
     weights: Sequence[float],
     valid: Array | None = None,
 ) -> dict[str, Array]:

@@ -2,8 +2,8 @@
 
 import itertools
 import math
-import numbers
 from collections.abc import Callable, Collection
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from e3d.files import url_scheme
@@ -59,7 +59,7 @@ def number(minimum: float, maximum: float = MOST, above: bool = False) -> Rule:
     words = f'a number {">" if above else ">="} {minimum:g} and <= {maximum:g}'
 
     def accepts(value: Any) -> bool:
-        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        real = isinstance(value, Real) and not isinstance(value, bool)
         # Of not-a-number no comparison is true.
         return real and minimum <= value <= maximum and not (above and value == minimum)
 
@@ -85,15 +85,21 @@ def several(names: Collection[str]) -> Rule:
 
 def ascending(minimum: float, example: tuple[float, ...]) -> Rule:
     """Finite numbers, each larger than the one before; any number of them."""
-    one = number(minimum)
-    bound = '' if minimum <= -MOST else f' >= {minimum:g}'
+    several = numbers(minimum, example)
     return Rule(
-        f'() or ascending numbers{bound}, such as "{example}"',
+        several.allowed.replace('numbers', 'ascending numbers'),
         lambda value: (
-            isinstance(value, tuple | list)
-            and all(one.accepts(item) for item in value)
-            and all(low < high for low, high in itertools.pairwise(value))
+            several.accepts(value) and all(low < high for low, high in itertools.pairwise(value))
         ),
+    )
+
+
+def numbers(minimum: float, example: tuple[float, ...]) -> Rule:
+    """Any number of finite numbers."""
+    one = number(minimum)
+    return Rule(
+        f'() or numbers{"" if minimum <= -MOST else f" >= {minimum:g}"}, such as "{example}"',
+        lambda value: isinstance(value, tuple | list) and all(map(one.accepts, value)),
     )
 
 
@@ -132,7 +138,7 @@ def optional(rule: Rule) -> Rule:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _is_folder_name(value: Any) -> bool:
@@ -151,8 +157,8 @@ def _names_axes(value: str) -> bool:
 
 
 def _sums_to_one(value: Any) -> bool:
-    numbers = isinstance(value, tuple | list) and all(number(0).accepts(item) for item in value)
-    return numbers and len(value) == 3 and math.isclose(sum(value), 1.0, abs_tol=1e-6)
+    are_numbers = isinstance(value, tuple | list) and all(map(number(0).accepts, value))
+    return are_numbers and len(value) == 3 and math.isclose(sum(value), 1.0, abs_tol=1e-6)
 
 
 ANYTHING = Rule('anything', lambda value: True)

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple, Protocol
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from e3d.data.sources.layouts import Layout
+from e3d.evaluation.balanced import balanced_weights
 from e3d.options.option import option
-from e3d.options.rules import number, one_of, whole
+from e3d.options.rules import MOST, ascending, number, numbers, one_of, whole
 from e3d.tasks.schedules import warm_up
 
 Batch = dict[str, jax.Array]
@@ -51,7 +53,8 @@ class Objective:
 
     The weight of L1 may grow from 0, as frames that are mostly black have a black median, with which
     L1 alone is content. 'all' predicted frames count, x_1 .. x_{T-1}, or only the 'future' ones that
-    are to be forecast.
+    are to be forecast. With thresholds these are the balanced errors of Shi et al. (2017), B-MSE and
+    B-MAE, up to a constant.
     """
 
     l2_weight: float = option(1.0, 'weight of the mean squared error', number(0))
@@ -65,6 +68,19 @@ class Objective:
         "predicted frames that count: all, or only those after the input, 'future'",
         one_of('all', 'future'),
     )
+    balance_thresholds: tuple[float, ...] = option(
+        (),
+        'values of the truth from which on errors weigh more (B-MSE and B-MAE), in the unit of the '
+        'data, for pictures 0 to 1; (): all weigh 1',
+        ascending(-MOST, (2.0, 5.0, 10.0)),
+        older=(),
+    )
+    balance_weights: tuple[float, ...] = option(
+        (),
+        'what they weigh from each of these on; 1 below the first',
+        numbers(0, (2.0, 5.0, 10.0)),
+        older=(),
+    )
 
 
 def forecast_loss(
@@ -75,6 +91,7 @@ def forecast_loss(
     step: jax.Array,
     valid: jax.Array | None = None,
     axis_name: str | None = None,
+    levels: np.ndarray | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Weighted sum of squared and absolute errors, and of cross-entropies where these have a weight.
 
@@ -90,6 +107,7 @@ def forecast_loss(
       step: number of updates so far.
       valid: which of the true values are known, bool `[B, T, H, W, C]`; None: all.
       axis_name: of the devices, where each has a share of the batch.
+      levels: `balance_thresholds` as the model sees them, see `balanced_weights`.
 
     Returns:
       The loss, and {'l2', 'l1'}: its parts before they are weighted; 'cross_entropy' if it counts.
@@ -108,6 +126,8 @@ def forecast_loss(
         predictions, truth = (jnp.where(weights, x, 0.0) for x in (predictions, truth))
         weights = share_of_all(weights, axis_name)
     errors = predictions - truth
+    if levels is not None and len(levels):
+        weights = weights * balanced_weights(truth, levels, objective.balance_weights)
     l2, l1 = jnp.mean(weights * jnp.square(errors)), jnp.mean(weights * jnp.abs(errors))
     l1_weight = objective.l1_weight * warm_up(step, objective.l1_warmup_steps)
     loss, parts = objective.l2_weight * l2 + l1_weight * l1, {'l2': l2, 'l1': l1}

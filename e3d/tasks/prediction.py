@@ -16,7 +16,9 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import Layout, layout_of
-from e3d.data.sources.registry import scale, simple_forecasts, with_inputs
+from e3d.data.sources.registry import scale as scale_of
+from e3d.data.sources.registry import simple_forecasts, with_inputs
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.conventions import choose_events, event_problems
 from e3d.evaluation.evaluate import evaluate
@@ -48,7 +50,7 @@ from e3d.tasks.schedules import (
 from e3d.terminal import show
 
 
-def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
+def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> LossFunction:
     """Equation 3 under scheduled sampling, as a config has them, and what the model adds to it.
 
     Reports 'l2', 'l1', the terms of the model by name, and 'truth_probability', how often true
@@ -56,6 +58,7 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     """
     objective, sampling = Objective(**config.loss), Sampling(**config.sampling)
     seed, layout, needs = config.seed, layout_of(config.dataset), needs_of(model)
+    levels = np.array([scale.from_unit(value) for value in objective.balance_thresholds])
 
     def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None) -> Any:
         frames, beside, metrics = batch['frames'], beside_frames(batch), {}
@@ -73,8 +76,9 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
             model, variables, arguments, batch, frames, key, axis_name
         )
         predictions = predictions[..., : frames.shape[-1]]
+        valid = batch.get('valid')
         value, parts = forecast_loss(
-            objective, predictions, frames, layout, step, batch.get('valid'), axis_name
+            objective, predictions, frames, layout, step, valid, axis_name, levels
         )
         return value + sum(terms.values()), Outcome(parts | terms | metrics, collections)
 
@@ -159,7 +163,7 @@ class ForecastEvaluator:
             for split, source in open_splits(config, splits).items()
         }
         self._layout = layout_of(config.dataset)
-        self._scale = scale(self.sources[splits[0]])
+        self._scale = scale_of(self.sources[splits[0]])
         first = self.sources[splits[0]]
         self._inputs = (*needed, *beside_frames(first[0]))
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
@@ -265,3 +269,9 @@ class Prediction(Task):
         if not any(config[key] for key in weights):
             yield f'{"=0, ".join(weights)}=0: at least one must be above 0'
         yield from event_problems(config)
+        counts = [len(config[f'loss.balance_{name}']) for name in ('thresholds', 'weights')]
+        if counts[0] != counts[1]:
+            yield (
+                f'loss.balance_thresholds has {counts[0]} values and loss.balance_weights {counts[1]}: '
+                'must be as many'
+            )

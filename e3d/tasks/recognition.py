@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.registry import class_names
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
 from e3d.evaluation.recognition import (
     draw_confidences,
@@ -91,7 +92,7 @@ def prediction_weight(objective: RecognitionObjective, step: jax.Array) -> jax.A
     return jnp.full((), weights[objective.strategy])
 
 
-def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
+def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> LossFunction:
     """Equation 4 as a config has it.
 
     Each clip is observed up to one of the fractions of `loss.observed`; of the `output_frames`
@@ -103,7 +104,7 @@ def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
     `loss.fixed` is here.
 
     Reports 'cross_entropy', 'accuracy' (of equal scores the first class is taken), 'l2' and
-    'prediction_weight'.
+    'prediction_weight'. The scale has no part.
     """
     objective = RecognitionObjective(**config.loss)
     sampling, seed = Sampling(**config.sampling), config.seed

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from e3d.data.sources.scales import Scale
 from e3d.options.tables import enter
 from e3d.tasks.evaluator import Evaluator
 from e3d.tasks.losses import LossFunction
@@ -30,8 +31,8 @@ class Task:
     labeled: ClassVar[bool] = False
 
     @staticmethod
-    def build_loss(config: ConfigDict, model: nn.Module) -> LossFunction:
-        """What an update minimizes."""
+    def build_loss(config: ConfigDict, model: nn.Module, scale: Scale) -> LossFunction:
+        """What an update minimizes; the scale says what the values of the frames stand for."""
         raise NotImplementedError
 
     evaluator: ClassVar[Callable[..., Evaluator]]

@@ -176,15 +176,16 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
     shape = frame_shape(evaluator.sources['train'])
     check_sources(config, evaluator.sources, shape[2])
+    values = scale(evaluator.sources['train'])
     example = evaluator.sources['train'][0]
     beside = channels_beside(example, needs_of(model))
-    update = build_update(config, model, (*shape[:2], shape[2] + beside), devices.AXIS)
+    entering = (*shape[:2], shape[2] + beside)
+    update = build_update(config, model, entering, devices.AXIS, values)
     share = config.train.batch_size // devices.num_devices(mesh)
     footprint = measure_footprint(update.loss, jax.eval_shape(update.create), example, share)
     memory.check_training(footprint, config.train.batch_size, mesh)
     check_evaluation(config, evaluator)
     parallel = devices.parallel_step(update.step, mesh)
-    values = scale(evaluator.sources['train'])
     sources = evaluator.sources
     paths = (config.dataset.path, config.dataset.get('test_path'))
     no_best = why_no_best(config, sources['validation'])

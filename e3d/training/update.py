@@ -8,6 +8,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.model.needs import needs_of
 from e3d.runs.state import TrainState
 from e3d.tasks.losses import Batch, LossFunction
@@ -35,6 +36,7 @@ def build_update(
     model: nn.Module,
     frame_shape: tuple[int, int, int],
     axis_name: str | None = None,
+    scale: Scale = PIXELS,
 ) -> Update:
     """Puts the loss, the optimizer and the model of a config together.
 
@@ -43,12 +45,13 @@ def build_update(
       model: as the config has it.
       frame_shape: (H, W, C).
       axis_name: of the devices, where each has a share of the batch.
+      scale: what the values of the frames stand for.
     """
     optimizer, learning_rate = build_optimizer(
         config.optimizer, config.train.steps, needs_of(model).networks
     )
     ema_decay = config.optimizer.ema_decay
-    loss = TASKS[config.task].build_loss(config, model)
+    loss = TASKS[config.task].build_loss(config, model, scale)
     step = functools.partial(
         train_step,
         loss=loss,
