@@ -109,7 +109,7 @@ def evaluate(
             if mean_image is not None:
                 forecasts['mean_image'] = np.broadcast_to(mean_image, truth.shape)
             if optical_flow:
-                forecasts['optical_flow'] = extrapolate(seen, truth.shape[1])
+                forecasts['optical_flow'] = extrapolate(_filled_pair(seen, valid), truth.shape[1])
             for name, frames_of_all in simple_forecasts.items():
                 forecasts[name] = frames_of_all[batch['index']]
             if perception is not None:
@@ -152,6 +152,14 @@ def evaluate(
     return head | means.pop('model') | means
 
 
+def _filled_pair(seen: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """The last two frames, `[B, 2, H, W, C]` or one if there are no more, each without gaps."""
+    if valid is None or seen.shape[1] == 1:
+        return seen[:, -2:]
+    pair = [last_known(seen[:, :end], valid) for end in (seen.shape[1] - 1, seen.shape[1])]
+    return np.concatenate(pair, axis=1)
+
+
 @functools.partial(jax.jit, static_argnames=('bounds', 'presets'))
 def _frame_metrics(
     prediction: jax.Array,
@@ -178,7 +186,7 @@ def _count(
     levels, balance = levels_and_balance
     prediction = jnp.clip(prediction, *bounds)
     counts = count_events(prediction, truth, levels, valid)
-    return counts | (balanced_errors(prediction, truth, *balance, valid) if balance else {})
+    return counts | (balanced_errors(prediction, truth, *balance, valid=valid) if balance else {})
 
 
 def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...]) -> dict[str, Any]:

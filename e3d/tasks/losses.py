@@ -126,9 +126,10 @@ def forecast_loss(
         predictions, truth = (jnp.where(weights, x, 0.0) for x in (predictions, truth))
         weights = share_of_all(weights, axis_name)
     errors = predictions - truth
+    balanced = weights
     if levels is not None and len(levels):
-        weights = weights * balanced_weights(truth, levels, objective.balance_weights)
-    l2, l1 = jnp.mean(weights * jnp.square(errors)), jnp.mean(weights * jnp.abs(errors))
+        balanced *= balanced_weights(truth, levels, objective.balance_weights)
+    l2, l1 = jnp.mean(balanced * jnp.square(errors)), jnp.mean(balanced * jnp.abs(errors))
     l1_weight = objective.l1_weight * warm_up(step, objective.l1_warmup_steps)
     loss, parts = objective.l2_weight * l2 + l1_weight * l1, {'l2': l2, 'l1': l1}
     if objective.cross_entropy_weight:
