@@ -56,8 +56,13 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
     (workdir / 'evaluation.json').unlink()
     launch_here('--mode=evaluate', '--workdir=runs/quickstart_small')
     assert json.loads((workdir / 'evaluation.json').read_text()) == report
-    launch_here('--mode=evaluate', '--workdir=runs/quickstart_small', '--checkpoint=2')
-    assert json.loads((workdir / 'evaluation.json').read_text())['step'] == 2
+    more = ['--config.evaluation.thresholds=(0.2,)', '--config.evaluation.optical_flow=True']
+    arguments = ['--workdir=runs/quickstart_small', '--checkpoint=2', *more]
+    assert 'moved by optical flow' in launch_here('--mode=evaluate', *arguments).out
+    report = json.loads((workdir / 'evaluation.json').read_text())
+    assert report['step'] == 2
+    support = report['events']['pool_4']['support']
+    assert report['optical_flow']['events']['pool_4']['support'] == support != [0]
 
     np.save('clip.npy', np.random.default_rng(0).random((3, 8, 8, 1), np.float32))
     arguments = [f'--workdir={workdir}', '--input=clip.npy', '--output=next.npy', '--horizon=3']

@@ -186,7 +186,9 @@ def _count(
     levels, balance = levels_and_balance
     prediction = jnp.clip(prediction, *bounds)
     counts = count_events(prediction, truth, levels, valid)
-    return counts | (balanced_errors(prediction, truth, *balance, valid=valid) if balance else {})
+    if balance is None:
+        return counts
+    return counts | balanced_errors(prediction, truth, balance[0], balance[1], valid)
 
 
 def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...]) -> dict[str, Any]:
