@@ -13,7 +13,8 @@ from e3d.data.batches import evaluation_batches
 from e3d.data.readers.timing import Timing
 from e3d.data.sources import clip_records
 from e3d.data.sources.adaptation import Preparation
-from e3d.data.sources.clip_records import CHUNK, RawClip, Sequences, open_clip_set
+from e3d.data.sources.clip_records import CHUNK, RawClip, open_clip_set
+from e3d.data.sources.clip_sequences import Sequences, read_frames
 from e3d.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -45,7 +46,7 @@ def opened(data_dir, raw_clips=None, **changes):
 
 def whole(clip_set, clip):
     start = clip.first_record, 0, clip.num_frames
-    return clip_records.read_frames(clip_set.records, *start, clip_set.deep)
+    return read_frames(clip_set.records, *start, clip_set.deep)
 
 
 def test_clips_come_back_as_they_were(tmp_path):

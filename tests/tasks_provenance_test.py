@@ -13,7 +13,7 @@ from e3d.runs import trained_run
 from e3d.runs.contents import CONTENTS_FILE, Contents, read_contents
 from e3d.runs.trained_run import load_run
 from e3d.tasks.provenance import report_name
-from e3d.training import loop
+from e3d.training import parts
 from e3d.training.loop import evaluate, train
 
 NO_VALIDATION = {'dataset.split_fractions': (0.5, 0.0, 0.5)}
@@ -22,7 +22,7 @@ NO_VALIDATION = {'dataset.split_fractions': (0.5, 0.0, 0.5)}
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Trains the tiny model in place of the one that the config names."""
-    for module in (loop, trained_run):
+    for module in (parts, trained_run):
         monkeypatch.setattr(module, 'build_model', lambda **model: TinyForecaster())
 
 

@@ -23,12 +23,8 @@ from e3d.parallel import devices
 from e3d.runs import transfer
 from e3d.tasks import recognition
 from e3d.tasks.observing import align, front, shown_lengths
-from e3d.tasks.recognition import (
-    RecognitionEvaluator,
-    RecognitionObjective,
-    build_loss,
-    prediction_weight,
-)
+from e3d.tasks.recognition import RecognitionEvaluator
+from e3d.tasks.recognition_loss import RecognitionObjective, build_loss, prediction_weight
 from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import train_step
 from experiments import moving_actions

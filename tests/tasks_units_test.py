@@ -11,7 +11,7 @@ from e3d.configuration import default_config
 from e3d.prediction.forecast import forecast
 from e3d.runs import trained_run
 from e3d.runs.trained_run import load_run
-from e3d.training import loop
+from e3d.training import loop, parts
 
 SLOTS = 4  # a day
 
@@ -30,7 +30,7 @@ def write_flows(path, largest):
 
 
 def test_counts_from_end_to_end(tmp_path, monkeypatch, capsys):
-    for module in (loop, trained_run):
+    for module in (parts, trained_run):
         monkeypatch.setattr(module, 'build_model', lambda **fields: TinyForecaster())
     path = tmp_path / 'NYC_M8x8_T360_NewEnd.h5'
     counts = write_flows(path, 100)

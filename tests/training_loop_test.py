@@ -20,14 +20,15 @@ from e3d.runs import reporting, trained_run
 from e3d.runs.checkpoints import Checkpoints
 from e3d.signals import Interrupted
 from e3d.tasks.prediction import ForecastEvaluator
-from e3d.training import loop
-from e3d.training.loop import evaluate, prepare, train
+from e3d.training import loop, parts
+from e3d.training.loop import evaluate, train
+from e3d.training.parts import prepare
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Trains the tiny model in place of the one that the config names."""
-    for module in (loop, trained_run):
+    for module in (parts, trained_run):
         monkeypatch.setattr(module, 'build_model', lambda **model: TinyForecaster())
 
 
@@ -35,7 +36,7 @@ def tiny(monkeypatch):
 def trained(tmp_path_factory):
     """A finished run, to be copied."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (loop, trained_run):
+        for module in (parts, trained_run):
             patch.setattr(module, 'build_model', lambda **model: TinyForecaster())
         folder = tmp_path_factory.mktemp('trained')
         train(tiny_config(folder), folder / 'run')
@@ -54,8 +55,8 @@ def read_lines(workdir, split):
 
 
 def read_state(config, workdir):
-    parts = prepare(config, workdir)
-    template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
+    prepared = prepare(config, workdir)
+    template = devices.abstract_state(jax.eval_shape(prepared.create), prepared.mesh)
     with Checkpoints(workdir, write=False) as checkpoints:
         return jax.device_get(checkpoints.restore(template, checkpoints.newest()))
 
@@ -527,7 +528,7 @@ def test_going_on_elsewhere_with_the_optimizer(tmp_path, finished):
 
 
 def test_the_optimizer_of_another_model_is_not_taken(tmp_path, finished, monkeypatch):
-    monkeypatch.setattr(loop, 'build_model', lambda **model: TinyForecaster(5))
+    monkeypatch.setattr(parts, 'build_model', lambda **model: TinyForecaster(5))
     config = tiny_config(tmp_path, init_from=str(finished), init_optimizer=True)
     with pytest.raises(InputError, match='it has no params/first/bias of the shape'):
         train(config, tmp_path / 'next')

@@ -6,7 +6,7 @@ provenance   what an evaluation measured, and the name of its files
 evaluator    what measures parameters on the splits of a data set
 prediction   the loss and the evaluator of the task 'prediction'
 observing    which front part of a clip a recognizer observes
-recognition  the loss and the evaluator of the task 'recognition'
+recognition  the evaluator of the task 'recognition'; equations 4 and 5: recognition_loss
 registry     what a task is, and all of them by name
 """
 

@@ -8,7 +8,8 @@
     interruption SIGTERM and Ctrl-C
     failures     what can stop an update, and what to try
     evaluation   `evaluate`: a trained run is measured again
-    loop         `train`: everything put together
+    parts        everything that a training needs, checked before it begins
+    loop         `train`: from the first step to the last
 
 Everything random is a function of (seed, step), so that a checkpoint needs to hold no more than the
 state. Axes: B batch, T time, H W space, C channels.

@@ -13,61 +13,34 @@ only the first one has the workdir and its files. A signal to one of them stops 
 import contextlib
 import pathlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import jax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from e3d.configuration import check_config, find_differences
-from e3d.data.batches import frame_shape, training_batches, training_order
+from e3d.configuration import find_differences
+from e3d.data.batches import training_batches, training_order
 from e3d.data.preparation import summarize
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import scale
-from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
-from e3d.model import build_model
-from e3d.model.beside import channels_beside
-from e3d.model.needs import needs_of
 from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
 from e3d.runs.checkpoints import Checkpoints
-from e3d.runs.contents import (
-    Contents,
-    check_same_data,
-    contents_of,
-    read_contents,
-    write_contents,
-)
+from e3d.runs.contents import check_same_data, read_contents, write_contents
 from e3d.runs.reporting import Reporter, StepMetrics, scalars
 from e3d.runs.state import TrainState
-from e3d.runs.transfer import begin_from, check_beginning
-from e3d.runs.workdir import (
-    check_same_experiment,
-    held,
-    other_config_message,
-    prepare_workdir,
-    unused_removed,
-    write_config,
-)
+from e3d.runs.transfer import begin_from
+from e3d.runs.workdir import held, other_config_message, unused_removed, write_config
 from e3d.signals import Interrupted
-from e3d.tasks.evaluator import Evaluator, check_sources
-from e3d.tasks.provenance import (
-    describe,
-    split_label,
-    why_no_best,
-)
-from e3d.tasks.registry import TASKS
+from e3d.tasks.provenance import describe, split_label
 from e3d.terminal import tell
-from e3d.training import memory
-from e3d.training.evaluation import check_evaluation, evaluate, tell_other_scale
+from e3d.training.evaluation import evaluate, tell_other_scale
 from e3d.training.failures import check_replicas, explained
-from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.interruption import Interruption
-from e3d.training.update import build_update
+from e3d.training.parts import Parts, prepare
 
-__all__ = ['evaluate', 'prepare', 'train']
+__all__ = ['evaluate', 'train']
 
 
 def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
@@ -123,86 +96,6 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     if processes.is_first():
         parts.evaluator.present(report)
     return report
-
-
-class Parts(NamedTuple):
-    """What a training is put together from; nothing in it changes.
-
-    Attributes:
-      config: of the experiment.
-      workdir: of the run; only the first process has it.
-      mesh: the devices of this process.
-      frame_shape: (H, W, C).
-      scale: what the values of the frames stand for.
-      beside: channels that enter the model beside those of the frames.
-      create: makes the first state.
-      step_function: the update, for all devices.
-      footprint: what it takes.
-      evaluator: measures parameters.
-      contents: what tells its data from others.
-    """
-
-    config: ConfigDict
-    workdir: pathlib.Path
-    mesh: Mesh
-    frame_shape: tuple[int, int, int]
-    scale: Scale
-    beside: int
-    create: Callable[[], TrainState]
-    step_function: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    footprint: Footprint
-    evaluator: Evaluator
-    contents: Contents
-
-
-def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
-    """Checks everything that can be wrong, and builds what the training needs.
-
-    Raises:
-      InputError: the config, the data or the workdir cannot be used.
-    """
-    check_config(config)
-    mesh = devices.local_mesh()
-    devices.check_batch_size(config.train.batch_size, mesh)
-    workdir = pathlib.Path(workdir)
-    if processes.is_first():
-        workdir = prepare_workdir(workdir)
-        check_same_experiment(workdir, config)
-        check_beginning(workdir, config.init_from)
-    memory.check_sequence(config)
-    model = build_model(**config.model)
-    task = TASKS[config.task]
-    with processes.first_alone():  # which makes the data ready
-        evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
-    shape = frame_shape(evaluator.sources['train'])
-    check_sources(config, evaluator.sources, shape[2])
-    values = scale(evaluator.sources['train'])
-    example = evaluator.sources['train'][0]
-    beside = channels_beside(example, needs_of(model))
-    entering = (*shape[:2], shape[2] + beside)
-    update = build_update(config, model, entering, devices.AXIS, values)
-    share = config.train.batch_size // devices.num_devices(mesh)
-    footprint = measure_footprint(update.loss, jax.eval_shape(update.create), example, share)
-    memory.check_training(footprint, config.train.batch_size, mesh)
-    check_evaluation(config, evaluator)
-    parallel = devices.parallel_step(update.step, mesh)
-    sources = evaluator.sources
-    paths = (config.dataset.path, config.dataset.get('test_path'))
-    no_best = why_no_best(config, sources['validation'])
-    contents = contents_of(sources, no_best, ', '.join(filter(None, paths)))
-    return Parts(
-        config,
-        workdir,
-        mesh,
-        shape,
-        values,
-        beside,
-        update.create,
-        parallel,
-        footprint,
-        evaluator,
-        contents,
-    )
 
 
 @contextlib.contextmanager

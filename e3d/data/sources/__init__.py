@@ -17,7 +17,8 @@
     adaptation           decoded frames made into those that a model takes
 
 What they share: `records` (TFDS builders run without TensorFlow, whole or not there), `clip_records`
-(clips in pieces, sequences anywhere in them) and `scales` (what the numbers of a model stand for).
+(clips in pieces), `clip_sequences` (anywhere in them) and `scales` (what the numbers of a model stand
+for).
 """
 
 # Each enters itself into `dataset.DATASETS`.

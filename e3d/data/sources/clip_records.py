@@ -24,7 +24,7 @@ from e3d.data.readers.timing import Timing
 from e3d.data.sources.adaptation import Preparation
 from e3d.data.sources.records import damage_explained, open_records, read_split
 from e3d.errors import InputError
-from e3d.pixel_values import as_floats, stack_frames
+from e3d.pixel_values import stack_frames
 from e3d.progress import progress
 
 CHUNK = 16
@@ -248,59 +248,6 @@ def account_for(clips: list[Any], left_out: Sequence[LeftOut]) -> dict[str, list
             f'None of the {len(left_out)} clips can be read. The first: {first.reason}'
         )
     return {'clips': clips, 'left_out': [list(one) for one in left_out]}
-
-
-@dataclasses.dataclass(frozen=True)
-class Sequences:
-    """Sequences of frames out of clips: `source[index] -> {'frames': [T, H, W, C]}`.
-
-    Attributes:
-      records: of the clips.
-      starts: int [N, 2], first record of the clip and first frame in it.
-      length: number of frames, T.
-      folder: where the records lie.
-      deep: whether frames are float32 in [0, 1] instead of uint8.
-      split: whose sequences they are.
-      account: what was understood of the files, in lines.
-      left_out: what of the files is not used.
-    """
-
-    records: Sequence[Mapping[str, np.ndarray]]
-    starts: np.ndarray
-    length: int
-    folder: str = ''
-    deep: bool = False
-    split: str = ''
-    account: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        record, start = self.starts[index].tolist()
-        return {'frames': read_frames(self.records, record, start, self.length, self.deep)}
-
-
-def read_frames(
-    records: Sequence[Any], first_record: int, start: int, length: int, deep: bool = False
-) -> np.ndarray:
-    """Frames `start .. start + length - 1` of the clip that begins at `first_record`.
-
-    Returns:
-      `[length, H, W, C]`, uint8; `deep`, float32 in [0, 1], whatever the records hold.
-    """
-    chunks = range(first_record + start // CHUNK, first_record + (start + length - 1) // CHUNK + 1)
-    read = [records[chunk] for chunk in chunks]
-    pieces = [r['frames'] if len(r['frames']) else r['deep_frames'] for r in read]
-    if deep:
-        pieces = [as_floats(piece) for piece in pieces]
-    return np.concatenate(pieces)[start % CHUNK :][:length]
-
-
-def stretches_between(gaps: Sequence[int], num_frames: int) -> list[tuple[int, int]]:
-    """(first, length) of the parts of a clip between gaps, the frames before which others miss."""
-    return [(a, b - a) for a, b in itertools.pairwise([0, *gaps, num_frames])]
 
 
 def _pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

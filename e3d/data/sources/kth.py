@@ -19,11 +19,10 @@ from e3d.data.sources.clip_records import (
     ClipSet,
     ClipSetBuilder,
     ClipSetConfig,
-    Sequences,
     name_of_folder,
     open_clip_set,
-    read_frames,
 )
+from e3d.data.sources.clip_sequences import Sequences, read_frames
 from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.kth_windows import Stretch, sequence_starts, stretches_of
 from e3d.data.sources.splits import SPLITS

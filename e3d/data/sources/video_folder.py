@@ -19,11 +19,10 @@ from e3d.data.sources.clip_records import (
     ClipSetBuilder,
     ClipSetConfig,
     RawClip,
-    Sequences,
     name_of_folder,
     open_clip_set,
-    stretches_between,
 )
+from e3d.data.sources.clip_sequences import Sequences, stretches_between
 from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.splits import SPLITS
 from e3d.data.sources.video_folder_files import find_clips
