@@ -256,13 +256,13 @@ def _mean_and_frames(metric: str, per_frame: np.ndarray) -> dict[str, Any]:
     return {metric: _defined(_mean(per_frame)), f'{metric}_per_frame': _defined(per_frame)}
 
 
-def _mean(per_frame: np.ndarray) -> np.ndarray:
+def _mean(per_frame: np.ndarray) -> np.floating[Any]:
     """The mean of what is defined, NaN where nothing is."""
     known = per_frame[~np.isnan(per_frame)]
     return known.mean() if known.size else np.float64(np.nan)
 
 
-def _defined(values: np.ndarray) -> Any:
+def _defined(values: np.ndarray | np.floating[Any]) -> Any:
     """A number or a list of them as JSON has it; None for NaN."""
     found = values.tolist()
     if isinstance(found, list):

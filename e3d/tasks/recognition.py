@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.registry import class_names
-from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
 from e3d.evaluation.recognition import (
     draw_confidences,

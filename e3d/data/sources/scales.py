@@ -70,25 +70,25 @@ class Scale(NamedTuple):
 
         The last axis is that of the channels where these differ.
         """
-        values = np.asarray(values, np.float32)
+        array = np.asarray(values, np.float32)
         if self.value_range is None:
-            return values
+            return array
         if self.transform:
-            values = TRANSFORMS[self.transform].forward(values)
+            array = TRANSFORMS[self.transform].forward(array)
         low, high = self._ends()
-        return (values - low) / (high - low)
+        return (array - low) / (high - low)
 
     def to_unit(self, values: npt.ArrayLike) -> np.ndarray:
         """The inverse of `from_unit`."""
-        values = np.asarray(values, np.float32)
+        array = np.asarray(values, np.float32)
         if self.value_range is None:
-            return values
+            return array
         low, high = self._ends()
-        values = values * (high - low) + low
+        array = array * (high - low) + low
         if not self.transform:
-            return values
+            return array
         with np.errstate(over='ignore'):  # of cells without truth, or of a model that diverged
-            return TRANSFORMS[self.transform].inverse(values)
+            return TRANSFORMS[self.transform].inverse(array)
 
     def _ends(self) -> np.ndarray:
         """What 0 and 1 stand for after the transform, [2] or [2, C]."""
