@@ -24,6 +24,10 @@ from .errors import InputError as InputError
 from .errors import RunError as RunError
 from .evaluation.metrics import frame_metrics as frame_metrics
 from .evaluation.presets import register_metric as register_metric
+from .fitting.animation import Animation as Animation
+from .fitting.fit import fit as fit
+from .fitting.run import Run as Run
+from .fitting.run import load_run as load_run
 from .model import (
     E3DLSTM as E3DLSTM,
 )
@@ -99,12 +103,13 @@ from .model import (
 from .model import (
     start as start,
 )
+from .model import (
+    windows as windows,
+)
 from .options.option import option as option
 from .prediction.forecast import forecast as forecast
 from .prediction.forecast import predict_file as predict_file
 from .prediction.presentation import Presentation as Presentation
-from .runs.trained_run import Run as Run
-from .runs.trained_run import load_run as load_run
 from .tasks.registry import Task as Task
 from .tasks.registry import register_task as register_task
 from .training.evaluation import evaluate as evaluate

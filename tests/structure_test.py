@@ -33,6 +33,7 @@ MAY_IMPORT = {
     'runs': CONFIGURED,
     'training': CONFIGURED | {'runs'},
     'prediction': CONFIGURED | {'runs'},
+    'fitting': CONFIGURED | {'runs', 'training', 'prediction'},
     'weights': CONFIGURED | {'runs', 'training', 'prediction'},
     'command_line': {'errors', 'options', 'configuration', 'runs'},
     'export': {'errors', 'runs', 'weights'},

@@ -17,6 +17,7 @@ from e3d.configuration.comparison import (
 )
 from e3d.configuration.experiments import (
     call_experiment,
+    change_config,
     list_experiments,
     load_config,
     make_config,
@@ -35,6 +36,7 @@ __all__ = [
     'OLD_SWITCHES',
     'all_options',
     'call_experiment',
+    'change_config',
     'changeable_keys',
     'check_config',
     'default_config',

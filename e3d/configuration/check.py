@@ -22,6 +22,14 @@ def check_config(config: ConfigDict) -> None:
 
     Raises:
       InputError: naming the keys, the values they have and what is allowed.
+
+    Example:
+      >>> config = e3d.make_config('quickstart')
+      >>> config.train.steps = 0
+      >>> e3d.check_config(config)
+      Traceback (most recent call last):
+      e3d.errors.InputError: The config cannot be used:
+        train.steps=0: must be an integer >= 1 and <= 2147483647
     """
     values = flatten(config)
     _reject(list(_problems_of_task(values)))

@@ -6,6 +6,7 @@ import os
 import pathlib
 import sys
 import types
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -107,8 +108,29 @@ def make_config(experiment: str, /, model: str | None = None, **values: Any) -> 
 
     Raises:
       InputError: there is no such experiment, or no such key, or a value is not allowed.
+
+    Example:
+      >>> config = e3d.make_config('kth:small', model='predrnn', **{'optimizer.learning_rate': 1e-4})
+      >>> config.model.name, config.optimizer.learning_rate
+      ('predrnn', 0.0001)
     """
     config = load_config(experiment)
+    change_config(config, model, values)
+    return config
+
+
+def change_config(config: ConfigDict, model: str | None, values: Mapping[str, Any]) -> None:
+    """Changes values of a config, and checks it.
+
+    Args:
+      config: is changed.
+      model: another one, see `make_config`.
+      values: by 'section.key'.
+
+    Raises:
+      InputError: there is no such key, or a value is not allowed.
+    """
+    values = dict(values)
     if model is not None:
         values['model.name'] = model
     switch_model(config, str(values.get('model.name', config.model.name)))
@@ -123,7 +145,6 @@ def make_config(experiment: str, /, model: str | None = None, **values: Any) -> 
             allowed = f': must be {option.rule.allowed}' if option else ' is of another type'
             raise InputError(f'{key}={shown_value(value)}{allowed}') from None
     check_config(config)
-    return config
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:

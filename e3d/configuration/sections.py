@@ -269,6 +269,10 @@ def default_config(dataset: str = '', task: str = 'prediction', model: str = '')
 
     Raises:
       InputError: there is none of that name.
+
+    Example:
+      >>> e3d.default_config('kth').model.layers
+      4
     """
     if task in TASKS:
         model = model or TASKS[task].default_model

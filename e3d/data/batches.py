@@ -53,6 +53,11 @@ def training_batches(
     Returns:
       Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1]}, or so many rows as the share has;
       `close()` ends its workers.
+
+    Example:
+      >>> source = e3d.open_source(e3d.make_config('quickstart').dataset, 'train')
+      >>> next(e3d.training_batches(source, batch_size=4, seed=0))['frames'].shape
+      (4, 10, 32, 32, 1)
     """
     index, count = share
     batches = (
@@ -99,6 +104,11 @@ def evaluation_batches(
       Iterator of {'frames': float32 [B, T, H, W, C] in [0, 1], 'mask': bool [B], 'index': int [B],
       the places of the sequences in the source}, and what else a sequence has. The last
       batch is filled up with repeats of the last sequence, whose mask is False.
+
+    Example:
+      >>> source = e3d.open_source(e3d.make_config('quickstart').dataset, 'train')
+      >>> [int(batch['mask'].sum()) for batch in e3d.evaluation_batches(source, 4, max_sequences=6)]
+      [4, 2]
     """
     count = len(source) if max_sequences is None else min(max_sequences, len(source))
     batch_size = max(1, min(batch_size, count))

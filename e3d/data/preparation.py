@@ -37,6 +37,14 @@ def prepare(dataset: Mapping[str, Any], seed: int) -> str:
     Raises:
       InputError: the data were not found or cannot be used.
       RunError: writing failed, as on a full disk.
+
+    Example:
+      >>> print(e3d.prepare(e3d.make_config('quickstart:small').dataset, seed=0))
+      moving_mnist: 5 -> 5 frames of 32 x 32 x 1
+        train      a new sequence at every draw
+        validation 16 sequences
+        test       32 sequences
+      ...
     """
     # In the copy test each sequence is used twice, but there are no others.
     plain = plain_dataset(dataset)

@@ -46,6 +46,12 @@ def frame_metrics(
 
     Raises:
       ValueError: if the two shapes differ.
+
+    Example:
+      >>> truth = np.zeros((1, 2, 16, 16, 1))
+      >>> metrics = e3d.frame_metrics(truth + 0.5, truth)
+      >>> metrics['mse'].tolist(), metrics['mse_mean'].tolist()
+      ([[64.0, 64.0]], [[0.25, 0.25]])
     """
     if prediction.shape != truth.shape:
         raise ValueError(

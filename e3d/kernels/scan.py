@@ -21,6 +21,10 @@ convolutions and RECALLs, and the reverse pass computes nothing twice but elemen
 with 'recompute' the whole step is computed again. Either way memory is linear in N, and the history
 has a slot for each of the N states that entered a step. Without a gradient nothing is kept, and the
 history has no more slots than RECALL looks back.
+
+Gradients are those of reverse mode, once: `jax.grad`, `jax.vjp`, `jax.jacrev`. JAX has no forward mode
+(`jax.jvp`, `jax.jacfwd`, `jax.hessian`) for functions with a gradient rule of their own, and the loops
+of the reverse pass have no gradient themselves.
 """
 
 import functools

@@ -8,6 +8,7 @@
     stack.py          layers of any cells, and the zig-zag route of M
     patching.py       frames to space-to-depth patches and back
     frames.py         the check of a user's frames
+    windows.py        `windows`: ordinary video as cells take it
     fields.py         the checks of a model's fields
     needs.py          what a model needs beside frames, and its call with that
     network.py        window, feedback and loop: what forecasters and recognizers share
@@ -70,6 +71,7 @@ from e3d.model.stepwise import StepwiseForecaster
 from e3d.model.streaming import forecast_from, observe, start
 from e3d.model.video_resnet import MC3, R3D, R2Plus1D
 from e3d.model.vpn_baseline import VPNBaseline
+from e3d.model.windows import windows
 
 __all__ = [
     'C3D',
@@ -117,4 +119,5 @@ __all__ = [
     'register_forecaster',
     'register_recognizer',
     'start',
+    'windows',
 ]

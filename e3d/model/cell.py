@@ -59,6 +59,12 @@ class E3DLSTMCell(CellBase):
       param_dtype: type of the parameters.
       kernel_init: initializer of the kernels.
       carry_init: initializer of C, H and M.
+
+    Example:
+      >>> cell = e3d.E3DLSTMCell(features=4, kernel_size=(2, 3, 3), history=2)
+      >>> clips = e3d.windows(np.zeros((2, 3, 8, 8, 1), np.float32))  # [B, T, D, H, W, C]
+      >>> nn.RNN(cell).init_with_output(jax.random.key(0), clips)[0].shape
+      (2, 3, 2, 8, 8, 4)
     """
 
     features: int

@@ -90,6 +90,13 @@ class E3DLSTM(Forecaster):
       history: how many earlier cell states RECALL looks at; None is all of them.
       layers, patch_size, pad_frames, encoder_layers, decoder_layers, dtype, precision,
         memory: as in `Forecaster`.
+
+    Example:
+      >>> model = e3d.E3DLSTM(layers=1, features=4, kernel_size=(2, 3, 3))
+      >>> frames = np.zeros((2, 3, 8, 8, 1), np.float32)  # [B, T, H, W, C]
+      >>> predictions, variables = model.init_with_output(jax.random.key(0), frames, 2)
+      >>> predictions.shape  # of frames 2, 3, and of the 2 that follow
+      (2, 4, 8, 8, 1)
     """
 
     features: int = 64

@@ -42,6 +42,10 @@ def build_model(name: str, **fields):
 
     Raises:
       InputError: there is no model of that name, or it has no such field.
+
+    Example:
+      >>> e3d.build_model('simvp', translator='tau').translator
+      'tau'
     """
     if name not in MODELS:
         raise InputError(f'model.name={name!r}: must be one of {", ".join(sorted(MODELS))}')

@@ -71,6 +71,11 @@ def start(
 
     Raises:
       InputError: the model is neither.
+
+    Example:
+      >>> state = e3d.start(run.model, run.params, run.frame_shape)
+      >>> int(state.steps)
+      0
     """
     _check_streams(model)
     shape = (batch_size or 1, *frame_shape)
@@ -109,6 +114,11 @@ def observe(
 
     Raises:
       InputError: a frame of another shape or type, values that are not finite or outside [0, 1].
+
+    Example:
+      >>> state, following = e3d.observe(run.model, run.params, state, clip[0])
+      >>> following.shape
+      (16, 16, 1)
     """
     _check_streams(model)
     forecasts = isinstance(model, Forecaster)
@@ -153,6 +163,10 @@ def forecast_from(model: Forecaster, params: Any, state: StreamState, horizon: i
 
     Raises:
       InputError: another model, nothing was observed, or a horizon below 1.
+
+    Example:
+      >>> e3d.forecast_from(run.model, run.params, state, horizon=4).shape
+      (1, 4, 16, 16, 1)
     """
     _check_streams(model)
     if not isinstance(model, Forecaster):

@@ -55,6 +55,11 @@ def forecast(
     Raises:
       InputError: if the frames or the horizon cannot be used, or the forecast cannot fit into memory.
       RunError: if the forecast is not finite, or memory does not suffice.
+
+    Example:
+      >>> future = e3d.forecast('runs/mine', np.zeros((5, 32, 32), np.uint8), horizon=3)
+      >>> future.shape, future.dtype
+      ((3, 32, 32, 1), dtype('float32'))
     """
     run = _opened_run(run_or_model)
     horizon = _checked_horizon(horizon, run)
@@ -104,6 +109,12 @@ def predict_file(
     Raises:
       InputError: if the input, the output or the horizon cannot be used; nothing is written.
       RunError: as for `forecast`, or if writing fails.
+
+    Example:
+      >>> np.save('clip.npy', np.zeros((5, 32, 32), np.uint8))
+      >>> account = e3d.predict_file('runs/mine', 'clip.npy', 'next.gif', horizon=3)
+      >>> account.splitlines()[-1]
+      'Wrote the next 3 frames, 32 x 32 gray, to next.gif at 10 frames/s, as the input states none.'
     """
     input, output = local_path(input, 'The input'), local_path(output, 'The output')
     if all(os.path.exists(path) for path in (input, output)) and os.path.samefile(input, output):

@@ -1,6 +1,7 @@
 """A trained run: its newest or best parameters and all that using them takes."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,7 @@ class Run(NamedTuple):
       collections: what the model keeps beside its parameters, by the name of the collection; None
         for most models.
       beside: channels that enter the model beside those of the frames, see `e3d.model.beside`.
+      report: of its evaluation on the test split, if it is known.
     """
 
     model: nn.Module
@@ -41,6 +43,7 @@ class Run(NamedTuple):
     scale: Scale = PIXELS
     collections: Any = None
     beside: int = 0
+    report: Mapping[str, Any] | None = None
 
     @property
     def variables(self) -> dict[str, Any]:

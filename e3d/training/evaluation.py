@@ -38,6 +38,11 @@ def evaluate(
 
     Raises:
       InputError: there is no trained run, or the config does not fit it.
+
+    Example:
+      >>> report = e3d.evaluate(None, 'runs/mine')
+      >>> report['protocol']
+      'moving_mnist test 5 -> 5'
     """
     run = load_run(workdir, checkpoint=checkpoint)
     config = run.config if config is None else config

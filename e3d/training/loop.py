@@ -60,6 +60,13 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
       InputError: the config, the data or the workdir cannot be used.
       RunError: the training diverged, or a file could not be written.
       Interrupted: by SIGTERM or SIGINT, after what is to be kept was saved.
+
+    Example:
+      >>> values = {'train.steps': 2, 'evaluation.perceptual': False}
+      >>> config = e3d.make_config('quickstart:small', model='convlstm', **values)
+      >>> report = e3d.train(config, 'runs/mine')
+      >>> report['step'], report['num_sequences'], len(report['mse_per_frame'])
+      (2, 32, 5)
     """
     clean = unused_removed(workdir) if processes.is_first() else contextlib.nullcontext()
     with clean:

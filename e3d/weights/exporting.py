@@ -46,6 +46,10 @@ def export_run(
     Raises:
       InputError: the run or an option cannot be used; nothing is written.
       RunError: the file cannot be written.
+
+    Example:
+      >>> e3d.export_run(run, 'run.safetensors').split(' of ')[0]
+      'Wrote the parameters'
     """
     output = local_path(output, 'The output')
     if format not in FORMATS:

@@ -57,6 +57,11 @@ def import_run(
       InputError: the source cannot be read, what it does not tell was not given, it does not fit the
         config, or the workdir cannot be used.
       RunError: the run cannot be written.
+
+    Example:
+      >>> account = e3d.import_run('run.safetensors', 'runs/imported')
+      >>> e3d.load_run('runs/imported').frame_shape
+      (16, 16, 1)
     """
     source = local_path(source, 'The source')
     options = {'patch_size': patch_size, 'stride': stride, 'frame_size': frame_size}

@@ -23,6 +23,9 @@ def save_stream(state: StreamState, path: str | os.PathLike[str]) -> None:
     Raises:
       InputError: the path cannot be used.
       RunError: the file cannot be written.
+
+    Example:
+      >>> e3d.save_stream(state, 'stream.safetensors')
     """
     tensors = {name: np.asarray(leaf) for name, leaf in _named(state)}
     with atomic_write(local_path(path, 'The stream')) as temporary:
@@ -40,6 +43,11 @@ def load_stream(
 
     Raises:
       InputError: the file cannot be read, or is of another model, frames or number of clips.
+
+    Example:
+      >>> state = e3d.load_stream('stream.safetensors', run.model, run.params, run.frame_shape)
+      >>> int(state.steps)
+      1
     """
     path = regular_file(local_path(path, 'The stream'))
     try:

@@ -8,6 +8,7 @@
     taxibj               flows over the grid of a city; its files: flow_files, flow_archives
     something_something  people and things; its files: something_something_files,
                          and records: something_something_records
+    in_memory            arrays of a program, as `e3d.fit` is given them
     video_folder         anyone's clips; its files and who gets them: video_folder_files,
                          video_folder_splits
     copy_test            any of these with a sequence seen before
@@ -23,6 +24,7 @@ for).
 
 # Each enters itself into `dataset.DATASETS`.
 from e3d.data.sources import (
+    in_memory,
     kth,
     moving_actions,
     moving_mnist,
@@ -32,6 +34,7 @@ from e3d.data.sources import (
 )
 
 __all__ = [
+    'in_memory',
     'kth',
     'moving_actions',
     'moving_mnist',

@@ -134,6 +134,11 @@ def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source
     Raises:
       InputError: unknown names, values no sequence can have, missing or unreadable files.
       RunError: preparing a fixed set failed during the work.
+
+    Example:
+      >>> source = e3d.open_source(e3d.make_config('quickstart').dataset, 'train')
+      >>> source[0]['frames'].shape, source[0]['frames'].dtype
+      ((10, 32, 32, 1), dtype('uint8'))
     """
     if split not in SPLITS:
         raise InputError(f"There is no split '{split}'; they are {', '.join(SPLITS)}.")

@@ -1,0 +1,161 @@
+"""A trained run with what is done with it: forecasts, and what a notebook shows of it."""
+
+import html
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from e3d.data.sources.adaptation import preparation_of
+from e3d.errors import InputError
+from e3d.evaluation.pictures import draw_animation
+from e3d.evaluation.recognition import format_recognition
+from e3d.evaluation.report import format_table
+from e3d.files import read_json
+from e3d.fitting.animation import Animation, animate
+from e3d.prediction.forecast import forecast
+from e3d.prediction.inputs import checked_frames, prepare_frames
+from e3d.runs import trained_run
+from e3d.runs.workdir import resolve_workdir
+from e3d.tasks.evaluator import REPORT_NAME
+
+MAX_BYTES = 2**26  # of an evaluation.json
+
+
+class Run(trained_run.Run):
+    """A trained run, of `e3d.load_run` or `e3d.fit`.
+
+    Attributes:
+      model: the flax module.
+      params: the parameters to forecast with: the moving average where the run keeps one.
+      config: of the run.
+      frame_shape: (H, W, C) of the frames it was trained on.
+      step: number of updates it has seen.
+      scale: what the values of the frames stand for.
+      collections: what the model keeps beside its parameters, or None.
+      report: of its evaluation on the test split, or None: metrics such as 'mse', 'psnr' and 'ssim',
+        their values by frame ('mse_per_frame'), and the same of forecasts without learning
+        ('last_frame', 'mean_image').
+    """
+
+    __slots__ = ()
+
+    def forecast(self, frames: np.ndarray, horizon: int | None = None) -> np.ndarray:
+        """Continues a clip, or a batch of clips; the same as `e3d.forecast` of this run.
+
+        Args:
+          frames: `[T, H, W]`, `[T, H, W, C]` or `[B, T, H, W, C]`; uint8, uint16, bool or floats in
+            [0, 1], or numbers in the unit of the data where they have one.
+          horizon: how many frames to forecast; by default as many as in training.
+
+        Returns:
+          Float32 `[horizon, H, W, C]` or `[B, horizon, H, W, C]`, in [0, 1] or in the unit.
+
+        Raises:
+          InputError: the frames or the horizon cannot be used.
+          RunError: the forecast is not finite, or memory does not suffice.
+
+        Example:
+          >>> run.forecast(clip, horizon=3).shape
+          (3, 16, 16, 1)
+        """
+        return forecast(self, frames, horizon)
+
+    def show(self, frames: np.ndarray, horizon: int | None = None) -> Animation:
+        """Moving pictures of a forecast beside the clip, for a notebook or a file.
+
+        The last `horizon` frames of the clip are not shown to the model: on the left is the clip as it
+        is, on the right what the model makes of it, framed in blue while it sees the clip and in
+        orange where it forecasts.
+
+        Args:
+          frames: one clip, as for `forecast`, with more than `horizon` frames.
+          horizon: how many of them to forecast; by default as many as in training.
+
+        Returns:
+          An animation; `.save('forecast.gif')` writes it.
+
+        Raises:
+          InputError: as `forecast`, or the clip is too short.
+
+        Example:
+          >>> run.show(clip, horizon=2).save('forecast.gif')
+        """
+        horizon = self.config.dataset.output_frames if horizon is None else horizon
+        clip = checked_frames(frames, self.scale, 'The clip')
+        clip = clip[..., np.newaxis] if clip.ndim == 3 else clip
+        if clip.ndim != 4 or not 0 < horizon < len(clip):
+            raise InputError(
+                f'The clip has shape {np.shape(frames)}; to show a forecast of {horizon} frames it must '
+                f'be [T, H, W] or [T, H, W, C] with T > {horizon}.'
+            )
+        preparation = preparation_of(self.config.dataset, self.frame_shape)
+        seen = self.config.dataset.input_frames
+        clip = prepare_frames(clip[-seen - horizon :], preparation, self.scale, 'The clip')
+        future = self.scale.from_unit(self.forecast(self.scale.to_unit(clip[:-horizon]), horizon))
+        observed = np.ones(len(clip) - horizon, bool)
+        return animate(draw_animation(clip, future, observed))
+
+    def _repr_html_(self) -> str:
+        height, width, channels = self.frame_shape
+        facts = {
+            'model': f'{self.config.model.name}, {count_parameters(self.params):,} parameters',
+            'frames': f'{height} x {width} x {channels}',
+            'updates': f'{self.step:,}',
+        }
+        rows = ''.join(
+            f'<tr><th style="text-align:left">{name}</th>'
+            f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+            for name, value in facts.items()
+        )
+        table = (
+            '' if self.report is None else f'<pre>{html.escape(describe_report(self.report))}</pre>'
+        )
+        return f'<table>{rows}</table>{table}'
+
+
+def load_run(
+    workdir: str | os.PathLike[str], best: bool = False, checkpoint: str | int = 'newest'
+) -> Run:
+    """Opens a trained run for use.
+
+    Args:
+      workdir: of the run, as it was given to `train` or to `--workdir`.
+      best: the same as `checkpoint='best'`.
+      checkpoint: 'newest'; 'best', the one with the least error on the validation split; or the
+        step of one that was kept.
+
+    Raises:
+      InputError: there is no run, it has no such checkpoint, or the checkpoint cannot be read or
+        does not fit its config.
+
+    Example:
+      >>> run = e3d.load_run(workdir)
+      >>> run.step, run.config.model.name, run.frame_shape
+      (2, 'e3d_lstm', (16, 16, 1))
+    """
+    run = Run(*trained_run.load_run(workdir, best, checkpoint))
+    return run._replace(report=stored_report(workdir))
+
+
+def stored_report(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The report of the run's own data and lengths; None where there is none that can be read."""
+    try:
+        report = read_json(resolve_workdir(workdir) / f'{REPORT_NAME}.json', MAX_BYTES)
+    except InputError:
+        return None
+    return report if isinstance(report, dict) and 'protocol' in report else None
+
+
+def describe_report(report: Any) -> str:
+    """A report as text; one of an earlier version as far as it goes."""
+    try:
+        return format_recognition(report) if 'accuracy' in report else format_table(report)
+    except (KeyError, TypeError, ValueError):
+        return str(report.get('protocol'))
+
+
+def count_parameters(params: Any) -> int:
+    """How many numbers there are to learn."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,38 @@
+"""The window of frames that the 3D convolutions of a step see."""
+
+import jax
+import jax.numpy as jnp
+
+
+def windows(frames: jax.Array, depth: int = 2) -> jax.Array:
+    """What a cell takes of ordinary video: at each step the newest frames, one behind the other.
+
+    A step of E3D-LSTM sees a short stretch of video at once, over whose frames its kernels reach as
+    over height and width. D is the number of these frames, 2 in the paper (section 4.1):
+    X_t = (x_{t-D+1}, ..., x_{t-1}, x_t), with frames of zeros before the first. The models do this
+    themselves; a cell in a model of your own is given it.
+
+    Args:
+      frames: `[B, T, H, W, C]`.
+      depth: D, >= 1.
+
+    Returns:
+      `[B, T, D, H, W, C]`, which `nn.RNN(E3DLSTMCell(...))` takes.
+
+    Raises:
+      ValueError: frames of another rank, or a depth below 1.
+
+    Example:
+      >>> video = np.arange(1.0, 4.0).reshape(1, 3, 1, 1, 1)
+      >>> e3d.windows(video)[0, :, :, 0, 0, 0].tolist()
+      [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
+    """
+    frames = jnp.asarray(frames)
+    if frames.ndim != 5 or depth < 1:
+        raise ValueError(
+            f'frames have shape {frames.shape}, depth={depth}: must be [B, T, H, W, C] (batch, time, '
+            'height, width, channels), and depth >= 1.'
+        )
+    steps = frames.shape[1]
+    padded = jnp.pad(frames, [(0, 0), (depth - 1, 0), (0, 0), (0, 0), (0, 0)])
+    return jnp.stack([padded[:, slot : slot + steps] for slot in range(depth)], axis=2)

@@ -1,0 +1,187 @@
+"""From Python with arrays alone; what `help()` shows of each public name runs as it stands."""
+
+import doctest
+import inspect
+import json
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+import e3d
+from e3d.data.sources.in_memory import divide_clips, lend
+from e3d.data.sources.registry import open_source
+from e3d.fitting import fit as fitting
+
+# In the order in which one needs what another has made.
+IN_ORDER = ('fit', 'train', 'load_run', 'Run', 'start', 'observe', 'forecast_from', 'save_stream')
+# What brings an extension of one's own has its example in BUILD.md.
+WITHOUT = {'option', 'train_step'} | {name for name in dir(e3d) if name.startswith('register_')}
+
+
+def stripes(frames=30, size=16):
+    time, _, column = np.indices((frames, size, size))
+    return (0.5 + 0.5 * np.sin((column - time) * np.pi / 4)).astype(np.float32)
+
+
+def examples_of(name):
+    described = getattr(e3d, name)
+    members = {name: described}
+    if inspect.isclass(described):
+        members |= {f'{name}.{key}': value for key, value in vars(described).items()}
+    return {
+        key: one
+        for key, member in members.items()
+        if '>>>' in (inspect.getdoc(member) or '')
+        for one in [inspect.getdoc(member)]
+    }
+
+
+class EndsWith(doctest.OutputChecker):
+    """What is printed before the value does not count."""
+
+    def check_output(self, want, got, optionflags):
+        return not want or super().check_output('...' + want, '...' + got, optionflags)
+
+
+@pytest.fixture(scope='module')
+def examples(tmp_path_factory):
+    """Runs all examples, and gives what went wrong by name, and the names that they leave."""
+    names = {'e3d': e3d, 'np': np, 'nn': nn, 'jax': jax, 'workdir': 'runs/fitted'}
+    names |= {'frames': stripes(), 'clip': stripes()[:5, ..., np.newaxis]}
+    public = [*IN_ORDER, *(name for name in dir(e3d) if name not in IN_ORDER)]
+    problems = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp('examples'))
+        e3d.fit(
+            stripes(),
+            workdir='runs/fitted',
+            input_frames=3,
+            output_frames=2,
+            steps=2,
+            seed=1,
+            **{'model.features': 4},
+        )
+        for name in public:
+            for key, text in examples_of(name).items():
+                runner = doctest.DocTestRunner(EndsWith(), optionflags=doctest.ELLIPSIS)
+                test = doctest.DocTestParser().get_doctest(text, names, key, None, 0)
+                found = []
+                runner.run(test, out=found.append, clear_globs=False)
+                names.update(test.globs)
+                problems[key] = ''.join(found)
+    return problems, names
+
+
+def test_every_example_runs(examples):
+    problems, _ = examples
+    assert not any(problems.values()), '\n'.join(filter(None, problems.values()))
+    functions = [name for name in dir(e3d) if inspect.isfunction(getattr(e3d, name))]
+    assert set(functions) - WITHOUT <= problems.keys()
+
+
+def test_a_fitted_run_forecasts_shows_and_keeps_what_it_measured(examples):
+    run = examples[1]['run']
+    assert run.report['protocol'] == 'in_memory test 3 -> 2'
+    assert json.dumps(run.report)
+    page = run._repr_html_()
+    assert 'e3d_lstm' in page and 'repeat the last frame' in page and '<script' not in page
+    clip = stripes()
+    np.testing.assert_array_equal(run.forecast(clip, 4), e3d.forecast(run, clip, 4))
+    shown = run.show(clip)
+    assert shown.gif.startswith(b'GIF89a') and 'base64' in shown._repr_html_()
+    with pytest.raises(e3d.InputError, match='T > 30'):
+        run.show(clip, 30)
+    with pytest.raises(e3d.InputError, match=r'ends with \.gif'):
+        shown.save('forecast.mp4')
+
+
+def test_frames_that_are_gone_are_named(examples):
+    with pytest.raises(e3d.InputError, match=r'given to e3d\.fit'):
+        open_source(examples[1]['run'].config.dataset, 'test')
+
+
+def test_clips_are_held_out_whole_and_a_video_by_time():
+    video = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1) + np.zeros((1, 4, 4, 1), np.uint8)
+    dataset = dict(e3d.default_config('in_memory').dataset) | {
+        'input_frames': 4,
+        'output_frames': 2,
+    }
+    with lend(divide_clips(video, None, 6, None)) as path:
+        parts = {
+            s: open_source(dataset | {'path': path}, s) for s in ('train', 'validation', 'test')
+        }
+        seen = {
+            s: {int(f) for one in range(len(p)) for f in p[one]['frames'][:, 0, 0, 0]}
+            for s, p in parts.items()
+        }
+    assert seen['train'] == set(range(80)) and len(parts['train']) == 75
+    assert seen['validation'] == set(range(80, 90)) and seen['test'] == set(range(90, 100))
+    assert len(parts['test']) == 3  # each frame is forecast once
+
+    clips = [video[start : start + 10] for start in range(0, 100, 10)]
+    splits = divide_clips(clips, None, 6, None).splits
+    assert [len(splits[s]) for s in ('train', 'validation', 'test')] == [8, 1, 1]
+    splits = divide_clips(np.stack(clips), clips[:2], 6, None).splits
+    assert [len(splits[s]) for s in ('train', 'validation', 'test')] == [9, 1, 2]
+
+
+def test_numbers_with_a_unit_are_scaled_and_forecast_in_it():
+    degrees = 10 + 30 * stripes()
+    lent = divide_clips(degrees, None, 5, (0, 50))
+    np.testing.assert_allclose(lent.splits['train'][0][..., 0] * 50, degrees[:20], rtol=1e-5)
+    assert lent.scale.value_range == (0, 50)
+    with pytest.raises(e3d.InputError, match=r'value_range=\(10, 40\)'):
+        divide_clips(degrees, None, 5, None)
+
+
+@pytest.mark.parametrize(
+    ('frames', 'problem'),
+    [
+        (np.zeros((3, 3)), r'shape \(3, 3\)'),
+        ([], 'no clips'),
+        ([np.zeros((9, 4, 4)), np.zeros((9, 5, 4))], r'\(9, 5, 4, 1\)'),
+        (np.zeros((9, 4, 4)), 'needs 15'),
+        (np.full((30, 4, 4), np.nan), 'NaN'),
+        (np.full((30, 4, 4), 'a'), 'dtype'),
+    ],
+)
+def test_what_cannot_be_fitted_is_rejected(frames, problem):
+    with pytest.raises(e3d.InputError, match=problem):
+        divide_clips(frames, None, 5, None)
+
+
+@pytest.mark.parametrize(
+    ('values', 'problem'),
+    [
+        ({'steps': 0}, 'steps=0: must be an integer >= 1'),
+        ({'model': 'i3d'}, r"model\.name='i3d': must be 'cdna'"),
+        ({'model.feature': 3}, r'model\.features'),
+        ({'value_range': (1, 1)}, 'two finite numbers'),
+    ],
+)
+def test_values_are_checked_before_any_work(values, problem):
+    with pytest.raises(e3d.InputError, match=problem):
+        e3d.fit(stripes(), input_frames=3, output_frames=2, **values)
+
+
+@pytest.mark.parametrize('name', ['e3d_lstm', 'predrnn', 'simvp', 'dfn', 'st_resnet'])
+def test_the_settings_fit_every_kind_of_model(name):
+    config = fitting.fit_config(name, 10, (15, 16))
+    config.dataset.update({'input_frames': 3, 'output_frames': 2})
+    e3d.check_config(config)
+    assert config.model.name == name and config.train.batch_size % jax.local_device_count() == 0
+
+
+def test_windows_are_the_newest_frames_in_order():
+    frames = np.random.default_rng(0).random((2, 4, 3, 5, 1))
+    deep = np.asarray(e3d.windows(frames, depth=3))
+    assert deep.shape == (2, 4, 3, 3, 5, 1)
+    for step in range(4):
+        for slot in range(3):
+            source = step - 2 + slot
+            expected = frames[:, source] if source >= 0 else 0 * frames[:, 0]
+            np.testing.assert_allclose(deep[:, step, slot], expected, rtol=1e-6)
+    with pytest.raises(ValueError, match='B, T, H, W, C'):
+        e3d.windows(frames[0])
