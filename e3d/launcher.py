@@ -21,6 +21,8 @@ e3d --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
     continues a clip (video, animated picture, folder of pictures, .npy, .npz) and writes it (.mp4,
     .gif, .npy, or a folder of PNG where the name has no suffix); --with_input --scale=8 shows the
     clip before it, enlarged
+e3d data
+    lists the data sets: which are made or fetched, and what to fetch by hand for the others
 e3d --mode=prepare --config=kth
     prepares a data set ahead of training, which would do it by itself, and says what is in it
 e3d --config=NAME --coordinator=HOST:PORT --num_processes=2 --process_id=0
@@ -44,6 +46,7 @@ from ml_collections import ConfigDict
 from e3d import signals, terminal
 from e3d.command_line import describe_experiments, describe_flags, describe_keys, parse
 from e3d.configuration import check_config, find_differences
+from e3d.data.listing import describe_data_sets
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError, exit_code
 from e3d.parallel import processes
@@ -78,6 +81,9 @@ def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', '
     logging.set_verbosity(logging.ERROR)
     try:
         with signals.unwinding():
+            if arguments[1:2] == ['data']:
+                show(list_data_sets(arguments[2:]))
+                return 0
             values, config = parse(arguments)
             set_verbosity(values.verbosity)
             if values.verbosity == 'detailed':
@@ -110,6 +116,13 @@ def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', '
         code = exit_code(error)
     processes.leave(code)
     return code
+
+
+def list_data_sets(arguments: Sequence[str]) -> str:
+    """What `e3d data [FOLDER]` says: every data set, and whether it lies in the folder `data`."""
+    if len(arguments) > 1 or any(argument.startswith('-') for argument in arguments):
+        raise InputError("'e3d data' takes at most the folder of prepared data: e3d data FOLDER.")
+    return describe_data_sets(*arguments)
 
 
 def name_of(arguments: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
     open_source       the data set a config names, by random access (sources.registry)
     layout_of         which frames of its sequences are observed, which forecast (sources.layouts)
     prepare           makes it ready ahead of training (preparation)
+    describe_data_sets  all data sets and whether they are at hand (listing)
     training_batches  batches, their order a function of (seed, step) (batches)
 
 In between:

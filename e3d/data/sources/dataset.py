@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,6 +27,23 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
 
 
+class Origin(NamedTuple):
+    """Where a data set comes from.
+
+    Attributes:
+      obtained: 'made' by this program from a package, 'fetched' by it from the network, 'by hand'
+        by the user, or 'own', files that the user has.
+      size: of what is fetched, in words.
+      terms: under which it may be used.
+      instructions: what to fetch by hand, from whom, and where it goes.
+    """
+
+    obtained: str = 'own'
+    size: str = ''
+    terms: str = ''
+    instructions: str = 'Name them with --config.dataset.path=PATH.'
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """The keys that every data set has; each adds its own, and says what else it is.
@@ -35,6 +52,7 @@ class Dataset:
       labeled: whether its sequences have a class, as recognition needs.
       resizable: whether frames of another size can be made to fit; not where a pixel is a place.
       hold_out: how to hold out a part of the training data for validation, for a message.
+      origin: where it comes from.
     """
 
     path: str = option('', 'where your own files are', PATH, changeable=True)
@@ -54,6 +72,7 @@ class Dataset:
     labeled: ClassVar[bool] = False
     resizable: ClassVar[bool] = True
     hold_out: ClassVar[str] = ''
+    origin: ClassVar[Origin] = Origin()
 
     @staticmethod
     def open(dataset: Mapping[str, Any], split: str, seed: int) -> Source:

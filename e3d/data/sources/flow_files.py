@@ -62,9 +62,8 @@ def find_files(path: str) -> list[pathlib.Path]:
     """
     place = local_path(path, 'dataset.path') if path else None
     if not place or not os.path.exists(place):
-        raise InputError(
-            f"The flows were not found: dataset.path is '{path}', which does not exist. {SOURCES}"
-        )
+        found = f"is '{path}', which does not exist" if path else 'is not given'
+        raise InputError(f'The flows were not found: dataset.path {found}. {SOURCES}')
     if not place.is_dir():
         return [regular_file(place)]
     # Beside the flows lie files of the weather and of holidays.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from e3d.data.sources.dataset import Dataset, register_dataset
+from e3d.data.sources.dataset import Dataset, Origin, register_dataset
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
@@ -244,6 +244,7 @@ class InMemoryDataset(Dataset):
     """Arrays that `e3d.fit` is given in Python."""
 
     resizable = False
+    origin = Origin('made', instructions='Arrays in Python: e3d.fit(frames).')
 
     @staticmethod
     def open(dataset: Mapping[str, Any], split: str, seed: int) -> Windows:

@@ -23,7 +23,7 @@ from e3d.data.sources.clip_records import (
     open_clip_set,
 )
 from e3d.data.sources.clip_sequences import Sequences, read_frames
-from e3d.data.sources.dataset import Dataset, register_dataset
+from e3d.data.sources.dataset import Dataset, Origin, register_dataset
 from e3d.data.sources.kth_windows import Stretch, sequence_starts, stretches_of
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
@@ -290,6 +290,7 @@ class KthDataset(Dataset):
         'dataset.validation_persons, some of those with clips to train on, as in '
         "--config.dataset.validation_persons='(15, 16)'"
     )
+    origin = Origin('fetched', '1.0 GB', 'for research, not commercial', kth_files.INSTRUCTIONS)
     open = staticmethod(open_kth)
 
     @staticmethod

@@ -37,6 +37,10 @@ ARCHIVES = {
     'running.zip': 'da83bb313edfd4455fffdda6263696fa10d43c6f',
     'walking.zip': 'a3e81537271a0ab4576591774baa38c2d97b7e3a',
 }
+INSTRUCTIONS = (
+    f'Fetch {", ".join(ARCHIVES)} (1.0 GB together) and {SEQUENCES} from {URL} by hand into one '
+    'folder, and name it with --config.dataset.path=FOLDER.'
+)
 ACTIONS = tuple(name.removesuffix('.zip') for name in ARCHIVES)
 
 MAX_CLIP_BYTES = 2**28  # of an AVI file in an archive; the largest genuine one has a few MiB
@@ -100,9 +104,8 @@ def download(folder: pathlib.Path) -> None:
             fetch(URL + name, folder / name, sha1)
     except InputError as error:
         raise InputError(
-            f'The data set KTH was not found. {error} Fetch {", ".join(ARCHIVES)} and '
-            f'{SEQUENCES} from {URL} by hand into one folder, and name it with '
-            '--config.dataset.path=FOLDER. experiments/quickstart.py needs no download.'
+            f'The data set KTH was not found. {error} {INSTRUCTIONS} experiments/quickstart.py needs no '
+            'download.'
         ) from error
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from e3d.data.sources import digits as digit_images
-from e3d.data.sources.dataset import ENDLESS, Dataset, register_dataset
+from e3d.data.sources.dataset import ENDLESS, Dataset, Origin, register_dataset
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 from e3d.options.option import option
@@ -277,6 +277,9 @@ class MovingActionsDataset(Dataset):
     test_size: int = option(700, 'test clips', whole(1, MOST_FIXED))
 
     labeled = True
+    origin = Origin(
+        'made', terms='MNIST: CC BY-SA 3.0', instructions='Made of the digits of MNIST.'
+    )
     open = staticmethod(open_moving_actions)
 
     @staticmethod

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from e3d.data.sources import arrays
-from e3d.data.sources.dataset import ENDLESS, Dataset, Source, register_dataset
+from e3d.data.sources.dataset import ENDLESS, Dataset, Origin, Source, register_dataset
 from e3d.data.sources.digits import splits_at_hand
 from e3d.data.sources.moving_digits import MovingDigits
 from e3d.data.sources.records import open_records, read_split
@@ -236,6 +236,7 @@ class MovingMnistDataset(Dataset):
     validation_size: int = option(3_000, 'validation sequences', whole(1, MOST_FIXED))
     test_size: int = option(5_000, 'test sequences', whole(1, MOST_FIXED))
 
+    origin = Origin('made', terms='MNIST: CC BY-SA 3.0', instructions=arrays.SOURCES)
     open = staticmethod(open_moving_mnist)
 
     @staticmethod

@@ -21,9 +21,14 @@ from e3d.data.readers.timing import TimedFrame, resample
 from e3d.data.readers.videos import video_frames
 from e3d.data.sources.adaptation import Preparation, preparation_of
 from e3d.data.sources.clip_records import name_of_folder
-from e3d.data.sources.dataset import Dataset, register_dataset
+from e3d.data.sources.dataset import Dataset, Origin, register_dataset
 from e3d.data.sources.records import open_records, read_split
-from e3d.data.sources.something_something_files import find_folder, list_videos, read_classes
+from e3d.data.sources.something_something_files import (
+    SOURCE,
+    find_folder,
+    list_videos,
+    read_classes,
+)
 from e3d.data.sources.something_something_records import (
     RATE,
     SomethingSomething,
@@ -280,4 +285,5 @@ class SomethingSomethingDataset(Dataset):
 
     labeled = True
     hold_out = 'dataset.validation_fraction, as in --config.dataset.validation_fraction=0.05'
+    origin = Origin('by hand', '19.4 GB', 'for research, after a registration', SOURCE)
     open = staticmethod(open_something_something)

@@ -102,9 +102,9 @@ def find_folder(path: str) -> pathlib.Path:
     """The folder of the data set; raises InputError where a path names none."""
     folder = local_path(path, 'dataset.path') if path else pathlib.Path()
     if not path or not os.path.isdir(folder):
+        found = f"is '{path}', which is not a folder" if path else 'is not given'
         raise InputError(
-            f"The data set Something-Something v2 was not found: dataset.path is '{path}', which is "
-            f'not a folder. {SOURCE}'
+            f'The data set Something-Something v2 was not found: dataset.path {found}. {SOURCE}'
         )
     return folder
 

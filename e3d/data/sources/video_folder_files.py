@@ -57,8 +57,9 @@ def find_clips(path: str) -> tuple[dict[str, pathlib.Path], list[LeftOut]]:
     """
     root = local_path(path, 'dataset.path') if path else pathlib.Path()
     if not path or not os.path.isdir(root):
+        found = f"is '{path}', which is not a folder" if path else 'is not given'
         raise InputError(
-            f"dataset.path is '{path}', which is not a folder; it must be the folder of your clips."
+            f'dataset.path {found}; name the folder of your clips with --config.dataset.path=FOLDER.'
         )
     left_out: list[LeftOut] = []
     clips: dict[str, pathlib.Path] = {}
