@@ -308,7 +308,7 @@ def test_files_of_another_form_are_rejected(tmp_path, kind, message):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'path': ''}, "dataset.path is ''.*NYC14_M16x8_T60_NewEnd.*github"),
+        ({'path': ''}, 'dataset.path is not given.*NYC14_M16x8_T60_NewEnd.*github'),
         ({'path': 'missing'}, "'missing', which does not exist"),
         ({'test_days': 5}, 'leave none for training'),
         ({'slots_per_day': 3}, 'slots_per_day is 3'),
