@@ -238,7 +238,7 @@ def test_sources_can_be_pickled(tmp_path):
 @pytest.mark.parametrize(
     ('names', 'changes', 'message'),
     [
-        ([], {'path': ''}, "dataset.path is ''"),
+        ([], {'path': ''}, 'dataset.path is not given'),
         ([], {'path': 'missing'}, "'missing', which is not a folder"),
         (['0.txt.npy'], {}, '1 different clip cannot be divided into 3 splits'),
         (['train/0.npy', 'train/1.npy'], {}, "no clip in a folder for testing .* beside 'train'"),
