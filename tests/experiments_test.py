@@ -36,6 +36,8 @@ def frame_shape(dataset, bikenyc=False):
             return (*dataset.canvas, 1)
         case 'taxibj':  # as the files have it
             return (16, 8, 2) if bikenyc else (32, 32, 2)
+        case 'grids':  # one's own
+            return (41, 38, 1)
         case 'something_something':
             return (*dataset.frame_size, 3)
         case name:

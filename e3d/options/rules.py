@@ -191,6 +191,14 @@ LAYOUT = Rule(
     'them, such as "NTHWC"',
     lambda value: value == '' or (isinstance(value, str) and _names_axes(value)),
 )
+VARIABLES = Rule(
+    """() or names of variables, such as "('rain', 'wind')\"""",
+    lambda value: (
+        isinstance(value, tuple | list)
+        and all(isinstance(item, str) and item for item in value)
+        and len(set(value)) == len(value)
+    ),
+)
 COPY_TEST = Rule(
     f'() or {sizes((10, 10), MOST_FRAMES).allowed}',
     lambda value: value in ((), []) or sizes((10, 10), MOST_FRAMES).accepts(value),

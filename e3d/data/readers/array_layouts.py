@@ -97,6 +97,30 @@ def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = Tru
     return Reading(frames[0], _account(array, layout, reason, frames.shape, name, pixels))
 
 
+def grid_layout(array: np.ndarray, layout: str, name: str) -> str:
+    """The layout of grids over time, of one series or of many; what is read stays where it is.
+
+    Args:
+      array: anything with a `shape` of 3 to 5 axes.
+      layout: of the array; '' where its shape must tell.
+      name: what to call it in messages.
+
+    Raises:
+      InputError: it has another number of axes, an axis of 0, or does not tell its layout.
+    """
+    _check_shape(array, name)
+    if layout:
+        if len(layout) != array.ndim:
+            raise _mismatch(array, layout, name)
+        return layout
+    if array.ndim != 5:
+        return _tell_clip(array, name)[0]
+    grid = _tell_channels(array.shape[2:])
+    if grid is None:
+        raise _unclear(array, ('NTHWC', 'NTCHW', 'NCTHW'), name)
+    return f'NT{grid}'
+
+
 def _tell_sequences(array: np.ndarray, name: str) -> tuple[str, str]:
     """The layout of 4 or 5 axes, and what told it."""
     shape, has_channels = array.shape, array.ndim == 5

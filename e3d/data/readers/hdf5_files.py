@@ -21,6 +21,7 @@ FILTERS = {
     h5py.h5z.FILTER_FLETCHER32,
     h5py.h5z.FILTER_LZF,
 }
+MAX_CHUNK_BYTES = 2**30
 _CHECKSUM_BYTES = 4  # that FILTER_FLETCHER32 adds to a chunk
 
 
@@ -51,8 +52,22 @@ def read_dataset(content: h5py.File, name: str, max_bytes: int) -> np.ndarray:
       max_bytes: it may have.
 
     Raises:
+      InputError: as `check_dataset`, or it is too large.
+    """
+    return check_dataset(content, name, max_bytes)[()]
+
+
+def check_dataset(content: h5py.File, name: str, max_bytes: float = math.inf) -> h5py.Dataset:
+    """A data set of a file that can be read, whole or in pieces, from that file alone.
+
+    Args:
+      content: of `open_hdf5`.
+      name: of the data set.
+      max_bytes: it may have.
+
+    Raises:
       InputError: there is none, it is too large, was not written to its end, or its values lie in
-        another file or need a filter that is not built in.
+        another file, in chunks too large to be read, or need a filter that is not built in.
     """
     file, link = Path(content.filename), content.get(name, getlink=True)
     if link is not None and not isinstance(link, h5py.HardLink):
@@ -76,7 +91,7 @@ def read_dataset(content: h5py.File, name: str, max_bytes: int) -> np.ndarray:
             'Fetch or write the file again.'
         )
     _check_chunks(dataset, name, file)
-    return dataset[()]
+    return dataset
 
 
 def _check_chunks(dataset: h5py.Dataset, name: str, file: Path) -> None:
@@ -97,6 +112,7 @@ def _check_chunks(dataset: h5py.Dataset, name: str, file: Path) -> None:
         return
     chunks: list[Any] = []
     size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    check_chunk_size(size, dataset.chunks, name, file)
     dataset.id.chunk_iter(chunks.append)
     for chunk in chunks:
         used = [one for place, one in enumerate(filters) if not chunk.filter_mask >> place & 1]
@@ -105,6 +121,16 @@ def _check_chunks(dataset: h5py.Dataset, name: str, file: Path) -> None:
                 f"'{name}' in {file} is damaged: a chunk unpacks to another size than it must have. "
                 'Fetch or write the file again.'
             )
+
+
+def check_chunk_size(size: int, shape: Sequence[int], name: str, file: Path) -> None:
+    """Raises InputError for chunks that hold too much to be unpacked whole, as they must be."""
+    if size > MAX_CHUNK_BYTES:
+        raise InputError(
+            f"'{name}' in {file} is stored in chunks of {tuple(shape)}, {size / 2**30:,.1f} GiB each; "
+            f'at most {MAX_CHUNK_BYTES / 2**30:g} GiB are read at once. Write it again in smaller '
+            'chunks, such as one time step.'
+        )
 
 
 def _is_whole(dataset: h5py.Dataset, chunk: Any, filters: Sequence[Any], size: int) -> bool:

@@ -6,6 +6,8 @@
     moving_actions       digits and what one of them does, for early recognition
     kth                  human actions; its archives and clips: kth_files; rules: kth_windows
     taxibj               flows over the grid of a city; its files: flow_files, flow_archives
+    grids                one's own grids over time, with a unit and gaps: grid_setup, grid_survey,
+                         grid_timeline, grid_scales, calendar
     something_something  people and things; its files: something_something_files,
                          and records: something_something_records
     in_memory            arrays of a program, as `e3d.fit` is given them
@@ -24,6 +26,7 @@ for).
 
 # Each enters itself into `dataset.DATASETS`.
 from e3d.data.sources import (
+    grids,
     in_memory,
     kth,
     moving_actions,
@@ -34,6 +37,7 @@ from e3d.data.sources import (
 )
 
 __all__ = [
+    'grids',
     'in_memory',
     'kth',
     'moving_actions',

@@ -47,6 +47,7 @@ class Scale(NamedTuple):
       ranges: (low, high) of each channel where they differ; () where they are all `value_range`.
       transform: a key of `TRANSFORMS`, by which values go before they are mapped; '' for none.
       unit: its name, such as 'mm/h'; '' where it is not known.
+      beside: (low, high) of each channel that the data have beside the frames and that is scaled.
     """
 
     value_range: tuple[float, float] | None = None
@@ -54,6 +55,7 @@ class Scale(NamedTuple):
     ranges: tuple[tuple[float, float], ...] = ()
     transform: str = ''
     unit: str = ''
+    beside: tuple[tuple[float, float], ...] = ()
 
     @property
     def of_pixels(self) -> bool:
@@ -121,6 +123,7 @@ class Scale(NamedTuple):
             'ranges': [list(ends) for ends in self.ranges],
             'transform': self.transform,
             'unit': self.unit,
+            'beside': [list(ends) for ends in self.beside],
         }
         return stored | {name: value for name, value in more.items() if value}
 
@@ -137,7 +140,9 @@ class Scale(NamedTuple):
             math.inf if high is None else float(high),
         )
         value_range = stored['value_range']
-        ranges = tuple(_rising(ends) for ends in stored.get('ranges', ()))
+        ranges, beside = (
+            tuple(_rising(ends) for ends in stored.get(name, ())) for name in ('ranges', 'beside')
+        )
         transform = str(stored.get('transform', ''))
         if transform and transform not in TRANSFORMS:
             raise ValueError(f'there is no transform {transform!r}')
@@ -147,6 +152,7 @@ class Scale(NamedTuple):
             ranges,
             transform,
             str(stored.get('unit', '')),
+            beside,
         )
 
 

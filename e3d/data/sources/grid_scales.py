@@ -1,0 +1,77 @@
+"""What 0 and 1 stand for: the range of grids that a model sees, chosen by their training part."""
+
+import math
+
+import numpy as np
+
+from e3d.data.sources.grid_setup import GridSetup
+from e3d.data.sources.grid_survey import Spread, Survey
+from e3d.data.sources.scales import TRANSFORMS, Scale
+from e3d.errors import InputError
+from e3d.options.rules import MOST
+
+KINDS = ('minmax', 'meanstd')
+
+
+def fixed_range(text: str) -> tuple[float, float] | None:
+    """The numbers of 'LOW,HIGH'; None for anything else."""
+    try:
+        low, high = map(float, text.split(','))
+    except (ValueError, AttributeError):
+        return None
+    return (low, high) if -MOST <= low < high <= MOST else None
+
+
+def choose_scale(setup: GridSetup, found: Survey) -> Scale:
+    """The scale that `dataset.scale` and `dataset.transform` ask for, by the training part.
+
+    Raises:
+      InputError: all values of a channel are the same.
+    """
+    dataset = setup.dataset
+    kind, transform = dataset['scale'], dataset['transform']
+    fixed = fixed_range(kind)
+    ranges = []
+    for name in setup.targets:
+        for channel, spread in enumerate(found.spreads[name]):
+            ends = fixed or _ends(spread, kind)
+            if not ends[0] < ends[1]:
+                raise InputError(
+                    f"All values of '{name}' in the training part are {spread.low:g} (channel "
+                    f'{channel}). Leave it out with dataset.targets, or set dataset.scale=LOW,HIGH.'
+                )
+            if transform and not fixed:
+                low, high = TRANSFORMS[transform].inverse(np.array(ends, np.float32)).tolist()
+                ends = low, high
+            ranges.append(ends)
+    beside = [_beside_ends(field) for field in np.moveaxis(setup.static, -1, 0)]
+    for name in (*setup.known, *setup.others):
+        for spread in found.spreads[name]:
+            low, high = _ends(spread, kind if fixed is None else 'minmax')
+            beside.append((low, high if low < high else low + 1.0))
+    alike = len(set(ranges)) == 1
+    scale = Scale(
+        ranges[0],
+        (-math.inf, math.inf),
+        () if alike else tuple(ranges),
+        transform,
+        setup.unit,
+        tuple(beside),
+    )
+    if min(found.least[name] for name in setup.targets) >= 0:
+        # Nothing that is measured lies below 0, so nothing that is forecast does.
+        lowest = float(np.min(scale.from_unit(np.zeros(len(ranges)))))
+        scale = scale._replace(bounds=(lowest, math.inf))
+    return scale
+
+
+def _ends(spread: Spread, kind: str) -> tuple[float, float]:
+    if kind == 'meanstd':
+        return spread.mean, spread.mean + spread.deviation
+    return spread.low, spread.high
+
+
+def _beside_ends(field: np.ndarray) -> tuple[float, float]:
+    known = field[np.isfinite(field)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    return low, high if low < high else low + 1.0

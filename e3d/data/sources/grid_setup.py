@@ -1,0 +1,272 @@
+"""The variables of grids by what they are for: to be forecast, known ahead, known before, fixed."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from e3d.data.readers import labeled_grids
+from e3d.data.readers.array_files import map_array
+from e3d.data.readers.grids import open_grid_file
+from e3d.data.sources.calendar import calendar_features
+from e3d.data.sources.grid_timeline import Timeline, open_timeline
+from e3d.data.sources.scales import Scale
+from e3d.errors import InputError
+from e3d.files import local_path
+
+_UNIT = re.compile(r'\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)?\s*(.*?)\s*')
+
+
+class GridSetup(NamedTuple):
+    """Opened files, and what is made of them.
+
+    Attributes:
+      dataset: the section of a config.
+      timeline: all frames.
+      targets, known, others: names of the variables that are forecast, known ahead, known before.
+      static: fields without time, scaled to nothing yet, `[H, W, K]`; K may be 0.
+      mask: where there can be values, bool `[H, W, 1]` or `[H, W, C]`; None: everywhere.
+      factor: by which the stored targets are multiplied.
+      unit: of the targets, '' where it is not known.
+    """
+
+    dataset: Mapping[str, Any]
+    timeline: Timeline
+    targets: tuple[str, ...]
+    known: tuple[str, ...]
+    others: tuple[str, ...]
+    static: np.ndarray
+    mask: np.ndarray | None
+    factor: float
+    unit: str
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """All variables with times, the targets first."""
+        return self.targets + self.known + self.others
+
+    def channels_of(self, names: tuple[str, ...]) -> int:
+        """How many channels variables have together."""
+        return sum(self.timeline.pieces[0].file.grids[name].shape[-1] for name in names)
+
+    @property
+    def known_channels(self) -> int:
+        """Of 'known': fields, calendar, and variables with whether they are there."""
+        calendar = 2 * len(self.dataset['calendar'])
+        return self.static.shape[-1] + calendar + 2 * self.channels_of(self.known)
+
+    @property
+    def other_channels(self) -> int:
+        """Of 'others': variables, and whether they are there."""
+        return 2 * self.channels_of(self.others)
+
+    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Frames of a variable in its unit, float32 `[t, H, W, C]`; NaN where nothing was measured."""
+        values = self.timeline.read(name, start, stop)
+        if self.dataset['missing'] is not None:
+            values = np.where(values == np.float32(self.dataset['missing']), np.nan, values)
+        if name in self.targets:
+            if self.mask is not None:
+                values = np.where(self.mask, values, np.float32(np.nan))
+            values = values * np.float32(self.factor) if self.factor != 1 else values
+        return values
+
+    def read_all(self, names: tuple[str, ...], start: int, stop: int) -> np.ndarray:
+        """Several variables beside each other in the channels."""
+        return np.concatenate([self.read(name, start, stop) for name in names], axis=-1)
+
+    def sequence(
+        self, start: int, stop: int, scale: Scale, masked: bool, ahead: int = 0
+    ) -> dict[str, np.ndarray]:
+        """Frames as a model sees them and what is beside them, see `e3d.model.beside`.
+
+        Args:
+          start: the first frame.
+          stop: the one after the last.
+          scale: of the targets, and of what is beside them.
+          masked: whether 'valid' is told, as it must be where there are gaps.
+          ahead: so many steps after `stop` are in 'known' as well, and may not be in the files.
+
+        Returns:
+          'frames' float32 `[T, H, W, C]`; 'valid' `[T, H, W, C]`; 'known' `[T + ahead, H, W, K]`;
+          'others' `[T, H, W, K']`; the last three only where there are any.
+        """
+        frames = scale.from_unit(self.read_all(self.targets, start, stop))
+        valid = ~np.isnan(frames)
+        sequence = {'frames': np.where(valid, frames, np.float32(0))}
+        if masked:
+            sequence['valid'] = valid
+        elif not valid.all():
+            raise InputError(
+                f'{self.dataset["path"]} has gaps in the frames {start} to {stop - 1}, but the data of '
+                'the training had none. Fill them, or train with data that have some.'
+            )
+        ranges = np.array(scale.beside, np.float32).reshape(-1, 2)
+        fixed, coming = self.static.shape[-1], self.channels_of(self.known)
+        if self.known_channels:
+            shape = (stop - start + ahead, *frames.shape[1:3])
+            parts = [np.broadcast_to(_scaled(self.static, ranges[:fixed]), (*shape, fixed))]
+            if self.dataset['calendar']:
+                features = calendar_features(
+                    self.times(start, stop + ahead), self.dataset['calendar']
+                )
+                width = features.shape[-1]
+                parts.append(np.broadcast_to(features[:, None, None], (*shape, width)))
+            if self.known:
+                values = self.read_all(self.known, start, stop + ahead)
+                parts.append(with_presence(_scaled(values, ranges[fixed : fixed + coming])))
+            sequence['known'] = np.concatenate([np.nan_to_num(part) for part in parts], axis=-1)
+        if self.others:
+            values = _scaled(self.read_all(self.others, start, stop), ranges[fixed + coming :])
+            sequence['others'] = with_presence(values)
+        return sequence
+
+    def times(self, start: int, stop: int) -> np.ndarray:
+        """The dates of frames, and of those that would come after the last one, datetime64[s]."""
+        times = self.timeline.times
+        assert times is not None
+        inside = times[start:stop]
+        more = stop - len(times)
+        if more <= 0:
+            return inside
+        step = np.median(np.diff(times).astype(np.int64)) if len(times) > 1 else 0
+        later = np.rint(step * np.arange(1, more + 1)).astype('timedelta64[s]')
+        return np.concatenate([inside, times[-1] + later])
+
+
+def _scaled(values: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    return (values - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0])
+
+
+def with_presence(values: np.ndarray) -> np.ndarray:
+    """Values, 0 where they are missing, and in as many further channels whether they are there."""
+    there = ~np.isnan(values)
+    return np.concatenate(
+        [np.where(there, values, np.float32(0)), there], axis=-1, dtype=np.float32
+    )
+
+
+def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
+    """Opens the files of a data set and finds what each variable is for.
+
+    Raises:
+      InputError: they cannot be read, lack something, or do not fit together.
+    """
+    timeline = open_timeline(dataset['path'], dataset['layout'], tuple(dataset['variables']))
+    first = timeline.pieces[0].file
+    names = tuple(dataset['variables']) or tuple(first.grids)
+    known = tuple(dataset['known'])
+    targets = tuple(dataset['targets']) or tuple(name for name in names if name not in known)
+    for key, chosen in (('targets', targets), ('known', known)):
+        missing = [name for name in chosen if name not in names]
+        if missing:
+            raise InputError(
+                f"dataset.{key} names '{missing[0]}', which is none of the variables "
+                f'{", ".join(names)} of {first.path}.'
+            )
+    both = sorted(set(targets) & set(known))
+    if both or not targets:
+        what = f"'{both[0]}' is in dataset.targets and" if both else 'all variables are'
+        raise InputError(f'{what} in dataset.known: what is known ahead needs no forecast.')
+    if dataset['calendar'] and not timeline.has_dates:
+        raise InputError(
+            f'dataset.calendar={tuple(dataset["calendar"])}: {first.path} has no dates, only frames. '
+            'Give it a time axis of dates, or leave this out.'
+        )
+    size = first.grids[targets[0]].shape[2:4]
+    stored = first.grids[targets[0]].unit
+    factor, unit = parse_unit(dataset['unit'] or stored, 'dataset.unit' if dataset['unit'] else '')
+    return GridSetup(
+        dataset=dict(dataset),
+        timeline=timeline,
+        targets=targets,
+        known=known,
+        others=tuple(name for name in names if name not in (*targets, *known)),
+        static=_static_fields(timeline, tuple(dataset['static']), size),
+        mask=_mask(dataset['mask'], timeline, size),
+        factor=factor if dataset['unit'] else 1.0,
+        unit=unit,
+    )
+
+
+def parse_unit(text: str, name: str = '') -> tuple[float, str]:
+    """What a stored number is in the unit, and the name of that: '0.1 mm/h' is (0.1, 'mm/h').
+
+    Args:
+      text: as given.
+      name: of the key, if a user gave it; a unit that a file states is taken as it is.
+
+    Raises:
+      InputError: the factor is not a positive number, or there is no name.
+    """
+    if not name:
+        return 1.0, text.strip() if len(text) <= 40 and text.isprintable() else ''
+    match = _UNIT.fullmatch(text)
+    try:
+        factor = float(match[1] or 1) if match else math.nan
+    except ValueError:
+        factor = math.nan
+    if not match or not match[2] or not 0 < factor < math.inf or not text.isprintable():
+        raise InputError(
+            f'{name}={text!r} cannot be parsed: must be the name of the unit, such as mm/h, or a '
+            "number > 0 before it that a stored 1 stands for, such as '0.1 mm/h'."
+        )
+    return factor, match[2]
+
+
+def _static_fields(timeline: Timeline, names: tuple[str, ...], size: tuple[int, int]) -> np.ndarray:
+    fields = timeline.pieces[0].file.fields
+    for name in names:
+        if name not in fields:
+            raise InputError(
+                f"{timeline.pieces[0].file.path} has no field '{name}' [H, W] without times; it has "
+                f'{", ".join(fields) or "none"}. See dataset.static.'
+            )
+        if fields[name].shape != size:
+            raise InputError(
+                f"The field '{name}' has the shape {fields[name].shape}; it must be {size}, that of "
+                'the frames.'
+            )
+    return np.stack([fields[name] for name in names], -1) if names else np.zeros((*size, 0), 'f4')
+
+
+def _mask(name: str, timeline: Timeline, size: tuple[int, int]) -> np.ndarray | None:
+    """The mask that `dataset.mask` names: a field of the first file, or a file of its own."""
+    if not name:
+        return None
+    fields = timeline.pieces[0].file.fields
+    if name in fields:
+        mask, source = fields[name], f"'{name}' in {timeline.pieces[0].file.path}"
+    else:
+        path = local_path(name, 'dataset.mask')
+        if not os.path.exists(path):
+            raise InputError(
+                f"dataset.mask is '{name}', which is neither a file nor one of the fields "
+                f'{", ".join(fields) or "(none)"} of {timeline.pieces[0].file.path}.'
+            )
+        mask, source = _read_mask(path), str(path)
+    if mask.shape[:2] != size or mask.ndim not in (2, 3):
+        raise InputError(
+            f'The mask {source} has the shape {mask.shape}; it must be {size}, that of the frames, with '
+            'a channel for each of theirs or none.'
+        )
+    mask = np.nan_to_num(np.asarray(mask, np.float32)) != 0
+    if not mask.any():
+        raise InputError(
+            f'The mask {source} leaves no cell: it must be True, or not 0, where there are values.'
+        )
+    return mask[..., None] if mask.ndim == 2 else mask
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    if path.suffix.lower() == '.npy':
+        return np.asarray(map_array(path))
+    labeled = labeled_grids.is_labeled(path)
+    opened = (labeled_grids.open_labeled_grids if labeled else open_grid_file)(path)
+    if len(opened.fields) != 1:
+        raise InputError(f'{path} must hold one mask [H, W], as an .npy file does.')
+    return next(iter(opened.fields.values()))

@@ -1,0 +1,279 @@
+"""Files of grids in the order of time: which frames follow each other, and who gets them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from e3d.data.readers import grids, labeled_grids
+from e3d.data.readers.grids import GridFile
+from e3d.data.sources.splits import SPLITS
+from e3d.errors import InputError
+from e3d.files import local_path, regular_file
+
+# Times that are further apart than so many of the usual steps have a gap between them; months differ.
+GAP = 1.5
+SUFFIXES = grids.SUFFIXES | labeled_grids.SUFFIXES
+SOURCES = (
+    'Name a file, or a folder of files of one kind, with --config.dataset.path=PATH: .npy, .npz, .h5, '
+    'netCDF (.nc) or a zarr store, with arrays [T, H, W], [T, H, W, C] or [N, T, H, W, C].'
+)
+
+
+class Piece(NamedTuple):
+    """A series of a file: the frames `first` to `first + length` of the timeline."""
+
+    file: GridFile
+    series: int
+    first: int
+    length: int
+
+
+class Timeline(NamedTuple):
+    """All frames of all files, counted through.
+
+    Attributes:
+      pieces: what they come from.
+      times: datetime64[s] or float64 of each frame; None where the files have none.
+      runs: int [R, 2], first and one after the last frame of what follows without a gap.
+    """
+
+    pieces: tuple[Piece, ...]
+    times: np.ndarray | None
+    runs: np.ndarray
+
+    @property
+    def length(self) -> int:
+        """Number of frames."""
+        return self.pieces[-1].first + self.pieces[-1].length
+
+    @property
+    def has_dates(self) -> bool:
+        """Whether the times are those of a calendar."""
+        return self.times is not None and self.times.dtype.kind == 'M'
+
+    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+        """The frames of a variable, float32 `[t, H, W, C]` in its unit, NaN where none was measured."""
+        parts = []
+        for piece in self.pieces:
+            low, high = max(start, piece.first), min(stop, piece.first + piece.length)
+            if low < high:
+                grid = piece.file.grids[name]
+                parts.append(grid.read(piece.series, low - piece.first, high - piece.first))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def find_files(path: str) -> list[Path]:
+    """The files of grids that a path names; a zarr store counts as one.
+
+    Raises:
+      InputError: there are none, or of several kinds.
+    """
+    place = local_path(path, 'dataset.path') if path else None
+    if not place or not os.path.exists(place):
+        raise InputError(
+            f"The grids were not found: dataset.path is '{path}', which does not exist. {SOURCES}"
+        )
+    if labeled_grids.is_labeled(place):
+        return [place]
+    if not place.is_dir():
+        if place.suffix.lower() not in SUFFIXES:
+            raise InputError(f'{place} is no file of grids, by its suffix. {SOURCES}')
+        return [regular_file(place)]
+    found = [file for file in sorted(place.iterdir()) if not file.name.startswith('.')]
+    found = [f for f in found if f.suffix.lower() in SUFFIXES or labeled_grids.is_labeled(f)]
+    kinds = {file.suffix.lower() for file in found}
+    if len(kinds) != 1:
+        many = (
+            f'holds files of several kinds ({", ".join(sorted(kinds))})' if kinds else 'holds none'
+        )
+        raise InputError(f'The folder {place} {many}. {SOURCES}')
+    return found
+
+
+def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
+    """Opens the files of a path and puts them in order.
+
+    Args:
+      path: of a file, a zarr store, or a folder of them.
+      layout: see `open_grid_file`.
+      wanted: names of the variables that must be there and fit together; () for all.
+
+    Raises:
+      InputError: what is wrong with the files.
+    """
+    files = []
+    for path_of_file in find_files(path):
+        labeled = labeled_grids.is_labeled(path_of_file)
+        opened = (labeled_grids.open_labeled_grids if labeled else grids.open_grid_file)(
+            path_of_file, layout
+        )
+        # The one array of an .npy file has no name but that of the file, which may be of its day.
+        if path_of_file.suffix.lower() == '.npy' and not wanted:
+            (grid,) = opened.grids.values()
+            opened = opened._replace(grids={'values': grid._replace(name='values')})
+        files.append(opened)
+    names = list(wanted) or list(files[0].grids)
+    for file in files:
+        _check_variables(file, names, files[0])
+    return _in_order(files, names)
+
+
+def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> None:
+    missing = [name for name in names if name not in file.grids]
+    if missing:
+        raise InputError(
+            f"{file.path} has no variable '{missing[0]}' with a time axis; it has "
+            f'{", ".join(file.grids)}. Name some of them with dataset.variables.'
+        )
+    shapes = {name: file.grids[name].shape for name in names}
+    for name, shape in shapes.items():
+        other = shapes[names[0]]
+        if shape[:4] != other[:4]:
+            raise InputError(
+                f"'{name}' in {file.path} has {_sizes(shape)}, but '{names[0]}' has {_sizes(other)}; "
+                'variables must share series, times, rows and columns. Name those that do with '
+                'dataset.variables.'
+            )
+        if shape[2:] != first.grids[name].shape[2:]:
+            raise InputError(
+                f"'{name}' has {_sizes(shape)} in {file.path}, but "
+                f'{_sizes(first.grids[name].shape)} in {first.path}; all files must have one grid.'
+            )
+    if file.times is not None and len(file.times) != shapes[names[0]][1]:
+        raise InputError(
+            f"{file.path} has {len(file.times):,} times, but '{names[0]}' has "
+            f'{shapes[names[0]][1]:,} of them. Each frame needs one.'
+        )
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return ', '.join(f'{axis}={size}' for axis, size in zip('NTHWC', shape, strict=True))
+
+
+def _in_order(files: list[GridFile], names: Sequence[str]) -> Timeline:
+    timed = [file.times is not None for file in files]
+    if any(timed) and not all(timed):
+        without = files[timed.index(False)].path
+        raise InputError(f'{without} has no times, though others in its folder do; give it some.')
+    for file in files:
+        _check_rising(file)
+    if all(timed):
+        files = sorted(files, key=lambda file: file.times[0])  # type: ignore[index]
+    pieces: list[Piece] = []
+    for file in files:
+        series, length = file.grids[names[0]].shape[:2]
+        for one in range(series):
+            first = pieces[-1].first + pieces[-1].length if pieces else 0
+            pieces.append(Piece(file, one, first, length))
+    if not all(timed):
+        return Timeline(tuple(pieces), None, _bounds(pieces))
+    times = np.concatenate([piece.file.times for piece in pieces])
+    if len(pieces) > len(files):  # series beside each other, of the same times
+        return Timeline(tuple(pieces), times, _bounds(pieces))
+    steps = np.diff(times).astype(np.float64)
+    if (steps <= 0).any():
+        where = int(np.argmax(steps <= 0))
+        raise InputError(
+            f'Files of {files[0].path.parent} overlap in time, at {times[where + 1]}; each time must '
+            'be there once. Remove one of them.'
+        )
+    breaks = np.flatnonzero(steps > GAP * np.median(steps)) + 1 if steps.size else np.zeros(0, int)
+    ends = np.concatenate([[0], breaks, [len(times)]])
+    return Timeline(tuple(pieces), times, np.stack([ends[:-1], ends[1:]], axis=1))
+
+
+def _bounds(pieces: Sequence[Piece]) -> np.ndarray:
+    return np.array([(piece.first, piece.first + piece.length) for piece in pieces])
+
+
+def _check_rising(file: GridFile) -> None:
+    if file.times is None or len(file.times) < 2:
+        return
+    steps = np.diff(file.times).astype(np.float64)
+    if (steps > 0).all():
+        return
+    where = int(np.argmax(steps <= 0))
+    kind = 'has the time {} twice' if steps[where] == 0 else 'goes back in time at {}'
+    raise InputError(
+        f'{file.path} {kind.format(file.times[where + 1])}; each time must be later than the one '
+        'before. Sort it, and leave one of each.'
+    )
+
+
+def split_of_frames(
+    timeline: Timeline, fractions: Sequence[float], dates: Sequence[str]
+) -> tuple[np.ndarray, str]:
+    """The place in SPLITS of the split of each frame, and the rule in words.
+
+    Args:
+      timeline: of all frames.
+      fractions: shares of the splits, in the order of time. Where there are enough series that do
+        not follow each other, they are divided as a whole.
+      dates: of the first frame of the validation and of the test; () divides by fractions.
+
+    Raises:
+      InputError: the dates cannot be parsed, do not rise, or there are none in the files.
+    """
+    if dates:
+        return _split_by_dates(timeline, dates)
+    shares = ', '.join(f'{share:g}' for share in fractions)
+    ends = np.cumsum(fractions)[:-1]
+    apart = timeline.times is None or len(timeline.pieces) > len(
+        {id(piece.file) for piece in timeline.pieces}
+    )
+    borders = np.rint(ends * len(timeline.pieces)).astype(int)
+    counts = np.diff([0, *borders, len(timeline.pieces)])
+    if apart and all(count for count, share in zip(counts, fractions, strict=True) if share):
+        place = np.searchsorted(borders, range(len(timeline.pieces)), side='right')
+        place = np.repeat(place, [piece.length for piece in timeline.pieces])
+        return place, f'divided by dataset.split_fractions=({shares}), series by series'
+    borders = np.rint(ends * timeline.length).astype(int)
+    place = np.searchsorted(borders, range(timeline.length), side='right')
+    return place, f'divided by dataset.split_fractions=({shares}), in the order of time'
+
+
+def _split_by_dates(timeline: Timeline, dates: Sequence[str]) -> tuple[np.ndarray, str]:
+    try:
+        first, second = (np.datetime64(date, 's') for date in dates)
+    except ValueError as error:
+        raise InputError(
+            f'dataset.split_dates={tuple(dates)}: must be two ISO dates, such as 2020-05-01 ({error}).'
+        ) from error
+    if not timeline.has_dates:
+        raise InputError(
+            f'dataset.split_dates={tuple(dates)}: the files have no dates. Use '
+            'dataset.split_fractions.'
+        )
+    if not first <= second:
+        raise InputError(
+            f'dataset.split_dates={tuple(dates)}: the date of the test must not be before that of the '
+            'validation.'
+        )
+    place = np.searchsorted([first, second], timeline.times, side='right')  # type: ignore[call-overload]
+    return place, f'divided by dataset.split_dates: validation from {first}, test from {second}'
+
+
+def window_starts(
+    timeline: Timeline,
+    place: np.ndarray,
+    split: str,
+    dataset: Mapping[str, Any],
+) -> np.ndarray:
+    """The first frame of each sequence of a split, int [N].
+
+    No sequence crosses a gap. One for training lies wholly in its part; of the others all that is to
+    be forecast lies in the part of their split.
+    """
+    ahead = dataset['input_frames']
+    length = ahead + dataset['output_frames']
+    starts = [
+        np.arange(first, end - length + 1, dataset['stride'])
+        for first, end in timeline.runs.tolist()
+    ]
+    found = np.concatenate(starts) if starts else np.zeros(0, int)
+    first = found if split == 'train' else found + ahead
+    wanted = SPLITS.index(split)
+    return found[(place[first] == wanted) & (place[found + length - 1] == wanted)]

@@ -1,0 +1,289 @@
+"""One's own grids over time: counts, rain, temperatures, with a unit, gaps and what else is known.
+
+Files are `.npy`, `.npz`, `.h5`, netCDF or zarr (see `e3d.data.readers.grids`), read in pieces. Values
+are mapped to what a model sees by a range of the training part, which is kept with the run. What was
+not measured is NaN in the files, or the value of `dataset.missing`, or outside `dataset.mask`: it is
+0 in the frames and False in 'valid' beside them (see `e3d.model.beside`).
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from e3d.data.readers.left_out import LeftOut
+from e3d.data.sources.calendar import FEATURES
+from e3d.data.sources.dataset import Dataset, register_dataset
+from e3d.data.sources.grid_scales import KINDS, choose_scale, fixed_range
+from e3d.data.sources.grid_setup import GridSetup, open_setup
+from e3d.data.sources.grid_survey import Survey, survey
+from e3d.data.sources.grid_timeline import find_files, split_of_frames, window_starts
+from e3d.data.sources.scales import TRANSFORMS, Scale
+from e3d.data.sources.splits import SPLITS
+from e3d.errors import InputError
+from e3d.options.option import option
+from e3d.options.rules import (
+    FRACTIONS,
+    LAYOUT,
+    MOST,
+    TEXT,
+    VARIABLES,
+    Rule,
+    number,
+    one_of,
+    optional,
+    several,
+    whole,
+)
+
+NO_TRUTH = 'none of what is to be forecast was measured'
+
+
+SCALE = Rule(
+    "'minmax', 'meanstd' or two rising numbers, such as '0,80'",
+    lambda value: isinstance(value, str) and (value in KINDS or fixed_range(value) is not None),
+)
+DATES = Rule(
+    """() or two ISO dates, such as "('2020-01-01', '2020-07-01')\"""",
+    lambda value: (
+        isinstance(value, tuple | list)
+        and len(value) in (0, 2)
+        and all(isinstance(item, str) for item in value)
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GridSequences:
+    """Sequences of a split: `source[index] -> {'frames': float32 [T, H, W, C], ...}`.
+
+    Can be pickled: the copy opens the files again, without looking through them.
+
+    Attributes:
+      setup: the opened files.
+      split: 'train', 'validation' or 'test'.
+      starts: first frame of each sequence, int.
+      scale: what the values stand for.
+      masked: whether there are gaps, so that there is 'valid'.
+      account: how the files were understood, in lines for the user.
+      left_out: sequences without truth.
+    """
+
+    setup: GridSetup
+    split: str
+    starts: np.ndarray
+    scale: Scale
+    masked: bool
+    account: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        start = int(self.starts[index])
+        return self.setup.sequence(start, start + self.length, self.scale, self.masked)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = self.split, self.starts, self.scale, self.masked
+        return _reopen, (self.setup.dataset, *state)
+
+    @property
+    def length(self) -> int:
+        """Frames of a sequence."""
+        return _length(self.setup.dataset)
+
+
+def _reopen(dataset: Mapping[str, Any], *state: Any) -> GridSequences:
+    return GridSequences(open_setup(dataset), *state)
+
+
+def _length(dataset: Mapping[str, Any]) -> int:
+    return dataset['input_frames'] + dataset['output_frames']
+
+
+def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSequences:
+    """Opens a split of grids.
+
+    Args:
+      dataset: the section of a config, see `GridsDataset`.
+      split: 'train', 'validation' or 'test'.
+      seed: has no part.
+
+    Raises:
+      InputError: files or values that cannot be used, or a split without sequences.
+    """
+    files = find_files(dataset['path'])
+    signature = tuple((str(file), os.stat(file).st_mtime_ns) for file in files)
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in dataset.items()}
+    looked = _look(tuple(sorted(values.items())), signature)
+    setup, place = looked.setup, looked.place
+    starts = window_starts(setup.timeline, place, split, dataset)
+    forecast = np.arange(dataset['input_frames'], _length(dataset))
+    measured = looked.found.measured[starts[:, None] + forecast].any(axis=1)
+    left_out = tuple(
+        LeftOut(f'the sequence from frame {start:,} on', NO_TRUTH) for start in starts[~measured]
+    )
+    if not measured.any():
+        why = (
+            NO_TRUTH
+            if len(starts)
+            else (
+                f'its part of the time has no {_length(dataset)} frames that follow each other '
+                '(dataset.input_frames and dataset.output_frames)'
+            )
+        )
+        raise InputError(
+            f"The split '{split}' of {dataset['path']} has no sequences: {why}. Change "
+            'dataset.split_fractions or dataset.split_dates, or use fewer frames.'
+        )
+    return GridSequences(
+        setup, split, starts[measured], looked.scale, looked.masked, looked.account, left_out
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Looked:
+    """What all splits of the same files share."""
+
+    setup: GridSetup
+    place: np.ndarray
+    found: Survey
+    scale: Scale
+    masked: bool
+    account: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=2)
+def _look(items: tuple[tuple[str, Any], ...], signature: tuple[Any, ...]) -> _Looked:
+    """Opens files and looks through all their values once, until they change."""
+    del signature
+    dataset = dict(items)
+    setup = open_setup(dataset)
+    place, rule = split_of_frames(
+        setup.timeline, dataset['split_fractions'], dataset['split_dates']
+    )
+    training = place == SPLITS.index('train')
+    if not training.any():
+        raise InputError(
+            f'No frame of {dataset["path"]} is for training. Change dataset.split_fractions or '
+            'dataset.split_dates.'
+        )
+    found = survey(
+        setup.timeline,
+        setup.read,
+        setup.variables,
+        setup.targets,
+        training,
+        dataset['transform'],
+    )
+    masked = setup.mask is not None or bool(found.gaps & set(setup.targets))
+    return _Looked(
+        setup, place, found, choose_scale(setup, found), masked, _account(setup, found, rule)
+    )
+
+
+def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
+    timeline = setup.timeline
+    files = {piece.file.path: piece.file for piece in timeline.pieces}
+    first = next(iter(files.values()))
+    where = str(first.path) if len(files) == 1 else f'{len(files)} files, the first {first.path}'
+    times = ''
+    if timeline.times is not None:
+        times = f', {timeline.times[0]} to {timeline.times[-1]}'
+    several = len(timeline.runs)
+    lines = [
+        f'{where}: {timeline.length:,} frames{times}, in {several:,} '
+        f'stretch{"es" * (several != 1)} without a gap in time'
+    ]
+    kinds = {'forecast': setup.targets, 'known ahead': setup.known, 'known before': setup.others}
+    for kind, names in kinds.items():
+        lines += [f'{kind}: {_describe(name, setup)}' for name in names]
+    if setup.dataset['static']:
+        lines.append(f'fixed: {", ".join(setup.dataset["static"])}')
+    if setup.dataset['calendar']:
+        lines.append(f'of the calendar: {", ".join(setup.dataset["calendar"])}')
+    if found.gaps:
+        lines.append(f'with gaps: {", ".join(sorted(found.gaps))}')
+    return (*lines, rule)
+
+
+def _describe(name: str, setup: GridSetup) -> str:
+    grid = setup.timeline.pieces[0].file.grids[name]
+    unit = setup.unit if name in setup.targets else grid.unit
+    return f'{name} {list(grid.shape[2:])} [H, W, C]{f" in {unit}" if unit else ""}'
+
+
+@register_dataset('grids')
+@dataclasses.dataclass(frozen=True)
+class GridsDataset(Dataset):
+    """Grids over time; path: a file .npy, .npz, .h5, .nc, a zarr store, or a folder of such files."""
+
+    variables: tuple[str, ...] = option(
+        (), 'names of the variables that are read; (): all with a time axis', VARIABLES
+    )
+    targets: tuple[str, ...] = option(
+        (), 'those among them that are forecast; (): all but those known ahead', VARIABLES
+    )
+    known: tuple[str, ...] = option(
+        (), 'those among them that are known ahead, as a weather forecast', VARIABLES
+    )
+    static: tuple[str, ...] = option(
+        (),
+        'fields [H, W] of the file that a model sees as well, as the height of the ground',
+        VARIABLES,
+    )
+    calendar: tuple[str, ...] = option(
+        (), 'what a model is told of each date, also ahead', several(FEATURES)
+    )
+    mask: str = option(
+        '', "a file, or a field of the file: not 0 where there are values; '': everywhere", TEXT
+    )
+    missing: float | None = option(
+        None,
+        'the stored number that stands for no value, beside NaN and the _FillValue of files; None: none',
+        optional(number(-MOST)),
+    )
+    scale: str = option(
+        'minmax',
+        'what 0 and 1 stand for: the least and the largest value of each channel in the training '
+        "part, or 'meanstd', mean and mean plus standard deviation, or fixed numbers 'LOW,HIGH'",
+        SCALE,
+    )
+    transform: str = option(
+        '',
+        "what is done to values before: 'log1p', or 'dBZ' of rain in mm/h",
+        one_of('', *TRANSFORMS),
+    )
+    unit: str = option(
+        '',
+        "name of the unit, and before it what a stored 1 is, as '0.1 mm/h'; '': as the file says",
+        TEXT,
+    )
+    layout: str = option('', "axes of the arrays in order; '': they tell themselves", LAYOUT)
+    stride: int = option(1, 'frames from the start of one sequence to that of the next', whole(1))
+    split_fractions: tuple[float, ...] = option(
+        (0.8, 0.1, 0.1), 'shares of training, validation and test, in the order of time', FRACTIONS
+    )
+    split_dates: tuple[str, ...] = option(
+        (), 'first date of the validation and of the test; (): split_fractions', DATES
+    )
+
+    resizable = False  # a cell is a place
+    hold_out = 'dataset.split_fractions'
+    open = staticmethod(open_grids)
+
+    @staticmethod
+    def problems(dataset: Mapping[str, Any]) -> Iterable[str]:
+        """As `Dataset.problems`."""
+        if dataset['copy_test']:
+            yield f'dataset.copy_test={tuple(dataset["copy_test"])}: must be () for grids'
+        fixed = fixed_range(dataset['scale'])
+        if dataset['transform'] and fixed and fixed[0] < 0:
+            yield (
+                f'dataset.scale={dataset["scale"]!r}: must begin at 0 or above with '
+                f'dataset.transform={dataset["transform"]!r}'
+            )

@@ -1,0 +1,50 @@
+"""Grids as users have them: rain in mm/h that moves, measured within a circle alone."""
+
+import numpy as np
+import xarray
+
+HEIGHT, WIDTH = 9, 10
+
+
+def moving_rain(times, seed=0):
+    """Blobs that move on by a known motion, `[T, H, W]`, NaN outside of the reach of the radar."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    rain = np.zeros((times, HEIGHT, WIDTH), np.float32)
+    for place, height in zip(random.random((3, 2)), random.uniform(2, 20, 3), strict=True):
+        for time in range(times):
+            dy, dx = (
+                (axis - size * start - speed * time + size / 2) % size - size / 2
+                for axis, size, start, speed in zip(
+                    (y, x), (HEIGHT, WIDTH), place, (0.7, 1.1), strict=True
+                )
+            )
+            rain[time] += height * np.exp(-(dy**2 + dx**2) / 4)
+    rain[:, outside()] = np.nan
+    return rain
+
+
+def outside():
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    return (y - HEIGHT / 2) ** 2 + (x - WIDTH / 2) ** 2 > (WIDTH / 2) ** 2
+
+
+def dates(count, start='2020-03-01T22:00', minutes=30):
+    step = np.timedelta64(60 * minutes, 's')
+    return np.datetime64(start, 's') + step * np.arange(count)
+
+
+def labeled(times=40, without=()):
+    """Rain, wind and the height of the ground, with dates of which some may be missing."""
+    keep = np.setdiff1d(np.arange(times), without)
+    random = np.random.default_rng(1)
+    wind = random.normal(size=(times, HEIGHT, WIDTH)).astype(np.float32)
+    rain = moving_rain(times)
+    return xarray.Dataset(
+        {
+            'rain': (('time', 'y', 'x'), rain[keep], {'units': 'mm/h'}),
+            'wind': (('time', 'y', 'x'), wind[keep], {'units': 'm/s'}),
+            'orography': (('y', 'x'), random.uniform(0, 900, (HEIGHT, WIDTH)).astype(np.float32)),
+        },
+        coords={'time': dates(times)[keep].astype('datetime64[ns]')},
+    )
