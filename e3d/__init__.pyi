@@ -109,6 +109,7 @@ from .model import (
 from .options.option import option as option
 from .prediction.forecast import forecast as forecast
 from .prediction.forecast import predict_file as predict_file
+from .prediction.inspection import inspect_run as inspect_run
 from .prediction.presentation import Presentation as Presentation
 from .tasks.registry import Task as Task
 from .tasks.registry import register_task as register_task

@@ -85,7 +85,7 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
     define: dict[str, Any] = {'flag_values': values}
-    modes = ['train', 'evaluate', 'predict', 'prepare']
+    modes = ['train', 'evaluate', 'predict', 'inspect', 'prepare']
     flags.DEFINE_string(
         'config',
         None,
@@ -95,15 +95,31 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string('workdir', None, 'folder of the run; runs/NAME if not given', **define)
     flags.DEFINE_enum('mode', 'train', modes, 'what to do; train if not given', **define)
     flags.DEFINE_string(
-        'checkpoint', None, 'evaluate, predict: newest (if not given), best, or a step', **define
+        'checkpoint',
+        None,
+        'all but train: newest (if not given), best, or a step',
+        **define,
     )
-    flags.DEFINE_string('input', None, 'predict: the clip to continue', **define)
+    flags.DEFINE_string('input', None, 'predict, inspect: the clip to continue', **define)
     flags.DEFINE_string('output', None, 'predict: where the continuation goes', **define)
     flags.DEFINE_integer(
         'horizon',
         None,
-        'predict: number of frames; as in training if not given',
+        'predict, inspect: number of frames; as in training if not given',
         lower_bound=1,
+        **define,
+    )
+    flags.DEFINE_string(
+        'pixels',
+        None,
+        "inspect: whose queries are looked at, 'ROW,COLUMN;ROW,COLUMN'; the brightest if not given",
+        **define,
+    )
+    flags.DEFINE_string(
+        'steps',
+        None,
+        'inspect: whose queries are drawn, times of frames from 1, as 5,9; that of the last observed '
+        'frame and the last if not given',
         **define,
     )
     flags.DEFINE_boolean('overwrite', False, 'predict: replace an output that exists', **define)

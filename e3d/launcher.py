@@ -21,6 +21,9 @@ e3d --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
     continues a clip (video, animated picture, folder of pictures, .npy, .npz) and writes it (.mp4,
     .gif, .npy, or a folder of PNG where the name has no suffix); --with_input --scale=8 shows the
     clip before it, enlarged
+e3d --mode=inspect --workdir=runs/quickstart
+    draws what the memory attention reads, of which remembered step and place, and how far the gates
+    are open, for the first test sequence or --input=clip.mp4; --pixels=16,20 --steps=5,9 choose
 e3d data
     lists the data sets: which are made or fetched, and what to fetch by hand for the others
 e3d --mode=prepare --config=kth
@@ -31,6 +34,7 @@ e3d --config=NAME --coordinator=HOST:PORT --num_processes=2 --process_id=0
 """
 
 import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -51,9 +55,10 @@ from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError, exit_code
 from e3d.parallel import processes
 from e3d.prediction.forecast import predict_file
+from e3d.prediction.inspection import inspect_to_files
 from e3d.prediction.presentation import Presentation
 from e3d.progress import set_verbosity
-from e3d.runs.trained_run import load_run
+from e3d.runs.trained_run import Run, load_run
 from e3d.signals import Interrupted
 from e3d.sweep.entries import make_entries
 from e3d.sweep.execution import run_sweep
@@ -62,8 +67,11 @@ from e3d.training import loop
 
 # What several processes can do together.
 TOGETHER = ('train', 'evaluate')
-# What only predictions have.
-PREDICT_FLAGS = ('input', 'output', 'horizon', 'overwrite', 'with_input', 'scale', 'size')
+# What only some modes have.
+FLAGS_OF = {
+    'predict': ('input', 'output', 'horizon', 'overwrite', 'with_input', 'scale', 'size'),
+    'inspect': ('input', 'horizon', 'pixels', 'steps'),
+}
 
 
 def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', 'e3d')) -> int:
@@ -156,12 +164,10 @@ def run(values: flags.FlagValues, config: Any) -> None:
         )
     if values.mode == 'predict' and not (values.input and values.output):
         raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
-    given = [f'--{name}' for name in PREDICT_FLAGS if values[name].present]
-    if given and values.mode != 'predict':
-        raise InputError(f'--mode={values.mode} does not take {given[0]}; --mode=predict does.')
-    if values.checkpoint is not None and values.mode not in ('evaluate', 'predict'):
+    reject_foreign_flags(values)
+    if values.checkpoint is not None and values.mode not in ('evaluate', 'predict', 'inspect'):
         raise InputError(
-            f'--mode={values.mode} does not take --checkpoint; --mode=evaluate and --mode=predict do.'
+            f'--mode={values.mode} does not take --checkpoint; --mode=evaluate, predict and inspect do.'
         )
     joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
     if joined and values.mode not in TOGETHER:
@@ -185,20 +191,40 @@ def run(values: flags.FlagValues, config: Any) -> None:
     else:
         chosen = load_run(workdir, checkpoint=checkpoint)
         if values.config is None and config is not None:
-            reject_changes(chosen.config, config)
-        presentation = Presentation(values.with_input, values.scale, values.size)
-        account = predict_file(
-            chosen, values.input, values.output, values.horizon, values.overwrite, presentation
+            reject_changes(values.mode, chosen.config, config)
+        show(use(values, chosen, workdir))
+
+
+def use(values: flags.FlagValues, chosen: Run, workdir: Any) -> str:
+    """Lets a trained run predict, or looks into it; says what was done."""
+    if values.mode == 'inspect':
+        return inspect_to_files(
+            chosen, workdir, values.input, values.pixels, values.steps, values.horizon
         )
-        show(account)
+    presentation = Presentation(values.with_input, values.scale, values.size)
+    return predict_file(
+        chosen, values.input, values.output, values.horizon, values.overwrite, presentation
+    )
 
 
-def reject_changes(stored: ConfigDict, config: ConfigDict) -> None:
+def reject_foreign_flags(values: flags.FlagValues) -> None:
+    """Raises InputError where a flag is given that is for other modes."""
+    own = FLAGS_OF.get(values.mode, ())
+    for name in itertools.chain(*FLAGS_OF.values()):
+        if values[name].present and name not in own:
+            modes = [f'--mode={mode}' for mode, names in FLAGS_OF.items() if name in names]
+            raise InputError(
+                f'--mode={values.mode} does not take --{name}; {" and ".join(modes)} '
+                f'{"does" if len(modes) == 1 else "do"}.'
+            )
+
+
+def reject_changes(mode: str, stored: ConfigDict, config: ConfigDict) -> None:
     """Raises InputError where values are given that predictions of a run cannot have."""
     if differences := find_differences(stored, config):
         lines = '\n'.join(f'  {line}' for line in differences)
         raise InputError(
-            f'--mode=predict uses the config of the run, which cannot be changed:\n{lines}'
+            f'--mode={mode} uses the config of the run, which cannot be changed:\n{lines}'
         )
 
 

@@ -195,7 +195,10 @@ def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
             ['--mode=predict', '--workdir=x', '--input=a', '--output=b', '--size=big'],
             r'model\|input',
         ),
-        ([QUICKSTART, '--horizon=5'], r'--mode=train does not take --horizon; --mode=predict does'),
+        (
+            [QUICKSTART, '--horizon=5'],
+            r'train does not take --horizon; --mode=predict and --mode=inspect do',
+        ),
         (['--mode=evaluate', '--workdir=x', '--overwrite'], r'evaluate does not take --overwrite'),
         (['--mode=predict', '--workdir=gs://x', '--input=a', '--output=b'], r'gs://x.* is a URL'),
         (['--config=' + 'x' * 300], r'there is no such file'),

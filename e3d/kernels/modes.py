@@ -1,7 +1,7 @@
 """The three modes in which a step carries out its two expensive operations.
 
 A step of a recurrence is written once, as a pure function, and asks its `operations` for every
-convolution and every RECALL. Which object it is given decides what else happens:
+convolution, every RECALL and its gates. Which object it is given decides what else happens:
 
     Operations   computes them; differentiates with their own gradient rules
     Recording    computes them and keeps each result: the forward pass of training
@@ -35,6 +35,11 @@ class Operations:
     def recall(self, gate: jax.Array, history: History, radius: int | None = None) -> jax.Array:
         """RECALL(R, history) for a recall gate `[B, D, H, W, C]`, see `e3d.kernels.recall`."""
         return recall(gate, *history, radius)
+
+    def gate(self, name: str, values: jax.Array) -> jax.Array:
+        """A gate: the sigmoid of its pre-activation. By its name it can be watched."""
+        del name
+        return jax.nn.sigmoid(values)
 
 
 class _InsideStep(Operations):

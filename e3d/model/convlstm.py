@@ -55,10 +55,11 @@ def update_conv_lstm(
         peepholes = peepholes.astype(state.cell.dtype)
         input_gate = input_gate + peepholes[0] * state.cell
         forget = forget + peepholes[1] * state.cell
-    cell = jax.nn.sigmoid(forget) * state.cell + jax.nn.sigmoid(input_gate) * jnp.tanh(modulation)
+    cell = operations.gate('F', forget) * state.cell
+    cell = cell + operations.gate('I', input_gate) * jnp.tanh(modulation)
     if peepholes is not None:
         output = output + peepholes[2] * cell
-    return ConvLSTMState(cell, jax.nn.sigmoid(output) * jnp.tanh(cell))
+    return ConvLSTMState(cell, operations.gate('O', output) * jnp.tanh(cell))
 
 
 class ConvLSTMCell(RecurrentCell):

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn import sigmoid
 from jax.numpy import tanh
 
 from e3d.errors import InputError
@@ -30,19 +29,23 @@ class E3DLSTMState(NamedTuple):
 class Form(NamedTuple):
     """What the variants of the cell do differently."""
 
-    query: Callable  # from the pre-activation of R to R
     kept: Callable  # from I, the memories and the weights of the LayerNorm to what is added to I.G
-    forget: Callable  # from the pre-activation of F' to F'
+    forget: Callable  # from the pre-activation of F' to what its sigmoid sees
     carried: Callable  # from M_below and the gates that see it to what F' weighs
-    output: Callable  # from the pre-activation of O to O
+    output: Callable  # the same of O
     epsilon: float = EPSILON  # of every LayerNorm
     recalls_zero: bool = False  # whether a state of zeros is always among those remembered
+    gated_query: bool = True  # whether R is a sigmoid of its pre-activation
     hands_on: bool = False  # whether the layer above gets M_below in place of M
 
 
 # What RECALL attends to, see `update_e3d_lstm`.
 RECALLS = ('everywhere', 'in_place', 'nearby', 'none')
 MOST_RADIUS = 16  # the work grows with its square
+
+
+def _identity(values):
+    return values
 
 
 def _normalized(gate, memories, norm, epsilon):
@@ -57,22 +60,20 @@ def _gated(gate, memories, norm, epsilon):
 # has a LayerNorm on the joint pre-activations of each group of gates: see `E3DLSTMCell.weights`.
 # `published` is that code as it is, for the weights that were trained with it.
 _PAPER = Form(
-    query=sigmoid,
     kept=_normalized,
-    forget=sigmoid,
+    forget=_identity,
     carried=lambda M_below, m: M_below,
-    output=sigmoid,
+    output=_identity,
 )
 _RELEASED = Form(
-    query=sigmoid,
     kept=_normalized,
-    forget=lambda gate: sigmoid(gate + 1),
+    forget=lambda gate: gate + 1,
     carried=lambda M_below, m: tanh(m.m),
-    output=lambda gate: sigmoid(tanh(gate)),
+    output=tanh,
 )
 FORMS = {
     'paper': _PAPER,
-    'refined': _PAPER._replace(query=lambda gate: gate, kept=_gated),
+    'refined': _PAPER._replace(gated_query=False, kept=_gated),
     'released': _RELEASED,
     'published': _RELEASED._replace(epsilon=1e-12, recalls_zero=True, hands_on=True),
 }
@@ -225,20 +226,22 @@ def update_e3d_lstm(
 
     memories = [C_before]
     if options.recalls:
-        R = form.query(x.r + h.r)
+        R = x.r + h.r
+        R = operations.gate('R', R) if form.gated_query else R
         history = with_zero_state(history) if form.recalls_zero else history
         memories.append(operations.recall(R, history, options.radius))
-    I = sigmoid(x.i + h.i)
+    I = operations.gate('I', x.i + h.i)
     G = tanh(x.g + h.g)
     C = I * G + form.kept(I, memories, weights.get('cell_norm'), form.epsilon)  # (1)
 
-    I_ = sigmoid(x.i_ + m.i_)
+    I_ = operations.gate("I'", x.i_ + m.i_)
     G_ = tanh(x.g_ + m.g_)
-    F_ = form.forget(x.f_ + m.f_)
+    F_ = operations.gate("F'", form.forget(x.f_ + m.f_))
     M = I_ * G_ + F_ * form.carried(M_below, m)
 
     C_and_M = jnp.concatenate([C, M], axis=-1)
-    O = form.output(x.o + h.o + _output_terms(weights['outputs'], C_and_M, options, operations))
+    of_states = _output_terms(weights['outputs'], C_and_M, options, operations)
+    O = operations.gate('O', form.output(x.o + h.o + of_states))
     H = O * tanh(_project(weights['projection'], C_and_M))  # (2)
     return E3DLSTMState(C, H, M_below if form.hands_on else M)
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.nn import sigmoid
 from jax.numpy import tanh
 
 from e3d.errors import InputError
@@ -66,12 +65,13 @@ def update_openstl(
 
     x_i, x_g, x_o, x_r, x_i2, x_g2 = gates('input_gates', inputs)
     h_i, h_g, h_o, h_r = gates('hidden_gates', state.hidden)
-    past = state.cell + _recall(sigmoid(x_r + h_r), history, operations)
-    C = sigmoid(x_i + h_i) * tanh(x_g + h_g) + _normalize(past, weights['cell_norm'])
-    M = sigmoid(x_i2) * tanh(x_g2)
+    past = state.cell + _recall(operations.gate('R', x_r + h_r), history, operations)
+    C = operations.gate('I', x_i + h_i) * tanh(x_g + h_g)
+    C = C + _normalize(past, weights['cell_norm'])
+    M = operations.gate("I'", x_i2) * tanh(x_g2)
     C_and_M = jnp.concatenate([C, M], axis=-1)
     outputs = _convolve(weights['outputs'][0]['kernel'], C_and_M, options.stride, operations)
-    O = sigmoid(tanh(x_o + h_o + outputs))
+    O = operations.gate('O', tanh(x_o + h_o + outputs))
     H = O * tanh(C_and_M @ weights['projection']['kernel'].astype(C.dtype))
     return state._replace(cell=C, hidden=H)
 

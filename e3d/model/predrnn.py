@@ -52,7 +52,7 @@ def update_st_lstm(
         is summed up.
       state: C' and H' of this layer at the step before, and M_below.
       inputs: X, `[B, D, H, W, channels]`.
-      operations: carries out the convolutions.
+      operations: carries out the convolutions and the gates.
     """
     features = state.cell.shape[-1]
     of_inputs = convolve_gates(weights['input_gates'], inputs, features, operations)
@@ -60,15 +60,15 @@ def update_st_lstm(
     of_memory = convolve_gates(weights['memory_gates'], state.memory, features, operations)
 
     input_gate, modulation, forget = (a + b for a, b in zip(of_inputs[:3], of_hidden, strict=False))
-    cell_update = jax.nn.sigmoid(input_gate) * jnp.tanh(modulation)
-    cell = jax.nn.sigmoid(forget) * state.cell + cell_update
+    cell_update = operations.gate('I', input_gate) * jnp.tanh(modulation)
+    cell = operations.gate('F', forget) * state.cell + cell_update
     input_gate, modulation, forget = (a + b for a, b in zip(of_inputs[3:6], of_memory, strict=True))
-    memory_update = jax.nn.sigmoid(input_gate) * jnp.tanh(modulation)
-    memory = jax.nn.sigmoid(forget) * state.memory + memory_update
+    memory_update = operations.gate("I'", input_gate) * jnp.tanh(modulation)
+    memory = operations.gate("F'", forget) * state.memory + memory_update
 
     both = jnp.concatenate([cell, memory], axis=-1)
     (of_both,) = convolve_gates(weights['output_gate'], both, features, operations)
-    output_gate = jax.nn.sigmoid(of_inputs[6] + of_hidden[3] + of_both)
+    output_gate = operations.gate('O', of_inputs[6] + of_hidden[3] + of_both)
     hidden = output_gate * jnp.tanh(both @ weights['projection'].astype(both.dtype))
     overlap = state.overlap
     if 'adapter' in weights:

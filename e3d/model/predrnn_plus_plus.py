@@ -53,13 +53,13 @@ def update_causal_lstm(
     x_i, x_g, x_f, x_i2, x_g2, x_f2, x_o = gates('input_gates', inputs)
     h_i, h_g, h_f, h_o = gates('hidden_gates', state.hidden)
     c_i, c_g, c_f = gates('cell_gates', state.cell)
-    cell = jax.nn.sigmoid(x_f + h_f + c_f) * state.cell
-    cell = cell + jax.nn.sigmoid(x_i + h_i + c_i) * jnp.tanh(x_g + h_g + c_g)
+    cell = operations.gate('F', x_f + h_f + c_f) * state.cell
+    cell = cell + operations.gate('I', x_i + h_i + c_i) * jnp.tanh(x_g + h_g + c_g)
 
     n_i, n_g, n_f, n_o = gates('new_cell_gates', cell)
     m_i, m_f, m_m = gates('memory_gates', state.memory)
-    memory = jax.nn.sigmoid(x_f2 + n_f + m_f) * jnp.tanh(m_m)
-    memory = memory + jax.nn.sigmoid(x_i2 + n_i + m_i) * jnp.tanh(x_g2 + n_g)
+    memory = operations.gate("F'", x_f2 + n_f + m_f) * jnp.tanh(m_m)
+    memory = memory + operations.gate("I'", x_i2 + n_i + m_i) * jnp.tanh(x_g2 + n_g)
 
     (of_memory,) = gates('memory_output', memory)
     output_gate = jnp.tanh(x_o + h_o + n_o + of_memory)
@@ -120,7 +120,7 @@ def update_highway(
     features = state.hidden.shape[-1]
     x_p, x_s = convolve_gates(weights['input_gates'], inputs, features, operations)
     z_p, z_s = convolve_gates(weights['hidden_gates'], state.hidden, features, operations)
-    switch = jax.nn.sigmoid(x_s + z_s)
+    switch = operations.gate('S', x_s + z_s)
     return HighwayState(switch * jnp.tanh(x_p + z_p) + (1 - switch) * state.hidden)
 
 

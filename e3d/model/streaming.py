@@ -218,7 +218,7 @@ def _with_slots(state: StreamState, slots: int) -> StreamState:
 @functools.partial(jax.jit, static_argnames='model')
 @in_own_precision
 def _see(model: Forecaster, params: Any, state: StreamState, frames: jax.Array) -> StreamState:
-    return _advance(model, _weights(model, params, state), state, frames)
+    return advance_stream(model, stream_weights(model, params, state), state, frames, Operations())
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'room'))
@@ -227,36 +227,41 @@ def _continue(
     model: Forecaster, params: Any, state: StreamState, horizon: jax.Array, room: int
 ) -> jax.Array:
     """The first `horizon` of `[room, B, H, W, C]` are the forecast; one program for all of them."""
-    weights = prepare_kernels(_weights(model, params, state))
+    weights = prepare_kernels(stream_weights(model, params, state))
     frames = jnp.zeros((room, *state.outputs.shape), state.outputs.dtype).at[0].set(state.outputs)
 
     def forecast_next(number, carried):
         state, frames = carried
-        state = _advance(model, weights, state, None)
+        state = advance_stream(model, weights, state, None, Operations())
         return state, frames.at[number].set(state.outputs)
 
     return jax.lax.fori_loop(1, horizon, forecast_next, (state, frames))[1]
 
 
-def _weights(model: Forecaster, params: Any, state: StreamState) -> Any:
+def stream_weights(model: Forecaster, params: Any, state: StreamState) -> Any:
+    """The weights of a step, declared for the frames of this state."""
     batch, *patch_shape = state.carry.prediction.shape
     with parameters_for(state.outputs.shape):
         shape = (batch, model.depth, *patch_shape)
         return model.apply({'params': params}, shape, method='weights')
 
 
-def _advance(
-    model: Forecaster, weights: Any, state: StreamState, frames: jax.Array | None
+def advance_stream(
+    model: Forecaster,
+    weights: Any,
+    state: StreamState,
+    frames: jax.Array | None,
+    operations: Operations,
 ) -> StreamState:
     """One step that sees frames, or where there are none the prediction of them."""
     slots = write_each(state.histories, state.steps - 1, state.remembered)
-    histories = histories_at(slots, state.steps)
+    histories = histories_at(slots, state.steps, getattr(model, 'history', None))
     carry, remembered = state.carry, state.remembered
     observed = jnp.full(len(state.outputs), frames is not None)
     seen = carry.prediction if frames is None else model.patched(frames)
     inputs = StepInputs(seen.astype(carry.frames.dtype), observed)
     carry, remembered, prediction = model.step_function()(
-        weights, carry, remembered, histories, inputs, Operations()
+        weights, carry, remembered, histories, inputs, operations
     )
     height, width = state.outputs.shape[1:3]
     outputs = from_patches(prediction, model.patch_size)[:, :height, :width]

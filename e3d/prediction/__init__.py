@@ -5,6 +5,7 @@
     presentation  a forecast as pictures to be looked at
     media         forecasts to any form of file
     forecast      a trained run continues an array of frames, or a file
+    inspection    what a trained run does inside while it forecasts, in arrays and pictures
 
 Clips are read and made to fit the model by the code of `e3d.data` that prepares those of the
 training. Frames are `[T, H, W, C]`: uint8 in 0..255

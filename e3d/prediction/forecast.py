@@ -61,24 +61,28 @@ def forecast(
       >>> future.shape, future.dtype
       ((3, 32, 32, 1), dtype('float32'))
     """
-    run = _opened_run(run_or_model)
-    horizon = _checked_horizon(horizon, run)
+    run = opened_run(run_or_model)
+    horizon = checked_horizon(horizon, run)
+    seen = seen_clips(run, frames)
+    prediction = run.scale.to_unit(_forecast_clips(run, seen, horizon))
+    return prediction if np.ndim(frames) == 5 else prediction[0]
+
+
+def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
+    """What the model sees of one clip or several: float32 `[B, T, H, W, C]`, see `forecast`."""
     frames = checked_frames(frames, run.scale, 'The array of frames')
     if frames.ndim not in (3, 4, 5):
         raise InputError(
             f'The array of frames has shape {frames.shape}; it must be [T, H, W], [T, H, W, C] or '
             '[B, T, H, W, C] (batch, time, height, width, channels).'
         )
-    batched = frames.ndim == 5
     if frames.ndim == 3:
         _check_time_first(frames, run)
         frames = frames[..., np.newaxis]
-    clips = frames if batched else frames[np.newaxis]
+    clips = frames if frames.ndim == 5 else frames[np.newaxis]
     preparation = preparation_of(run.config.dataset, run.frame_shape)
     last = clips[:, -run.config.dataset.input_frames :]
-    seen = prepare_frames(last, preparation, run.scale, 'The array of frames')
-    prediction = run.scale.to_unit(_forecast_clips(run, seen, horizon))
-    return prediction if batched else prediction[0]
+    return prepare_frames(last, preparation, run.scale, 'The array of frames')
 
 
 def predict_file(
@@ -122,8 +126,8 @@ def predict_file(
     check_output(output, overwrite)
     numbers = output.suffix.lower() == '.npy'
     presentation.check(has_pictures=not numbers)
-    run = _opened_run(run)
-    horizon = _checked_horizon(horizon, run)
+    run = opened_run(run)
+    horizon = checked_horizon(horizon, run)
     check_fits(1, horizon, run.frame_shape)
     clip = read_input(input, run)
     height, width = presentation.shape(run.frame_shape, clip.size)
@@ -197,7 +201,7 @@ def _forecast_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
     return run.scale.clip(prediction)
 
 
-def _opened_run(run: Run | str | os.PathLike[str]) -> Run:
+def opened_run(run: Run | str | os.PathLike[str]) -> Run:
     """The run of a forecaster; the newest checkpoint, if its workdir is given."""
     if not isinstance(run, Run):
         workdir = resolve_workdir(run).absolute()
@@ -244,7 +248,8 @@ def _check_time_first(frames: np.ndarray, run: Run) -> None:
         )
 
 
-def _checked_horizon(horizon: int | None, run: Run) -> int:
+def checked_horizon(horizon: int | None, run: Run) -> int:
+    """A horizon that there can be; that of the training where it is None."""
     if horizon is None:
         return int(run.config.dataset.output_frames)
     try:
