@@ -18,7 +18,8 @@ From frames to numbers, in the order in which they depend on each other:
     configuration   one config, of the options of model, data set, task and training; its check
     runs            what a workdir holds: config, checkpoints, metrics; `load_run`
     training        the update and the loop: `train(config, workdir)`
-    prediction      a trained run continues your own clip: `forecast(run, frames, horizon)`
+    prediction      a trained run continues your own clip, `forecast(run, frames, horizon)`, or says
+                    what happens in it, `recognize(run, frames)`
     fitting         from Python with arrays alone: `fit(frames)`, and a run that shows itself
     weights         weights of other codes made a run, a run made a file for others
     command_line    what the command `e3d` understands

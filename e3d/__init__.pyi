@@ -111,6 +111,8 @@ from .prediction.forecast import forecast as forecast
 from .prediction.forecast import predict_file as predict_file
 from .prediction.inspection import inspect_run as inspect_run
 from .prediction.presentation import Presentation as Presentation
+from .prediction.recognize import Recognized as Recognized
+from .prediction.recognize import recognize as recognize
 from .tasks.registry import Task as Task
 from .tasks.registry import register_task as register_task
 from .training.evaluation import evaluate as evaluate

@@ -21,6 +21,7 @@ from e3d.errors import InputError
 from e3d.options.flat import flatten
 from e3d.options.rules import shown_value
 from e3d.progress import VERBOSITY
+from e3d.runs.published import PUBLISHED
 from e3d.runs.trained_run import stored_config
 
 MOST_SHOWN = 200  # characters of an argument in a message
@@ -85,7 +86,7 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
     define: dict[str, Any] = {'flag_values': values}
-    modes = ['train', 'evaluate', 'predict', 'inspect', 'prepare']
+    modes = ['train', 'evaluate', 'predict', 'inspect', 'recognize', 'prepare']
     flags.DEFINE_string(
         'config',
         None,
@@ -100,8 +101,22 @@ def define_flags() -> flags.FlagValues:
         'all but train: newest (if not given), best, or a step',
         **define,
     )
-    flags.DEFINE_string('input', None, 'predict, inspect: the clip to continue', **define)
-    flags.DEFINE_string('output', None, 'predict: where the continuation goes', **define)
+    flags.DEFINE_string(
+        'input', None, 'predict, inspect, recognize: the clip to continue or to recognize', **define
+    )
+    flags.DEFINE_string(
+        'output',
+        None,
+        'predict: where the continuation goes; recognize: where a picture goes, if one is wanted',
+        **define,
+    )
+    flags.DEFINE_enum(
+        'weights',
+        None,
+        PUBLISHED,
+        'recognize: published weights, in place of a run in --workdir',
+        **define,
+    )
     flags.DEFINE_integer(
         'horizon',
         None,
@@ -122,7 +137,9 @@ def define_flags() -> flags.FlagValues:
         'frame and the last if not given',
         **define,
     )
-    flags.DEFINE_boolean('overwrite', False, 'predict: replace an output that exists', **define)
+    flags.DEFINE_boolean(
+        'overwrite', False, 'predict, recognize: replace an output that exists', **define
+    )
     flags.DEFINE_boolean(
         'with_input',
         False,

@@ -21,6 +21,10 @@ e3d --mode=predict --workdir=runs/quickstart --input=clip.mp4 --output=next.gif
     continues a clip (video, animated picture, folder of pictures, .npy, .npz) and writes it (.mp4,
     .gif, .npy, or a folder of PNG where the name has no suffix); --with_input --scale=8 shows the
     clip before it, enlarged
+e3d --mode=recognize --workdir=runs/moving_actions --input=clip.mp4 [--output=curve.png]
+    says what happens in a clip: the best five classes after its front 25 %, 50 % and all of it,
+    with a picture of them by the part seen; --weights=i3d-kinetics400 in place of --workdir takes
+    a published network (400 classes of Kinetics), without any training
 e3d --mode=inspect --workdir=runs/quickstart
     draws what the memory attention reads, of which remembered step and place, and how far the gates
     are open, for the first test sequence or --input=clip.mp4; --pixels=16,20 --steps=5,9 choose
@@ -57,6 +61,7 @@ from e3d.parallel import processes
 from e3d.prediction.forecast import predict_file
 from e3d.prediction.inspection import inspect_to_files
 from e3d.prediction.presentation import Presentation
+from e3d.prediction.recognize import recognize_file
 from e3d.progress import set_verbosity
 from e3d.runs.trained_run import Run, load_run
 from e3d.signals import Interrupted
@@ -71,6 +76,7 @@ TOGETHER = ('train', 'evaluate')
 FLAGS_OF = {
     'predict': ('input', 'output', 'horizon', 'overwrite', 'with_input', 'scale', 'size'),
     'inspect': ('input', 'horizon', 'pixels', 'steps'),
+    'recognize': ('input', 'output', 'overwrite', 'weights'),
 }
 
 
@@ -157,17 +163,25 @@ def run(values: flags.FlagValues, config: Any) -> None:
         show(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}\n\nconfig\n{keys}')
         return
     needs_config = values.mode in ('train', 'prepare')
-    if config is None and (needs_config or values.workdir is None):
+    if config is None and not values.weights and (needs_config or values.workdir is None):
         other = ' or --workdir=FOLDER of a run' + ' that was trained' * (not needs_config)
         raise InputError(
             f'--mode={values.mode} needs --config=FILE{other}. There are:\n{describe_experiments()}'
         )
     if values.mode == 'predict' and not (values.input and values.output):
         raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
+    if values.mode == 'recognize' and not values.input:
+        raise InputError('--mode=recognize needs --input=FILE.')
     reject_foreign_flags(values)
-    if values.checkpoint is not None and values.mode not in ('evaluate', 'predict', 'inspect'):
+    if values.weights and (values.workdir or values.checkpoint or config is not None):
         raise InputError(
-            f'--mode={values.mode} does not take --checkpoint; --mode=evaluate, predict and inspect do.'
+            f'--weights={values.weights} is in place of a run: leave out --workdir, --checkpoint and '
+            '--config.'
+        )
+    if values.checkpoint is not None and values.mode in ('train', 'prepare'):
+        raise InputError(
+            f'--mode={values.mode} does not take --checkpoint; --mode=evaluate, predict, inspect and '
+            'recognize do.'
         )
     joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
     if joined and values.mode not in TOGETHER:
@@ -177,7 +191,7 @@ def run(values: flags.FlagValues, config: Any) -> None:
         show(prepare(config.dataset, config.seed))
         return
     workdir = values.workdir
-    if workdir is None:
+    if workdir is None and config is not None:
         workdir = pathlib.Path('runs') / config.name
     checkpoint = 'newest' if values.checkpoint is None else values.checkpoint
     keep_compilations()
@@ -188,6 +202,8 @@ def run(values: flags.FlagValues, config: Any) -> None:
         loop.train(config, workdir)
     elif values.mode == 'evaluate':
         loop.evaluate(config, workdir, checkpoint)
+    elif values.weights:
+        show(recognize_file(values.weights, values.input, values.output, values.overwrite))
     else:
         chosen = load_run(workdir, checkpoint=checkpoint)
         if values.config is None and config is not None:
@@ -197,6 +213,8 @@ def run(values: flags.FlagValues, config: Any) -> None:
 
 def use(values: flags.FlagValues, chosen: Run, workdir: Any) -> str:
     """Lets a trained run predict, or looks into it; says what was done."""
+    if values.mode == 'recognize':
+        return recognize_file(chosen, values.input, values.output, values.overwrite)
     if values.mode == 'inspect':
         return inspect_to_files(
             chosen, workdir, values.input, values.pixels, values.steps, values.horizon
@@ -220,7 +238,7 @@ def reject_foreign_flags(values: flags.FlagValues) -> None:
 
 
 def reject_changes(mode: str, stored: ConfigDict, config: ConfigDict) -> None:
-    """Raises InputError where values are given that predictions of a run cannot have."""
+    """Raises InputError where values are given that a use of a run cannot have."""
     if differences := find_differences(stored, config):
         lines = '\n'.join(f'  {line}' for line in differences)
         raise InputError(

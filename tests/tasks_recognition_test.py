@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e3d import InputError, forecast, train
+from e3d import InputError, forecast, load_run, recognize, train
 from e3d.configuration import check_config, switch_model
 from e3d.evaluation.recognition import (
     FRACTIONS,
@@ -377,6 +377,14 @@ def test_a_run_from_start_to_end_and_one_that_begins_with_it(tmp_path):
     assert any('accuracy_25' in line for line in lines if line['split'] == 'test')
     with pytest.raises(InputError, match='classifies clips and does not forecast'):
         forecast(first, np.zeros((3, 8, 8, 1), np.float32))
+
+    source = RecognitionEvaluator(
+        tiny_config(), load_run(first).model, tmp_path, devices.local_mesh(1), ['test']
+    ).sources['test']
+    found = [recognize(first, clip['frames'][:8]) for clip in source]
+    right = [one.probabilities.argmax(axis=1) == clip['label'] for one, clip in zip(found, source)]
+    np.testing.assert_allclose(np.mean(right, axis=0), report['curve'])
+    assert found[0].class_names == tuple(report['classes'])
     with pytest.raises(InputError, match='There is no trained run'):
         train(tiny_config(init_from=str(tmp_path / 'nothing')), tmp_path / 'second')
 
@@ -409,6 +417,6 @@ def test_a_network_over_whole_clips_is_trained_from_start_to_end(tmp_path):
     config.loss.strategy = 'classification'
     report = train(config, tmp_path)
     assert report['num_sequences'] == 5 and len(report['curve']) == 8
-    with pytest.raises(InputError, match=r'classifies clips and does not forecast.*evaluate'):
+    with pytest.raises(InputError, match=r'classifies clips and does not forecast.*recognize'):
         forecast(tmp_path, np.zeros((3, 8, 8, 1), np.float32))
     assert train(config, tmp_path) == report  # finished, and evaluated again

@@ -155,6 +155,62 @@ def write_recognition(report: Mapping[str, Any], path: pathlib.Path) -> None:
         figure.savefig(temporary, format='png')
 
 
+def format_recognized(
+    names: Sequence[str], probabilities: np.ndarray, fractions: Sequence[float]
+) -> str:
+    """The table of the best five classes of a whole clip, with their probabilities by part.
+
+    Args:
+      names: of the classes.
+      probabilities: `[fractions, classes]`, by the `fractions` that were seen.
+      fractions: of the whole clip, from its front, ascending.
+    """
+    parts = parts_of(fractions)
+    table = Table('class', *(f'{part} % seen' for part in parts), box=box.SIMPLE_HEAD)
+    for place in np.argsort(-probabilities[-1], kind='stable')[:_TOP]:
+        cells = (f'{100 * probabilities[part, place]:.1f} %' for part in parts.values())
+        table.add_row(names[place], *cells)
+    text = io.StringIO()
+    Console(file=text, width=120, color_system=None).print(table)
+    return '\n'.join(line.rstrip() for line in text.getvalue().strip('\n').splitlines())
+
+
+def draw_recognized(
+    path: pathlib.Path,
+    frames: np.ndarray,
+    names: Sequence[str],
+    fractions: Sequence[float],
+    lengths: Sequence[int],
+    probabilities: np.ndarray,
+) -> None:
+    """Draws a clip, and how probable its best five classes are by the part that was seen.
+
+    Args:
+      path: of the picture; the suffix tells the kind.
+      frames: `[T, H, W, C]` in [0, 1].
+      names: of the classes.
+      fractions: of the whole clip, from its front, ascending.
+      lengths: frames that were seen at each; the last one of each is shown.
+      probabilities: `[fractions, classes]`.
+    """
+    figure = Figure(figsize=(8, 4.8), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    strip, curves = figure.subplots(2, 1, height_ratios=(1, 2.6))
+    strip.imshow(np.concatenate(as_colors(frames[np.array(lengths) - 1]), axis=1))
+    strip.set_title(f'frames {", ".join(map(str, lengths))}', size=8)
+    strip.axis('off')
+    observed = 100 * np.array(fractions)
+    for place in np.argsort(-probabilities[-1], kind='stable')[:_TOP]:
+        shown = f'{names[place]}, {100 * probabilities[-1, place]:.1f} %'
+        curves.plot(observed, 100 * probabilities[:, place], marker='o', ms=4, label=shown)
+    curves.set(xlabel='observed (% of the clip)', ylabel='probability (%)')
+    curves.set(xlim=(0, 103), ylim=(-2, 103))
+    curves.grid(alpha=0.25)
+    curves.legend(fontsize='small')
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary)
+
+
 def draw_confidences(
     path: pathlib.Path,
     frames: np.ndarray,

@@ -19,10 +19,9 @@ from e3d.model.needs import call_in_use, needs_of
 from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
 from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip
 from e3d.prediction.memory import check_fits, check_program
+from e3d.prediction.opening import open_run
 from e3d.prediction.presentation import Presentation
-from e3d.runs.checkpoints import FOLDER
-from e3d.runs.trained_run import Run, load_run
-from e3d.runs.workdir import resolve_workdir
+from e3d.runs.trained_run import Run
 
 DEFAULT_RATE = 10.0  # frames per second of a written clip whose input states none
 PLAIN = Presentation()
@@ -203,12 +202,9 @@ def _forecast_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
 
 def opened_run(run: Run | str | os.PathLike[str]) -> Run:
     """The run of a forecaster; the newest checkpoint, if its workdir is given."""
-    if not isinstance(run, Run):
-        workdir = resolve_workdir(run).absolute()
-        found = _list_checkpoints(workdir / FOLDER)
-        run = _read_run(workdir, found) if found else load_run(workdir)
+    run = open_run(run)
     if run.config.model.name in RECOGNIZERS:
-        how = '--mode=evaluate' if needs_of(run.model).scores_only else 'e3d.observe'
+        how = '--mode=recognize' + ', or e3d.observe' * (not needs_of(run.model).scores_only)
         raise InputError(
             f'The model of the run, {run.config.model.name}, classifies clips and does not '
             f'forecast: use {how}.'
@@ -220,21 +216,6 @@ def opened_run(run: Run | str | os.PathLike[str]) -> Run:
             'frames, which a clip does not hold: --mode=evaluate forecasts the sequences of its data.'
         )
     return run
-
-
-def _list_checkpoints(folder: Path) -> tuple[tuple[str, int], ...]:
-    """Names and times of what lies in a folder; where they cannot be told, `load_run` says why."""
-    try:
-        return tuple(sorted((entry.name, entry.stat().st_mtime_ns) for entry in os.scandir(folder)))
-    except OSError:  # among them: a training just removes an old checkpoint
-        return ()
-
-
-@functools.lru_cache(maxsize=2)
-def _read_run(workdir: Path, checkpoints: tuple[tuple[str, int], ...]) -> Run:
-    """Reads a run again only where it has other `checkpoints` than the last time."""
-    del checkpoints
-    return load_run(workdir)
 
 
 def _check_time_first(frames: np.ndarray, run: Run) -> None:

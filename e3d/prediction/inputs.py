@@ -19,10 +19,10 @@ FLOW_SUFFIXES = ('.h5', '.hdf5')
 
 
 class InputClip(NamedTuple):
-    """The end of a clip, ready for a model.
+    """A clip, or the end of one, ready for a model.
 
     Attributes:
-      frames: float32 `[T, H, W, C]` as the model sees them; T at most the input frames of the run.
+      frames: float32 `[T, H, W, C]` as the model sees them.
       size: height and width of what is seen of the decoded frames, in their pixels.
       rate: frames per second; None where it is not known.
       account: what was read and what was done to it, in lines.
@@ -34,20 +34,21 @@ class InputClip(NamedTuple):
     account: list[str]
 
 
-def read_input(path: Path, run: Run) -> InputClip:
-    """Reads the end of a clip, as much of it as the model was trained to see.
+def read_input(path: Path, run: Run, whole: bool = False) -> InputClip:
+    """Reads a clip, or the end of it, as much as the model was trained to see.
 
     Args:
       path: whatever `readers.clips.read_clip` reads; where the data of the run have a unit, only
         an array, or an `.h5` file of flows.
-      run: of a forecaster.
+      run: whose data set says how it is prepared.
+      whole: reads all of it, as a recognizer needs.
 
     Raises:
       InputError: the clip cannot be read, or is no clip for this model.
     """
     dataset = run.config.dataset
     last, layout, wanted = (
-        dataset.input_frames,
+        None if whole else dataset.input_frames,
         dataset.get('layout', ''),
         dataset.get('frame_rate'),
     )
@@ -61,7 +62,9 @@ def read_input(path: Path, run: Run) -> InputClip:
         timing = clip_timing(path)
     count, done = len(decoded), preparation.describe(decoded.shape[1:], timing)
     used = f'the last {count} frames' if count > 1 else 'one frame'
-    if count < last:
+    if last is None:
+        used = f'{count} frame{"s" * (count > 1)}'
+    elif count < last:
         used += f' (there are no more; the model was trained on {last})'
     account.append(f'Read {used} of {path}{f": {done}" if done else ""}.')
     if not run.scale.of_pixels:
@@ -137,22 +140,24 @@ def checked_numbers(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
     return frames
 
 
-def _read_numbers(path: Path, run: Run, last: int, layout: str) -> tuple[np.ndarray, list[str]]:
+def _read_numbers(
+    path: Path, run: Run, last: int | None, layout: str
+) -> tuple[np.ndarray, list[str]]:
     if path.suffix.lower() in FLOW_SUFFIXES and run.config.dataset.name == 'taxibj':
         flows = read_flows([path], run.config.dataset.slots_per_day)
-        slots = flows.slots[-last:]
+        slots = flows.slots[-(last or 0) :]
         if slots[-1] - slots[0] != len(slots) - 1:
             raise InputError(
-                f'{path} has a hole within its last {last} slots, which must follow each other.'
+                f'{path} has a hole within its last {len(slots)} slots, which must follow each other.'
             )
-        return flows.counts[-last:], [f'{line}.' for line in flows.account]
+        return flows.counts[-(last or 0) :], [f'{line}.' for line in flows.account]
     if not _is_array(path):
         raise InputError(
             f'{path} is not an array, but the model was trained on numbers with a unit, which pictures '
             'do not hold. Give an .npy or .npz file of them, [T, H, W, C].'
         )
     reading = read_numbers(path, layout)
-    return np.array(reading.frames[-last:]), [f'{reading.account}.']
+    return np.array(reading.frames[-(last or 0) :]), [f'{reading.account}.']
 
 
 def _describe_range(frames: np.ndarray, run: Run) -> str:

@@ -7,7 +7,7 @@ beside the training and renamed when it is whole.
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -48,12 +48,21 @@ NEVER_SECONDS = 9 * 10**9  # beyond any date to which a clock is set
 
 
 class StoredRun(NamedTuple):
-    """What a checkpoint tells of its run; see `Checkpoints.save`."""
+    """What a checkpoint tells of its run, so that it can be used without the data.
+
+    Attributes:
+      config: of the run.
+      frame_shape: (H, W, C).
+      scale: what the values of the frames stand for.
+      beside: channels that enter the model beside those of the frames.
+      class_names: of the labels; () for data without, and in runs of earlier versions.
+    """
 
     config: ConfigDict
     frame_shape: tuple[int, int, int]
     scale: Scale = PIXELS
     beside: int = 0
+    class_names: tuple[str, ...] = ()
 
 
 class Checkpoints:
@@ -219,15 +228,17 @@ class Checkpoints:
         frame_shape: tuple[int, int, int],
         scale: Scale = PIXELS,
         beside: int = 0,
+        class_names: Sequence[str] = (),
     ) -> None:
         """Begins to write a state; the training goes on meanwhile.
 
         Args:
           state: the numbers are copied before this returns.
           config: of the run.
-          frame_shape: (H, W, C).
-          scale: what the values of the frames stand for.
-          beside: channels that enter the model beside those of the frames.
+          frame_shape: see `StoredRun`, as what follows.
+          scale: of the frames.
+          beside: channels that enter beside them.
+          class_names: of the labels.
 
         Raises:
           RunError: the disk is full or cannot be written, now or in the save before.
@@ -238,6 +249,8 @@ class Checkpoints:
             'scale': scale.to_json(),
             'beside': beside,
         }
+        if class_names:
+            run['class_names'] = list(class_names)
         # Arrays of the host: orbax rejects those that lie on the devices of one process of several.
         numbers = jax.tree.map(np.array, state.to_stored())
         items = ocp.args.Composite(state=SaveState(numbers), run=SaveJson(run))
@@ -277,7 +290,8 @@ class Checkpoints:
             scale = Scale.from_json(run['scale']) if 'scale' in run else PIXELS
             rows, columns, channels = map(int, run['frame_shape'])
             beside, config = int(run.get('beside', 0)), restore_config(run['config'])
-            return StoredRun(config, (rows, columns, channels), scale, beside)
+            names = tuple(map(str, run.get('class_names', ())))
+            return StoredRun(config, (rows, columns, channels), scale, beside, names)
 
     def read_state(self, step: int) -> Any:
         """A whole state in the host's memory, as nested dictionaries and lists.

@@ -19,7 +19,7 @@ from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
 
 
 class Run(NamedTuple):
-    """A trained forecaster, ready for use.
+    """A trained model, ready for use.
 
     Attributes:
       model: the module.
@@ -33,6 +33,8 @@ class Run(NamedTuple):
         for most models.
       beside: channels that enter the model beside those of the frames, see `e3d.model.beside`.
       report: of its evaluation on the test split, if it is known.
+      class_names: what a recognizer tells apart; () where it does not tell, as a run of an earlier
+        version, and for forecasters.
     """
 
     model: nn.Module
@@ -44,6 +46,7 @@ class Run(NamedTuple):
     collections: Any = None
     beside: int = 0
     report: Mapping[str, Any] | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -101,14 +104,15 @@ def load_run(
         raise InputError(f"best=True and checkpoint='{checkpoint}': give one of them.")
     with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('best' if best else checkpoint)
-        config, frame_shape, scale, beside = checkpoints.read_run(step)
+        config, frame_shape, scale, beside, names = checkpoints.read_run(step)
         with read_errors(checkpoints.folder / str(step)):
             model = build_model(**config.model)
             lengths = config.dataset.input_frames, config.dataset.output_frames
             expected = shapes_of_variables(model, frame_shape, beside, lengths)
         variables = checkpoints.read_variables(step, expected)
         params, collections = variables.pop('params'), variables or None
-        return Run(model, params, config, frame_shape, step, scale, collections, beside)
+        run = Run(model, params, config, frame_shape, step, scale, collections, beside)
+        return run._replace(class_names=names)
 
 
 def stored_config(workdir: str | os.PathLike[str]) -> ConfigDict | None:
@@ -126,4 +130,4 @@ def stored_config(workdir: str | os.PathLike[str]) -> ConfigDict | None:
         return None
     with Checkpoints(workdir, write=False) as checkpoints:
         step = checkpoints.newest()
-        return None if step is None else checkpoints.read_run(step)[0]
+        return None if step is None else checkpoints.read_run(step).config

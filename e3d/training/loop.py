@@ -23,6 +23,7 @@ from e3d.configuration import find_differences
 from e3d.data.batches import training_batches, training_order
 from e3d.data.preparation import summarize
 from e3d.data.sources.layouts import layout_of
+from e3d.data.sources.registry import class_names
 from e3d.errors import InputError
 from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
@@ -206,7 +207,9 @@ def run_updates(
             if step > first_step and (due or stopping or step % config.checkpoint.every == 0):
                 metrics.write()
                 check_replicas(state, step)
-                checkpoints.save(state, config, parts.frame_shape, parts.scale, parts.beside)
+                names = class_names(source)
+                run = parts.frame_shape, parts.scale, parts.beside, names
+                checkpoints.save(state, config, *run)
                 metrics.restart_clock()
             if last or stopping:
                 break

@@ -165,6 +165,7 @@ def _write(run: Run, workdir: str | os.PathLike) -> None:
             ema_collections=collections if averaged else None,
         )
         with held(path), Checkpoints(path) as checkpoints:
-            checkpoints.save(state, run.config, run.frame_shape, run.scale, run.beside)
+            stored = run.frame_shape, run.scale, run.beside, run.class_names
+            checkpoints.save(state, run.config, *stored)
             checkpoints.wait()
             write_config(path, run.config)

@@ -33,6 +33,7 @@ def write_run(run: Run, output: Path) -> None:
         'scale': run.scale.to_json(),
         'step': run.step,
         'beside': run.beside,
+        'class_names': list(run.class_names),
     }
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _named(run.variables)}
     with atomic_write(output) as temporary:
@@ -55,6 +56,7 @@ def read_run(path: Path) -> Run:
         rows, columns, channels = map(int, described['frame_shape'])
         scale, step = Scale.from_json(described['scale']), int(described['step'])
         beside = int(described.get('beside', 0))
+        names = tuple(map(str, described.get('class_names', ())))
     except KeyError as error:
         raise InputError(
             f'{path} cannot be read: {error} is missing. It must be a file that python -m '
@@ -76,7 +78,8 @@ def read_run(path: Path) -> Run:
     tree = _nested(tensors)
     check_fit(tree, expected, path)
     params, collections = tree.pop('params'), tree or None
-    return Run(model, params, config, frame_shape, step, scale, collections, beside)
+    run = Run(model, params, config, frame_shape, step, scale, collections, beside)
+    return run._replace(class_names=names)
 
 
 def _named(tree: Any) -> Iterator[tuple[str, Any]]:
