@@ -10,6 +10,7 @@ From frames to numbers, in the order in which they depend on each other:
     pixel_values    which numbers are pixels, and what white is
     options         what a key of a config is: default, meaning, what is allowed
     kernels         convolution, attention, LayerNorm, the time loop: fast gradients on any backend
+    weights.readers weights in the files of other codes, read as data
     model           cell, stack, forecaster, recognizer: arrays `[B, T, H, W, C]` in, arrays out
     data            sources of sequences and batches of them, `{'frames': [B, T, H, W, C]}`
     evaluation      metrics, reports and pictures of forecasts

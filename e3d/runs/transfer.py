@@ -1,4 +1,4 @@
-"""Parameters to begin with, as in pre-training (Table 7): of another run, or of a package."""
+"""Parameters to begin with, as in pre-training (Table 7): of another run, a package, or torchvision."""
 
 import os
 import pathlib
@@ -11,10 +11,13 @@ import jax.numpy as jnp
 
 from e3d.errors import InputError
 from e3d.evaluation.perceptual.fvd import load_i3d
+from e3d.files import local_path
 from e3d.runs.checkpoints import FOLDER
-from e3d.runs.state import TrainState
+from e3d.runs.state import TrainState, variables_of
 from e3d.runs.trained_run import load_run, open_checkpoints
 from e3d.terminal import tell
+from e3d.weights.readers.pytorch_files import read_state_dict
+from e3d.weights.readers.torchvision import SUFFIXES, read_torchvision
 
 _NAMED = 4
 
@@ -28,6 +31,8 @@ def check_beginning(workdir: pathlib.Path, init_from: str) -> None:
         return
     if init_from in PACKAGED:
         PACKAGED[init_from]()
+    elif init_from.endswith(SUFFIXES):
+        read_state_dict(local_path(init_from, 'init_from'))
     else:
         with open_checkpoints(init_from) as checkpoints:
             checkpoints.choose('newest')
@@ -36,13 +41,13 @@ def check_beginning(workdir: pathlib.Path, init_from: str) -> None:
 def begin_from(
     state: TrainState, workdir: str | os.PathLike[str], keep_optimizer: bool = False
 ) -> TrainState:
-    """A new state with the parameters of the newest checkpoint of another run.
+    """A new state with the parameters of the newest checkpoint of another run, or published ones.
 
     Taken are those of the same name and shape; which and how many is said.
 
     Args:
       state: a new one.
-      workdir: of the other run, or a key of `PACKAGED`.
+      workdir: of the other run; or a key of `PACKAGED`; or a `.pth` file of torchvision's.
       keep_optimizer: takes its parameters, their moving average and the moments of Adam, all of
         which must fit; only the step, and with it every schedule, starts over. Otherwise what is
         taken is what the other run forecasts with, and the optimizer starts over.
@@ -50,15 +55,18 @@ def begin_from(
     Raises:
       InputError: there is no such run, or nothing of it fits.
     """
-    if workdir in PACKAGED:
+    if workdir in PACKAGED or str(workdir).endswith(SUFFIXES):
         if keep_optimizer:
             raise InputError(
                 f"init_from='{workdir}' with init_optimizer=True: published weights come without "
                 'the optimizer. Set init_optimizer=False.'
             )
-        variables = PACKAGED[str(workdir)]()
-        params = variables['params']
-        theirs = {name: tree for name, tree in variables.items() if name != 'params'}
+        if workdir in PACKAGED:
+            variables = dict(PACKAGED[str(workdir)]())
+        else:
+            own = variables_of(state.params, state.collections)
+            variables = read_torchvision(local_path(workdir, 'init_from'), own)
+        params, theirs = variables.pop('params'), variables
     elif keep_optimizer:
         return _with_optimizer(state, workdir)
     else:

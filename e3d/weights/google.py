@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from e3d.errors import InputError
-from e3d.weights.layouts import Foreign, Place, channels_of, count_layers, place_tensors
-from e3d.weights.tensorflow_bundle import read_bundle
+from e3d.weights.readers.layouts import Foreign, Place, channels_of, count_layers, place_tensors
+from e3d.weights.readers.tensorflow_bundle import read_bundle
 
 _ROOT = 'generator/e3d-lstm/'
 _AVERAGE = '/ExponentialMovingAverage'

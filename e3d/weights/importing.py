@@ -19,10 +19,10 @@ from e3d.runs.trained_run import Run
 from e3d.runs.workdir import CONFIG_FILE, held, prepare_workdir, unused_removed, write_config
 from e3d.training.optimizer import build_optimizer
 from e3d.weights.google import read_google
-from e3d.weights.layouts import Foreign
 from e3d.weights.openstl import read_openstl
+from e3d.weights.readers.layouts import Foreign
+from e3d.weights.readers.tensorflow_bundle import bundle_prefix
 from e3d.weights.tensor_file import read_run
-from e3d.weights.tensorflow_bundle import bundle_prefix
 
 
 def import_run(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from e3d.errors import InputError
-from e3d.weights.layouts import Foreign, Place, channels_of, count_layers, place_tensors
-from e3d.weights.pytorch_files import read_state_dict
+from e3d.weights.readers.layouts import Foreign, Place, channels_of, count_layers, place_tensors
+from e3d.weights.readers.pytorch_files import read_state_dict
 
 _AXES = (2, 3, 4, 1, 0)  # of a kernel there, in the order here
 # Of each convolution of a cell: the group here, and for each gate of that which block of the file it is.

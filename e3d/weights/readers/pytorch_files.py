@@ -21,7 +21,7 @@ import numpy as np
 
 from e3d.errors import InputError
 from e3d.files import read_bytes, regular_file
-from e3d.weights.pickles import Global, Inert, read_pickle
+from e3d.weights.readers.pickles import Global, Inert, read_pickle
 
 MAX_BYTES = 2**34  # of a file
 _ZIP = b'PK\x03\x04'

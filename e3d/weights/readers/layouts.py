@@ -67,7 +67,7 @@ def place_tensors(
                 if name not in tensors]  # fmt: skip
     problems += [f'{name} {list(tensors[name].shape)} is too many' for name in tensors
                  if name not in places]  # fmt: skip
-    for name in places.keys() & tensors.keys():
+    for name in (name for name in places if name in tensors):
         if tensors[name].shape != places[name].shape:
             problems.append(
                 f'{name} is {list(tensors[name].shape)}, not {list(places[name].shape)}'

@@ -16,7 +16,7 @@ import numpy as np
 
 from e3d.errors import InputError
 from e3d.files import read_bytes, regular_file
-from e3d.weights.checksum import crc32c, unmasked
+from e3d.weights.readers.checksum import crc32c, unmasked
 
 MAX_INDEX_BYTES = 2**26
 _MAGIC = 0xDB4775248B80FB57
