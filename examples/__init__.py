@@ -1,0 +1,1 @@
+"""Programs that use the library, to begin your own with."""

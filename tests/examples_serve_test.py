@@ -1,0 +1,185 @@
+"""The server of the examples, asked over real connections."""
+
+import concurrent.futures
+import http.client
+import io
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from e3d import forecast, load_run, make_config
+from e3d.model import build_model
+from e3d.model.needs import initialize
+from e3d.runs.trained_run import Run
+from e3d.weights.importing import import_run
+from e3d.weights.tensor_file import write_run
+from examples import serve
+from tests.prediction_helpers import FadingSum, run_of
+
+ROOT = pathlib.Path(__file__).parent.parent
+RUN = run_of(FadingSum())
+FRAMES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
+LIMITS = serve.Limits(body=5000, horizon=6, batch=4, waiting=2, connections=20, seconds=20.0)
+
+
+@pytest.fixture(scope='module')
+def server():
+    with serve.Server(('127.0.0.1', 0), RUN, LIMITS) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def ask(port, method, path, body=None, headers=()):
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+    try:
+        connection.request(method, path, body, dict(headers))
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+    finally:
+        connection.close()
+
+
+def npy(frames):
+    file = io.BytesIO()
+    np.save(file, frames)
+    return file.getvalue()
+
+
+def test_the_continuation_is_that_of_forecast(server):
+    status, headers, content = ask(
+        server.server_port, 'POST', '/forecast?horizon=4&output=npy', npy(FRAMES)
+    )
+    assert status == 200 and headers['Content-Type'] == 'application/octet-stream'
+    np.testing.assert_allclose(np.load(io.BytesIO(content)), forecast(RUN, FRAMES, 4), rtol=1e-6)
+
+
+def test_pictures_come_in_and_go_out(server):
+    file = io.BytesIO()
+    first, *others = [Image.fromarray(frame[..., 0]) for frame in FRAMES]
+    first.save(file, 'GIF', save_all=True, append_images=others, duration=100)
+    status, headers, content = ask(server.server_port, 'POST', '/forecast', file.getvalue())
+    assert status == 200 and headers['Content-Type'] == 'image/gif'
+    picture = Image.open(io.BytesIO(content))
+    assert (picture.size, picture.n_frames) == ((8, 8), 2)
+
+
+def test_the_page_sends_where_clips_go(server):
+    status, headers, content = ask(server.server_port, 'GET', '/')
+    assert status == 200 and headers['Content-Type'].startswith('text/html')
+    assert b'fetch(`/forecast${query}`' in content
+    status, _, content = ask(server.server_port, 'GET', '/health')
+    assert status == 200 and json.loads(content)['waiting'] == 0
+
+
+@pytest.mark.parametrize(
+    ('path', 'body', 'headers', 'status', 'message'),
+    [
+        ('/forecast', b'', {}, 400, 'The clip'),
+        ('/forecast', b'not a clip at all', {}, 400, 'The clip'),
+        ('/forecast', npy(FRAMES)[:-9], {}, 400, 'The clip'),
+        ('/forecast', npy(np.array([{}])), {}, 400, 'The clip'),
+        ('/forecast?horizon=0', npy(FRAMES), {}, 400, 'horizon=0: must be an integer from 1 to 6'),
+        ('/forecast?horizon=1e3', npy(FRAMES), {}, 400, 'horizon=1e3: must be'),
+        ('/forecast?horizon=' + '9' * 50, npy(FRAMES), {}, 400, 'must be an integer from 1 to 6'),
+        ('/forecast?output=exe', npy(FRAMES), {}, 400, 'must be one of gif, mp4, npy'),
+        ('/forecast?steps=1', npy(FRAMES), {}, 400, 'must be horizon or output'),
+        ('/other', npy(FRAMES), {}, 404, '/forecast'),
+        ('/forecast', bytes(5001), {}, 413, '5001 bytes; at most 5,000'),
+        ('/forecast', b'', {'Content-Length': '9' * 40}, 413, 'at most 5,000'),
+        ('/forecast', b'', {'Content-Length': '-1'}, 411, 'Content-Length'),
+    ],
+)
+def test_what_cannot_be_used_is_refused(server, path, body, headers, status, message):
+    found, _, content = ask(server.server_port, 'POST', path, body, headers)
+    assert found == status and message in json.loads(content)['error']
+    assert '/tmp' not in json.loads(content)['error']
+
+
+def test_a_clip_that_does_not_come_ends_the_request(server):
+    with socket.create_connection(('127.0.0.1', server.server_port), timeout=60) as connection:
+        connection.sendall(b'POST /forecast HTTP/1.0\r\nContent-Length: 9\r\n\r\nshort')
+        connection.shutdown(socket.SHUT_WR)
+        assert b' 408 ' in connection.makefile('rb').readline()
+    assert ask(server.server_port, 'GET', '/health')[0] == 200
+
+
+def test_requests_that_wait_are_forecast_together_and_one_too_many_is_refused(monkeypatch):
+    sizes, started, go_on = [], threading.Event(), threading.Event()
+
+    def slow(run, clips, horizon):
+        sizes.append(len(clips))
+        started.set()
+        assert go_on.wait(60)
+        return clips[:, :1] + horizon
+
+    monkeypatch.setattr(serve.e3d, 'forecast', slow)
+    batcher = serve.Batcher(RUN, LIMITS._replace(waiting=3))
+    clips = [np.full((1, 2, 2, 1), value, np.float32) for value in range(5)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        first = pool.submit(batcher.forecast, clips[0], 1)
+        assert started.wait(60)
+        others = [pool.submit(batcher.forecast, clip, 1) for clip in clips[1:4]]
+        while len(batcher) < 3:
+            pass
+        with pytest.raises(serve.Busy):
+            batcher.forecast(clips[4], 1)
+        go_on.set()
+        for value, found in enumerate([first, *others]):
+            np.testing.assert_array_equal(found.result(), clips[value] + 1)
+    assert sizes == [1, LIMITS.batch]
+
+
+def test_a_failure_is_that_of_its_requests(monkeypatch):
+    def fails(*arguments):
+        raise serve.RunError('not finite')
+
+    monkeypatch.setattr(serve.e3d, 'forecast', fails)
+    batcher = serve.Batcher(RUN, LIMITS)
+    for _ in range(2):
+        with pytest.raises(serve.RunError, match='not finite'):
+            batcher.forecast(np.zeros((1, 2, 2, 1)), 1)
+
+
+def test_a_run_is_served_by_a_process(tmp_path):
+    config = make_config('moving_mnist:small', model='convlstm')
+    config.model.update({'layers': 1, 'features': 2, 'patch_size': 4})
+    config.dataset.update(
+        {'canvas': (8, 8), 'digit_size': 4, 'input_frames': 3, 'output_frames': 2}
+    )
+    model = build_model(**config.model)
+    params = initialize(model, jax.random.key(0), (8, 8, 1))['params']
+    write_run(
+        Run(model, jax.tree.map(jnp.asarray, params), config, (8, 8, 1), 0),
+        tmp_path / 'r.safetensors',
+    )
+    import_run(tmp_path / 'r.safetensors', tmp_path / 'run')
+    command = [sys.executable, 'examples/serve.py', f'--workdir={tmp_path / "run"}', '--port=0']
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'}
+    )
+    try:
+        port = int(process.stdout.readline().rsplit(':', 1)[1].strip('/\n'))
+        status, _, content = ask(port, 'POST', '/forecast?output=npy', npy(FRAMES))
+        assert status == 200
+        expected = forecast(load_run(tmp_path / 'run'), FRAMES)
+        np.testing.assert_allclose(np.load(io.BytesIO(content)), expected, atol=1e-6)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
