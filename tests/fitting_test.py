@@ -13,6 +13,7 @@ import e3d
 from e3d.data.sources.in_memory import divide_clips, lend
 from e3d.data.sources.registry import open_source
 from e3d.fitting import fit as fitting
+from tests.prediction_helpers import Sums, recognizer_run
 
 # In the order in which one needs what another has made.
 IN_ORDER = ('fit', 'train', 'load_run', 'Run', 'start', 'observe', 'forecast_from', 'save_stream')
@@ -50,6 +51,7 @@ def examples(tmp_path_factory):
     """Runs all examples, and gives what went wrong by name, and the names that they leave."""
     names = {'e3d': e3d, 'np': np, 'nn': nn, 'jax': jax, 'workdir': 'runs/fitted'}
     names |= {'frames': stripes(), 'clip': stripes()[:5, ..., np.newaxis]}
+    names |= {'recognizer': recognizer_run(Sums())}
     public = [*IN_ORDER, *(name for name in dir(e3d) if name not in IN_ORDER)]
     problems = {}
     with pytest.MonkeyPatch.context() as patch:

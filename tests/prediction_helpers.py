@@ -1,13 +1,16 @@
-"""What the tests of prediction share: a model whose forecast is easily computed."""
+"""What the tests of prediction share: models whose results are easily computed."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from e3d.model.needs import Needs
+from e3d.model.recognizer import Recognition
 from e3d.runs.trained_run import Run
 
 INPUT_FRAMES, OUTPUT_FRAMES = 3, 2
+CLIP_SHAPE = (4, 6, 1)
 
 
 class FadingSum(nn.Module):
@@ -35,3 +38,25 @@ def run_of(model, channels=1, size=(8, 8), dataset=()):
     dataset = {'input_frames': INPUT_FRAMES, 'output_frames': OUTPUT_FRAMES} | dict(dataset)
     config = ConfigDict({'dataset': dataset, 'model': {'name': type(model).__name__}})
     return Run(model, params, config, shape, 7)
+
+
+class Sums(nn.Module):
+    """A recognizer whose scores are the sum of what is seen, that of the last frame, and 0."""
+
+    whole_clips: bool = False
+
+    @property
+    def needs(self):
+        return Needs(scores_only=self.whole_clips)
+
+    def __call__(self, frames, output_frames, truth_mask, lengths):
+        means = frames.mean(axis=(2, 3, 4))[:, None]  # [B, 1, T]
+        seen = jnp.where(jnp.arange(frames.shape[1]) < lengths[..., None], means, 0)
+        last = jnp.take_along_axis(means[:, 0], lengths - 1, axis=1)
+        scores = jnp.stack([seen.sum(axis=-1), last, jnp.zeros_like(last)], axis=-1)
+        return Recognition(None, scores)
+
+
+def recognizer_run(model, names=('rise', 'fall', 'rest'), input_frames=5, name='c3d'):
+    config = ConfigDict({'dataset': {'input_frames': input_frames}, 'model': {'name': name}})
+    return Run(model, {}, config, CLIP_SHAPE, 7, class_names=names)

@@ -1,45 +1,19 @@
 """What happens in a clip: the parts that are seen, the names of the classes, and what is said."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from e3d import InputError, Recognized, RunError, launcher, recognize
 from e3d.evaluation.recognition import FRACTIONS
-from e3d.model.needs import Needs
 from e3d.model.recognizer import Recognition
 from e3d.prediction import recognize as module
 from e3d.prediction.recognize import recognize_file
-from e3d.runs.trained_run import Run
+from tests.prediction_helpers import CLIP_SHAPE, Sums, recognizer_run
 
 RANDOM = np.random.default_rng(0)
-SHAPE = (4, 6, 1)
-
-
-class Sums(nn.Module):
-    """Scores: the sum of what is seen, that of the last frame, and 0."""
-
-    whole_clips: bool = False
-
-    @property
-    def needs(self):
-        return Needs(scores_only=self.whole_clips)
-
-    def __call__(self, frames, output_frames, truth_mask, lengths):
-        means = frames.mean(axis=(2, 3, 4))[:, None]  # [B, 1, T]
-        seen = jnp.where(jnp.arange(frames.shape[1]) < lengths[..., None], means, 0)
-        last = jnp.take_along_axis(means[:, 0], lengths - 1, axis=1)
-        scores = jnp.stack([seen.sum(axis=-1), last, jnp.zeros_like(last)], axis=-1)
-        return Recognition(None, scores)
-
-
-def run_of(model, names=('rise', 'fall', 'rest'), input_frames=5, name='c3d'):
-    config = ConfigDict({'dataset': {'input_frames': input_frames}, 'model': {'name': name}})
-    return Run(model, {}, config, SHAPE, 7, class_names=names)
 
 
 @pytest.mark.parametrize('whole_clips', [False, True])
@@ -52,8 +26,8 @@ def run_of(model, names=('rise', 'fall', 'rest'), input_frames=5, name='c3d'):
     ],
 )
 def test_of_every_front_part_the_last_frames_are_seen(whole_clips, count, lengths):
-    frames = RANDOM.random((count, *SHAPE), np.float32)
-    found = recognize(run_of(Sums(whole_clips)), frames)
+    frames = RANDOM.random((count, *CLIP_SHAPE), np.float32)
+    found = recognize(recognizer_run(Sums(whole_clips)), frames)
     assert found.class_names == ('rise', 'fall', 'rest')
     assert found.fractions == FRACTIONS and list(found.lengths) == lengths
     for length, probabilities in zip(lengths, found.probabilities, strict=True):
@@ -66,7 +40,7 @@ def test_of_every_front_part_the_last_frames_are_seen(whole_clips, count, length
 
 
 def test_frames_are_prepared_as_those_of_the_training():
-    model = run_of(Sums())
+    model = recognizer_run(Sums())
     wide = RANDOM.integers(0, 256, (3, 4, 6, 3), np.uint8)
     gray = (wide @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)
     np.testing.assert_allclose(
@@ -89,12 +63,12 @@ def test_frames_are_prepared_as_those_of_the_training():
 )
 def test_frames_that_cannot_be_used(frames, message):
     with pytest.raises(InputError, match=message):
-        recognize(run_of(Sums()), frames)
+        recognize(recognizer_run(Sums()), frames)
 
 
 def test_a_forecaster_does_not_recognize():
     with pytest.raises(InputError, match='e3d_lstm, forecasts and does not recognize: use --mode='):
-        recognize(run_of(Sums(), name='e3d_lstm'), np.zeros((3, 4, 6)))
+        recognize(recognizer_run(Sums(), name='e3d_lstm'), np.zeros((3, 4, 6)))
 
 
 class Broken(Sums):
@@ -104,32 +78,32 @@ class Broken(Sums):
 
 def test_scores_that_are_not_finite_are_no_answer():
     with pytest.raises(RunError, match='scores of the classes are not finite'):
-        recognize(run_of(Broken()), np.zeros((3, 4, 6)))
+        recognize(recognizer_run(Broken()), np.zeros((3, 4, 6)))
 
 
 def test_a_file_is_recognized_and_drawn(tmp_path):
     frames = RANDOM.integers(0, 256, (6, 8, 12), np.uint8)
     np.save(tmp_path / 'clip.npy', frames)
-    text = recognize_file(run_of(Sums()), tmp_path / 'clip.npy', tmp_path / 'curve.png')
+    text = recognize_file(recognizer_run(Sums()), tmp_path / 'clip.npy', tmp_path / 'curve.png')
     assert 'Read 6 frames of' in text and '8 x 12 pixels resized to 4 x 6' in text
     table = text.splitlines()
     heading = next(line for line in table if 'class' in line)
     assert heading.split() == ['class', '25', '%', 'seen', '50', '%', 'seen', '100', '%', 'seen']
-    best = recognize(run_of(Sums()), frames).best(1)[0]
+    best = recognize(recognizer_run(Sums()), frames).best(1)[0]
     row = next(line for line in table if line.startswith(f'  {best[0]} '))
     assert f'{100 * best[1]:.1f} %' in row
     assert Image.open(tmp_path / 'curve.png').size[0] > 400
     with pytest.raises(InputError, match=r'curve.png exists already: .*--overwrite'):
-        recognize_file(run_of(Sums()), tmp_path / 'clip.npy', tmp_path / 'curve.png')
+        recognize_file(recognizer_run(Sums()), tmp_path / 'clip.npy', tmp_path / 'curve.png')
     with pytest.raises(InputError, match=r'"\.gif" cannot be written; must be \.png'):
-        recognize_file(run_of(Sums()), tmp_path / 'clip.npy', tmp_path / 'curve.gif')
+        recognize_file(recognizer_run(Sums()), tmp_path / 'clip.npy', tmp_path / 'curve.gif')
 
 
 def test_classes_without_names_are_numbered_and_it_is_said(tmp_path):
     np.save(tmp_path / 'clip.npy', np.zeros((3, 4, 6), np.uint8))
-    text = recognize_file(run_of(Sums(), ()), tmp_path / 'clip.npy')
+    text = recognize_file(recognizer_run(Sums(), ()), tmp_path / 'clip.npy')
     assert 'does not know the names of its classes' in text and '\n  0 ' in text
-    assert recognize(run_of(Sums(), ()), np.zeros((3, 4, 6))).class_names == ('0', '1', '2')
+    assert recognize(recognizer_run(Sums(), ()), np.zeros((3, 4, 6))).class_names == ('0', '1', '2')
 
 
 @pytest.mark.parametrize(('count', 'taken'), [(3, 9), (79, 79), (300, 250)])

@@ -63,6 +63,11 @@ def recognize(run_or_weights: Run | str | os.PathLike[str], frames: np.ndarray) 
     Raises:
       InputError: the frames cannot be used, or the run is no recognizer.
       RunError: the scores are not finite, or memory does not suffice.
+
+    Example:
+      >>> found = e3d.recognize(recognizer, np.zeros((5, 32, 32), np.uint8))
+      >>> found.lengths[1], found.fractions[1], found.best(2)[0][0] in found.class_names
+      (2, 0.25, True)
     """
     run = _open(run_or_weights)
     frames = checked_frames(frames, run.scale, 'The array of frames')

@@ -64,8 +64,8 @@ def begin_from(
         if workdir in PACKAGED:
             variables = dict(PACKAGED[str(workdir)]())
         else:
-            own = variables_of(state.params, state.collections)
-            variables = read_torchvision(local_path(workdir, 'init_from'), own)
+            expected = variables_of(state.params, state.collections)
+            variables = read_torchvision(local_path(workdir, 'init_from'), expected)
         params, theirs = variables.pop('params'), variables
     elif keep_optimizer:
         return _with_optimizer(state, workdir)
