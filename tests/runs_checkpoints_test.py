@@ -85,7 +85,7 @@ def test_restores_every_bit_into_its_place(tmp_path, config):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.newest() == 7
         restored = checkpoints.restore(template(), 7)
-        found, shape, scale, _ = checkpoints.read_run(7)
+        found, shape, scale, *_ = checkpoints.read_run(7)
     chex.assert_trees_all_equal(restored, state)
     for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         assert ours.sharding == theirs.sharding and ours.dtype == theirs.dtype
@@ -420,7 +420,7 @@ def test_a_run_of_an_earlier_version_has_the_scale_of_pictures(tmp_path, config,
     run = {'config': config.to_dict(), 'frame_shape': SHAPE}
     monkeypatch.setattr(Checkpoints, '_read', lambda *_, **__: {'run': run})
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.read_run(1)[2:] == (Scale(), ())
+        assert checkpoints.read_run(1)[2:] == (Scale(), 0, ())
 
 
 def test_a_run_is_shown_in_a_line(tmp_path, config, tiny):
