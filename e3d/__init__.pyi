@@ -108,8 +108,8 @@ from .model import (
 )
 from .options.option import option as option
 from .prediction.forecast import forecast as forecast
-from .prediction.forecast import predict_file as predict_file
 from .prediction.inspection import inspect_run as inspect_run
+from .prediction.predict import predict_file as predict_file
 from .prediction.presentation import Presentation as Presentation
 from .prediction.recognize import Recognized as Recognized
 from .prediction.recognize import recognize as recognize

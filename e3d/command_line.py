@@ -137,6 +137,14 @@ def define_flags() -> flags.FlagValues:
         'frame and the last if not given',
         **define,
     )
+    flags.DEFINE_integer(
+        'members',
+        None,
+        'predict: number of futures of a run with model.noise_channels',
+        lower_bound=1,
+        upper_bound=10_000,
+        **define,
+    )
     flags.DEFINE_boolean(
         'overwrite', False, 'predict, recognize: replace an output that exists', **define
     )

@@ -58,8 +58,8 @@ from e3d.data.listing import describe_data_sets
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError, exit_code
 from e3d.parallel import processes
-from e3d.prediction.forecast import predict_file
 from e3d.prediction.inspection import inspect_to_files
+from e3d.prediction.predict import predict_file
 from e3d.prediction.presentation import Presentation
 from e3d.prediction.recognize import recognize_file
 from e3d.progress import set_verbosity
@@ -74,7 +74,16 @@ from e3d.training import loop
 TOGETHER = ('train', 'evaluate')
 # What only some modes have.
 FLAGS_OF = {
-    'predict': ('input', 'output', 'horizon', 'overwrite', 'with_input', 'scale', 'size'),
+    'predict': (
+        'input',
+        'output',
+        'horizon',
+        'members',
+        'overwrite',
+        'with_input',
+        'scale',
+        'size',
+    ),
     'inspect': ('input', 'horizon', 'pixels', 'steps'),
     'recognize': ('input', 'output', 'overwrite', 'weights'),
 }
@@ -221,7 +230,13 @@ def use(values: flags.FlagValues, chosen: Run, workdir: Any) -> str:
         )
     presentation = Presentation(values.with_input, values.scale, values.size)
     return predict_file(
-        chosen, values.input, values.output, values.horizon, values.overwrite, presentation
+        chosen,
+        values.input,
+        values.output,
+        values.horizon,
+        values.overwrite,
+        presentation,
+        values.members,
     )
 
 

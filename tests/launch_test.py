@@ -78,7 +78,13 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     'model',
     [
-        ['convlstm', '--config.model.peephole=True'],
+        [
+            'convlstm',
+            '--config.model.peephole=True',
+            '--config.model.noise_channels=1',
+            '--config.loss.crps_weight=1.0',
+            '--config.evaluation.members=3',
+        ],
         pytest.param(
             ['predrnn', '--config.model.decoupling=0.1', '--config.sampling.kind=reverse'],
             marks=pytest.mark.slow,
@@ -103,6 +109,11 @@ def test_other_models_train_resume_evaluate_and_predict(tmp_path, monkeypatch, c
     np.save('clip.npy', np.random.default_rng(0).random((3, 8, 8, 1), np.float32))
     launch_here('--mode=predict', '--workdir=run', '--input=clip.npy', '--output=next.npy')
     assert np.load('next.npy').shape == (2, 8, 8, 1)
+    if 'ensemble' in report:
+        assert report['ensemble']['members'] == 3 and report['crps'] > 0
+        arguments = ['--workdir=run', '--input=clip.npy', '--members=2']
+        assert '2 futures' in launch_here('--mode=predict', *arguments, '--output=next.gif').out
+        assert all(pathlib.Path(f'next_{number}.gif').is_file() for number in (1, 2))
 
 
 def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monkeypatch, capsys):

@@ -12,8 +12,9 @@ from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.prediction import forecast as forecast_module
 from e3d.prediction import memory
-from e3d.prediction.forecast import forecast, predict_file
+from e3d.prediction.forecast import forecast
 from e3d.prediction.media import write_clip
+from e3d.prediction.predict import predict_file
 from e3d.prediction.presentation import Presentation
 
 

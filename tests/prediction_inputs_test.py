@@ -13,9 +13,10 @@ from e3d.configuration import default_config
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from e3d.pixel_values import as_floats
-from e3d.prediction.forecast import forecast, predict_file
+from e3d.prediction.forecast import forecast
 from e3d.prediction.inputs import read_input
 from e3d.prediction.media import write_clip
+from e3d.prediction.predict import predict_file
 
 INPUT, RATE = 3, 25
 COLOR = np.random.default_rng(0).integers(0, 256, (19, 18, 24, 3), np.uint8)

@@ -8,7 +8,8 @@ from prediction_helpers import FadingSum, run_of
 from e3d.data.readers.clips import read_clip
 from e3d.errors import InputError
 from e3d.evaluation.pictures import FORECAST, SEEN, as_colors
-from e3d.prediction.forecast import forecast, predict_file
+from e3d.prediction.forecast import forecast
+from e3d.prediction.predict import predict_file
 from e3d.prediction.presentation import Presentation
 
 SEEN_FRAMES = np.random.default_rng(0).random((3, 8, 6, 1), np.float32)

@@ -8,7 +8,8 @@ from prediction_helpers import FadingSum, run_of
 
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
-from e3d.prediction.forecast import forecast, predict_file
+from e3d.prediction.forecast import forecast
+from e3d.prediction.predict import predict_file
 from e3d.prediction.presentation import Presentation
 
 LOW, HIGH = 20.0, 220.0

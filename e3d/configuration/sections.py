@@ -152,6 +152,13 @@ class Evaluation:
         changeable=True,
         older=(),
     )
+    members: int = option(
+        8,
+        'futures of each sequence that are measured of a model with model.noise_channels',
+        whole(1, 1000),
+        changeable=True,
+        older=1,
+    )
     num_samples: int = option(4, 'sequences drawn as pictures', whole(0, 10_000), changeable=True)
 
 

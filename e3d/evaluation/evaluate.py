@@ -14,18 +14,21 @@ from e3d.errors import InputError, RunError
 from e3d.evaluation.balanced import balanced_errors
 from e3d.evaluation.baselines import last_known
 from e3d.evaluation.collection import KEPT, Collection
+from e3d.evaluation.ensembles import ensemble_metrics, ensemble_report
 from e3d.evaluation.events import Events, count_events, event_report
 from e3d.evaluation.intervals import mean_interval, skill_interval
 from e3d.evaluation.metrics import errors_in_unit, frame_metrics
 from e3d.evaluation.optical_flow import extrapolate
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
 from e3d.evaluation.presets import PRESETS
+from e3d.evaluation.report import MEMBERS_MEAN
 from e3d.evaluation.sharpness import total_gradient
 from e3d.progress import progress
 
 METRICS = (
     'mse', 'mae', 'psnr', 'ssim', 'lpips', 'mse_mean', 'mae_mean', 'ssim_data_range_2', 'b_mse', 'b_mae'
 )  # fmt: skip
+ENSEMBLE = 'ensemble'  # beside the names of the forecasts
 
 
 def evaluate(
@@ -55,7 +58,8 @@ def evaluate(
 
     Args:
       forecast: from the seen frames `[B, input_frames, H, W, C]` to those that follow,
-        `[B, T - input_frames, H, W, C]`; takes the `inputs` by name.
+        `[B, T - input_frames, H, W, C]`; takes the `inputs` by name. Several futures of each sequence,
+        `[M, B, T - input_frames, H, W, C]`, are measured together, and the first of them as the model.
       batches: 'frames' float32 `[B, T, H, W, C]`, 'mask' bool `[B]`, False for sequences
         that only fill up a batch, and 'index' int `[B]`, their places in the split; of data with
         gaps also 'valid', bool `[B, T, H, W, C]`, which values are known.
@@ -87,7 +91,9 @@ def evaluate(
       'optical_flow' and the names of `simple_forecasts` the metrics of these. Of the model alone
       'mse_per_sequence' in the order of the split, 'skill', one less the ratio of its MSE to that of
       the last frame, and 95 % intervals (see `e3d.evaluation.intervals`) as '<metric>_interval'.
-      Frames without any truth count nowhere; what they leave undefined is None.
+      Of several futures 'ensemble' with 'crps', see `ensemble_report`, in the unit of the data, and
+      under 'members_mean' the metrics of their mean. Frames without any truth count nowhere; what
+      they leave undefined is None.
 
     Raises:
       InputError: if there are no sequences.
@@ -102,10 +108,17 @@ def evaluate(
             frames = frames if valid is None else np.where(valid, frames, 0)
             seen, truth = frames[:, :input_frames], frames[:, input_frames:]
             known = None if valid is None else valid[:, input_frames:]
+            collected.add_sequences(np.asarray(batch['index'])[mask])
+            futures = _finite(forecast(seen, **{name: batch[name] for name in inputs}), step)
+            several = futures.ndim > frames.ndim
             forecasts = {
-                'model': _finite(forecast(seen, **{name: batch[name] for name in inputs}), step),
+                'model': futures[0] if several else futures,
                 'last_frame': np.broadcast_to(last_known(seen, valid), truth.shape),
             }
+            if several:
+                forecasts[MEMBERS_MEAN] = scale.clip(futures).mean(axis=0)
+                in_unit = [scale.to_unit(scale.clip(x)) for x in (futures, truth)]
+                collected.add(ENSEMBLE, _measure_together(*in_unit, batch['index'], known), mask)
             if mean_image is not None:
                 forecasts['mean_image'] = np.broadcast_to(mean_image, truth.shape)
             if optical_flow:
@@ -115,7 +128,6 @@ def evaluate(
             if perception is not None:
                 perception.watch(TRUTH, seen, truth, mask)
                 looks_of_truth = perception.look(truth)  # once for all forecasts
-            collected.add_sequences(np.asarray(batch['index'])[mask])
             for name, prediction in forecasts.items():
                 metrics = dict(
                     _frame_metrics(prediction, truth, known, bounds=scale.bounds, presets=presets)
@@ -137,12 +149,16 @@ def evaluate(
             'There are no sequences to evaluate on: the split is empty, or '
             'evaluation.max_sequences is 0.'
         )
+    together = collected.sums.pop(ENSEMBLE, None)
     means = {
         name: _means(sums, collected.counts[name], scale) for name, sums in collected.sums.items()
     }
     if events is not None:
         for name, sums in collected.sums.items():
             means[name] |= _event_scores(sums, events.thresholds)
+    if together is not None:
+        found = ensemble_report(together, collected.counts[ENSEMBLE])
+        means['model'] |= {ENSEMBLE: found, 'crps': found['crps']}
     means['model'] |= _of_sequences(collected)
     if perception is not None:
         for name, distance in perception.fvd([part[1] for part in parts]).items():
@@ -189,6 +205,9 @@ def _count(
     if balance is None:
         return counts
     return counts | balanced_errors(prediction, truth, balance[0], balance[1], valid)
+
+
+_measure_together = jax.jit(ensemble_metrics)
 
 
 def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...]) -> dict[str, Any]:

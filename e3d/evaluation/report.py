@@ -13,10 +13,12 @@ from rich.table import Table
 from e3d.evaluation.presets import PRESETS
 from e3d.files import atomic_write
 
+MEMBERS_MEAN = 'members_mean'  # not without learning, but beside a single member
 TRIVIAL_FORECASTS = {
     'last_frame': 'repeat the last frame',
     'mean_image': 'mean training image',
     'optical_flow': 'moved by optical flow',
+    MEMBERS_MEAN: 'mean of the members',
 }
 
 HEADINGS = {
@@ -82,6 +84,8 @@ def format_table(report: Mapping[str, Any]) -> str:
     console.print(summary, f'{verdict}\n', frames, sep='')
     if 'events' in report:
         console.print(*_event_tables(rows), sep='\n')
+    if 'ensemble' in report:
+        console.print(*_ensemble_table(report['ensemble']), sep='\n')
     for preset in (*PRESETS, 'b_mse', 'b_mae'):
         if preset in report:
             values = (f'{label} {_number(preset, row[preset])}' for label, row in rows.items())
@@ -127,6 +131,35 @@ def _event_tables(rows: Mapping[str, Mapping[str, Any]]) -> Iterable[Table | str
     )
 
 
+def _ensemble_table(ensemble: Mapping[str, Any]) -> Iterable[Table | str]:
+    """CRPS, and spread beside error, by frame; the rank histogram in a line."""
+    members = ensemble['members']
+    headings = {'crps': 'CRPS ↓', 'crps_fair': 'fair ↓', 'spread': 'spread', 'rmse': 'RMSE of mean'}
+    headings = {name: heading for name, heading in headings.items() if name in ensemble}
+    table = Table(
+        'frame', title=f'{members} members', box=box.SIMPLE_HEAD, title_style='',
+        title_justify='left', collapse_padding=True, pad_edge=False,
+    )  # fmt: skip
+    for heading in headings.values():
+        table.add_column(heading, justify='right')
+    frames = zip(*(ensemble[f'{name}_per_frame'] for name in headings), strict=True)
+    rows = enumerate([*frames, [ensemble[name] for name in headings]], 1)
+    for number, values in rows:
+        last = number > len(ensemble['crps_per_frame'])
+        table.add_row('all' if last else str(number), *map(_small, values))
+    yield table
+    shares = ', '.join(f'{100 * share:.1f}' for share in ensemble['rank_histogram'])
+    yield (
+        'Per pixel, in the unit of the data. A spread as large as the error is reliable. The model '
+        f'above is the first member. Members below the truth, from none to all: {shares} % '
+        f'(reliable: {100 / (members + 1):.1f} each).\n'
+    )
+
+
+def _small(value: float | None) -> str:
+    return '-' if value is None else f'{value:.4g}'
+
+
 def _score(value: float | None) -> str:
     return '-' if value is None else f'{value:.3f}'
 
@@ -150,6 +183,7 @@ def _number(metric: str, value: float | None) -> str:
 
 def _verdict(report: Mapping[str, Any]) -> str:
     others = describe_others(report)
+    others.pop(MEMBERS_MEAN, None)
     best = min(others, key=lambda name: report[name]['mse'])
     if not report[best]['mse']:
         return f'"{others[best]}" makes no error here: nothing moves.'

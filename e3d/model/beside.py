@@ -8,10 +8,11 @@ A batch may have, beside 'frames' `[B, T, H, W, C]`,
 * 'known', `[B, T, H, W, K]`: what is known of all times, as heights of the ground, the hour of the day,
   the weather forecast. It enters at every step, also while the model forecasts.
 * 'others', `[B, T, H, W, K']`: what is known of observed times alone; 0 enters while it forecasts.
+* 'noise', `[B, T, H, W, K'']`: random numbers for a model with `noise_channels`, at every step.
 
-So a model sees `[targets, valid, known, others]` and forecasts as many channels, of which only the
-targets count and are fed back. One that sees its input at once gets 'known' of the frames ahead beside
-that of its input.
+So a model sees `[targets, valid, known, others, noise]` and forecasts as many channels, of which only
+the targets count and are fed back. One that sees its input at once gets 'known' of the frames ahead
+beside that of its input.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.model.needs import Needs
 
-NAMES = ('valid', 'known', 'others')
+NAMES = ('valid', 'known', 'others', 'noise')
 
 
 def beside_frames(batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +40,8 @@ def channels_beside(sequence: Mapping[str, Any], needs: Needs) -> int:
       needs: of the model.
     """
     widths = {name: array.shape[-1] for name, array in beside_frames(sequence).items()}
-    return sum(widths.values()) + (widths.get('known', 0) if needs.future_only else 0)
+    ahead = widths.get('known', 0) if needs.future_only else 0
+    return sum(widths.values()) + ahead + needs.noise
 
 
 class Entering(NamedTuple):
@@ -87,6 +89,8 @@ def enter_in_steps(
         given.append(beside['known'])
     if 'others' in beside:
         given.append(jnp.where(seen, beside['others'], 0))
+    if 'noise' in beside:
+        given.append(beside['noise'])
     joined = jnp.concatenate([part.astype(frames.dtype) for part in given], axis=-1)
     extra = (*joined.shape[:-1], joined.shape[-1] - frames.shape[-1])
     enters = jnp.concatenate([own, jnp.ones(extra, bool)], axis=-1)
@@ -127,4 +131,32 @@ def enter_at_once(
         given += [beside['known'][:, :length], ahead]
     if 'others' in beside:
         given.append(beside['others'][:, :length])
+    if 'noise' in beside:
+        given.append(beside['noise'][:, :length])
     return jnp.concatenate([part.astype(frames.dtype) for part in given], axis=-1)
+
+
+def draw_noise(
+    key: jax.Array, numbers: jax.Array, steps: int, frame_shape: tuple[int, ...], channels: int
+) -> jax.Array:
+    """Normal random numbers for each sequence by its own number, however they are put into batches.
+
+    Args:
+      key: of all of them.
+      numbers: int `[B, ...]`, which tell a draw from others, as (sequence, member).
+      steps: N.
+      frame_shape: (H, W, C).
+      channels: K.
+
+    Returns:
+      Float32 `[B, N, H, W, K]`.
+    """
+    shape = (steps, *frame_shape[:2], channels)
+
+    def draw(number: jax.Array) -> jax.Array:
+        own = key
+        for part in jnp.atleast_1d(number):
+            own = jax.random.fold_in(own, part)
+        return jax.random.normal(own, shape)
+
+    return jax.vmap(draw)(numbers)

@@ -89,7 +89,7 @@ class E3DLSTM(Forecaster):
       stride: of the convolutions of 'openstl' in height and width; 1 for the others.
       history: how many earlier cell states RECALL looks at; None is all of them.
       layers, patch_size, pad_frames, encoder_layers, decoder_layers, dtype, precision,
-        memory: as in `Forecaster`.
+        memory, noise_channels: as in `Forecaster`.
 
     Example:
       >>> model = e3d.E3DLSTM(layers=1, features=4, kernel_size=(2, 3, 3))

@@ -111,6 +111,8 @@ class Forecaster(Network):
       precision: how GPUs and TPUs multiply float32: 'float32' as it is, with results that CPUs give
         too, to 1e-5; 'fast' in TF32 or in one pass of bfloat16. See `e3d.kernels.precision`.
       memory: 'save' or 'recompute', what training keeps of each step (see `e3d.kernels.scan`).
+      noise_channels: how many channels of the frames are random numbers, see `e3d.model.beside`; the
+        model takes what it is given.
     """
 
     layers: int = option(4, 'recurrent layers', whole(1, MOST_LAYERS))
@@ -137,6 +139,13 @@ class Forecaster(Network):
     )
     memory: str = option(
         'save', 'what training keeps of each step', one_of(*POLICIES), changeable=True
+    )
+    noise_channels: int = option(
+        0,
+        'channels of random numbers that enter at every step: each draw makes another forecast; needs '
+        'loss.crps_weight',
+        whole(0, MOST_FEATURES),
+        older=0,
     )
 
     def setup(self):

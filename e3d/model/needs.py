@@ -48,6 +48,8 @@ class Needs(NamedTuple):
         in its collection 'networks', as the variable update_NAME. What belongs to the loss of one
         network alone is kept from the others by `jax.lax.stop_gradient`.
       scores_only: It recognizes and predicts no frames: its predictions are None.
+      noise: How many channels of random numbers enter beside the frames at every step, as its field
+        `noise_channels` says; each draw of them makes another forecast.
     """
 
     future_only: bool = False
@@ -56,11 +58,13 @@ class Needs(NamedTuple):
     losses: bool = False
     networks: tuple[str, ...] = ()
     scores_only: bool = False
+    noise: int = 0
 
 
 def needs_of(model: nn.Module) -> Needs:
     """What a model needs."""
-    return getattr(model, 'needs', Needs())
+    needs = getattr(model, 'needs', Needs())
+    return needs._replace(noise=getattr(model, 'noise_channels', 0))
 
 
 def initialize(
@@ -140,7 +144,7 @@ def call_in_training(
     if needs.losses:
         own, more = model.apply(
             {**variables, **changed},
-            result,
+            result[..., : truth.shape[-1]],
             truth,
             Training(axis_name),
             method='extra_losses',

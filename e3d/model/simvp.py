@@ -168,7 +168,7 @@ class SimVP(nn.Module):
       drop_path: how often the last block of 'gsta' and 'tau' is left out for a sequence in training,
         earlier ones less often.
       divergence: weight of the divergence of differences in the loss; None: 0.1 with 'tau', else 0.
-      dtype, precision: as in `Forecaster`.
+      dtype, precision, noise_channels: as in `Forecaster`.
     """
 
     translator: str = option('gsta', 'from encoded input to forecast', one_of(*TRANSLATORS))
@@ -190,6 +190,7 @@ class SimVP(nn.Module):
     )
     dtype: str = option('float32', 'dtype of the convolutions', one_of('float32', 'bfloat16'))
     precision: str = same_option(Forecaster, 'precision')
+    noise_channels: int = same_option(Forecaster, 'noise_channels')
 
     @property
     def needs(self) -> Needs:

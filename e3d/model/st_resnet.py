@@ -114,7 +114,7 @@ class STResNet(nn.Module):
       period: how many days before; 0: it has no such branch.
       trend: how many weeks before.
       layers: residual units of each branch.
-      features, dtype, precision, memory: see their options.
+      features, dtype, precision, memory, noise_channels: see their options.
     """
 
     closeness: int | None = option(
@@ -127,6 +127,7 @@ class STResNet(nn.Module):
     dtype: str = same_option(Forecaster, 'dtype')
     precision: str = same_option(Forecaster, 'precision')
     memory: str = same_option(Forecaster, 'memory')
+    noise_channels: int = same_option(Forecaster, 'noise_channels')
 
     @property
     def needs(self) -> Needs:

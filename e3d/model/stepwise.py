@@ -39,7 +39,7 @@ class StepwiseForecaster(nn.Module):
     Attributes:
       pad_frames: True pads frames by their last row and column to the multiples that the model needs
         and crops the predictions; False raises for such frames.
-      dtype, precision, memory: as in `Forecaster`.
+      dtype, precision, memory, noise_channels: as in `Forecaster`.
     """
 
     pad_frames: bool = option(
@@ -48,6 +48,7 @@ class StepwiseForecaster(nn.Module):
     dtype: str = same_option(Forecaster, 'dtype')
     precision: str = same_option(Forecaster, 'precision')
     memory: str = same_option(Forecaster, 'memory')
+    noise_channels: int = same_option(Forecaster, 'noise_channels')
 
     kernel_init: ClassVar[nn.initializers.Initializer] = staticmethod(
         nn.initializers.glorot_uniform()

@@ -188,6 +188,11 @@ def _check_streams(model: Any) -> None:
             f'{type(model).__name__} sees whole clips and has no state between frames: call '
             'model.apply(variables, frames, lengths=lengths), or the recognizers with a cell.'
         )
+    if needs_of(model).noise:
+        raise InputError(
+            f'model.noise_channels={needs_of(model).noise}: start and observe are for models without; '
+            'use forecast(run, frames, members=...).'
+        )
     if not isinstance(model, Recognizer | Forecaster):
         raise InputError(
             f'{type(model).__name__} takes whole clips: start and observe are for recognizers, and '

@@ -5,7 +5,8 @@
     memory        whether a forecast fits into memory
     presentation  a forecast as pictures to be looked at
     media         forecasts to any form of file
-    forecast      a trained run continues an array of frames, or a file
+    forecast      a trained run continues an array of frames
+    predict       the same from file to file
     inspection    what a trained run does inside while it forecasts, in arrays and pictures
     recognize     a trained run, or published weights, recognize what happens in one
 

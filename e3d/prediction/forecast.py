@@ -1,9 +1,8 @@
-"""A trained run continues clips: arrays with `forecast`, files with `predict_file`."""
+"""A trained run continues arrays of frames."""
 
 import functools
 import operator
 import os
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -11,25 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from e3d.data.sources.adaptation import color_name, preparation_of
+from e3d.data.sources.adaptation import preparation_of
 from e3d.errors import InputError, RunError
-from e3d.files import local_path
 from e3d.model import RECOGNIZERS
+from e3d.model.beside import draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
-from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
-from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip
+from e3d.prediction.inputs import checked_frames, prepare_frames
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.opening import open_run
-from e3d.prediction.presentation import Presentation
 from e3d.runs.trained_run import Run
-
-DEFAULT_RATE = 10.0  # frames per second of a written clip whose input states none
-PLAIN = Presentation()
-BYTES_OF_PIXEL = 9  # of a picture: three colors, in up to three copies
+from e3d.tasks.schedules import NOISE, random_key
 
 
 def forecast(
-    run_or_model: Run | str | os.PathLike[str], frames: np.ndarray, horizon: int | None = None
+    run_or_model: Run | str | os.PathLike[str],
+    frames: np.ndarray,
+    horizon: int | None = None,
+    members: int | None = None,
 ) -> np.ndarray:
     """Continues one clip, or a batch of clips.
 
@@ -46,10 +43,12 @@ def forecast(
         bool, or floats in [0, 1]. Where the data of the run have a unit (`run.scale.value_range` is
         not None, as for flows), integers or floats in that unit, such as counts.
       horizon: how many frames to forecast, any number; by default as many as in training.
+      members: how many futures, of a run with `model.noise_channels`; the first is the one that there
+        is without it.
 
     Returns:
       Float32 `[horizon, H, W, C]`, or `[B, horizon, H, W, C]` for a batch: in [0, 1], or in the unit
-      of the data where they have one.
+      of the data where they have one. With `members` a leading axis of these.
 
     Raises:
       InputError: if the frames or the horizon cannot be used, or the forecast cannot fit into memory.
@@ -62,9 +61,11 @@ def forecast(
     """
     run = opened_run(run_or_model)
     horizon = checked_horizon(horizon, run)
+    count = checked_members(members, run)
     seen = seen_clips(run, frames)
-    prediction = run.scale.to_unit(_forecast_clips(run, seen, horizon))
-    return prediction if np.ndim(frames) == 5 else prediction[0]
+    prediction = run.scale.to_unit(forecast_clips(run, seen, horizon, count))
+    prediction = prediction if np.ndim(frames) == 5 else prediction[:, 0]
+    return prediction[0] if members is None else prediction
 
 
 def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
@@ -84,105 +85,59 @@ def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
     return prepare_frames(last, preparation, run.scale, 'The array of frames')
 
 
-def predict_file(
-    run: Run | str | os.PathLike[str],
-    input: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    horizon: int | None = None,
-    overwrite: bool = False,
-    presentation: Presentation = PLAIN,
-) -> str:
-    """Continues the clip in a file and writes the continuation to another.
-
-    The clip is prepared as those of the training were, its frame rate included.
-
-    Args:
-      run: as for `forecast`.
-      input: whatever `readers.clips.read_clip` reads; where the data of the run have a unit, only
-        an array in that unit, or for flows their `.h5` file.
-      output: `.mp4`, `.gif`, `.npy`, or no suffix for a folder of PNG files. `.npy` holds the
-        numbers, as `forecast` returns them.
-      horizon: as for `forecast`.
-      overwrite: whether to replace an output that exists.
-      presentation: how pictures are made.
-
-    Returns:
-      What was done to the input and what was written, in a few lines for the user.
-
-    Raises:
-      InputError: if the input, the output or the horizon cannot be used; nothing is written.
-      RunError: as for `forecast`, or if writing fails.
-
-    Example:
-      >>> np.save('clip.npy', np.zeros((5, 32, 32), np.uint8))
-      >>> account = e3d.predict_file('runs/mine', 'clip.npy', 'next.gif', horizon=3)
-      >>> account.splitlines()[-1]
-      'Wrote the next 3 frames, 32 x 32 gray, to next.gif at 10 frames/s, as the input states none.'
-    """
-    input, output = local_path(input, 'The input'), local_path(output, 'The output')
-    if all(os.path.exists(path) for path in (input, output)) and os.path.samefile(input, output):
-        raise InputError(f'{output} is the input itself. Give the continuation another name.')
-    check_output(output, overwrite)
-    numbers = output.suffix.lower() == '.npy'
-    presentation.check(has_pictures=not numbers)
-    run = opened_run(run)
-    horizon = checked_horizon(horizon, run)
-    check_fits(1, horizon, run.frame_shape)
-    clip = read_input(input, run)
-    height, width = presentation.shape(run.frame_shape, clip.size)
-    steps = len(clip.frames) + horizon
-    if not numbers:
-        check_sides(output, height, width)
-        check_fits(1, steps, run.frame_shape, BYTES_OF_PIXEL * steps * height * width)
-    prediction = _forecast_clips(run, clip.frames[np.newaxis], horizon)[0]
-    rate = clip.rate or DEFAULT_RATE
-    if numbers:
-        height, width, channels = run.frame_shape
-        write_clip(output, run.scale.to_unit(prediction), overwrite=overwrite)
-    else:
-        pictures = presentation.draw(clip.frames, prediction, clip.size)
-        channels = pictures.shape[-1]
-        write_clip(output, pictures, rate, overwrite)
-    lines = [*clip.account]
-    lines.append(
-        f'Wrote the next {horizon} frames, {height} x {width} {color_name(channels)}, to '
-        f'{output}{_account_of_rate(output, clip.rate)}.'
-    )
-    if not run.scale.of_pixels:
-        white = None if numbers else presentation.white(clip.frames, prediction)
-        lines.append(_account_of_values(run, white))
-    if presentation.with_input:
-        lines.append(
-            f'The {len(clip.frames)} frames that the model saw come first, with a blue border; that '
-            'of the forecast is orange.'
-        )
-    return '\n'.join(lines)
-
-
 @functools.partial(jax.jit, static_argnames=('model', 'horizon'))
 def continue_clips(
-    model: nn.Module, variables: Any, frames: jax.Array, length: jax.Array, horizon: int
+    model: nn.Module,
+    variables: Any,
+    frames: jax.Array,
+    length: jax.Array,
+    horizon: int,
+    draws: jax.Array | None = None,
 ) -> jax.Array:
-    """The `horizon` frames after the first `length` of `frames`; one program for all lengths."""
-    if needs_of(model).future_only:
+    """The `horizon` frames after the first `length` of `frames`; one program for all lengths.
+
+    A model with noise needs `draws`, int `[B, 2]`: number of the clip and of its member.
+    """
+    needs, (clips, room, *shape) = needs_of(model), frames.shape
+    beside = {}
+    if needs.noise and draws is not None:
+        key, steps = random_key(0, NOISE), room + horizon
+        beside['noise'] = draw_noise(key, draws, steps, tuple(shape), needs.noise)
+    if needs.future_only:
         # Before a clip that is shorter than those of the training its first frame is repeated.
-        places = jnp.maximum(jnp.arange(frames.shape[1]) + length - frames.shape[1], 0)
-        return call_in_use(model, variables, (frames[:, places], horizon), {})
-    clips, room = frames.shape[:2]
+        places = jnp.maximum(jnp.arange(room) + length - room, 0)
+        seen = enter_at_once(frames[:, places], horizon, beside)
+        return call_in_use(model, variables, (seen, horizon), {})[..., : shape[-1]]
     steps = room + horizon - 1
     padded = jnp.pad(frames, [(0, 0), (0, horizon - 1)] + [(0, 0)] * 3)
     # After the first frame true ones enter as long as there are some, then the own predictions.
     entering = jnp.broadcast_to(jnp.arange(steps - 1) < length - 1, (clips, steps - 1))
-    predictions = call_in_use(model, variables, (padded, steps, entering), {})
+    inputs = enter_in_steps(padded, entering, length, beside)
+    arguments = inputs.frames, steps, inputs.truth_mask
+    predictions = call_in_use(model, variables, arguments, {})[..., : shape[-1]]
     return jax.lax.dynamic_slice_in_dim(predictions, length - 1, horizon, axis=1)
 
 
-def _forecast_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
-    """Forecasts what follows frames as the model sees them, within the bounds of the data."""
+def forecast_clips(run: Run, seen: np.ndarray, horizon: int, members: int) -> np.ndarray:
+    """Forecasts what follows frames as the model sees them, within the bounds of the data.
+
+    Args:
+      run: of a forecaster.
+      seen: `[B, T, H, W, C]`.
+      horizon: T_out.
+      members: M; all go at once.
+
+    Returns:
+      `[M, B, T_out, H, W, C]`.
+    """
+    draws = None
+    if needs_of(run.model).noise:
+        draws = np.indices((members, len(seen)), np.int32).reshape(2, -1)[::-1].T
+        seen = np.concatenate([seen] * members)
     clips, length = seen.shape[:2]
     room = run.config.dataset.input_frames
     padded = np.pad(seen, [(0, 0), (0, room - length)] + [(0, 0)] * 3)
-    arguments = run.model, run.variables, padded, np.int32(length), horizon
+    arguments = run.model, run.variables, padded, np.int32(length), horizon, draws
     sizes = (clips, room + horizon, run.frame_shape)
     if not check_fits(*sizes):
         program = continue_clips.lower(*arguments).compile()
@@ -197,7 +152,7 @@ def _forecast_clips(run: Run, seen: np.ndarray, horizon: int) -> np.ndarray:
             'smaller horizon, or fewer clips at once.'
         ) from error
     _check_finite(prediction)
-    return run.scale.clip(prediction)
+    return run.scale.clip(prediction).reshape(members, -1, *prediction.shape[1:])
 
 
 def opened_run(run: Run | str | os.PathLike[str]) -> Run:
@@ -242,6 +197,20 @@ def checked_horizon(horizon: int | None, run: Run) -> int:
     return horizon
 
 
+def checked_members(members: int | None, run: Run) -> int:
+    """The number of futures, one where none is given; raises InputError for more than there are."""
+    if members is None:
+        return 1
+    if isinstance(members, bool) or not isinstance(members, int | np.integer) or members < 1:
+        raise InputError(f'members={members!r}: must be an integer >= 1.')
+    if members > 1 and not needs_of(run.model).noise:
+        raise InputError(
+            f'members={members}: the run has one future only, as it was trained without '
+            'model.noise_channels.'
+        )
+    return int(members)
+
+
 def _check_finite(prediction: np.ndarray) -> None:
     good = np.isfinite(prediction).all(axis=(0, 2, 3, 4))
     if not good.all():
@@ -249,22 +218,3 @@ def _check_finite(prediction: np.ndarray) -> None:
             f'The forecast is not finite from frame {int(np.argmin(good)) + 1} on. Use a smaller '
             'horizon, or a checkpoint of a training that did not diverge.'
         )
-
-
-def _account_of_rate(output: Path, rate: float | None) -> str:
-    if output.suffix.lower() not in ('.mp4', '.gif'):
-        return '' if rate is None else f'; a frame stands for 1/{rate:g} s'
-    written = playable_rate(output, rate or DEFAULT_RATE)
-    reason = '' if rate else ', as the input states none'
-    if written != (rate or DEFAULT_RATE):
-        reason = f', as near as such a file comes to {rate:g}'
-    return f' at {written:.4g} frames/s{reason}'
-
-
-def _account_of_values(run: Run, white: float | None) -> str:
-    """Says what the values of a forecast are; `white` is what was drawn as white in pictures."""
-    unit = 'scaled' if run.scale.value_range is None else 'in the unit of the data'
-    if white is None:
-        return f'Its values are {unit}.'
-    low, high = run.scale.to_unit(np.array([0.0, white]))
-    return f'The darkest color is {low:g}, the brightest {high:g}, {unit}; .npy keeps the numbers.'

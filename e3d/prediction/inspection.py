@@ -134,6 +134,11 @@ def describe(found: Inspection, steps: Sequence[int], patch: int) -> list[str]:
 def _inspect(
     run: Run, frames: np.ndarray, observed: np.ndarray, pixels: Sequence[tuple[int, int]]
 ) -> Inspection:
+    if run.beside:
+        raise InputError(
+            f'The model of the run sees {run.beside} channels beside its frames, such as random '
+            'numbers, which a clip does not hold: --mode=inspect is for models without.'
+        )
     patch = getattr(run.model, 'patch_size', 1)
     height, width = frames.shape[1:3]
     for row, column in pixels:

@@ -68,6 +68,12 @@ class Objective:
         "predicted frames that count: all, or only those after the input, 'future'",
         one_of('all', 'future'),
     )
+    crps_weight: float = option(
+        0.0,
+        'weight of the fair CRPS of two forecasts with other random numbers (model.noise_channels)',
+        number(0),
+        older=0.0,
+    )
     balance_thresholds: tuple[float, ...] = option(
         (),
         'values of the truth from which on errors weigh more (B-MSE and B-MAE), in the unit of the '
@@ -110,7 +116,8 @@ def forecast_loss(
       levels: `balance_thresholds` as the model sees them, see `balanced_weights`.
 
     Returns:
-      The loss, and {'l2', 'l1'}: its parts before they are weighted; 'cross_entropy' if it counts.
+      The loss, and {'l2', 'l1'}: its parts before they are weighted; 'cross_entropy' and 'crps' if
+      they count.
     """
     count = predictions.shape[1]
     assert count in (frames.shape[1] - 1, layout.output_frames), predictions.shape
@@ -135,7 +142,28 @@ def forecast_loss(
     if objective.cross_entropy_weight:
         parts['cross_entropy'] = cross_entropy(predictions, truth, weights)
         loss += objective.cross_entropy_weight * parts['cross_entropy']
+    if objective.crps_weight:
+        parts['crps'] = fair_crps_of_pairs(predictions, truth, weights)
+        loss += objective.crps_weight * parts['crps']
     return loss, parts
+
+
+def fair_crps_of_pairs(
+    predictions: jax.Array, truth: jax.Array, weights: jax.Array | float = 1.0
+) -> jax.Array:
+    """Mean over elements of (|X1 - x| + |X2 - x|) / 2 - |X1 - X2| / 2.
+
+    The fair continuous ranked probability score (Ferro 2014) of an ensemble of two: its expectation is
+    least where both are drawn from the distribution of the truth.
+
+    Args:
+      predictions: `[2 B, ...]`: two of each, the second ones after all first ones.
+      truth: of the same shape, with each sequence twice.
+      weights: of the same shape, or one for all.
+    """
+    first, second = jnp.split(predictions, 2)
+    apart = jnp.abs(jnp.concatenate([first - second, second - first]))
+    return jnp.mean(weights * (jnp.abs(predictions - truth) - apart / 2))
 
 
 def share_of_all(valid: jax.Array, axis_name: str | None = None) -> jax.Array:

@@ -28,8 +28,8 @@ from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.evaluation.presets import PRESETS, check_presets
 from e3d.evaluation.report import format_table, write_report
 from e3d.model import FORECASTERS
-from e3d.model.beside import beside_frames, enter_at_once, enter_in_steps
-from e3d.model.needs import call_in_training, call_in_use, needs_of
+from e3d.model.beside import beside_frames, draw_noise, enter_at_once, enter_in_steps
+from e3d.model.needs import Needs, call_in_training, call_in_use, needs_of
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
     REPORT_NAME,
@@ -42,6 +42,7 @@ from e3d.tasks.provenance import split_label
 from e3d.tasks.registry import Task, register_task
 from e3d.tasks.schedules import (
     DROPPING,
+    NOISE,
     Sampling,
     draw_shared_mask,
     random_key,
@@ -53,6 +54,9 @@ from e3d.terminal import show
 def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> LossFunction:
     """Equation 3 under scheduled sampling, as a config has them, and what the model adds to it.
 
+    A model with `noise_channels` forecasts each sequence twice, with other random numbers; the errors
+    are means over both.
+
     Reports 'l2', 'l1', the terms of the model by name, and 'truth_probability', how often true
     frames enter during the forecast.
     """
@@ -61,16 +65,21 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
     levels = np.array([scale.from_unit(value) for value in objective.balance_thresholds])
 
     def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None) -> Any:
-        frames, beside, metrics = batch['frames'], beside_frames(batch), {}
+        size, truth_mask, metrics = len(batch['frames']), None, {}
+        if not needs.future_only:
+            truth_mask = draw_shared_mask(sampling, seed, step, size, layout, axis_name)
+            metrics['truth_probability'] = truth_probability(sampling, step)
+        if needs.noise:
+            batch, truth_mask = jax.tree.map(lambda x: jnp.concatenate([x, x]), (batch, truth_mask))
+            batch['noise'] = draw_two(seed, step, size, batch['frames'].shape, needs, axis_name)
+        frames, beside = batch['frames'], beside_frames(batch)
         arguments: tuple[Any, ...]
-        if needs.future_only:
+        if truth_mask is None:
             seen = enter_at_once(frames[:, : layout.input_frames], layout.output_frames, beside)
             arguments = seen, layout.output_frames
         else:
-            truth_mask = draw_shared_mask(sampling, seed, step, len(frames), layout, axis_name)
             entering = enter_in_steps(frames[:, :-1], truth_mask, layout.input_frames, beside)
             arguments = entering.frames, truth_mask.shape[1] + 1, entering.truth_mask
-            metrics['truth_probability'] = truth_probability(sampling, step)
         key = jax.random.fold_in(random_key(seed, DROPPING), step) if needs.training else None
         predictions, terms, collections = call_in_training(
             model, variables, arguments, batch, frames, key, axis_name
@@ -83,6 +92,26 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
         return value + sum(terms.values()), Outcome(parts | terms | metrics, collections)
 
     return loss
+
+
+def draw_two(
+    seed: int,
+    step: jax.Array,
+    size: int,
+    shape: tuple[int, ...],
+    needs: Needs,
+    axis_name: str | None,
+) -> jax.Array:
+    """Two draws of noise for the sequences of a batch, `[2 B, T, H, W, K]`, those of this device.
+
+    A draw belongs to a place in the whole batch, so that the numbers do not depend on how many
+    devices there are.
+    """
+    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
+    places = first + jnp.arange(size)
+    numbers = jnp.stack([jnp.tile(places, 2), jnp.repeat(jnp.arange(2), size)], axis=-1)
+    key = jax.random.fold_in(random_key(seed, NOISE), step)
+    return draw_noise(key, numbers, shape[1], shape[2:], needs.noise)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,14 +134,20 @@ class LayoutForecast:
         Args:
           variables: of the model.
           batch: 'frames' `[B, layout.input_frames, H, W, C]`, and what else the model needs or the
-            data have beside them, of all frames.
+            data have beside them, of all frames; for a model with noise 'draw', int `[B, 2]`, number
+            of the sequence and of the member.
 
         Returns:
           `[B, layout.output_frames, H, W, C]`, within the bounds.
         """
         layout, frames, beside = self.layout, batch['frames'], beside_frames(batch)
+        needs = needs_of(self.model)
+        if needs.noise:
+            steps, shape = frames.shape[1] + layout.output_frames, frames.shape[2:]
+            key = random_key(0, NOISE)  # whatever the seed: runs are measured alike
+            beside['noise'] = draw_noise(key, batch['draw'], steps, shape, needs.noise)
         arguments: tuple[Any, ...]
-        if needs_of(self.model).future_only:
+        if needs.future_only:
             seen = enter_at_once(frames, layout.output_frames, beside)
             arguments = seen, layout.output_frames
         else:
@@ -165,7 +200,8 @@ class ForecastEvaluator:
         self._layout = layout_of(config.dataset)
         self._scale = scale_of(self.sources[splits[0]])
         first = self.sources[splits[0]]
-        self._inputs = (*needed, *beside_frames(first[0]))
+        self._noise = needs_of(model).noise
+        self._inputs = (*needed, *beside_frames(first[0]), *(['index'] if self._noise else []))
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
         self._apply = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
         self._perceptual = choose_metrics(
@@ -187,8 +223,17 @@ class ForecastEvaluator:
             self._scale.value_range is None,
         )
 
-    def _forecast(self, variables: Any, frames: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
-        return self._apply(variables, {'frames': frames, **inputs})
+    def _forecast(
+        self, members: int, variables: Any, frames: np.ndarray, **inputs: np.ndarray
+    ) -> np.ndarray:
+        """`[B, T_out, H, W, C]`; of a model with noise `[members, B, T_out, H, W, C]`."""
+        if not self._noise:
+            return self._apply(variables, {'frames': frames, **inputs})
+        sequences, futures = inputs.pop('index'), []
+        for member in range(members):
+            draw = np.stack([sequences, np.full_like(sequences, member)], axis=-1).astype(np.int32)
+            futures.append(self._apply(variables, {'frames': frames, 'draw': draw, **inputs}))
+        return np.stack(futures)
 
     @functools.cached_property
     def _mean_image(self) -> np.ndarray | None:
@@ -199,7 +244,10 @@ class ForecastEvaluator:
     ) -> dict[str, Any]:
         """See `Evaluator.evaluate`; the report is that of `e3d.evaluation.evaluate.evaluate`."""
         dataset, source = self._config.dataset, self.sources[split]
-        forecast = functools.partial(self._forecast, variables)
+        members = self._config.evaluation.members
+        # The validation is to be quick, and the fair CRPS does not depend on their number.
+        members = members if split == 'test' else min(members, 2)
+        forecast = functools.partial(self._forecast, members, variables)
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
         share = (processes.index(), processes.count())
         batches = evaluation_batches(source, self._config.evaluation.batch_size, count, share)
@@ -226,7 +274,7 @@ class ForecastEvaluator:
             self._events,
             self._config.evaluation.optical_flow,
         )
-        self._draw_samples(forecast, source, step)
+        self._draw_samples(functools.partial(self._forecast, 1, variables), source, step)
         return report
 
     def _draw_samples(self, forecast: Any, source: Source, step: int) -> None:
@@ -238,11 +286,12 @@ class ForecastEvaluator:
         observed = self._layout.observed[: self._layout.input_frames]
         folder = samples_folder(self._workdir, self.name)
         predictions = forecast(frames[:, : len(observed)], **inputs)
+        predictions = predictions[0] if self._noise else predictions
         write_samples(folder, step, frames, predictions, observed, self._scale.value_range)
 
     def error(self, report: dict[str, Any]) -> float:
-        """The MSE."""
-        return report['mse']
+        """The MSE; of several futures the fair CRPS."""
+        return report['ensemble']['crps_fair'] if 'ensemble' in report else report['mse']
 
     def present(self, report: dict[str, Any]) -> None:
         """See `Evaluator.present`."""
@@ -265,10 +314,16 @@ class Prediction(Task):
     @staticmethod
     def problems(config: Mapping[str, Any]) -> Iterable[str]:
         """As `Task.problems`."""
-        weights = [f'loss.{name}_weight' for name in ('l2', 'l1', 'cross_entropy')]
+        weights = [f'loss.{name}_weight' for name in ('l2', 'l1', 'cross_entropy', 'crps')]
         if not any(config[key] for key in weights):
             yield f'{"=0, ".join(weights)}=0: at least one must be above 0'
         yield from event_problems(config)
+        if bool(config.get('model.noise_channels')) != bool(config['loss.crps_weight']):
+            yield (
+                f'loss.crps_weight={config["loss.crps_weight"]} and model.noise_channels='
+                f'{config.get("model.noise_channels", 0)}: both must be above 0, or neither; the other '
+                'weights of the loss may be 0 then'
+            )
         counts = [len(config[f'loss.balance_{name}']) for name in ('thresholds', 'weights')]
         if counts[0] != counts[1]:
             yield (

@@ -11,7 +11,7 @@ from e3d.options.option import option
 from e3d.options.rules import number, one_of, whole
 
 # Streams of random numbers, kept apart by folding their number into the key.
-INITIALIZATION, SAMPLING, OBSERVING, DROPPING = 0, 1, 2, 3
+INITIALIZATION, SAMPLING, OBSERVING, DROPPING, NOISE = 0, 1, 2, 3, 4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from e3d.errors import InputError
 from e3d.files import atomic_write, local_path
 from e3d.model import RECOGNIZERS
+from e3d.model.needs import needs_of
 from e3d.runs.trained_run import Run, load_run
 from e3d.weights.programs import ANY_BATCH, export_program
 from e3d.weights.tensor_file import write_run
@@ -62,6 +63,11 @@ def export_run(
         return f'Wrote the parameters of {run} to {output}; the metadata have its config.'
     if run.config.model.name in RECOGNIZERS:
         raise InputError(f'format={format!r} is for forecasters; {run.config.model.name} is none.')
+    if needs_of(run.model).noise:
+        raise InputError(
+            f'format={format!r} is for runs with one future; this one has model.noise_channels='
+            f"{needs_of(run.model).noise}. Use format='safetensors'."
+        )
     seen = run.config.dataset.input_frames
     horizon = run.config.dataset.output_frames if horizon is None else horizon
     frames = seen if frames is None else frames

@@ -1,0 +1,122 @@
+"""Several futures of a model that takes random numbers: its loss, its forecasts, what is refused."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from prediction_helpers import INPUT_FRAMES, OUTPUT_FRAMES, run_of
+from training_helpers import TinyForecaster, random_frames, tiny_config
+
+from e3d.configuration import check_config
+from e3d.errors import InputError
+from e3d.model.beside import draw_noise
+from e3d.model.needs import Needs, needs_of
+from e3d.model.streaming import start
+from e3d.prediction.forecast import forecast
+from e3d.tasks.prediction import build_loss, draw_two
+from e3d.weights.exporting import export_run
+
+CHANNELS = 2
+
+
+class Noisy(TinyForecaster):
+    noise_channels: int = CHANNELS
+
+
+MODEL = Noisy()
+
+
+@pytest.fixture(scope='module')
+def variables():
+    found = MODEL.init(jax.random.key(0), np.zeros((1, 1, 4, 4, 1 + CHANNELS)), 1)
+    return jax.tree.map(lambda leaf: 2.0 * leaf, found)
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    config = tiny_config(tmp_path_factory.mktemp('config'), **{'loss.crps_weight': 2.0})
+    config.loss.update({'l2_weight': 0.0, 'l1_weight': 0.0})
+    return config
+
+
+def test_a_draw_belongs_to_a_number_and_not_to_a_batch():
+    numbers = np.array([[3, 0], [8, 1], [3, 1]])
+    draw = functools.partial(draw_noise, jax.random.key(0), steps=2, frame_shape=(5, 6, 1))
+    noise = draw(numbers, channels=3)
+    assert noise.shape == (3, 2, 5, 6, 3)
+    np.testing.assert_array_equal(draw(numbers[1:2], channels=3)[0], noise[1])
+    assert abs(np.corrcoef(np.reshape(noise, (3, -1))) - np.eye(3)).max() < 0.3
+
+
+def test_the_loss_is_the_fair_crps_of_two_draws(variables, config):
+    frames, late = random_frames(3, length=4), 10**6  # when no true frame enters any more
+    value, (parts, _) = build_loss(config, MODEL)(variables, {'frames': frames}, late, None)
+    noise = draw_two(config.seed, late, 3, frames.shape, needs_of(MODEL), None)
+
+    def next_frame(frame, noise):
+        entering = np.concatenate([frame, noise], axis=-1)[:, None]
+        return np.asarray(MODEL.apply(variables, entering, 1))[:, 0, ..., :1]
+
+    futures = []
+    for own in np.split(np.asarray(noise), 2):
+        predictions = [next_frame(frames[:, time], own[:, time]) for time in (0, 1)]
+        predictions.append(next_frame(predictions[1], own[:, 2]))
+        futures.append(np.stack(predictions, axis=1))
+    error = np.abs(np.stack(futures) - frames[:, 1:]).mean()
+    expected = error - np.abs(futures[0] - futures[1]).mean() / 2
+    assert abs(error - expected) > 1e-3
+    np.testing.assert_allclose(parts['crps'], expected, rtol=1e-5)
+    np.testing.assert_allclose(value, 2 * expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('devices', [2, 4])
+def test_the_loss_does_not_depend_on_the_devices(variables, config, devices):
+    frames = random_frames(4, length=4)
+    loss = build_loss(config, MODEL)
+    whole = loss(variables, {'frames': frames}, 5, None)[0]
+    shares = frames.reshape(devices, -1, *frames.shape[1:])
+    split = jax.vmap(
+        lambda share: loss(variables, {'frames': share}, 5, 'devices')[0], axis_name='devices'
+    )(shares)
+    np.testing.assert_allclose(split.mean(), whole, rtol=1e-5)
+
+
+def test_members_are_futures_of_the_same_clip(variables):
+    run = run_of(MODEL, 1 + CHANNELS)._replace(
+        params=variables['params'], frame_shape=(8, 8, 1), beside=CHANNELS
+    )
+    frames = random_frames(1, length=INPUT_FRAMES)[0].repeat(2, 1).repeat(2, 2)
+    single = forecast(run, frames)
+    futures = forecast(run, frames, members=3)
+    assert futures.shape == (3, OUTPUT_FRAMES, 8, 8, 1)
+    np.testing.assert_allclose(futures[0], single, rtol=1e-6)
+    assert np.abs(futures[0] - futures[1]).max() > 1e-3
+    batch = forecast(run, frames[None], members=2)
+    assert batch.shape == (2, 1, OUTPUT_FRAMES, 8, 8, 1)
+    np.testing.assert_allclose(batch[:, 0], futures[:2], rtol=1e-6)
+    with pytest.raises(InputError, match='members=0: must be'):
+        forecast(run, frames, members=0)
+    with pytest.raises(InputError, match='one future only'):
+        forecast(run_of(TinyForecaster()), frames, members=2)
+    assert forecast(run_of(TinyForecaster()), frames, members=1).shape[0] == 1
+
+
+def test_what_has_one_future_only_says_so(variables, tmp_path):
+    run = run_of(MODEL, 1 + CHANNELS)
+    run.config.model.name = 'convlstm'
+    with pytest.raises(InputError, match='for runs with one future'):
+        export_run(run, tmp_path / 'next.stablehlo', 'stablehlo')
+    with pytest.raises(InputError, match='noise_channels=2: start and observe'):
+        start(MODEL, variables['params'], (8, 8, 1))
+
+
+def test_noise_and_its_loss_go_together(tmp_path):
+    with pytest.raises(InputError, match='both must be above 0, or neither'):
+        check_config(tiny_config(tmp_path, **{'loss.crps_weight': 1.0}))
+    with pytest.raises(InputError, match='both must be above 0, or neither'):
+        check_config(tiny_config(tmp_path, **{'model.noise_channels': 1}))
+
+
+def test_a_model_without_noise_needs_none():
+    assert needs_of(TinyForecaster()) == Needs() and needs_of(MODEL).noise == CHANNELS
