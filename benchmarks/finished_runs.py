@@ -182,12 +182,18 @@ def count_parameters(entry: Entry) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(create)['params']))
 
 
-def by_name(known: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """The numbers of a study's runs by the name before 'seed=', a list of seeds each."""
-    runs = collections.defaultdict(list)
+def by_seed(known: Mapping[str, Any]) -> dict[str, dict[int, Mapping[str, Any]]]:
+    """The numbers of a study's runs by the name before ',seed=' and by the seed."""
+    runs: dict[str, dict[int, Mapping[str, Any]]] = collections.defaultdict(dict)
     for name, numbers in known['entries'].items():
-        runs[name.partition(',')[0]].append(numbers)
+        model, _, seed = name.partition(',seed=')
+        runs[model][int(seed)] = numbers
     return dict(runs)
+
+
+def by_name(known: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """The same, a list of seeds each."""
+    return {name: list(seeds.values()) for name, seeds in by_seed(known).items()}
 
 
 def shown(values: Iterable[float], digits: int) -> str:

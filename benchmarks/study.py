@@ -2,37 +2,54 @@
 
     python -m benchmarks.study
     python -m benchmarks.study --write_only
+    python -m benchmarks.study --only 'brief/*,seed=0' 'copy/predrnn,*'
 
 Every run takes minutes on two CPU cores. It may be stopped and started again: a run goes on from its
 checkpoint, and the numbers of a finished one are kept in results/study.json, so that it is not
-run again on another machine either. After each run the section of RESULTS.md between the two
-marks and the pictures results/study*.png are written again.
+run again on another machine either. After each run the sections of RESULTS.md between marks and the
+pictures results/study*.png are written again, from the kept numbers alone: what was measured by other
+commands, the costs of `benchmarks.study_costs` and the runs of `benchmarks.recognition_study`,
+included.
 """
 
-import itertools
 import json
 import pathlib
-import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from benchmarks import finished_runs
-from benchmarks.finished_runs import ROOT, shown
-from e3d.evaluation.styles import Style, label_of, styles_of
-from e3d.files import atomic_write
+from benchmarks import claims, finished_runs, study_pictures, study_tables
+from benchmarks.finished_runs import ROOT
+from benchmarks.study_tables import SIMPLE
 from e3d.sweep.entries import Entry
 from e3d.sweep.results import read_result
+from experiments.study import RATES
 
 NUMBERS = ROOT / 'results' / 'study.json'
+COSTS = ROOT / 'results' / 'costs.json'
 
-# What is run, with a heading and the MSE of the paper's tables 1 and 2.
+
+class Study(NamedTuple):
+    """One form of the experiment.
+
+    Attributes:
+      flag: of its config.
+      heading: of its table.
+      reference: the model that the others are compared with; where it is none of them, that of plain
+        forecasting.
+      paper: the MSE of the paper's tables 1 and 2, by name.
+    """
+
+    flag: str
+    heading: str
+    reference: str = ''
+    paper: Mapping[str, float] = {}
+
+
 STUDIES = {
-    'forecast': (
+    'forecast': Study(
         'experiments/study.py',
-        'Moving MNIST, one digit on 32 x 32, 5 frames to 5',
+        'Moving MNIST, one digit on 32 x 32, 5 frames to 5, 400 updates at a rate of 3e-3',
+        'e3d_lstm',
         {
             'e3d_lstm': 41.3,
             'without_3d_convolutions': 44.2,
@@ -44,49 +61,36 @@ STUDIES = {
             'predrnn_plus_plus': 46.3,
         },
     ),
-    'copy': (
-        'experiments/study.py:copy',
-        'Copy test, one digit on 32 x 32, 3 frames to 3 after a context of 6',
-        {'e3d_lstm': 56.8, 'predrnn': 80.3, 'convlstm': 143.2},
-    ),
-    'rivals': (
+    'rivals': Study(
         'experiments/study.py:rivals',
-        'Other models of table 1: Moving MNIST, one digit on 32 x 32, 5 frames to 5',
+        'The same with the other models of table 1, and with newer ones',
+        'e3d_lstm',
         {'dfn': 89.0, 'cdna': 84.2, 'frnn': 68.4, 'vpn_baseline': 64.1},
     ),
-    'recall': (
-        'experiments/study.py:recall',
-        'Copy test, 1 frame to 5 after a context of 6 and 6 unrelated frames, 2,500 updates',
-        {},
+    'rates': Study('experiments/study.py:rates', 'MSE on the validation split after 200 updates'),
+    'longer': Study('experiments/study.py:longer', 'The same for 900 updates'),
+    'copy': Study(
+        'experiments/study.py:copy',
+        'Copy test, one digit on 32 x 32, 3 frames to 3 after a context of 6 and 6 unrelated frames',
+        'e3d_lstm',
+        {'e3d_lstm': 56.8, 'predrnn': 80.3, 'convlstm': 143.2},
     ),
-    'brief': (
+    'brief': Study(
         'experiments/study.py:brief',
-        'The same with a digit of 8 pixels on 16 x 16, 600 updates',
-        {},
+        'Copy test, 1 frame to 5, a digit of 8 pixels on 16 x 16, 600 updates',
+        'predrnn',
     ),
-    'lengths': (
-        'experiments/study.py:lengths',
-        'The same after longer unrelated sequences',
-        {},
+    'lengths': Study(
+        'experiments/study.py:lengths', 'The same by the number of unrelated frames in between'
     ),
-    'rates': (
-        'experiments/study.py:rates',
-        'The learning rate of each model, 200 updates',
-        {},
-    ),
-    'longer': (
-        'experiments/study.py:longer',
-        'Moving MNIST, one digit on 32 x 32, 5 frames to 5, 900 updates',
-        {},
-    ),
+    'recall': Study('experiments/study.py:recall', 'The same on 32 x 32, 2,500 updates', 'predrnn'),
 }
-
-SIMPLE = {'last_frame': 'repeat the last frame', 'mean_image': 'mean image'}
+SHORTEST = 6  # unrelated frames of `:brief`
 
 
 def main():
     """Runs and writes."""
-    flags = {study: flag for study, (flag, *_) in STUDIES.items()}
+    flags = {name: study.flag for name, study in STUDIES.items()}
     finished_runs.complete(__doc__, NUMBERS, flags, pathlib.Path('runs/study'), measure, write)
 
 
@@ -106,85 +110,45 @@ def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
 
 def write(numbers: finished_runs.Numbers) -> None:
     """Writes the tables and the pictures."""
-    finished_runs.write_section('study', [section(study, numbers[study]) for study in STUDIES])
+    costs = json.loads(COSTS.read_text('utf-8')) if COSTS.exists() else {}
+    for name in STUDIES:
+        finished_runs.write_section(name, section(name, numbers, costs))
+    finished_runs.write_section('claims', claims.table(numbers))
 
 
-def section(study: str, known: Mapping[str, Any]) -> str:
-    """The table of a study in Markdown; draws its curves."""
-    _, heading, paper = STUDIES[study]
+def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any]) -> list[str]:
+    """The parts of a study's section in Markdown; draws its pictures."""
+    study, known = STUDIES[name], numbers[name]
+    head = f'### {study.heading}\n'
     if not known['entries']:
-        return f'### {heading}\n\nNot run yet.\n'
-    runs = finished_runs.by_name(known)
-    runs = dict(sorted(runs.items(), key=lambda item: mean_error(item[1])))
-    lines = [
-        f'### {heading}\n',
-        '| model | parameters | seeds | MSE | SSIM | PSNR | seconds a step | MSE in the paper |',
-        '|---|---|---|---|---|---|---|---|',
-    ]
-    for name, seeds in runs.items():
-        cells = [label_of(name), f'{seeds[0]["parameters"]:,}', str(len(seeds))]
-        cells += quality(seeds, 'test')
-        cells.append(f'{min(seed["seconds_per_step"] for seed in seeds):.2f}')
-        lines.append('| ' + ' | '.join([*cells, str(paper.get(name, ''))]) + ' |')
-    everything = list(itertools.chain(*runs.values()))
-    for name, words in SIMPLE.items():
-        cells = quality(everything, name)
-        lines.append('| ' + ' | '.join([words, '', '', *cells, '', '']) + ' |')
-    picture = NUMBERS.with_name(f'study_{study}.png')
-    draw(runs, picture)
-    lines.append(f'\n![MSE by step and by frame]({picture.relative_to(ROOT)})')
-    return '\n'.join(lines) + '\n'
-
-
-def mean_error(seeds: list[Mapping[str, Any]]) -> float:
-    """MSE on the test split."""
-    return statistics.mean(seed['test']['mse'] for seed in seeds)
-
-
-def quality(seeds: list[Mapping[str, Any]], forecast: str) -> list[str]:
-    """MSE, SSIM and PSNR of the model ('test') or of a simple forecast."""
-    columns = ('mse', 2), ('ssim', 3), ('psnr', 2)
-    return [shown((seed[forecast][key] for seed in seeds), digits) for key, digits in columns]
-
-
-def draw(runs: Mapping[str, list[Mapping[str, Any]]], path: pathlib.Path) -> None:
-    """Draws the MSE on the validation split by step, and on the test split by frame.
-
-    Bars are standard deviations over the seeds; the lines lie a little beside each other, so that
-    they are told apart where they coincide.
-    """
-    figure = Figure(figsize=(10.5, 4), dpi=130, layout='constrained')
-    by_step, by_frame = figure.subplots(1, 2)
-    styles = styles_of(runs)
-    for place, (name, seeds) in enumerate(runs.items()):
-        aside = 0.24 * (place / max(1, len(runs) - 1) - 0.5)  # of the distance between points
-        steps = [step for step, _ in seeds[0]['curve']]
-        every = steps[1] - steps[0] if len(steps) > 1 else 0
-        curves = [[value for _, value in seed['curve']] for seed in seeds]
-        _draw_seeds(by_step, [step + aside * every for step in steps], curves, styles[name])
-        curves = [seed['mse_per_frame'] for seed in seeds]
-        frames = [1 + aside + frame for frame in range(len(curves[0]))]
-        _draw_seeds(by_frame, frames, curves, styles[name])
-    by_step.set(xlabel='update', ylabel='MSE per frame, validation split')
-    by_frame.set(xlabel='predicted frame', ylabel='MSE per frame, test split')
-    by_frame.xaxis.get_major_locator().set_params(integer=True)
-    for axes in (by_step, by_frame):
-        axes.spines[['top', 'right']].set_visible(False)
-        axes.grid(alpha=0.25)
-    figure.legend(
-        *by_frame.get_legend_handles_labels(), loc='outside right center', fontsize='small'
-    )
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format='png')
-
-
-def _draw_seeds(
-    axes: Axes, places: Sequence[float], curves: Sequence[Sequence[float]], style: Style
-) -> None:
-    """Draws the mean of a curve over seeds, and bars of its standard deviation."""
-    means = [statistics.mean(values) for values in zip(*curves, strict=True)]
-    spread = [statistics.stdev(values) for values in zip(*curves, strict=True) if len(values) > 1]
-    axes.errorbar(places, means, spread or None, capsize=2, elinewidth=0.8, **style.of_line)
+        return [head, f'{study_tables.NOT_RUN}\n']
+    if name == 'rates':
+        return [head, study_tables.rates_table(known, RATES)]
+    picture = NUMBERS.with_name(f'study_{name}.png')
+    shown = str(picture.relative_to(ROOT))
+    if name == 'lengths':
+        runs = study_tables.by_length(known, numbers['brief'], SHORTEST)
+        any_run = next(iter(known['entries'].values()))
+        study_pictures.draw_lengths(runs, any_run['mean_image']['mse'], picture)
+        return [head, study_tables.lengths_table(runs), f'![MSE by length]({shown})\n']
+    runs = study_tables.in_order(known)
+    of_these = costs.get(name, {})
+    other = runs if study.reference in runs else study_tables.in_order(numbers['forecast'])
+    reference = study.reference, other.get(study.reference, {})
+    parts = [head, study_tables.models_table(runs, of_these, reference, study.paper)]
+    study_pictures.draw_models(runs, picture)
+    parts.append(f'![MSE by step and by frame]({shown})\n')
+    if name == 'rivals':
+        everything = study_tables.in_order(
+            {'entries': known['entries'] | numbers['forecast']['entries']}
+        )
+        together = costs.get('forecast', {}) | of_these
+        if table := study_tables.equal_time_table(everything, together):
+            times = NUMBERS.with_name('study_time.png')
+            study_pictures.draw_times(everything, together, times)
+            parts += ['### At equal time\n', table]
+            parts.append(f'![MSE by seconds]({times.relative_to(ROOT)})\n')
+    return parts
 
 
 if __name__ == '__main__':

@@ -1,9 +1,21 @@
 import functools
 import json
 
+import jax
 import pytest
 
-from benchmarks import finished_runs, recognition_study, study
+from benchmarks import (
+    claims,
+    finished_runs,
+    recognition_study,
+    study,
+    study_costs,
+    study_pictures,
+    study_tables,
+)
+from benchmarks.differences import difference
+from benchmarks.operation_counts import forward_operations
+from e3d.model import E3DLSTM
 from e3d.options.flat import flatten
 
 EXPERIMENTS = {name: flag for name, (flag, *_) in study.STUDIES.items()}
@@ -34,6 +46,8 @@ def numbers_of(mse, ssim=0.5):
 def places(tmp_path, monkeypatch):
     monkeypatch.setattr(study, 'ROOT', tmp_path)
     monkeypatch.setattr(study, 'NUMBERS', tmp_path / 'results' / 'study.json')
+    monkeypatch.setattr(study, 'COSTS', tmp_path / 'results' / 'costs.json')
+    monkeypatch.setattr(claims, 'RECOGNITION', tmp_path / 'results' / 'recognition.json')
     monkeypatch.setattr(recognition_study, 'ROOT', tmp_path)
     monkeypatch.setattr(recognition_study, 'NUMBERS', tmp_path / 'results' / 'recognition.json')
     monkeypatch.setattr(finished_runs, 'TABLES', tmp_path / 'RESULTS.md')
@@ -50,9 +64,8 @@ def write(numbers):
 
 
 def test_the_tables_have_mean_and_deviation_and_leave_the_other_text(places):
-    (places / 'RESULTS.md').write_text(
-        'before\n<!-- study: begin -->\n<!-- study: end -->\nafter\n'
-    )
+    marks = [f'<!-- {name}: begin -->\n<!-- {name}: end -->\n' for name in (*EXPERIMENTS, 'claims')]
+    (places / 'RESULTS.md').write_text('before\n' + 'kept\n'.join(marks) + 'after\n')
     numbers = read_numbers()
     entries = numbers['forecast']['entries']
     entries['predrnn,seed=0'], entries['predrnn,seed=1'] = numbers_of(10.0), numbers_of(12.0)
@@ -61,7 +74,8 @@ def test_the_tables_have_mean_and_deviation_and_leave_the_other_text(places):
         write(numbers)
     text = (places / 'RESULTS.md').read_text()
     assert text.startswith('before\n') and text.endswith('after\n')
-    assert '| PredRNN | 1,234 | 2 | 11.00 ± 1.41 | 0.500 ± 0.000 |' in text
+    assert text.count('kept\n') == len(EXPERIMENTS)
+    assert '| PredRNN | 1,234 | 2 | 11.00 ± 1.41 | +1.00 | 0.500 ± 0.000 |' in text
     assert text.index('| E3D-LSTM | 1,234 | 1 | 9.00 |') < text.index('| PredRNN |')
     assert text.count('Not run yet.') == len(EXPERIMENTS) - 1
     assert (places / 'results' / 'study_forecast.png').exists()
@@ -125,3 +139,91 @@ def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(
     assert '| E3D-LSTM |  |  |  | not run yet |' in text
     assert '| best possible |  |  |  | 28.6 | 71.4 | 100.0 |' in text
     assert (places / 'results' / 'recognition.png').stat().st_size > 1000
+
+
+def test_the_results_are_those_of_the_kept_numbers(tmp_path, monkeypatch):
+    """`python -m benchmarks.study --write_only` and that of recognition change nothing."""
+    committed = finished_runs.TABLES.read_text('utf-8')
+    monkeypatch.setattr(finished_runs, 'TABLES', tmp_path / 'RESULTS.md')
+    (tmp_path / 'RESULTS.md').write_text(committed, 'utf-8')
+    drawn = []
+    for name in ('draw_models', 'draw_times', 'draw_lengths'):
+        monkeypatch.setattr(study_pictures, name, lambda *arguments: drawn.append(arguments[-1]))
+    monkeypatch.setattr(recognition_study, 'draw', lambda *arguments: drawn.append(arguments[-1]))
+    study.write(json.loads(study.NUMBERS.read_text('utf-8')))
+    recognition_study.write(json.loads(recognition_study.NUMBERS.read_text('utf-8')))
+    assert (tmp_path / 'RESULTS.md').read_text('utf-8') == committed
+    assert drawn and all(path.exists() and str(path.name) in committed for path in drawn)
+
+
+def with_errors(*errors):
+    return {'test': {'mse': sum(errors) / len(errors)}, 'mse_per_sequence': list(errors)}
+
+
+def test_differences_are_paired_by_seed_and_by_sequence():
+    first = {seed: with_errors(3.0 + seed, 5.0 + seed) for seed in range(4)}
+    second = {seed: with_errors(2.0 + seed, 4.0 + seed) for seed in range(1, 5)}
+    found = difference(first, second)
+    assert (found.mean, found.seeds) == (1.0, 3)
+    assert found.over_seeds == pytest.approx((1.0, 1.0))  # seeds differ alike in both
+    assert found.over_sequences == pytest.approx((1.0, 1.0))
+    del second[2], second[3], second[4]
+    second[1]['test']['mse'] = 2.0
+    found = difference(first, second)
+    assert (found.mean, found.seeds, found.over_seeds) == (3.0, 1, None)
+    assert found.interval == found.over_sequences
+    assert difference(first, {7: with_errors(1.0)}) is None
+
+
+def test_students_interval_is_that_of_three_seeds():
+    first = {seed: {'test': {'mse': value}} for seed, value in enumerate([1.0, 2.0, 3.0])}
+    low, high = difference(first, {seed: {'test': {'mse': 0.0}} for seed in range(3)}).over_seeds
+    margin = 4.302653 / 3**0.5  # of two degrees of freedom; the deviation is 1
+    assert (low, high) == pytest.approx((2 - margin, 2 + margin), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('interval', 'over_seeds', 'expected'),
+    [
+        ((0.1, 0.2), True, 'holds'),
+        ((-0.2, -0.1), True, 'the opposite holds'),
+        ((-0.2, 0.1), True, 'open'),
+        ((0.1, 0.2), False, 'holds, for these seeds'),
+        (None, False, 'open'),
+    ],
+)
+def test_verdicts(interval, over_seeds, expected):
+    assert claims.verdict(interval, over_seeds) == expected
+
+
+def test_the_rate_with_the_least_error_is_marked():
+    entries = {
+        f'predrnn_{rate},seed=0': numbers_of(mse) for rate, mse in [('1e-3', 9), ('3e-3', 8)]
+    }
+    table = study_tables.rates_table({'entries': entries}, ('1e-3', '3e-3', '1e-2'))
+    assert '| PredRNN | 9.00 | **8.00** |  |' in table
+
+
+def test_at_equal_time_errors_are_those_of_fewer_updates():
+    slow = {0: numbers_of(9) | {'curve': [[10, 20.0], [20, 10.0]]}}
+    runs = {'e3d_lstm': slow, 'predrnn': {0: numbers_of(9) | {'curve': [[10, 9.0], [20, 8.0]]}}}
+    table = study_tables.equal_time_table(
+        runs, {'e3d_lstm': {'seconds': 2}, 'predrnn': {'seconds': 1.5}}
+    )
+    assert '| model | updates in 30 s |' in table
+    assert '| PredRNN | 20 | 8.00 |' in table and '| E3D-LSTM | 15 | 15.00 |' in table
+
+
+def test_lengths_are_read_from_the_names_of_runs():
+    longer = {'entries': {'predrnn_after_24,seed=0': numbers_of(3.0)}}
+    runs = study_tables.by_length(longer, {'entries': {'predrnn,seed=0': numbers_of(2.0)}}, 6)
+    assert '| PredRNN | 2.00 | 3.00 |' in study_tables.lengths_table(runs)
+
+
+def test_counted_operations_are_those_of_the_formula():
+    """Of 2D states, where the padding of a convolution in depth plays no part."""
+    model = E3DLSTM(layers=2, features=3, depth=1, kernel_size=(1, 5, 5), recall='none')
+    shape = (1, 2, 8, 8, 1)
+    frames = jax.ShapeDtypeStruct(shape, 'float32')
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, 1), frames)
+    assert study_costs.of_step(model, variables, shape) == forward_operations(model, (8, 8), 1, 1)

@@ -1,0 +1,194 @@
+"""What the paper claims and what was measured here: the first table of RESULTS.md.
+
+A verdict is made of an interval: a claim holds here where the interval of the difference lies on its
+side of 0, it does not where the interval lies on the other, and is open where 0 is within. The interval
+is that over three seeds or more, or else that over test sequences or clips, which does not hold what
+another seed would change; then the verdict says so.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from benchmarks.differences import Interval, difference
+from benchmarks.finished_runs import ROOT, by_seed
+from benchmarks.study_tables import AFTER
+from e3d.evaluation.recognition import FRACTIONS
+from e3d.evaluation.styles import label_of
+
+RECOGNITION = ROOT / 'results' / 'recognition.json'
+HALF = FRACTIONS.index(0.5)  # of the clip: the later mark of the paper's tables
+
+
+class Claim(NamedTuple):
+    """That one model is better than another.
+
+    Attributes:
+      text: what the paper says.
+      where: its table.
+      study: that was made of it.
+      better: name of a model.
+      worse: of the one that is said to be worse.
+    """
+
+    text: str
+    where: str
+    study: str
+    better: str
+    worse: str
+
+
+def _claims(where: str, study: str, better: str, against: Mapping[str, str]) -> list[Claim]:
+    return [Claim(text, where, study, better, worse) for text, worse in against.items()]
+
+
+ELSEWHERE = 'not in the paper'
+FORECASTS = [
+    *_claims(
+        'Table 1',
+        'forecast',
+        'e3d_lstm',
+        {
+            'E3D-LSTM forecasts better than PredRNN++': 'predrnn_plus_plus',
+            'E3D-LSTM forecasts better than PredRNN': 'predrnn',
+            'E3D-LSTM forecasts better than ConvLSTM': 'convlstm',
+        },
+    ),
+    *_claims(
+        'Table 2',
+        'forecast',
+        'e3d_lstm',
+        {
+            '3D convolutions inside the units help': 'without_3d_convolutions',
+            'They help more than a 3D-CNN on top': '3d_cnn_on_top',
+            'They help more than one at the bottom': '3d_cnn_at_bottom',
+            'The memory attention helps': 'without_attention',
+        },
+    ),
+    *_claims(
+        'Table 1',
+        'copy',
+        'e3d_lstm',
+        {
+            'In the copy test E3D-LSTM is better than PredRNN': 'predrnn',
+            'In the copy test E3D-LSTM is better than ConvLSTM': 'convlstm',
+            'In the copy test the memory attention helps': 'without_attention',
+        },
+    ),
+    *_claims(
+        'section 3',
+        'brief',
+        'everywhere',
+        {'With one observed frame RECALL as printed helps': 'without_attention'},
+    ),
+    *_claims(
+        ELSEWHERE,
+        'brief',
+        'in_place',
+        {'With one observed frame RECALL in place helps': 'without_attention'},
+    ),
+    *_claims(
+        ELSEWHERE,
+        'brief',
+        'refined_1e-2',
+        {
+            'With one observed frame the refined form is better than PredRNN': 'predrnn',
+            'With one observed frame the refined form is better than ConvLSTM': 'convlstm',
+        },
+    ),
+    *(
+        Claim(
+            f'After {frames} unrelated frames the refined form is better than PredRNN',
+            ELSEWHERE,
+            'lengths',
+            f'refined_1e-2{AFTER}{frames}',
+            f'predrnn{AFTER}{frames}',
+        )
+        for frames in (24, 48)
+    ),
+]
+RECOGNITIONS = [
+    *_claims('Table 5', '', 'e3d_lstm', {'E3D-LSTM recognizes earlier than a 3D-CNN': 'cnn_3d'}),
+    *_claims(
+        'Table 6',
+        '',
+        'e3d_lstm',
+        {
+            '3D convolutions inside the units help recognition': 'without_3d_convolutions',
+            'The memory attention helps recognition': 'without_attention',
+        },
+    ),
+    *_claims(
+        'Table 7',
+        '',
+        'e3d_lstm',
+        {
+            'Forecasting as a second task helps': 'classification_only',
+            'A falling weight is better than a fixed one': 'fixed_ratio',
+            'A falling weight is better than pre-training': 'pre_trained',
+        },
+    ),
+    *_claims(
+        'Table 8',
+        '',
+        'online',
+        {'Online, forecasting as a second task helps': 'online_classification_only'},
+    ),
+]
+
+
+def table(numbers: Mapping[str, Any]) -> list[str]:
+    """The table in Markdown, of the numbers of the study and those kept of recognition."""
+    lines = [
+        '| claim | where | measured here | difference | verdict |',
+        '|---|---|---|---|---|',
+    ]
+    lines += [_row(claim, *_of_forecasts(claim, numbers)) for claim in FORECASTS]
+    stored = json.loads(RECOGNITION.read_text('utf-8')) if RECOGNITION.exists() else {}
+    for known in stored.values():
+        runs = by_seed(known)
+        lines += [_row(claim, *_of_recognitions(claim, runs)) for claim in RECOGNITIONS]
+    return ['\n'.join(lines) + '\n']
+
+
+def verdict(interval: Interval | None, over_seeds: bool) -> str:
+    """What the interval says of a difference that the claim says is above 0."""
+    if interval is None:
+        return 'open'
+    low, high = interval
+    word = 'holds' if low > 0 else 'the opposite holds' if high < 0 else 'open'
+    return word if over_seeds or word == 'open' else f'{word}, for these seeds'
+
+
+def _of_forecasts(claim: Claim, numbers: Mapping[str, Any]) -> tuple[str, str, str]:
+    runs = by_seed(numbers[claim.study])
+    better, worse = runs.get(claim.better, {}), runs.get(claim.worse, {})
+    found = difference(worse, better)
+    if found is None:
+        return 'not run yet', '', 'open'
+    errors = [statistics.mean(s['test']['mse'] for s in of.values()) for of in (better, worse)]
+    measured = 'MSE {:.2f} and {:.2f}'.format(*errors)
+    return measured, str(found), verdict(found.interval, found.over_seeds is not None)
+
+
+def _of_recognitions(claim: Claim, runs: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Of the accuracy after half of the clip; the interval is that of 700 clips each."""
+    if claim.better not in runs or claim.worse not in runs:
+        return 'not run yet', '', 'open'
+    both = [runs[name].values() for name in (claim.better, claim.worse)]
+    shares = [statistics.mean(seed['curve'][HALF] for seed in seeds) for seeds in both]
+    clips = [next(iter(seeds))['clips'] for seeds in both]
+    variances = (p * (1 - p) / n for p, n in zip(shares, clips, strict=True))
+    margin, mean = 1.96 * math.sqrt(sum(variances)), shares[0] - shares[1]
+    interval = (mean - margin, mean + margin)
+    measured = 'accuracy {:.1%} and {:.1%} after half of the clip'.format(*shares)
+    text = f'{mean:+.1%} ({interval[0]:+.1%} to {interval[1]:+.1%} over clips)'
+    return measured, text, verdict(interval, over_seeds=False)
+
+
+def _row(claim: Claim, measured: str, difference: str, verdict: str) -> str:
+    names = ', '.join(label_of(name.partition(AFTER)[0]) for name in (claim.better, claim.worse))
+    text = f'{measured} ({names})' if difference else measured
+    return '| ' + ' | '.join([claim.text, claim.where, text, difference, verdict]) + ' |'

@@ -1,0 +1,96 @@
+"""The pictures of the study."""
+
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from benchmarks.differences import Seeds
+from benchmarks.study_tables import Costs, Runs
+from e3d.evaluation.styles import Style, styles_of
+from e3d.files import atomic_write
+
+VALIDATION = 'MSE per frame, validation split'
+TEST = 'MSE per frame, test split'
+
+
+def draw_models(runs: Runs, path: pathlib.Path) -> None:
+    """Draws the MSE on the validation split by step, and on the test split by frame.
+
+    Bars are standard deviations over the seeds; the lines lie a little beside each other, so that
+    they are told apart where they coincide.
+    """
+    figure = Figure(figsize=(10.5, 4), dpi=130, layout='constrained')
+    by_step, by_frame = figure.subplots(1, 2)
+    styles = styles_of(runs)
+    for place, (name, seeds) in enumerate(runs.items()):
+        aside = 0.24 * (place / max(1, len(runs) - 1) - 0.5)  # of the distance between points
+        steps, curves = _curves(seeds)
+        every = steps[1] - steps[0] if len(steps) > 1 else 0
+        _draw_seeds(by_step, [step + aside * every for step in steps], curves, styles[name])
+        curves = [seed['mse_per_frame'] for seed in seeds.values()]
+        frames = [1 + aside + frame for frame in range(len(curves[0]))]
+        _draw_seeds(by_frame, frames, curves, styles[name])
+    by_step.set(xlabel='update', ylabel=VALIDATION)
+    by_frame.set(xlabel='predicted frame', ylabel=TEST)
+    by_frame.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(figure, by_frame, path)
+
+
+def draw_times(runs: Runs, costs: Costs, path: pathlib.Path) -> None:
+    """Draws the MSE on the validation split against the seconds of training, for all models."""
+    figure = Figure(figsize=(8.5, 4.6), dpi=130, layout='constrained')
+    axes = figure.subplots()
+    for name, style in styles_of(runs).items():
+        if name in costs:
+            steps, curves = _curves(runs[name])
+            times = [step * costs[name]['seconds'] for step in steps]
+            _draw_seeds(axes, times, curves, style)
+    axes.set(xlabel='seconds of one core, without compilation', ylabel=VALIDATION, xscale='log')
+    _finish(figure, axes, path)
+
+
+def draw_lengths(
+    runs: Mapping[str, Mapping[int, Seeds]], mean_image: float, path: pathlib.Path
+) -> None:
+    """Draws the MSE on the test split by the number of unrelated frames in between."""
+    figure = Figure(figsize=(7.5, 3.8), dpi=130, layout='constrained')
+    axes = figure.subplots()
+    for name, style in styles_of(runs).items():
+        lengths = sorted(runs[name])
+        errors = [[seed['test']['mse'] for seed in runs[name][n].values()] for n in lengths]
+        axes.plot(lengths, [statistics.mean(values) for values in errors], **style.of_line)
+    axes.axhline(mean_image, color='#777777', linestyle='--', label='mean image')
+    axes.set(xlabel='unrelated frames in between', ylabel=TEST, xscale='log', ylim=(0, None))
+    ticks = sorted({n for of in runs.values() for n in of})
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
+    _finish(figure, axes, path)
+
+
+def _curves(seeds: Seeds) -> tuple[list[int], list[list[float]]]:
+    """Updates, and the MSE on the validation split after them by seed."""
+    curves = [seed['curve'] for seed in seeds.values()]
+    return [step for step, _ in curves[0]], [[value for _, value in curve] for curve in curves]
+
+
+def _draw_seeds(
+    axes: Axes, places: Sequence[float], curves: Sequence[Sequence[float]], style: Style
+) -> None:
+    """Draws the mean of a curve over seeds, and bars of its standard deviation."""
+    means = [statistics.mean(values) for values in zip(*curves, strict=True)]
+    spread = [statistics.stdev(values) for values in zip(*curves, strict=True) if len(values) > 1]
+    axes.errorbar(places, means, spread or None, capsize=2, elinewidth=0.8, **style.of_line)
+
+
+def _finish(figure: Figure, labeled: Axes, path: pathlib.Path) -> None:
+    for axes in figure.axes:
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.grid(alpha=0.25)
+    handles = labeled.get_legend_handles_labels()
+    figure.legend(*handles, loc='outside right center', fontsize='small')
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format='png')
