@@ -1,18 +1,72 @@
+import os
 import pathlib
 import re
+import subprocess
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import e3d
+from e3d.model import MODELS
 
-README = (pathlib.Path(__file__).parent.parent / 'README.md').read_text(encoding='utf-8')
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+PAGES = [*ROOT.glob('*.md'), ROOT / 'benchmarks' / 'README.md', *(ROOT / 'docs').glob('*.md')]
+PYTHON = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/../calls"
+"""
 
 
-def test_the_start_section_has_exactly_two_shell_blocks():
+def test_the_start_section_has_exactly_two_shell_blocks_of_one_line():
     start = README.split('## Start')[1].split('\n## ')[0]
-    assert re.findall(r'^```(\w+)\n', start, re.MULTILINE) == ['sh', 'sh']
+    assert re.findall(r'^```(\w+)\n(.*?)```', start, re.MULTILINE | re.DOTALL) == [
+        ('sh', './dev quickstart\n'),
+        ('sh', './dev test\n'),
+    ]
+
+
+def test_an_environment_that_is_there_is_used_and_kept(tmp_path):
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'mine').write_text('kept')
+    python = tmp_path / 'bin' / 'python'
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    environment = os.environ | {'E3D_VENV': str(tmp_path)}
+    for command in (['test', '-k', 'x'], ['quickstart', '--help'], ['true']):
+        subprocess.run([ROOT / 'dev', *command], cwd='/', env=environment, check=True)
+    calls = (tmp_path / 'calls').read_text().splitlines()
+    assert len(calls) == 3 and calls[0].startswith('-m pip install')
+    assert calls[1] == '-m pytest --numprocesses=2 -k x'
+    assert calls[2] == 'launch.py --config=experiments/quickstart.py --help'
+    assert (tmp_path / 'mine').read_text() == 'kept'
+
+
+def test_a_python_that_cannot_do_is_named(tmp_path):
+    environment = os.environ | {'E3D_VENV': str(tmp_path / 'none'), 'PYTHON': 'false'}
+    done = subprocess.run(
+        [ROOT / 'dev', 'test'], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and 'Python 3.11, 3.12 or 3.13' in done.stderr
+    assert not (tmp_path / 'none').exists()
+
+
+def test_all_models_are_in_the_table():
+    for name in MODELS:
+        assert f'`{name}`' in README, name
+
+
+def test_files_that_pages_link_to_are_there():
+    for page in PAGES:
+        for target in re.findall(r'\]\(([^)#\s]+)', page.read_text(encoding='utf-8')):
+            if not re.match('[a-z]+:', target):
+                assert (page.parent / target).exists(), f'{page.name}: {target}'
+
+
+def test_the_python_of_the_pages_can_be_read():
+    for page in PAGES:
+        for block in re.findall(r'^```python\n(.*?)^```', page.read_text('utf-8'), re.M | re.S):
+            compile(block, page.name, 'exec')
 
 
 def test_the_cell_in_another_model_runs_as_shown():
