@@ -49,22 +49,13 @@ class EndsWith(doctest.OutputChecker):
 @pytest.fixture(scope='module')
 def examples(tmp_path_factory):
     """Runs all examples, and gives what went wrong by name, and the names that they leave."""
-    names = {'e3d': e3d, 'np': np, 'nn': nn, 'jax': jax, 'workdir': 'runs/fitted'}
+    names = {'e3d': e3d, 'np': np, 'nn': nn, 'jax': jax}
     names |= {'frames': stripes(), 'clip': stripes()[:5, ..., np.newaxis]}
     names |= {'recognizer': recognizer_run(Sums())}
     public = [*IN_ORDER, *(name for name in dir(e3d) if name not in IN_ORDER)]
     problems = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp('examples'))
-        e3d.fit(
-            stripes(),
-            workdir='runs/fitted',
-            input_frames=3,
-            output_frames=2,
-            steps=2,
-            seed=1,
-            **{'model.features': 4},
-        )
         for name in public:
             for key, text in examples_of(name).items():
                 runner = doctest.DocTestRunner(EndsWith(), optionflags=doctest.ELLIPSIS)
@@ -97,6 +88,18 @@ def test_a_fitted_run_forecasts_shows_and_keeps_what_it_measured(examples):
         run.show(clip, 30)
     with pytest.raises(e3d.InputError, match=r'ends with \.gif'):
         shown.save('forecast.mp4')
+
+
+@pytest.mark.slow
+def test_a_fit_in_a_workdir_goes_on_and_is_opened_again(tmp_path):
+    arguments = {'input_frames': 3, 'output_frames': 2, 'workdir': tmp_path / 'run', 'steps': 2}
+    run = e3d.fit(stripes(), **arguments, **{'model.features': 4})
+    again = e3d.fit(stripes(), **arguments, **{'model.features': 4})
+    assert again.report == run.report == e3d.load_run(tmp_path / 'run').report
+    with pytest.raises(e3d.InputError, match='different config'):
+        e3d.fit(stripes(), **arguments, **{'model.features': 3})
+    with pytest.raises(e3d.InputError, match='other data'):
+        e3d.fit(stripes(29), **arguments, **{'model.features': 4})
 
 
 def test_frames_that_are_gone_are_named(examples):

@@ -66,7 +66,7 @@ def fit(
       Interrupted: by SIGTERM or SIGINT.
 
     Example:
-      >>> run = e3d.fit(frames, input_frames=3, output_frames=2, steps=2, **{'model.features': 4})
+      >>> run = e3d.fit(frames, input_frames=3, output_frames=2, steps=2, **{'model.layers': 1})
       >>> run.report['num_sequences'], len(run.report['mse_per_frame'])
       (1, 2)
     """

@@ -16,6 +16,7 @@ from e3d.files import read_json
 from e3d.fitting.animation import Animation, animate
 from e3d.prediction.forecast import forecast
 from e3d.prediction.inputs import checked_frames, prepare_frames
+from e3d.prediction.recognize import Recognized, recognize
 from e3d.runs import trained_run
 from e3d.runs.workdir import resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME
@@ -97,6 +98,20 @@ class Run(trained_run.Run):
         observed = np.ones(len(clip) - horizon, bool)
         return animate(draw_animation(clip, future, observed))
 
+    def recognize(self, frames: np.ndarray) -> Recognized:
+        """What happens in a clip, for the run of a recognizer; the same as `e3d.recognize`.
+
+        Args:
+          frames: of the whole clip, `[T, H, W]` or `[T, H, W, C]`, as for `forecast`.
+
+        Returns:
+          Probabilities of the classes, by the part of the clip that was observed.
+
+        Raises:
+          InputError: the frames cannot be used, or the run forecasts and does not recognize.
+        """
+        return recognize(self, frames)
+
     def _repr_html_(self) -> str:
         height, width, channels = self.frame_shape
         facts = {
@@ -131,9 +146,9 @@ def load_run(
         does not fit its config.
 
     Example:
-      >>> run = e3d.load_run(workdir)
-      >>> run.step, run.config.model.name, run.frame_shape
-      (2, 'e3d_lstm', (16, 16, 1))
+      >>> trained = e3d.load_run('runs/mine')
+      >>> trained.step, trained.config.model.name, trained.frame_shape
+      (2, 'convlstm', (32, 32, 1))
     """
     run = Run(*trained_run.load_run(workdir, best, checkpoint))
     return run._replace(report=stored_report(workdir))

@@ -45,6 +45,11 @@ def inspect_run(
     Raises:
       InputError: the clip, a pixel or the horizon cannot be used, or the model has no recurrent
         layers.
+
+    Example:
+      >>> found = e3d.inspect_run(run, clip, horizon=2)
+      >>> found.weights.shape  # layers, steps, places, remembered steps, rows, columns
+      (1, 4, 1, 4, 4, 4)
     """
     run = opened_run(run_or_model)
     if frames is None:
