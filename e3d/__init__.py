@@ -18,6 +18,7 @@ From frames to numbers, in the order in which they depend on each other:
     tasks           prediction, recognition: loss, evaluator, report of each
     configuration   one config, of the options of model, data set, task and training; its check
     runs            what a workdir holds: config, checkpoints, metrics; `load_run`
+    pages           report.html of a run, and the page that compares several
     training        the update and the loop: `train(config, workdir)`
     prediction      a trained run continues your own clip, `forecast(run, frames, horizon)`, or says
                     what happens in it, `recognize(run, frames)`

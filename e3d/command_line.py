@@ -57,6 +57,23 @@ def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
     return values, overrides.config
 
 
+def parse_comparison(arguments: list[str]) -> tuple[list[str], str]:
+    """Reads what follows `compare`: folders of runs, and --output.
+
+    Raises:
+      InputError: an unknown flag.
+    """
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    output = 'the page to write'
+    flags.DEFINE_string('output', 'compare.html', output, flag_values=values)
+    try:
+        folders = values(['compare', *arguments])[1:]
+    except flags.Error as error:
+        raise InputError(f'{error}: compare takes folders of runs and --output=FILE.') from error
+    return folders, values.output
+
+
 def find_config(values: flags.FlagValues, rest: list[str]) -> ConfigDict | None:
     """The config of --config, or of the run in --workdir that goes on or has values changed.
 

@@ -30,6 +30,8 @@ e3d --mode=inspect --workdir=runs/quickstart
     are open, for the first test sequence or --input=clip.mp4; --pixels=16,20 --steps=5,9 choose
 e3d data
     lists the data sets: which are made or fetched, and what to fetch by hand for the others
+e3d compare runs/one runs/two --output=compare.html
+    one page with the curves and forecasts of several runs; each has a report.html of its own
 e3d --mode=prepare --config=kth
     prepares a data set ahead of training, which would do it by itself, and says what is in it
 e3d --config=NAME --coordinator=HOST:PORT --num_processes=2 --process_id=0
@@ -52,11 +54,18 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 
 from e3d import signals, terminal
-from e3d.command_line import describe_experiments, describe_flags, describe_keys, parse
+from e3d.command_line import (
+    describe_experiments,
+    describe_flags,
+    describe_keys,
+    parse,
+    parse_comparison,
+)
 from e3d.configuration import check_config, find_differences
 from e3d.data.listing import describe_data_sets
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError, exit_code
+from e3d.pages.writing import renew_page, write_comparison
 from e3d.parallel import processes
 from e3d.prediction.inspection import inspect_to_files
 from e3d.prediction.predict import predict_file
@@ -106,15 +115,11 @@ def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', '
         with signals.unwinding():
             if arguments[1:2] == ['data']:
                 show(list_data_sets(arguments[2:]))
-                return 0
-            values, config = parse(arguments)
-            set_verbosity(values.verbosity)
-            if values.verbosity == 'detailed':
-                logging.set_verbosity(logging.INFO)
-            if values.sweep:
-                sweep(arguments, command, values, config)
+            elif arguments[1:2] == ['compare']:
+                folders, output = parse_comparison(arguments[2:])
+                show(f'comparison {write_comparison(folders, output)}')
             else:
-                run(values, config)
+                do(arguments, command)
         if (problem := terminal.lost_results()) is not None:
             raise RunError(f'The work is done, but its output is lost: {problem}.')
         return 0
@@ -139,6 +144,18 @@ def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', '
         code = exit_code(error)
     processes.leave(code)
     return code
+
+
+def do(arguments: list[str], command: Sequence[str]) -> None:
+    """Does what flags say; arguments as for `main`."""
+    values, config = parse(arguments)
+    set_verbosity(values.verbosity)
+    if values.verbosity == 'detailed':
+        logging.set_verbosity(logging.INFO)
+    if values.sweep:
+        sweep(arguments, command, values, config)
+    else:
+        run(values, config)
 
 
 def list_data_sets(arguments: Sequence[str]) -> str:
@@ -225,9 +242,11 @@ def use(values: flags.FlagValues, chosen: Run, workdir: Any) -> str:
     if values.mode == 'recognize':
         return recognize_file(chosen, values.input, values.output, values.overwrite)
     if values.mode == 'inspect':
-        return inspect_to_files(
+        account = inspect_to_files(
             chosen, workdir, values.input, values.pixels, values.steps, values.horizon
         )
+        renew_page(workdir)
+        return account
     presentation = Presentation(values.with_input, values.scale, values.size)
     return predict_file(
         chosen,

@@ -15,6 +15,7 @@ from training_helpers import TinyForecaster, tiny_config
 
 from e3d.data.batches import training_order
 from e3d.errors import InputError, RunError
+from e3d.pages.content import read_samples
 from e3d.parallel import devices
 from e3d.runs import reporting, trained_run
 from e3d.runs.checkpoints import Checkpoints
@@ -66,7 +67,7 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys):
     report = train(config, workdir)
     assert {path.name for path in workdir.iterdir()} == {
         'config.json', 'metrics.jsonl', 'tensorboard', 'checkpoints', 'samples',
-        'evaluation.json', 'evaluation.png', '.lock',
+        'evaluation.json', 'evaluation.png', 'report.html', '.lock',
     }  # fmt: skip
     assert report['num_sequences'] == 5 and report['step'] == 4
     assert report == json.loads((workdir / 'evaluation.json').read_text())
@@ -80,6 +81,11 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys):
     assert [line['mse'] for line in read_lines(workdir, 'test')] == [report['mse']]
     samples = {path.name[:13] for path in (workdir / 'samples').iterdir()}
     assert samples == {'step_00000002', 'step_00000004'}
+    shown = read_samples(workdir / 'report.html')['sequences']
+    errors = report['mse_per_sequence']
+    titles = {sequence['index']: sequence['title'] for sequence in shown}
+    assert 'worst of 5' in titles[int(np.argmax(errors))] and 0 in titles
+    assert shown[0]['observed'] == ['seen'] * 2 + ['forecast'] * 2
     output = capsys.readouterr()
     assert 'moving_mnist: 2 -> 2 frames of 8 x 8 x 1' in output.err
     assert 'test       5 sequences' in output.err

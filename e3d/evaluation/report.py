@@ -72,23 +72,25 @@ def format_table(report: Mapping[str, Any]) -> str:
         label: report[name] for name, label in others.items()
     }
     for label, metrics in rows.items():
-        summary.add_row(label, *(_number(metric, metrics[metric]) for metric in headings))
+        summary.add_row(label, *(format_number(metric, metrics[metric]) for metric in headings))
     for index in range(len(report['mse_per_frame'])):
-        own = (_number(metric, report[f'{metric}_per_frame'][index]) for metric in by_frame)
-        simple = (_number('mse', report[name]['mse_per_frame'][index]) for name in others)
+        own = (format_number(metric, report[f'{metric}_per_frame'][index]) for metric in by_frame)
+        simple = (format_number('mse', report[name]['mse_per_frame'][index]) for name in others)
         frames.add_row(str(index + 1), *own, *simple)
 
     text = io.StringIO()
     console = Console(file=text, width=100, color_system=None)
-    verdict = ' '.join([_verdict(report), *_intervals(report)])
-    console.print(summary, f'{verdict}\n', frames, sep='')
+    words = ' '.join([verdict(report), *_intervals(report)])
+    console.print(summary, f'{words}\n', frames, sep='')
     if 'events' in report:
         console.print(*_event_tables(rows), sep='\n')
     if 'ensemble' in report:
         console.print(*_ensemble_table(report['ensemble']), sep='\n')
     for preset in (*PRESETS, 'b_mse', 'b_mae'):
         if preset in report:
-            values = (f'{label} {_number(preset, row[preset])}' for label, row in rows.items())
+            values = (
+                f'{label} {format_number(preset, row[preset])}' for label, row in rows.items()
+            )
             console.print(f'{preset}: {", ".join(values)}.')
     name = report.get('unit') or 'the unit of the data'
     unit = f' RMSE and MAE, unit: in {name}.' if 'rmse' in report else ''
@@ -172,7 +174,8 @@ def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
     return {name: TRIVIAL_FORECASTS.get(name, name.replace('_', ' ')) for name in names}
 
 
-def _number(metric: str, value: float | None) -> str:
+def format_number(metric: str, value: float | None) -> str:
+    """A value of a metric as text, with as many digits as it has use for."""
     if value is None:  # nothing to measure it by
         return '-'
     digits = {'psnr': 2, 'ssim': 4, 'lpips': 4, 'csi_mean': 4, 'sharpness': 2}.get(
@@ -181,7 +184,8 @@ def _number(metric: str, value: float | None) -> str:
     return f'{value:.{digits}f}'
 
 
-def _verdict(report: Mapping[str, Any]) -> str:
+def verdict(report: Mapping[str, Any]) -> str:
+    """The MSE of a model beside that of the best forecast that needs no learning, in a sentence."""
     others = describe_others(report)
     others.pop(MEMBERS_MEAN, None)
     best = min(others, key=lambda name: report[name]['mse'])
@@ -194,7 +198,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
 def _intervals(report: Mapping[str, Any]) -> list[str]:
     """The 95 % intervals over sequences, in words; none where there are not enough of them."""
     found = [
-        f'{HEADINGS[metric].split()[0]} {" to ".join(_number(metric, end) for end in ends)}'
+        f'{HEADINGS[metric].split()[0]} {" to ".join(format_number(metric, end) for end in ends)}'
         for metric in HEADINGS
         if (ends := report.get(f'{metric}_interval'))
     ]

@@ -26,7 +26,13 @@ CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
 # What a run writes into its workdir.
 FOLDERS = ('checkpoints', 'tensorboard', 'samples')
-RECORDS = ('metrics.jsonl', 'evaluation.json', 'evaluation.png', 'checkpoints/errors.json')
+RECORDS = (
+    'metrics.jsonl',
+    'evaluation.json',
+    'evaluation.png',
+    'report.html',
+    'checkpoints/errors.json',
+)
 FILES = (CONFIG_FILE, LOCK_FILE, *RECORDS)
 MAX_BYTES = 2**24  # of a config.json
 # Orbax takes the path of a checkpoint for a pattern, and TensorStore a backslash for a slash: what

@@ -11,6 +11,7 @@ from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source, shared_clips
 from e3d.errors import InputError
+from e3d.evaluation.shown import Shown
 from e3d.parallel import processes
 from e3d.terminal import show, tell
 
@@ -27,10 +28,12 @@ class Evaluator(Protocol):
     Attributes:
       sources: by split; 'train' is among them where it is at hand.
       name: of the files that it writes, without suffix.
+      shown: sequences of the test split beside what the model made of them, once that is measured.
     """
 
     sources: dict[str, Source]
     name: str
+    shown: list[Shown]
 
     def evaluate(
         self, variables: Any, step: int, split: str, max_sequences: int | None = None
@@ -141,6 +144,7 @@ def say_where(workdir: pathlib.Path, name: str, report: dict[str, Any]) -> None:
     if 'checkpoint' in report:
         show(f'{"checkpoint":<12} {report["checkpoint"]}, step {report["step"]}')
     places = {
+        'report': f'report{name.removeprefix(REPORT_NAME)}.html',
         'numbers': f'{name}.json',
         'curves': f'{name}.png',
         'pictures': f'{samples_folder(workdir, name).name}/',

@@ -27,6 +27,7 @@ from e3d.evaluation.perceptual.measure import Perception, choose_metrics
 from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.evaluation.presets import PRESETS, check_presets
 from e3d.evaluation.report import format_table, write_report
+from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import FORECASTERS
 from e3d.model.beside import beside_frames, draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import Needs, call_in_training, call_in_use, needs_of
@@ -167,6 +168,7 @@ class ForecastEvaluator:
     Attributes:
       sources: by split; 'train' is among them where it is at hand.
       name: of the files that it writes, without suffix.
+      shown: see `Evaluator`.
     """
 
     name = REPORT_NAME
@@ -192,6 +194,7 @@ class ForecastEvaluator:
           InputError: a split cannot be opened.
         """
         self._config, self._workdir = config, workdir
+        self.shown: list[Shown] = []
         needed = needs_of(model).inputs
         self.sources = {
             split: with_inputs(source, needed)
@@ -274,20 +277,47 @@ class ForecastEvaluator:
             self._events,
             self._config.evaluation.optical_flow,
         )
-        self._draw_samples(functools.partial(self._forecast, 1, variables), source, step)
+        if processes.is_first():
+            self._draw_samples(variables, source, step)
+            if split == 'test':
+                self.shown = self._choose(variables, source, report['mse_per_sequence'])
         return report
 
-    def _draw_samples(self, forecast: Any, source: Source, step: int) -> None:
+    def _sample(
+        self, variables: Any, source: Source, places: Sequence[int]
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Some sequences of a source, and their forecasts; of a model with noise the first draw."""
+        batch = next(evaluation_batches(Chosen(source, places), len(places)))
+        batch = {**batch, 'index': np.array(places)}
+        inputs = {name: batch[name] for name in self._inputs}
+        seen = batch['frames'][:, : self._layout.input_frames]
+        predictions = self._forecast(1, variables, seen, **inputs)
+        return batch, predictions[0] if self._noise else predictions
+
+    def _choose(
+        self, variables: Any, source: Source, errors: Sequence[float | None]
+    ) -> list[Shown]:
+        """Takes the sequences to be shown, and forecasts them."""
+        if not self._config.evaluation.num_samples:
+            return []
+        titles = choose(errors, self._config.evaluation.num_samples, 'MSE')
+        batch, predictions = self._sample(variables, source, list(titles))
+        observed = self._layout.observed[: self._layout.input_frames]
+        known = batch.get('valid', [None] * len(titles))
+        parts = zip(titles.items(), batch['frames'], predictions, known, strict=True)
+        return [
+            Shown(title, place, frames, observed, prediction, valid)
+            for (place, title), frames, prediction, valid in parts
+        ]
+
+    def _draw_samples(self, variables: Any, source: Source, step: int) -> None:
         count = min(self._config.evaluation.num_samples, len(source))
-        if not count or not processes.is_first():
+        if not count:
             return
-        batch = next(evaluation_batches(source, count, count))
-        frames, inputs = batch['frames'], {name: batch[name] for name in self._inputs}
+        batch, predictions = self._sample(variables, source, range(count))
         observed = self._layout.observed[: self._layout.input_frames]
         folder = samples_folder(self._workdir, self.name)
-        predictions = forecast(frames[:, : len(observed)], **inputs)
-        predictions = predictions[0] if self._noise else predictions
-        write_samples(folder, step, frames, predictions, observed, self._scale.value_range)
+        write_samples(folder, step, batch['frames'], predictions, observed, self._scale.value_range)
 
     def error(self, report: dict[str, Any]) -> float:
         """The MSE; of several futures the fair CRPS."""

@@ -22,6 +22,7 @@ from e3d.evaluation.recognition import (
     write_recognition,
 )
 from e3d.evaluation.report import write_report
+from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import RECOGNIZERS
 from e3d.model.needs import call_in_use, needs_of
 from e3d.parallel import devices, processes
@@ -72,6 +73,7 @@ class RecognitionEvaluator:
     Attributes:
       sources: by split; 'train' is among them where it is at hand.
       name: of the files that it writes, without suffix.
+      shown: see `Evaluator`.
     """
 
     name = REPORT_NAME
@@ -98,6 +100,7 @@ class RecognitionEvaluator:
             be trained as the config has it.
         """
         self._config, self._workdir = config, workdir
+        self.shown: list[Shown] = []
         if needs_of(model).scores_only and config.loss.strategy != 'classification':
             raise InputError(
                 f'loss.strategy={config.loss.strategy!r}: {config.model.name} predicts no frames; '
@@ -162,6 +165,8 @@ class RecognitionEvaluator:
         if not np.isfinite(log_probabilities).all():
             raise RunError(f'The scores of the classes are not finite at step {step}.')
         self._draw_samples(variables, source, step, fractions)
+        if split == 'test' and processes.is_first():
+            self._choose(source, log_probabilities[:, : len(fractions)], truth, fractions)
         report = {
             'step': step,
             'protocol': f'{config.dataset.name} {split_label(split, source)}, front parts of the '
@@ -175,6 +180,37 @@ class RecognitionEvaluator:
             right = log_probabilities[:, trained].argmax(axis=-1) == truth[:, None]
             report['accuracy_observed'] = right.mean(dtype=np.float64).item()
         return report
+
+    def _choose(
+        self,
+        source: Source,
+        log_probabilities: np.ndarray,
+        labels: np.ndarray,
+        fractions: Sequence[float],
+    ) -> None:
+        """Takes the clips to be shown, with what was recognized in them."""
+        errors = -np.take_along_axis(log_probabilities, labels[:, None, None], axis=-1).mean((1, 2))
+        titles = choose(errors.tolist(), self._config.evaluation.num_samples, 'cross-entropy')
+        chosen = Chosen(source, list(titles))
+        self.shown = []
+        if not len(chosen) or not self._config.evaluation.num_samples:
+            return
+        batch = next(evaluation_batches(chosen, len(chosen)))
+        frames = np.asarray(align(batch)[0])[:, : self._config.dataset.input_frames]
+        lengths = self._inputs(batch, fractions)['lengths'][:, : len(fractions)]
+        observed = np.ones(frames.shape[1], bool)
+        for place, (index, title) in enumerate(titles.items()):
+            self.shown.append(
+                Shown(
+                    f'{title}: {self._names[int(labels[index])]}',
+                    index,
+                    frames[place],
+                    observed,
+                    chances=np.exp(log_probabilities[index]),
+                    lengths=lengths[place].tolist(),
+                    label=int(labels[index]),
+                )
+            )
 
     def _draw_samples(
         self, variables: Any, source: Source, step: int, fractions: Sequence[float]

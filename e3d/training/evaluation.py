@@ -10,6 +10,7 @@ from e3d.data.preparation import summarize
 from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
+from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
 from e3d.runs.checkpoints import FOLDER
 from e3d.runs.contents import Contents, contents_of, read_contents
@@ -75,6 +76,7 @@ def evaluate(
     report |= describe(run.config, config, 'test', choice)
     if processes.is_first():
         evaluator.present(report)
+        write_page(pathlib.Path(workdir), config, report, evaluator)
     return report
 
 

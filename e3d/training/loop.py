@@ -25,6 +25,7 @@ from e3d.data.preparation import summarize
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import class_names
 from e3d.errors import InputError
+from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
 from e3d.runs.checkpoints import Checkpoints
@@ -103,6 +104,7 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
                 reporter.write(step, 'test', scalars(report))
     if processes.is_first():
         parts.evaluator.present(report)
+        write_page(parts.workdir, config, report, parts.evaluator)
     return report
 
 

@@ -29,6 +29,11 @@ def shown_part(source: Source) -> tuple[float, bool]:
     return _stated(source, 'shown_part', (1.0, True))
 
 
+def channel_names(source: Source) -> tuple[str, ...]:
+    """What the channels of the frames are called; () where they have no names."""
+    return tuple(_stated(source, 'channel_names', ()))
+
+
 def scale(source: Source) -> Scale:
     """What the values of the frames stand for."""
     value_range, bounds = _stated(source, 'value_range', None), PIXELS.bounds

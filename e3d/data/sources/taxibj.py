@@ -57,6 +57,8 @@ class FlowSequences:
     bounds: tuple[float, float]
     before: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
+    channel_names = ('inflow', 'outflow')
+
     @property
     def account(self) -> tuple[str, ...]:
         """How the files were understood, in lines for the user."""

@@ -1,0 +1,156 @@
+"""What a page tells of a run, and what can be read back of a page."""
+
+import json
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from e3d.data.sources.scales import Scale
+from e3d.errors import InputError
+from e3d.evaluation.shown import Shown
+from e3d.files import read_bytes, read_json
+from e3d.options.flat import flatten
+from e3d.pages.sprites import sequence_data
+from e3d.runs.reporting import METRICS_FILE, read_lines
+from e3d.runs.workdir import CONFIG_FILE, read_config
+
+PAGE_FILE = 'report.html'
+REPORT_FILE = 'evaluation.json'
+MAX_BYTES = 3_000_000  # of a page of one run
+MAX_READ = 2**24  # of a page or a report that is read
+# The longer side of a frame, at most: the first with which the sequences seem to fit, or the last.
+SIDES = (128, 80, 48)
+# What is left for the sequences beside the tables and curves of a page.
+SEQUENCE_BYTES = 2_000_000
+_DATA = re.compile(rb'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+_BASE64 = re.compile(r'[A-Za-z0-9+/]*={0,2}')
+
+
+class Content(NamedTuple):
+    """What a page tells of a run.
+
+    Attributes:
+      folder: its name.
+      config: by 'section.key'.
+      report: of its evaluation.
+      lines: of its metrics.jsonl.
+      samples: what `samples_of` gave.
+    """
+
+    folder: str
+    config: Mapping[str, Any]
+    report: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+    samples: Mapping[str, Any]
+
+
+def samples_of(
+    shown: Sequence[Shown],
+    scale: Scale,
+    channels: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    most_bytes: int = SEQUENCE_BYTES,
+) -> dict[str, Any]:
+    """Sequences as a page holds them, as many as fit.
+
+    Args:
+      shown: the most important first.
+      scale: what their values stand for.
+      channels: names of the channels, where they have any.
+      classes: names of the classes, where they have any.
+      most_bytes: that they may take.
+
+    Returns:
+      'sequences', see `sequence_data`; 'left_out', how many did not fit; 'limit', the largest
+      difference of a forecast from the truth; 'white', the largest value; 'colored', whether a
+      single channel is drawn in colors; 'unit', 'low' and 'high', what 0 and 1 stand for in the
+      unit of the data, None where no factor leads there; 'channels' and 'classes'.
+    """
+    side = next((side for side in SIDES if _fits(shown, side, most_bytes)), SIDES[-1])
+    sequences = [sequence_data(one, side) for one in shown]
+    total = np.cumsum([len(json.dumps(one)) for one in sequences])
+    fitting = int(np.sum(total <= most_bytes))
+    sequences, left_out = sequences[:fitting], len(shown) - fitting
+    limit = max([0.01, *map(_largest_difference, shown[:fitting])])
+    white = max([1.0, *(one['truth']['high'] for one in sequences)])
+    low, high = scale.value_range if scale.is_linear and scale.value_range else (None, None)
+    return {
+        'sequences': sequences,
+        'left_out': left_out,
+        'limit': limit,
+        'white': white,
+        'colored': scale.value_range is not None,
+        'unit': scale.unit or 'counts' * scale.is_linear,
+        'low': low,
+        'high': high,
+        'channels': list(channels),
+        'classes': list(classes),
+    }
+
+
+def read_content(workdir: pathlib.Path) -> Content:
+    """What a finished run tells: its config, metrics and report, and the samples of its page.
+
+    Raises:
+      InputError: it was not evaluated, or a file cannot be read.
+    """
+    report_path = workdir / REPORT_FILE
+    if not report_path.exists():
+        raise InputError(
+            f'{workdir} has no {REPORT_FILE}: give folders of runs that are finished, or evaluate '
+            f'it with --mode=evaluate --workdir={workdir}.'
+        )
+    report = read_json(report_path, MAX_READ)
+    if not isinstance(report, dict) or 'protocol' not in report:
+        raise InputError(f'{report_path} cannot be read: it is not the report of an evaluation.')
+    config = flatten(read_config(workdir / CONFIG_FILE))
+    page = workdir / PAGE_FILE
+    samples = read_samples(page) if page.exists() else samples_of([], Scale())
+    return Content(
+        workdir.resolve().name, config, report, read_lines(workdir / METRICS_FILE), samples
+    )
+
+
+def read_samples(path: pathlib.Path) -> dict[str, Any]:
+    """The samples of a page, checked: a page may come from anyone.
+
+    Raises:
+      InputError: it is not a page of one run.
+    """
+    match = _DATA.search(read_bytes(path, MAX_READ))
+    try:
+        if match is None:
+            raise ValueError('it holds no data')
+        samples = json.loads(match[1])
+        for name in ('limit', 'white'):
+            if not 0 < float(samples[name]) < np.inf:
+                raise ValueError(f'{name} is {samples[name]}')
+        for sequence in samples['sequences']:
+            (forecast,) = sequence['forecasts']
+            for one in (sequence['truth'], forecast):
+                if not _BASE64.fullmatch(one.get('png', '')):
+                    raise ValueError('a picture is not in base64')
+            _ = sequence['title'], sequence['times'], sequence['size'], sequence['index']
+        return samples
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f'{path} cannot be read as the page of a run: {error}.') from error
+
+
+def _fits(shown: Sequence[Shown], side: int, most_bytes: int) -> bool:
+    """Whether sequences fit, judged by the first, as making all of them small takes time."""
+    return not shown or len(shown) * len(json.dumps(sequence_data(shown[0], side))) <= most_bytes
+
+
+def _largest_difference(shown: Shown) -> float:
+    if shown.prediction is None:
+        return 0.0
+    ahead = len(shown.observed)
+    differences = np.abs(shown.prediction - shown.frames[ahead:])
+    if shown.frames.shape[-1] == 3:
+        differences = np.abs((shown.prediction - shown.frames[ahead:]).mean(axis=-1))
+    elif shown.valid is not None:
+        differences = differences[shown.valid[ahead:]]
+    return float(np.nan_to_num(differences).max(initial=0.0))

@@ -1,0 +1,216 @@
+"""One file of HTML that tells of one run or of several, with nothing from elsewhere."""
+
+import importlib.resources
+import json
+import string
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from e3d.evaluation.report import HEADINGS, describe_others, format_number, verdict
+from e3d.evaluation.styles import label_of
+from e3d.pages import parts
+from e3d.pages.content import Content
+from e3d.pages.curves import curves_of
+from e3d.pages.groups import Group, group_runs
+
+INSPECTION_NOTE = (
+    'What RECALL attends to and how far gates are open: the pictures of --mode=inspect.'
+)
+TABLES = {'gray': 'gray', 'values': 'viridis', 'signs': 'RdBu_r'}
+
+
+def render(contents: Sequence[Content], inspection: Sequence[tuple[str, str]] = ()) -> str:
+    """The page.
+
+    Args:
+      contents: of the runs, one or more; the first says what is measured.
+      inspection: captions and PNG in base64.
+    """
+    groups = group_runs(contents)
+    samples = join_samples(contents, groups)
+    first = contents[0]
+    body = [*_head(contents, groups), *_metrics(contents, groups)]
+    if samples['sequences']:
+        body += [parts.heading(2, 'Sequences'), *_scales(samples), parts.player()]
+    if samples['left_out']:
+        body.append(
+            parts.paragraph(
+                f'{samples["left_out"]} sequences were left out, so that the page stays small; the '
+                'folder samples/ has the first ones as files.',
+                'faint',
+            )
+        )
+    body += [parts.heading(2, 'Curves'), *curves_of(groups)]
+    if 'confusion' in first.report:
+        body.append(parts.heading(2, 'Confusion'))
+        bar = parts.color_bar('Blues', '0 %', '100 %', 'share of the clips of a class')
+        body.append(f'<div class="scales">{bar}</div>')
+        body += [_matrices(content) for content in contents]
+    if inspection:
+        body.append(parts.heading(2, 'Inside the model'))
+        body.append(parts.paragraph(INSPECTION_NOTE, 'faint'))
+        body += [
+            f'<figure class="inspection"><img alt="" src="data:image/png;base64,{png}">'
+            f'<figcaption>{escape(caption)}</figcaption></figure>'
+            for caption, png in inspection
+        ]
+    names = unique_names([content.folder for content in contents])
+    body.append(parts.heading(2, 'Settings'))
+    body.append(
+        parts.config_table({name: c.config for name, c in zip(names, contents, strict=True)})
+    )
+    return _page(_title(contents), body, samples)
+
+
+def join_samples(contents: Sequence[Content], groups: Sequence[Group]) -> dict[str, Any]:
+    """The samples of several runs, side by side where they are the same sequences.
+
+    Of one run all are shown; of several those that all of them have, told by their true frames.
+    """
+    joined = dict(contents[0].samples)
+    if len(contents) == 1:
+        return joined
+    of_run = {id(run): group.label for group in groups for run in group.runs}
+    labels = unique_names([of_run[id(content)] for content in contents])
+    for name in ('limit', 'white'):
+        joined[name] = max(content.samples[name] for content in contents)
+    by_truth = [
+        {one['truth']['png']: one for one in content.samples['sequences']} for content in contents
+    ]
+    sequences = []
+    for one in contents[0].samples['sequences']:
+        same = [known.get(one['truth']['png']) for known in by_truth]
+        if any(other is None for other in same):
+            continue
+        forecasts = [
+            {**other['forecasts'][0], 'label': label}
+            for other, label in zip(same, labels, strict=True)
+            if other
+        ]
+        title = f'sequence {one["index"]}'
+        sequences.append({**one, 'title': title, 'forecasts': forecasts})
+    return {**joined, 'sequences': sequences, 'left_out': 0}
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names, with a number where one comes again."""
+    return [
+        f'{name} ({names[: place + 1].count(name)})' if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
+
+
+def _title(contents: Sequence[Content]) -> str:
+    labels = dict.fromkeys(label_of(content.config['model.name']) for content in contents)
+    if len(contents) == 1:
+        return f'{contents[0].config["name"] or contents[0].folder}: {"".join(labels)}'
+    return f'{len(contents)} runs: {", ".join(labels)}'
+
+
+def _head(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
+    first = contents[0].report
+    told = f'{first["protocol"]}, {first["num_sequences"]:,} sequences'
+    if len(contents) == 1:
+        told += f', step {first["step"]:,}'
+    lines = [parts.heading(1, _title(contents)), parts.paragraph(told, 'faint')]
+    protocols = dict.fromkeys(content.report['protocol'] for content in contents)
+    if len(protocols) > 1:
+        others = '; '.join(list(protocols)[1:])
+        lines.append(
+            parts.paragraph(f'Take care: not all runs were measured alike. Others: {others}.')
+        )
+    if len(contents) == 1 and 'mse' in first:
+        lines.append(parts.paragraph(verdict(first)))
+    return lines
+
+
+def _metrics(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
+    """The table of means; baselines are those of the first run."""
+    first = contents[0].report
+    if 'curve' in first:
+        names = [name for name in first if name.startswith(('accuracy_', 'top5_'))]
+        head = ['run', *(_accuracy_heading(name) for name in names)]
+        rows = [[g.label, *(g.shown(name, percent=True) for name in names)] for g in groups]
+        rows.append(['guessing', *(f'{100 / len(first["classes"]):.1f}' for _ in names[:1])])
+        rows[-1] += [''] * (len(head) - len(rows[-1]))
+        return [parts.table(head, rows)]
+    metrics = {name: text for name, text in HEADINGS.items() if name in first}
+    rows = [[group.label, *(group.shown(name) for name in metrics)] for group in groups]
+    for name, label in describe_others(first).items():
+        cells = (
+            format_number(m, first[name][m]) if first[name].get(m) is not None else ''
+            for m in metrics
+        )
+        rows.append([label, *cells])
+    strong = [place for place, group in enumerate(groups) if group.style.emphasized]
+    seeds = ' ± is the standard deviation over seeds.' if any(g.repeated for g in groups) else ''
+    unit = contents[0].samples['unit'] or 'the unit of the data'
+    note = 'MSE and MAE: summed over the pixels of a frame. PSNR in dB.'
+    note += f' RMSE in {unit}.' if 'rmse' in metrics else ''
+    means = parts.table(['forecast', *metrics.values()], rows, strong)
+    return [means, parts.paragraph(note + seeds, 'faint')]
+
+
+def _accuracy_heading(name: str) -> str:
+    kind, _, part = name.partition('_')
+    seen = f'{part} % of the clip' if part[0].isdigit() else 'trained parts, mean'
+    return f'{"top-1" if kind == "accuracy" else "top-5"} (%), {seen}'
+
+
+def _scales(samples: Mapping[str, Any]) -> list[str]:
+    """What the colors of the sequences mean."""
+    factor = 1.0 if samples['low'] is None else samples['high'] - samples['low']
+    offset = samples['low'] or 0.0
+    unit = samples['unit']
+    if 'png' not in samples['sequences'][0]['forecasts'][0]:
+        return []
+    in_unit = f' ({unit})' * bool(unit)
+    bars = []
+    colors = ', mean of the colors' * (samples['sequences'][0]['channels'] == 3)
+    limit = f'{samples["limit"] * factor:.3g}'
+    if samples['colored']:
+        bars.append(
+            parts.color_bar(
+                TABLES['values'],
+                f'{offset:.3g}',
+                f'{offset + factor * samples["white"]:.3g}',
+                f'values{in_unit}',
+            )
+        )
+    bars.append(
+        parts.color_bar(
+            TABLES['signs'],
+            f'-{limit} too low',
+            f'too high +{limit}',
+            f'difference: forecast less truth{colors}{in_unit}',
+        )
+    )
+    return [f'<div class="scales">{"".join(bars)}</div>']
+
+
+def _matrices(content: Content) -> str:
+    made = [
+        parts.confusion_matrix(counts, content.report['classes'], f'{part} % of the clip seen')
+        for part, counts in content.report['confusion'].items()
+    ]
+    return f'{parts.heading(3, content.folder)}<div class="matrices">{"".join(made)}</div>'
+
+
+def _page(title: str, body: Sequence[str], samples: Mapping[str, Any]) -> str:
+    tables = {
+        name: ''.join(parts.hex_colors(colors, 255 if name == 'signs' else 256))
+        for name, colors in TABLES.items()
+    }
+    # Nothing in a string may end the element that holds it.
+    data = json.dumps({**samples, 'tables': tables}, separators=(',', ':'))
+    text = data.replace('<', '\\u003c')
+    files = importlib.resources.files('e3d.pages')
+    template = string.Template((files / 'page.html').read_text('utf-8'))
+    return template.substitute(
+        title=escape(title),
+        style=(files / 'page.css').read_text('utf-8'),
+        script=(files / 'page.js').read_text('utf-8'),
+        body='\n'.join(body),
+        data=text,
+    )

@@ -1,0 +1,243 @@
+"""The pages of runs: everything in one file, nothing of a user's can break out, values as they were."""
+
+import base64
+import html.parser
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from page_fixtures import (
+    HOSTILE,
+    RAIN,
+    forecast_report,
+    make_content,
+    recognition_content,
+    shown_sequence,
+    write_run,
+)
+from PIL import Image
+
+from e3d import launcher
+from e3d.data.sources.scales import PIXELS
+from e3d.errors import InputError
+from e3d.evaluation.shown import choose
+from e3d.evaluation.styles import Style
+from e3d.pages.charts import Line, chart
+from e3d.pages.content import MAX_BYTES, SEQUENCE_BYTES, read_samples, samples_of
+from e3d.pages.document import render
+from e3d.pages.groups import group_runs
+from e3d.pages.sprites import MOST_FRAMES, sequence_data, sprite
+from e3d.pages.writing import renew_page
+
+VOID = {'meta', 'link', 'input', 'img', 'br', 'path', 'circle'}
+LOADING = ('src', 'href', 'srcset', 'action', 'data', 'poster')
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects what a browser would make of a page; raises where elements are not nested."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.loaded, self.text = [], [], [], ''
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.loaded += [value for name, value in attrs if name in LOADING]
+        assert not [name for name, _ in attrs if name.startswith('on')], attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ('script', 'style'):
+            self.text += data
+
+
+def data_of(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def pixels_of(found):
+    """The values of a sprite."""
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(found['png']))), np.float32)
+    return found['low'] + image / 255 * (found['high'] - found['low'])
+
+
+PAGES = {
+    'forecasts': lambda: [make_content()],
+    'flows': lambda: [make_content(shown=[shown_sequence(2)], scale=RAIN, channels=('in', 'out'))],
+    'recognition': lambda: [recognition_content()],
+    'several': lambda: [make_content('a'), make_content('b', model__features=9)],
+    'nothing shown': lambda: [make_content(shown=[])],
+    'hostile': lambda: [
+        make_content(
+            HOSTILE, shown=[shown_sequence(2, title=HOSTILE)], channels=(HOSTILE, HOSTILE),
+            dataset__path=HOSTILE, name=HOSTILE, report=forecast_report() | {'protocol': HOSTILE},
+        )
+    ],
+    'hostile classes': lambda: [recognition_content(names=(HOSTILE, 'waving'))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', PAGES)
+def test_a_page_loads_nothing_and_runs_only_its_own_script(kind):
+    page = render(PAGES[kind]())
+    reader = Reader(page)
+    assert all(value.startswith('data:') for value in reader.loaded)
+    assert reader.elements.count('script') == 2 and 'img' not in reader.elements
+    code = re.sub(r'<script type="application/json".*?</script>', '', page, flags=re.DOTALL)
+    assert not re.search(r'url\(|@import|fetch\(|XMLHttpRequest|import\(', code)
+    assert "default-src 'none'" in page
+    if kind.startswith('hostile'):
+        assert HOSTILE in reader.text  # shown as it is written
+        assert page.count('</script>') == 2
+
+
+def test_a_sprite_has_the_values_side_by_side():
+    frames = shown_sequence(2, frames=3).frames
+    values = pixels_of(sprite(1.5 * frames))
+    assert values.shape == (2 * 8, 3 * 6)
+    for time in range(3):
+        for channel in range(2):
+            part = values[8 * channel : 8 * (channel + 1), 6 * time : 6 * (time + 1)]
+            np.testing.assert_allclose(part, 1.5 * frames[time, ..., channel], atol=1.2 / 255)
+    color = shown_sequence(3).frames
+    np.testing.assert_allclose(pixels_of(sprite(color))[:, 6:12], color[1], atol=0.5 / 255 + 1e-6)
+
+
+def test_what_is_not_known_is_transparent():
+    shown = shown_sequence(2)
+    valid = shown.frames > 0.4
+    frames = np.where(valid, shown.frames, np.nan)
+    found = sprite(frames, valid)
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(found['png']))))
+    np.testing.assert_array_equal(image[:8, :6, 1] == 255, valid[0, ..., 0])
+    assert (found['low'], found['high']) == (0.0, 1.0)
+
+
+def test_large_and_long_sequences_are_made_smaller():
+    data = sequence_data(shown_sequence(1, frames=200, size=(130, 10)), 64)
+    assert data['size'] == [44, 4] and data['length'] == 200
+    assert len(data['times']) == MOST_FRAMES and data['times'][-1] == 200
+    assert data['observed'][0] == 'seen' and data['observed'][-1] == 'forecast'
+
+
+def test_a_page_stays_small_and_says_what_was_left_out():
+    shown = [shown_sequence(3, seed, size=(60, 60)) for seed in range(5)]
+    samples = samples_of(shown, PIXELS, most_bytes=60_000)
+    assert samples['sequences'][0]['size'] == [30, 30] and 0 < samples['left_out'] < 5
+    page = render([make_content()._replace(samples=samples)])
+    assert f'{samples["left_out"]} sequences were left out' in page
+    assert len(page) - 60_000 + SEQUENCE_BYTES < MAX_BYTES
+
+
+def test_worst_and_best_are_chosen_by_their_error():
+    titles = choose([3.0, None, 1.0, float('nan'), 9.0, 2.0], 2, 'MSE')
+    assert list(titles) == [0, 1, 4, 2, 5]
+    assert titles[4] == 'sequence 4 (worst of 6), MSE 9'
+    assert titles[0] == 'sequence 0 (2nd worst of 6), MSE 3' and titles[1] == 'sequence 1'
+    assert titles[2] == 'sequence 2 (best of 6), MSE 1'
+
+
+def test_scales_are_in_the_unit_and_say_the_sign():
+    page = render([make_content(scale=RAIN)])
+    text = Reader(page).text
+    assert 'values (mm/h)' in text and 'difference: forecast less truth (mm/h)' in text
+    assert '-7 too low' in text and 'too high +7' in text
+    assert data_of(page)['limit'] == pytest.approx(0.1, rel=1e-4)
+
+
+def test_curves_rise_where_values_rise_and_leave_out_what_is_not_finite():
+    drawn = chart(
+        'x', 'step', '', [Line(Style('a', '#000000', 'o'), [1, 2, 3, 4], [1, 3, None, 2])]
+    )
+    heights = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawn)]
+    assert len(heights) == 3 and heights[1] < heights[2] < heights[0]
+    assert chart('x', 'step', '', [Line(Style('a', '#000000', 'o'), [1], [float('nan')])]) == ''
+
+
+def test_seeds_become_one_curve_with_bars_and_other_values_a_name():
+    runs = [
+        make_content('a', forecast_report(3.0), seed=0),
+        make_content('b', forecast_report(5.0), seed=1),
+        make_content('c', forecast_report(4.0), model__name='convlstm'),
+    ]
+    seeds, other = group_runs(runs)
+    assert (seeds.label, other.label) == ('E3D-LSTM', 'ConvLSTM')
+    assert seeds.shown('mse') == '4.00 ± 1.41' and other.shown('mse') == '4.00'
+    assert seeds.mean([[1.0, None], [3.0, 2.0]])[0][0] == 2.0
+    sizes = group_runs([make_content('a', model__features=4), make_content('b', model__features=9)])
+    assert [group.label for group in sizes] == ['E3D-LSTM: features=4', 'E3D-LSTM: features=9']
+
+
+def test_the_same_sequences_are_shown_side_by_side_on_one_scale(tmp_path):
+    common, own = shown_sequence(seed=0), shown_sequence(seed=1)
+    worse = common._replace(prediction=common.prediction + 0.4)
+    write_run(tmp_path / 'one', shown=[common, own])
+    write_run(tmp_path / 'two', shown=[worse], model__features=9)
+    page = tmp_path / 'both.html'
+    arguments = ['compare', str(tmp_path / 'one'), str(tmp_path / 'two'), f'--output={page}']
+    assert launcher.main(['e3d', *arguments]) == 0
+    data = data_of(page.read_text(encoding='utf-8'))
+    (sequence,) = data['sequences']
+    assert [one['label'] for one in sequence['forecasts']] == [
+        'E3D-LSTM: features=4', 'E3D-LSTM: features=9',
+    ]  # fmt: skip
+    assert data['limit'] == pytest.approx(0.5, rel=1e-4)
+
+
+def test_what_cannot_be_compared_is_said(tmp_path, capsys):
+    write_run(tmp_path / 'one')
+    (tmp_path / 'other').mkdir()
+    for arguments, message in [
+        ([str(tmp_path / 'one')], 'two runs or more'),
+        ([str(tmp_path / 'one'), str(tmp_path / 'other')], 'has no evaluation.json'),
+        (['--outptu=x'], '--output=FILE'),
+    ]:
+        assert launcher.main(['e3d', 'compare', *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda text: text.replace('id="data"', 'id="other"'),
+        lambda text: text.replace('"limit":', '"limit":-1,"x":'),
+        lambda text: re.sub(r'"png":"', '"png":"\\"><b>', text),
+        lambda text: text.replace('"forecasts":[', '"forecasts":[{},'),
+    ],
+)
+def test_samples_of_a_page_are_checked(tmp_path, change):
+    write_run(tmp_path / 'run')
+    page = tmp_path / 'run' / 'report.html'
+    assert read_samples(page)['sequences'][0]['title'] == 'sequence 0'
+    page.write_text(change(page.read_text(encoding='utf-8')), encoding='utf-8')
+    with pytest.raises(InputError, match='cannot be read as the page of a run'):
+        read_samples(page)
+
+
+def test_a_page_is_written_again_with_what_was_drawn_of_the_model(tmp_path):
+    write_run(tmp_path / 'run', shown=[shown_sequence(title='the one')])
+    (tmp_path / 'run' / 'inspection').mkdir()
+    Image.new('L', (4, 3)).save(tmp_path / 'run' / 'inspection' / 'attention_layer_1.png')
+    renew_page(tmp_path / 'run')
+    page = (tmp_path / 'run' / 'report.html').read_text(encoding='utf-8')
+    reader = Reader(page)
+    assert reader.elements.count('img') == 1 and 'attention layer 1' in reader.text
+    assert data_of(page)['sequences'][0]['title'] == 'the one'
+
+
+def test_nothing_shown_leaves_no_scale():
+    assert samples_of([], PIXELS)['sequences'] == []
