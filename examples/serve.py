@@ -71,7 +71,13 @@ class Busy(Exception):
 
 
 class Waiting(NamedTuple):
-    """A request that waits for the model."""
+    """A request that waits for the model.
+
+    Attributes:
+      frames: `[T, H, W, C]`, in the unit of the data.
+      horizon: how many frames are forecast, of which the first are asked for.
+      result: the forecast.
+    """
 
     frames: np.ndarray
     horizon: int
@@ -112,17 +118,26 @@ class Batcher:
           Busy: too many wait, or it took too long.
           RunError, InputError: as `e3d.forecast`.
         """
-        request = Waiting(frames, horizon, concurrent.futures.Future())
+        computed = self._run.config.dataset.output_frames
+        while computed < horizon:  # so that a few programs are compiled, and not one a horizon
+            computed *= 2
+        request = Waiting(frames, computed, concurrent.futures.Future())
         with self._changed:
             if len(self._waiting) >= self._limits.waiting:
                 raise Busy
             self._waiting.append(request)
             self._changed.notify()
         try:
-            return request.result.result(self._limits.seconds)
+            return request.result.result(self._limits.seconds)[:horizon]
         except TimeoutError:
             request.result.cancel()
             raise Busy from None
+
+    def compile(self) -> None:
+        """Compiles the forecasts as long as those of the training, so that no request waits for it."""
+        blank = np.zeros((1, *self._run.frame_shape))
+        for count in (1, 2):
+            self._forecast_together([blank] * count, self._run.config.dataset.output_frames)
 
     def _work(self) -> None:
         while True:
@@ -328,10 +343,8 @@ def main(arguments: list[str]) -> int:
     values = parser.parse_args(arguments)
     try:
         run = e3d.load_run(values.workdir, checkpoint=values.checkpoint)
-        height, width, channels = run.frame_shape
-        # Compiles the forecast, and rejects a run that is none of a forecaster.
-        e3d.forecast(run, np.zeros((1, height, width, channels)))
         server = Server((values.host, values.port), run)
+        server.batcher.compile()  # and rejects a run that does not forecast
     except (InputError, RunError, OSError) as error:
         print(f'serve: {error}', file=sys.stderr)
         return 2

@@ -139,7 +139,7 @@ def test_requests_that_wait_are_forecast_together_and_one_too_many_is_refused(mo
             batcher.forecast(clips[4], 1)
         go_on.set()
         for value, found in enumerate([first, *others]):
-            np.testing.assert_array_equal(found.result(), clips[value] + 1)
+            np.testing.assert_array_equal(found.result(), clips[value] + 2)  # as in training
     assert sizes == [1, LIMITS.batch]
 
 
