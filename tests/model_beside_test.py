@@ -8,7 +8,7 @@ from training_helpers import INPUT, LENGTH, SHAPE, random_frames
 from e3d.data.sources.layouts import Layout
 from e3d.errors import InputError
 from e3d.model import E3DLSTM, build_model
-from e3d.model.beside import channels_beside, enter_at_once, enter_in_steps
+from e3d.model.beside import channels_beside, enter_at_once, enter_in_steps, widths_beside
 from e3d.model.needs import Needs, initialize, needs_of
 from e3d.tasks.prediction import LayoutForecast
 
@@ -43,7 +43,7 @@ def test_what_enters_while_it_forecasts():
     valid, ever = beside['valid'][:, :-1], beside['valid'][:, :INPUT].any(1, keepdims=True)
     np.testing.assert_array_equal(given[..., :1], np.where(valid & seen, frames[:, :-1], 0))
     np.testing.assert_array_equal(given[..., 1:2], np.where(seen, valid, ever))
-    np.testing.assert_array_equal(given[..., 2:4], beside['known'][:, :-1])
+    np.testing.assert_array_equal(given[..., 2:4], beside['known'][:, 1:])
     np.testing.assert_array_equal(given[..., 4:], np.where(seen, beside['others'][:, :-1], 0))
     assert enters[..., 1:].all()
     np.testing.assert_array_equal(enters[..., :1], (seen | ~ever)[:, INPUT:])
@@ -53,7 +53,7 @@ def test_a_model_that_sees_all_at_once_is_told_what_is_known_ahead():
     frames = random_frames(2, length=7)
     beside = beside_of(frames)
     given = np.asarray(enter_at_once(frames[:, :4], 3, beside))
-    assert given.shape[-1] == 1 + channels_beside(beside, Needs(future_only=True))
+    assert given.shape[-1] == 1 + channels_beside(widths_beside(beside), Needs(future_only=True))
     np.testing.assert_array_equal(given[:, :, ..., 2:4], beside['known'][:, :4])
     np.testing.assert_array_equal(given[:, :3, ..., 4:6], beside['known'][:, 4:])
     np.testing.assert_array_equal(given[:, 3, ..., 4:6], beside['known'][:, -1])
@@ -73,7 +73,7 @@ def test_a_forecast_depends_on_what_is_known_ahead_and_on_no_hidden_value(name):
     model, layout = build_model(name, **SMALL[name]), Layout((3, 2))
     frames = random_frames(1, length=layout.length)
     beside = beside_of(frames)
-    shape = (*SHAPE[:2], SHAPE[2] + channels_beside(beside, needs_of(model)))
+    shape = (*SHAPE[:2], SHAPE[2] + channels_beside(widths_beside(beside), needs_of(model)))
     variables = initialize(model, jax.random.key(0), shape, (3, 2))
     seen = slice(None, layout.input_frames)
     forecast = jax.jit(LayoutForecast(model, layout, (-np.inf, np.inf)))

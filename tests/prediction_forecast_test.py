@@ -11,7 +11,7 @@ from e3d.data.readers.clips import read_clip
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.prediction import forecast as forecast_module
-from e3d.prediction import memory
+from e3d.prediction import memory, opening
 from e3d.prediction.forecast import forecast
 from e3d.prediction.media import write_clip
 from e3d.prediction.predict import predict_file
@@ -177,7 +177,7 @@ def test_nothing_is_written_when_something_is_wrong(run, clip, tmp_path):
 
 def test_a_workdir_is_read_once_and_again_for_another_checkpoint(run, clip, tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(forecast_module, 'load_run', lambda workdir: read.append(workdir) or run)
+    monkeypatch.setattr(opening, 'load_run', lambda workdir: read.append(workdir) or run)
     for step in (1, 2):
         (tmp_path / 'checkpoints' / str(step)).mkdir(parents=True)
         for _ in range(3):

@@ -21,6 +21,7 @@ GAP, LINE, MARGIN = 4, 24, 96  # between frames, for a line of text, for the lab
 MILLISECONDS = 150  # that a frame of an animation stands
 DASHES = ('--', ':', '-.', (0, (1, 4)), (0, (8, 3)))  # of the curves that need no learning
 FONT, SMALL_FONT = ImageFont.load_default(size=14), ImageFont.load_default(size=10)
+STRIPES = (150, 190)  # grays of what has no value
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 # Borders of the animation, by what the model makes of a frame.
 SEEN, HIDDEN, FORECAST = (44, 123, 182), (160, 160, 160), (230, 97, 1)
@@ -31,9 +32,12 @@ def as_colors(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
 
     Floats go from 0 to `white`; what lies outside is drawn as these. One channel is shown as gray,
     three as red, green and blue. Of any other number (two in traffic flow) the first is shown, in
-    the colors of matplotlib's viridis.
+    the colors of matplotlib's viridis. NaN is hatched.
     """
     frames = np.asarray(frames)
+    hidden = np.isnan(frames).any(axis=-1) if frames.dtype != np.uint8 else np.zeros(())
+    if hidden.any():
+        return _hatched(as_colors(np.where(hidden[..., None], 0.0, frames), white), hidden)
     if frames.dtype != np.uint8:
         frames = np.round(np.clip(frames / white, 0.0, 1.0) * 255.0).astype(np.uint8)
     if frames.shape[-1] == 3:
@@ -45,7 +49,15 @@ def as_colors(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
 
 def white_of(frames: np.ndarray) -> float:
     """What to draw as white: 1, or the largest value of data that go beyond."""
-    return max(1.0, float(np.max(frames)))
+    known = np.asarray(frames)[~np.isnan(frames)]
+    return max(1.0, float(known.max())) if known.size else 1.0
+
+
+def _hatched(colors: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Colors `[..., H, W, 3]` with diagonal stripes where there is nothing to show."""
+    rows, columns = np.indices(hidden.shape[-2:])
+    stripes = np.where((rows + columns) % 4 < 2, *STRIPES).astype(np.uint8)
+    return np.where(hidden[..., None], stripes[..., None], colors)
 
 
 def draw_strip(
@@ -61,7 +73,7 @@ def draw_strip(
 
     Args:
       frames: `[T, H, W, C]`, the whole true sequence; in [0, 1], or beyond where the data have no
-        hard bounds.
+        hard bounds; NaN where nothing was measured.
       prediction: `[T_out, H, W, C]`, the forecast of its last frames.
       observed: bool `[T - T_out]`, which of the frames before were seen: all of them, but for the
         copy test.
@@ -70,7 +82,7 @@ def draw_strip(
     """
     truth, white = frames[len(observed) :], white_of(frames)
     difference = np.mean(prediction - truth, axis=-1)
-    limit = max(np.abs(difference).max(), 0.01)
+    limit = max(np.abs(difference[~np.isnan(difference)]).max(initial=0), 0.01)
     rows = {
         'input': as_colors(frames[: len(observed)][observed], white),
         'truth': as_colors(truth, white),
@@ -117,7 +129,8 @@ def draw_animation(
     begins and the frames turn orange. What it does not see before is black on the right and
     framed in gray. Arguments as for `draw_strip`.
     """
-    seen = frames[: len(observed)] * observed[:, None, None, None].astype(frames.dtype)
+    shown = observed[:, None, None, None]
+    seen = np.where(shown, frames[: len(observed)], np.zeros((), frames.dtype))
     panels = {'truth': frames, 'prediction': np.concatenate([seen, prediction])}
     white = white_of(frames)
     panels = {label: as_colors(panel, white) for label, panel in panels.items()}
@@ -207,8 +220,10 @@ def write_curves(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
 
 
 def _as_signs(values: np.ndarray) -> np.ndarray:
-    """Values in [-1, 1] as uint8 colors: blue below zero, white at zero, red above."""
-    return colormaps['RdBu_r']((values + 1.0) / 2.0, bytes=True)[..., :3]
+    """Values in [-1, 1] as uint8 colors: blue below zero, white at zero, red above, NaN hatched."""
+    hidden = np.isnan(values)
+    colors = colormaps['RdBu_r']((np.where(hidden, 0.0, values) + 1.0) / 2.0, bytes=True)[..., :3]
+    return _hatched(colors, hidden) if hidden.any() else colors
 
 
 def _draw_scale(canvas: Image.Image, limit: float, top: float) -> None:

@@ -6,7 +6,8 @@ A batch may have, beside 'frames' `[B, T, H, W, C]`,
   there is one that says so. Own forecasts are valid but in cells of which no observed frame knows a
   value, where 0 enters again: so what a cell without truth holds has no part anywhere.
 * 'known', `[B, T, H, W, K]`: what is known of all times, as heights of the ground, the hour of the day,
-  the weather forecast. It enters at every step, also while the model forecasts.
+  the weather forecast. It enters at every step, also while the model forecasts: that of the time of
+  which the step forecasts the frame.
 * 'others', `[B, T, H, W, K']`: what is known of observed times alone; 0 enters while it forecasts.
 * 'noise', `[B, T, H, W, K'']`: random numbers for a model with `noise_channels`, at every step.
 
@@ -32,16 +33,32 @@ def beside_frames(batch: Mapping[str, Any]) -> dict[str, Any]:
     return {name: batch[name] for name in NAMES if name in batch}
 
 
-def channels_beside(sequence: Mapping[str, Any], needs: Needs) -> int:
+def widths_beside(sequence: Mapping[str, Any]) -> dict[str, int]:
+    """How many channels a sequence of the data has beside those of its frames, by name."""
+    return {name: int(array.shape[-1]) for name, array in beside_frames(sequence).items()}
+
+
+def channels_beside(widths: Mapping[str, int], needs: Needs) -> int:
     """How many channels enter a model beside those of the frames.
 
     Args:
-      sequence: of the data.
+      widths: of the data, see `widths_beside`.
       needs: of the model.
     """
-    widths = {name: array.shape[-1] for name, array in beside_frames(sequence).items()}
     ahead = widths.get('known', 0) if needs.future_only else 0
     return sum(widths.values()) + ahead + needs.noise
+
+
+def read_widths(stored: Mapping[str, Any]) -> dict[str, int]:
+    """What a file says of `widths_beside`.
+
+    Raises:
+      ValueError, TypeError, AttributeError: it is something else.
+    """
+    widths = {str(name): int(width) for name, width in stored.items()}
+    if not widths.keys() <= set(NAMES) or any(width < 0 for width in widths.values()):
+        raise ValueError(f'{widths} is not what there can be beside frames')
+    return widths
 
 
 class Entering(NamedTuple):
@@ -68,11 +85,13 @@ def enter_in_steps(
       frames: `[B, N, H, W, C]`, those that could enter: all but the last.
       truth_mask: bool `[B, M]`: which of the last M of them do.
       input_frames: those that are observed when the model is used.
-      beside: of the same frames, and maybe of later ones; see the head of this file.
+      beside: of the same frames, and maybe of later ones, as 'known' must be of one; see the head of
+        this file.
     """
     if not beside:
         return Entering(frames, truth_mask)
     steps, ahead = frames.shape[1], truth_mask.shape[1]
+    known = beside.get('known')
     beside = {name: jnp.asarray(array)[:, :steps] for name, array in beside.items()}
     seen = jnp.pad(truth_mask, ((0, 0), (steps - ahead, 0)), constant_values=True)
     seen = seen[:, :, None, None, None]
@@ -85,8 +104,8 @@ def enter_in_steps(
         ever = (valid & observed).any(axis=1, keepdims=True)
         given += [jnp.where(valid & seen, frames, 0), jnp.where(seen, valid, ever)]
         own = seen | ~ever
-    if 'known' in beside:
-        given.append(beside['known'])
+    if known is not None:
+        given.append(known[:, 1 : steps + 1])
     if 'others' in beside:
         given.append(jnp.where(seen, beside['others'], 0))
     if 'noise' in beside:

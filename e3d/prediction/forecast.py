@@ -3,6 +3,8 @@
 import functools
 import operator
 import os
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +22,8 @@ from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.opening import open_run
 from e3d.runs.trained_run import Run
 from e3d.tasks.schedules import NOISE, random_key
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def forecast(
@@ -41,14 +45,16 @@ def forecast(
         read once, and again when there is another checkpoint.
       frames: `[T, H, W]`, `[T, H, W, C]` or `[B, T, H, W, C]`, T >= 1. Of pictures uint8, uint16,
         bool, or floats in [0, 1]. Where the data of the run have a unit (`run.scale.value_range` is
-        not None, as for flows), integers or floats in that unit, such as counts.
+        not None, as for flows), integers or floats in that unit, such as counts. NaN is a gap, where
+        the data of the training had some.
       horizon: how many frames to forecast, any number; by default as many as in training.
       members: how many futures, of a run with `model.noise_channels`; the first is the one that there
         is without it.
 
     Returns:
       Float32 `[horizon, H, W, C]`, or `[B, horizon, H, W, C]` for a batch: in [0, 1], or in the unit
-      of the data where they have one. With `members` a leading axis of these.
+      of the data where they have one; NaN in cells of which no frame knows a value. With `members` a
+      leading axis of these.
 
     Raises:
       InputError: if the frames or the horizon cannot be used, or the forecast cannot fit into memory.
@@ -62,15 +68,27 @@ def forecast(
     run = opened_run(run_or_model)
     horizon = checked_horizon(horizon, run)
     count = checked_members(members, run)
+    if missing := run.beside.keys() - {'valid'}:
+        raise InputError(
+            f'The model of the run sees {" and ".join(sorted(missing))} beside the frames '
+            f'({", ".join(_keys_beside(run))}), which an array of frames does not hold. Use '
+            '--mode=predict, or e3d.predict_file, with a file of all its variables.'
+        )
     seen = seen_clips(run, frames)
-    prediction = run.scale.to_unit(forecast_clips(run, seen, horizon, count))
+    beside = {'valid': ~np.isnan(seen)} if run.beside else {}
+    seen = np.nan_to_num(seen) if run.beside else seen
+    prediction = run.scale.to_unit(forecast_clips(run, seen, horizon, count, beside))
     prediction = prediction if np.ndim(frames) == 5 else prediction[:, 0]
     return prediction[0] if members is None else prediction
 
 
 def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
-    """What the model sees of one clip or several: float32 `[B, T, H, W, C]`, see `forecast`."""
-    frames = checked_frames(frames, run.scale, 'The array of frames')
+    """What the model sees of one clip or several: float32 `[B, T, H, W, C]`, see `forecast`.
+
+    NaN where there are gaps, as there may be where those of the training had some.
+    """
+    gaps = 'valid' in run.beside
+    frames = checked_frames(frames, run.scale, 'The array of frames', gaps)
     if frames.ndim not in (3, 4, 5):
         raise InputError(
             f'The array of frames has shape {frames.shape}; it must be [T, H, W], [T, H, W, C] or '
@@ -82,7 +100,7 @@ def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
     clips = frames if frames.ndim == 5 else frames[np.newaxis]
     preparation = preparation_of(run.config.dataset, run.frame_shape)
     last = clips[:, -run.config.dataset.input_frames :]
-    return prepare_frames(last, preparation, run.scale, 'The array of frames')
+    return prepare_frames(last, preparation, run.scale, 'The array of frames', gaps)
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'horizon'))
@@ -93,32 +111,48 @@ def continue_clips(
     length: jax.Array,
     horizon: int,
     draws: jax.Array | None = None,
+    beside: Mapping[str, jax.Array] = EMPTY,
 ) -> jax.Array:
     """The `horizon` frames after the first `length` of `frames`; one program for all lengths.
 
-    A model with noise needs `draws`, int `[B, 2]`: number of the clip and of its member.
+    A model with noise needs `draws`, int `[B, 2]`: number of the clip and of its member. What is
+    `beside` the frames has as many, 'known' `horizon` more (see `e3d.model.beside`).
     """
     needs, (clips, room, *shape) = needs_of(model), frames.shape
-    beside = {}
+    beside = dict(beside)
     if needs.noise and draws is not None:
         key, steps = random_key(0, NOISE), room + horizon
         beside['noise'] = draw_noise(key, draws, steps, tuple(shape), needs.noise)
     if needs.future_only:
         # Before a clip that is shorter than those of the training its first frame is repeated.
         places = jnp.maximum(jnp.arange(room) + length - room, 0)
-        seen = enter_at_once(frames[:, places], horizon, beside)
+        later = jnp.concatenate([places, length + jnp.arange(horizon)])
+        moved = {
+            name: array[:, later if name == 'known' else places] for name, array in beside.items()
+        }
+        seen = enter_at_once(frames[:, places], horizon, moved)
         return call_in_use(model, variables, (seen, horizon), {})[..., : shape[-1]]
     steps = room + horizon - 1
     padded = jnp.pad(frames, [(0, 0), (0, horizon - 1)] + [(0, 0)] * 3)
     # After the first frame true ones enter as long as there are some, then the own predictions.
     entering = jnp.broadcast_to(jnp.arange(steps - 1) < length - 1, (clips, steps - 1))
-    inputs = enter_in_steps(padded, entering, length, beside)
+    longer = {
+        name: jnp.pad(array, [(0, 0), (0, max(0, steps - array.shape[1]))] + [(0, 0)] * 3)
+        for name, array in beside.items()
+    }
+    inputs = enter_in_steps(padded, entering, length, longer)
     arguments = inputs.frames, steps, inputs.truth_mask
     predictions = call_in_use(model, variables, arguments, {})[..., : shape[-1]]
     return jax.lax.dynamic_slice_in_dim(predictions, length - 1, horizon, axis=1)
 
 
-def forecast_clips(run: Run, seen: np.ndarray, horizon: int, members: int) -> np.ndarray:
+def forecast_clips(
+    run: Run,
+    seen: np.ndarray,
+    horizon: int,
+    members: int,
+    beside: Mapping[str, np.ndarray] = EMPTY,
+) -> np.ndarray:
     """Forecasts what follows frames as the model sees them, within the bounds of the data.
 
     Args:
@@ -126,18 +160,22 @@ def forecast_clips(run: Run, seen: np.ndarray, horizon: int, members: int) -> np
       seen: `[B, T, H, W, C]`.
       horizon: T_out.
       members: M; all go at once.
+      beside: what else the model sees of these frames, and 'known' of those that follow.
 
     Returns:
-      `[M, B, T_out, H, W, C]`.
+      `[M, B, T_out, H, W, C]`; NaN in cells of which no frame that was seen knows a value.
     """
     draws = None
     if needs_of(run.model).noise:
         draws = np.indices((members, len(seen)), np.int32).reshape(2, -1)[::-1].T
         seen = np.concatenate([seen] * members)
+        beside = {name: np.concatenate([array] * members) for name, array in beside.items()}
     clips, length = seen.shape[:2]
     room = run.config.dataset.input_frames
-    padded = np.pad(seen, [(0, 0), (0, room - length)] + [(0, 0)] * 3)
-    arguments = run.model, run.variables, padded, np.int32(length), horizon, draws
+    more = [(0, 0), (0, room - length)] + [(0, 0)] * 3
+    padded = np.pad(seen, more)
+    others = {name: np.pad(array, more) for name, array in beside.items()}
+    arguments = run.model, run.variables, padded, np.int32(length), horizon, draws, others
     sizes = (clips, room + horizon, run.frame_shape)
     if not check_fits(*sizes):
         program = continue_clips.lower(*arguments).compile()
@@ -152,7 +190,10 @@ def forecast_clips(run: Run, seen: np.ndarray, horizon: int, members: int) -> np
             'smaller horizon, or fewer clips at once.'
         ) from error
     _check_finite(prediction)
-    return run.scale.clip(prediction).reshape(members, -1, *prediction.shape[1:])
+    prediction = run.scale.clip(prediction)
+    if 'valid' in beside:
+        prediction = np.where(beside['valid'].any(axis=1, keepdims=True), prediction, np.nan)
+    return prediction.reshape(members, -1, *prediction.shape[1:])
 
 
 def opened_run(run: Run | str | os.PathLike[str]) -> Run:
@@ -171,6 +212,13 @@ def opened_run(run: Run | str | os.PathLike[str]) -> Run:
             'frames, which a clip does not hold: --mode=evaluate forecasts the sequences of its data.'
         )
     return run
+
+
+def _keys_beside(run: Run) -> Iterator[str]:
+    """Which keys of the data set give what is beside the frames."""
+    for key in ('static', 'calendar', 'known', 'targets'):
+        if run.config.dataset.get(key):
+            yield f'dataset.{key}={tuple(run.config.dataset[key])}'
 
 
 def _check_time_first(frames: np.ndarray, run: Run) -> None:

@@ -1,6 +1,7 @@
 """A user's clip made into what a model sees, as the data set of its training does it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +11,10 @@ from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, read_numbers
 from e3d.data.readers.clips import clip_timing, describe_clip, read_clip
 from e3d.data.sources.adaptation import Preparation, preparation_of
 from e3d.data.sources.flow_files import read_flows
+from e3d.data.sources.grid_setup import open_setup
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
+from e3d.model.beside import widths_beside
 from e3d.pixel_values import as_array, as_floats, checked_values
 from e3d.runs.trained_run import Run
 
@@ -26,27 +29,32 @@ class InputClip(NamedTuple):
       size: height and width of what is seen of the decoded frames, in their pixels.
       rate: frames per second; None where it is not known.
       account: what was read and what was done to it, in lines.
+      beside: what else the model sees of these frames, see `e3d.model.beside`.
     """
 
     frames: np.ndarray
     size: tuple[int, int]
     rate: float | None
     account: list[str]
+    beside: Mapping[str, np.ndarray] = {}
 
 
-def read_input(path: Path, run: Run, whole: bool = False) -> InputClip:
+def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> InputClip:
     """Reads a clip, or the end of it, as much as the model was trained to see.
 
     Args:
       path: whatever `readers.clips.read_clip` reads; where the data of the run have a unit, only
         an array, or an `.h5` file of flows.
       run: whose data set says how it is prepared.
+      horizon: frames that will be forecast, of which what is known ahead is read as well.
       whole: reads all of it, as a recognizer needs.
 
     Raises:
       InputError: the clip cannot be read, or is no clip for this model.
     """
     dataset = run.config.dataset
+    if dataset.get('name') == 'grids':
+        return _read_grids(path, run, horizon)
     last, layout, wanted = (
         None if whole else dataset.input_frames,
         dataset.get('layout', ''),
@@ -80,8 +88,39 @@ def read_input(path: Path, run: Run, whole: bool = False) -> InputClip:
     return InputClip(frames, preparation.seen_size(decoded.shape[1:3]), rate, account)
 
 
+def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
+    """The end of grids; where variables are known ahead, the last `horizon` steps are of these."""
+    dataset = {**run.config.dataset.to_dict(), 'path': str(path)}
+    setup = open_setup(dataset)
+    end = setup.timeline.length - (horizon if setup.known else 0)
+    first, last = setup.timeline.runs[-1].tolist()
+    start = max(first, end - dataset['input_frames'])
+    if start >= end:
+        raise InputError(
+            f'{path} has {last - first} frames after its last gap in time; {horizon} of them are to be '
+            'forecast, of which dataset.known are known, so there must be more.'
+        )
+    sequence = setup.sequence(start, end, run.scale, 'valid' in run.beside, horizon)
+    frames = sequence.pop('frames')
+    widths = widths_beside(sequence)
+    if frames.shape[1:] != run.frame_shape or widths != run.beside:
+        raise InputError(
+            f'{path} has grids of {frames.shape[1:]} [H, W, C] with {widths or "nothing"} beside them; '
+            f'the run was trained on {run.frame_shape} with {dict(run.beside) or "nothing"}.'
+        )
+    if 'valid' in sequence and not sequence['valid'].any():
+        raise InputError(f'{path} has no value at all in its last {end - start} frames.')
+    unit = f' {run.scale.unit}' if run.scale.unit else ''
+    known = setup.read_all(setup.targets, start, end)
+    account = [
+        f'Read the last {end - start} of {end:,} frames of {path}, with values from '
+        f'{np.nanmin(known):g} to {np.nanmax(known):g}{unit}.'
+    ]
+    return InputClip(frames, frames.shape[1:3], None, account, sequence)
+
+
 def prepare_frames(
-    frames: np.ndarray, preparation: Preparation, scale: Scale, name: str
+    frames: np.ndarray, preparation: Preparation, scale: Scale, name: str, gaps: bool = False
 ) -> np.ndarray:
     """Brings frames to the size, the color and the values that a model sees.
 
@@ -90,6 +129,7 @@ def prepare_frames(
       preparation: of the data set.
       scale: of its values.
       name: what to call the frames in messages.
+      gaps: whether values may be NaN, which they stay.
 
     Returns:
       Float32 `[..., *preparation.frame_shape]`.
@@ -98,21 +138,23 @@ def prepare_frames(
       InputError: the frames do not fit, or hold values that there cannot be.
     """
     if not scale.of_pixels:
-        frames = scale.from_unit(checked_numbers(frames, scale, name))
+        frames = scale.from_unit(checked_numbers(frames, scale, name, gaps))
     return as_floats(preparation.prepare(frames))
 
 
-def checked_frames(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
+def checked_frames(frames: np.ndarray, scale: Scale, name: str, gaps: bool = False) -> np.ndarray:
     """Pixels, or numbers in the unit of the data where they have one.
 
     Raises:
       InputError: they are something else.
     """
-    return checked_values(frames, name) if scale.of_pixels else checked_numbers(frames, scale, name)
+    if scale.of_pixels:
+        return checked_values(frames, name)
+    return checked_numbers(frames, scale, name, gaps)
 
 
-def checked_numbers(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
-    """Numbers in the unit of the data.
+def checked_numbers(frames: np.ndarray, scale: Scale, name: str, gaps: bool = False) -> np.ndarray:
+    """Numbers in the unit of the data, or with `gaps` NaN.
 
     Raises:
       InputError: no numbers, masked or missing ones, or values that there cannot be.
@@ -121,20 +163,21 @@ def checked_numbers(frames: np.ndarray, scale: Scale, name: str) -> np.ndarray:
     if frames.dtype.kind not in 'iuf':
         raise InputError(f'{name} has dtype {frames.dtype}; it must hold integers or floats.')
     with np.errstate(over='ignore'):
-        finite = np.isfinite(frames.astype(np.float32)).all()
+        numbers = frames.astype(np.float32)
+        finite = (np.isfinite(numbers) | (np.isnan(numbers) & gaps)).all()
     if not finite:
         raise InputError(
             f'{name} holds numbers that are NaN, infinite or too large for float32. Fill them as the '
             'data of the training were filled.'
         )
-    least = float(scale.to_unit(scale.bounds[0]))
+    least = float(np.min(scale.to_unit(scale.bounds[0])))
     # Rounding may leave the bound by a few units of float32.
-    if frames.min() < least - 1e-4 * max(1.0, abs(least)):
+    if (frames < least - 1e-4 * max(1.0, abs(least))).any():
         remedy = ''
         if scale.value_range is None:  # dataset.npz, whose counts nobody knows
             remedy = ' They are scaled as those of the training: (x + 1) / 2 of values from -1 on.'
         raise InputError(
-            f'{name} has values from {frames.min():g}; the data of the run have none below '
+            f'{name} has values from {np.nanmin(frames):g}; the data of the run have none below '
             f'{least:g}.{remedy}'
         )
     return frames

@@ -144,6 +144,11 @@ def _inspect(
             f'The model of the run sees {run.beside} channels beside its frames, such as random '
             'numbers, which a clip does not hold: --mode=inspect is for models without.'
         )
+    if run.beside:
+        raise InputError(
+            f'The model of the run sees {" and ".join(run.beside)} beside the frames: only models that '
+            'see frames alone can be looked into.'
+        )
     patch = getattr(run.model, 'patch_size', 1)
     height, width = frames.shape[1:3]
     for row, column in pixels:

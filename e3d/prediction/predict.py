@@ -70,21 +70,25 @@ def predict_file(
     horizon = checked_horizon(horizon, run)
     count = checked_members(members, run)
     check_fits(count, horizon, run.frame_shape)
-    clip = read_input(input, run)
+    clip = read_input(input, run, horizon)
     height, width = presentation.shape(run.frame_shape, clip.size)
     steps = len(clip.frames) + horizon
     if not numbers:
         check_sides(output, height, width)
         check_fits(count, steps, run.frame_shape, BYTES_OF_PIXEL * steps * height * width)
-    futures = forecast_clips(run, clip.frames[np.newaxis], horizon, count)[:, 0]
+    beside = {name: array[np.newaxis] for name, array in clip.beside.items()}
+    futures = forecast_clips(run, clip.frames[np.newaxis], horizon, count, beside)[:, 0]
     rate = clip.rate or DEFAULT_RATE
     if numbers:
         height, width, channels = run.frame_shape
         values = run.scale.to_unit(futures)
         write_clip(output, values[0] if members is None else values, overwrite=overwrite)
     else:
+        seen = clip.frames
+        if 'valid' in clip.beside:
+            seen = np.where(clip.beside['valid'], seen, np.nan)
         for one, future in zip(outputs, futures, strict=True):
-            pictures = presentation.draw(clip.frames, future, clip.size)
+            pictures = presentation.draw(seen, future, clip.size)
             channels = pictures.shape[-1]
             write_clip(one, pictures, rate, overwrite)
     lines = [*clip.account]
@@ -130,8 +134,10 @@ def _account_of_rate(output: Path, rate: float | None) -> str:
 
 def _account_of_values(run: Run, white: float | None) -> str:
     """Says what the values of a forecast are; `white` is what was drawn as white in pictures."""
-    unit = 'scaled' if run.scale.value_range is None else 'in the unit of the data'
+    unit = run.scale.unit and f'in {run.scale.unit}'
+    unit = unit or ('scaled' if run.scale.value_range is None else 'in the unit of the data')
     if white is None:
         return f'Its values are {unit}.'
-    low, high = run.scale.to_unit(np.array([0.0, white]))
+    # Of several channels with ranges of their own the first is shown.
+    low, high = (float(np.ravel(run.scale.to_unit(value))[0]) for value in (0.0, white))
     return f'The darkest color is {low:g}, the brightest {high:g}, {unit}; .npy keeps the numbers.'

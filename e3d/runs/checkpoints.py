@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import restore_config
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
+from e3d.model.beside import read_widths
 from e3d.parallel import devices, processes
 from e3d.runs.checksums import (
     CheckedJson,
@@ -54,14 +55,14 @@ class StoredRun(NamedTuple):
       config: of the run.
       frame_shape: (H, W, C).
       scale: what the values of the frames stand for.
-      beside: channels that enter the model beside those of the frames.
+      beside: channels that the data have beside those of the frames, see `e3d.model.beside`.
       class_names: of the labels; () for data without, and in runs of earlier versions.
     """
 
     config: ConfigDict
     frame_shape: tuple[int, int, int]
     scale: Scale = PIXELS
-    beside: int = 0
+    beside: Mapping[str, int] = {}
     class_names: tuple[str, ...] = ()
 
 
@@ -227,7 +228,7 @@ class Checkpoints:
         config: ConfigDict,
         frame_shape: tuple[int, int, int],
         scale: Scale = PIXELS,
-        beside: int = 0,
+        beside: Mapping[str, int] | None = None,
         class_names: Sequence[str] = (),
     ) -> None:
         """Begins to write a state; the training goes on meanwhile.
@@ -237,7 +238,7 @@ class Checkpoints:
           config: of the run.
           frame_shape: see `StoredRun`, as what follows.
           scale: of the frames.
-          beside: channels that enter beside them.
+          beside: channels that the data have beside them.
           class_names: of the labels.
 
         Raises:
@@ -247,7 +248,7 @@ class Checkpoints:
             'config': config.to_dict(),
             'frame_shape': list(frame_shape),
             'scale': scale.to_json(),
-            'beside': beside,
+            'beside': dict(beside or {}),
         }
         if class_names:
             run['class_names'] = list(class_names)
@@ -289,7 +290,7 @@ class Checkpoints:
         with read_errors(self.folder / str(step)):
             scale = Scale.from_json(run['scale']) if 'scale' in run else PIXELS
             rows, columns, channels = map(int, run['frame_shape'])
-            beside, config = int(run.get('beside', 0)), restore_config(run['config'])
+            config, beside = restore_config(run['config']), read_widths(run.get('beside', {}))
             names = tuple(map(str, run.get('class_names', ())))
             return StoredRun(config, (rows, columns, channels), scale, beside, names)
 

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError
 from e3d.model import build_model
-from e3d.model.needs import initialize
+from e3d.model.beside import channels_beside
+from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import FOLDER, Checkpoints
 from e3d.runs.state import variables_of
 from e3d.runs.storage_errors import read_errors
@@ -31,7 +32,7 @@ class Run(NamedTuple):
         version does not tell.
       collections: what the model keeps beside its parameters, by the name of the collection; None
         for most models.
-      beside: channels that enter the model beside those of the frames, see `e3d.model.beside`.
+      beside: channels that its data have beside those of the frames, see `e3d.model.beside`.
       report: of its evaluation on the test split, if it is known.
       class_names: what a recognizer tells apart; () where it does not tell, as a run of an earlier
         version, and for forecasters.
@@ -44,7 +45,7 @@ class Run(NamedTuple):
     step: int
     scale: Scale = PIXELS
     collections: Any = None
-    beside: int = 0
+    beside: Mapping[str, int] = {}
     report: Mapping[str, Any] | None = None
     class_names: tuple[str, ...] = ()
 
@@ -63,11 +64,14 @@ class Run(NamedTuple):
 
 
 def shapes_of_variables(
-    model: nn.Module, frame_shape: tuple[int, int, int], beside: int, lengths: tuple[int, int]
+    model: nn.Module,
+    frame_shape: tuple[int, int, int],
+    beside: Mapping[str, int],
+    lengths: tuple[int, int],
 ) -> Any:
     """Shapes and types of the variables of a model; arguments as in `Run` and `initialize`."""
     height, width, channels = frame_shape
-    entering = height, width, channels + beside
+    entering = height, width, channels + channels_beside(beside, needs_of(model))
     return jax.eval_shape(lambda: initialize(model, jax.random.key(0), entering, lengths))
 
 

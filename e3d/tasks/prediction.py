@@ -317,7 +317,13 @@ class ForecastEvaluator:
         batch, predictions = self._sample(variables, source, range(count))
         observed = self._layout.observed[: self._layout.input_frames]
         folder = samples_folder(self._workdir, self.name)
-        write_samples(folder, step, batch['frames'], predictions, observed, self._scale.value_range)
+        frames = batch['frames']
+        if 'valid' in batch:
+            valid = batch['valid']
+            frames = np.where(valid, frames, np.nan)
+            predictions = np.where(valid.any(axis=1, keepdims=True), predictions, np.nan)
+        ends = self._scale.value_range if self._scale.is_linear else None
+        write_samples(folder, step, frames, predictions, observed, ends)
 
     def error(self, report: dict[str, Any]) -> float:
         """The MSE; of several futures the fair CRPS."""

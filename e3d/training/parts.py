@@ -1,7 +1,7 @@
 """What a training is put together from, all of it checked before anything is trained."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from e3d.data.batches import frame_shape
 from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.model import build_model
-from e3d.model.beside import channels_beside
+from e3d.model.beside import channels_beside, widths_beside
 from e3d.model.needs import needs_of
 from e3d.parallel import devices, processes
 from e3d.runs.contents import Contents, contents_of
@@ -38,7 +38,7 @@ class Parts(NamedTuple):
       mesh: the devices of this process.
       frame_shape: (H, W, C).
       scale: what the values of the frames stand for.
-      beside: channels that enter the model beside those of the frames.
+      beside: channels that the data have beside those of the frames, see `e3d.model.beside`.
       create: makes the first state.
       step_function: the update, for all devices.
       footprint: what it takes.
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
     mesh: Mesh
     frame_shape: tuple[int, int, int]
     scale: Scale
-    beside: int
+    beside: Mapping[str, int]
     create: Callable[[], TrainState]
     step_function: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     footprint: Footprint
@@ -82,8 +82,8 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     check_sources(config, evaluator.sources, shape[2])
     values = scale(evaluator.sources['train'])
     example = evaluator.sources['train'][0]
-    beside = channels_beside(example, needs_of(model))
-    entering = (*shape[:2], shape[2] + beside)
+    beside = widths_beside(example)
+    entering = (*shape[:2], shape[2] + channels_beside(beside, needs_of(model)))
     update = build_update(config, model, entering, devices.AXIS, values)
     share = config.train.batch_size // devices.num_devices(mesh)
     footprint = measure_footprint(update.loss, jax.eval_shape(update.create), example, share)

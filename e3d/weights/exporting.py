@@ -82,6 +82,11 @@ def export_run(
             "format='stablehlo': JAX writes it with the package flatbuffers, which is not installed: "
             'python -m pip install flatbuffers'
         )
+    if run.beside or run.scale.ranges or run.scale.transform:
+        raise InputError(
+            f'format={format!r}: {run} sees more than frames (masks, the calendar and the like), or its '
+            "scale is not linear, which a program does not do. Use format='safetensors'."
+        )
     program = export_program(run, frames, horizon, batch, platforms)
     with atomic_write(output) as temporary:
         temporary.write_bytes(program)

@@ -15,6 +15,7 @@ from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.files import atomic_write, regular_file
 from e3d.model import build_model
+from e3d.model.beside import read_widths
 from e3d.runs.state import check_fit
 from e3d.runs.trained_run import Run, shapes_of_variables
 
@@ -32,7 +33,7 @@ def write_run(run: Run, output: Path) -> None:
         'frame_shape': list(run.frame_shape),
         'scale': run.scale.to_json(),
         'step': run.step,
-        'beside': run.beside,
+        'beside': dict(run.beside),
         'class_names': list(run.class_names),
     }
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _named(run.variables)}
@@ -55,7 +56,7 @@ def read_run(path: Path) -> Run:
         check_config(config)
         rows, columns, channels = map(int, described['frame_shape'])
         scale, step = Scale.from_json(described['scale']), int(described['step'])
-        beside = int(described.get('beside', 0))
+        beside = read_widths(described.get('beside', {}))
         names = tuple(map(str, described.get('class_names', ())))
     except KeyError as error:
         raise InputError(

@@ -1,0 +1,100 @@
+"""Grids with gaps, a unit and more than frames, from their files through training to forecasts."""
+
+import numpy as np
+import pytest
+from grid_fixtures import HEIGHT, WIDTH, labeled, moving_rain, outside
+from PIL import Image
+from training_helpers import TinyForecaster, tiny_config
+
+from e3d.configuration import default_config
+from e3d.errors import InputError
+from e3d.prediction.forecast import forecast
+from e3d.prediction.predict import predict_file
+from e3d.runs import trained_run
+from e3d.runs.trained_run import load_run
+from e3d.training import loop, parts
+
+
+@pytest.fixture(autouse=True)
+def tiny_model(monkeypatch):
+    for module in (parts, trained_run):
+        monkeypatch.setattr(module, 'build_model', lambda **fields: TinyForecaster())
+
+
+def config_of(tmp_path, path, **values):
+    config = tiny_config(tmp_path)
+    config.dataset = default_config('grids').dataset
+    config.dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2})
+    config.dataset.update(values)
+    config.train.steps = 2
+    return config
+
+
+def test_a_masked_cell_changes_nothing_anywhere(tmp_path):
+    rain, reports, predictions = moving_rain(40), [], []
+    np.save(tmp_path / 'mask.npy', ~outside())
+    for hidden in (0.0, 1e30):
+        folder = tmp_path / f'{hidden:g}'
+        folder.mkdir()
+        np.save(folder / 'rain.npy', np.where(outside(), np.float32(hidden), rain))
+        values = {'mask': str(tmp_path / 'mask.npy'), 'unit': 'mm/h', 'transform': 'dBZ'}
+        config = config_of(tmp_path, folder / 'rain.npy', **values)
+        report = loop.train(config, folder / 'run')
+        report.pop('data')  # says where they lie
+        reports.append(report)
+        predict_file(folder / 'run', folder / 'rain.npy', folder / 'next.npy', horizon=3)
+        predict_file(folder / 'run', folder / 'rain.npy', folder / 'next')
+        predictions.append(np.load(folder / 'next.npy'))
+        run = load_run(folder / 'run')
+    assert reports[0] == reports[1] and reports[0]['unit'] == 'mm/h'
+    np.testing.assert_array_equal(*predictions)
+    assert predictions[0].shape == (3, HEIGHT, WIDTH, 1)
+    np.testing.assert_array_equal(np.isnan(predictions[0][0, ..., 0]), outside())
+    folders = (tmp_path / name / 'next' for name in ('0', '1e+30'))
+    pictures = [np.asarray(Image.open(folder / 'frame_00001.png')) for folder in folders]
+    np.testing.assert_array_equal(*pictures)
+    assert set(pictures[0][outside()]) == {150, 190}  # hatched
+
+    # An array in the unit, NaN for gaps, gives what the file gives.
+    np.testing.assert_array_equal(forecast(run, rain, 3), predictions[0])
+    errors = []
+    for first in range(36, 39):
+        truth = rain[first : first + 2, ..., None]
+        errors.append(forecast(run, rain[first - 2 : first]) - truth)
+    known = np.concatenate(errors)[:, ~outside()]
+    assert reports[0]['num_sequences'] == len(errors)
+    assert reports[0]['rmse'] == pytest.approx(np.sqrt(np.mean(known.astype(float) ** 2)), rel=1e-5)
+    assert reports[0]['mae_in_unit'] == pytest.approx(np.abs(known).mean(), rel=1e-5)
+    with pytest.raises(InputError, match='the data of the run have none below 0'):
+        forecast(run, rain - 30)
+
+
+def test_what_is_known_ahead_is_read_from_the_file(tmp_path):
+    content = labeled()
+    content.to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
+    values = {'known': ('wind',), 'static': ('orography',), 'calendar': ('hour',)}
+    config = config_of(tmp_path, tmp_path / 'rain.nc', **values)
+    loop.train(config, tmp_path / 'run')
+    run = load_run(tmp_path / 'run')
+    assert run.beside == {'valid': 1, 'known': 5} and run.scale.unit == 'mm/h'
+
+    def predicted(content, name):
+        content.to_netcdf(tmp_path / f'{name}.nc', engine='h5netcdf')
+        said = predict_file(run, tmp_path / f'{name}.nc', tmp_path / f'{name}.npy')
+        assert 'Read the last 2 of 38 frames' in said and 'in mm/h' in said
+        return np.load(tmp_path / f'{name}.npy')
+
+    expected = predicted(content, 'same')
+    without = content.copy(deep=True)
+    without['rain'][38:] = np.nan  # which are to be forecast
+    np.testing.assert_array_equal(predicted(without, 'without'), expected)
+    without['wind'][39] += 1  # the wind of the second time ahead moves that alone
+    changed = predicted(without, 'windy')
+    np.testing.assert_array_equal(changed[0], expected[0])
+    assert np.nanmax(np.abs(changed[1] - expected[1])) > 0
+
+    with pytest.raises(InputError, match=r'sees known beside the frames \(dataset.static'):
+        forecast(run, content['rain'].values)
+    with pytest.raises(InputError, match="names 'wind', which is none of the variables"):
+        content.drop_vars('wind').to_netcdf(tmp_path / 'calm.nc', engine='h5netcdf')
+        predict_file(run, tmp_path / 'calm.nc', tmp_path / 'calm.npy')
