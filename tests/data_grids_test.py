@@ -12,7 +12,7 @@ from e3d.configuration import default_config
 from e3d.data.preparation import describe
 from e3d.data.sources import grid_setup, grid_survey
 from e3d.data.sources.grids import GridsDataset
-from e3d.data.sources.registry import open_source
+from e3d.data.sources.registry import open_source, simple_forecasts
 from e3d.errors import InputError
 
 SPLITS = ('train', 'validation', 'test')
@@ -281,3 +281,25 @@ def test_keys_that_do_not_go_together():
     dataset = dataset_of('', scale='-5,5', transform='dBZ', copy_test=(2, 2))
     problems = list(GridsDataset.problems(dataset))
     assert len(problems) == 2 and 'copy_test' in problems[0] and 'begin at 0' in problems[1]
+
+
+def test_the_calendar_forecasts_the_mean_of_the_hour(tmp_path, rain):
+    days, steps = 6, 48
+    random = np.random.default_rng(0)
+    values = np.tile(rain[:4].repeat(12, axis=0), (days, 1, 1)) + random.random(
+        (days * steps, 1, 1)
+    )
+    values[5, 1:3] = np.nan
+    np.savez(tmp_path / 'days.npz', rain=values, time=dates(days * steps, '2020-03-01T00:00'))
+    source = opened(tmp_path / 'days.npz', 'test', split_fractions=(0.5, 0.25, 0.25))
+    forecasts = simple_forecasts(source)['hour_average'][np.array([0, 7])]
+    training = source.scale.from_unit(values[: days * steps // 2])
+    hours = np.arange(days * steps) % steps // 2
+    for forecast, start in zip(forecasts, source.starts[[0, 7]], strict=True):
+        for frame, hour in zip(forecast, hours[start + 2 : start + 4], strict=True):
+            mean = np.nanmean(training[hours[: len(training)] == hour][:, ~outside()], axis=0)
+            np.testing.assert_allclose(frame[~outside(), 0], mean, rtol=1e-5)
+            np.testing.assert_array_equal(frame[outside()], 0)
+    assert not simple_forecasts(opened(tmp_path / 'days.npz', split_fractions=(0.1, 0.4, 0.5)))
+    np.save(tmp_path / 'undated.npy', values)
+    assert not simple_forecasts(opened(tmp_path / 'undated.npy'))

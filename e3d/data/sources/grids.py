@@ -21,6 +21,7 @@ from e3d.data.sources.grid_scales import KINDS, choose_scale, fixed_range
 from e3d.data.sources.grid_setup import GridSetup, open_setup
 from e3d.data.sources.grid_survey import Survey, survey
 from e3d.data.sources.grid_timeline import find_files, split_of_frames, window_starts
+from e3d.data.sources.hour_averages import HourAverages, hour_averages
 from e3d.data.sources.scales import TRANSFORMS, Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
@@ -70,6 +71,7 @@ class GridSequences:
       masked: whether there are gaps, so that there is 'valid'.
       account: how the files were understood, in lines for the user.
       left_out: sequences without truth.
+      training: which frames are for training, bool; None in a copy.
     """
 
     setup: GridSetup
@@ -79,6 +81,7 @@ class GridSequences:
     masked: bool
     account: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    training: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -95,6 +98,14 @@ class GridSequences:
     def length(self) -> int:
         """Frames of a sequence."""
         return _length(self.setup.dataset)
+
+    def simple_forecasts(self) -> dict[str, HourAverages]:
+        """Of data with dates 'hour_average', see `average_day`."""
+        return self._hour_averages
+
+    @functools.cached_property
+    def _hour_averages(self) -> dict[str, HourAverages]:
+        return hour_averages(self.setup, self.scale, self.training, self.starts)
 
 
 def _reopen(dataset: Mapping[str, Any], *state: Any) -> GridSequences:
@@ -141,7 +152,14 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
             'dataset.split_fractions or dataset.split_dates, or use fewer frames.'
         )
     return GridSequences(
-        setup, split, starts[measured], looked.scale, looked.masked, looked.account, left_out
+        setup,
+        split,
+        starts[measured],
+        looked.scale,
+        looked.masked,
+        looked.account,
+        left_out,
+        looked.place == SPLITS.index('train'),
     )
 
 

@@ -98,7 +98,7 @@ def _clips_of(source: Source) -> set[tuple[str, int]]:
     return {(folder, int(record)) for record in np.unique(starts[:, 0])}
 
 
-def simple_forecasts(source: Source) -> dict[str, np.ndarray]:
+def simple_forecasts(source: Source) -> dict[str, Any]:
     """What the data themselves forecast without learning, as flows do by the calendar.
 
     Returns:
