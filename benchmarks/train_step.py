@@ -34,6 +34,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--variant', default='paper', choices=tuple(VARIANTS))
     parser.add_argument('--recall', default='everywhere', choices=RECALLS)
     parser.add_argument('--recall_radius', type=int, default=1, help='of --recall=nearby')
+    parser.add_argument('--history', type=int, help='how many earlier steps RECALL looks at')
     parser.add_argument('--precision', default='float32', choices=tuple(PRECISIONS))
     parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
     parser.add_argument('--memory', default='save', choices=('save', 'recompute'))
@@ -62,6 +63,7 @@ def build(arguments: argparse.Namespace):
         variant=arguments.variant,
         recall=arguments.recall,
         recall_radius=arguments.recall_radius,
+        history=arguments.history,
         precision=arguments.precision,
         dtype=arguments.dtype,
         memory=arguments.memory,

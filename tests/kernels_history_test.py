@@ -2,7 +2,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e3d.kernels.history import empty_slots, read, valid_slots, write
+from e3d.kernels.history import (
+    add_to_newest,
+    empty_slots,
+    newest,
+    newest_history,
+    read,
+    valid_slots,
+    write,
+)
 
 
 def number_of(state):
@@ -10,17 +18,17 @@ def number_of(state):
     return jnp.full((2, 1, 2, 2, 3), state, jnp.float32)
 
 
-@pytest.mark.parametrize(('slots', 'limit'), [(3, None), (5, 2), (9, 4), (1, None)])
-def test_the_newest_states_stand_in_the_valid_slots(slots, limit):
+@pytest.mark.parametrize('slots', [3, 9, 1])
+def test_the_newest_states_stand_in_the_valid_slots(slots):
     states = empty_slots(number_of(0), slots)
     assert states.shape == (2, slots, 4, 3)
     for steps in range(8):
         states = write(states, jnp.int32(steps - 1), number_of(steps - 1))
-        valid = valid_slots(states, jnp.int32(steps), limit)
+        valid = valid_slots(states, jnp.int32(steps))
         assert valid.shape == (2, slots)
         found = [sorted(row[valid[0]].max((-1, -2)).tolist()) for row in np.asarray(states)]
-        newest = list(range(max(0, steps - (limit or slots)), steps))
-        assert found == [newest, newest]
+        last_ones = list(range(max(0, steps - slots), steps))
+        assert found == [last_ones, last_ones]
         last = read(states, jnp.int32(steps - 1), (2, 1, 2, 2, 3))
         np.testing.assert_array_equal(last, number_of(steps - 1))
 
@@ -34,4 +42,18 @@ def test_each_sequence_counts_for_itself():
         [False, True, False],
     ]
     assert valid_slots(states, steps).tolist() == [[False] * 3, [True] * 3]
-    assert valid_slots(states, steps, 2).tolist() == [[False] * 3, [True, False, True]]
+
+
+@pytest.mark.parametrize('limit', [1, 3, 5, 6, 9])
+def test_a_step_has_before_it_the_states_that_it_recalls_and_adds_to_no_others(limit):
+    count = 6
+    states = jnp.stack([jnp.full((2, 4, 3), number, jnp.float32) for number in range(count)], 1)
+    for steps in map(jnp.int32, range(count)):
+        history = newest_history(newest(states, steps, limit), steps, count)
+        assert history.states.shape[1] == (limit if limit < count - 1 else count)
+        recalled = list(range(max(0, int(steps) - limit), int(steps)))
+        found = np.asarray(history.states)[:, :, 0, 0][np.asarray(history.valid)]
+        assert found.tolist() == recalled * 2
+        ones = jnp.where(history.valid[..., None, None], jnp.ones_like(history.states), 0)
+        added = np.asarray(add_to_newest(states, steps, ones) - states)[0, :, 0, 0]
+        assert np.flatnonzero(added).tolist() == recalled

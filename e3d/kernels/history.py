@@ -52,22 +52,54 @@ def read(slots: jax.Array, number: jax.Array, shape: tuple[int, ...]) -> jax.Arr
     return lax.dynamic_index_in_dim(slots, slot, axis=1, keepdims=False).reshape(shape)
 
 
+def newest(slots: jax.Array, steps: jax.Array, limit: int) -> jax.Array:
+    """Of slots for all N states those that a step recalls, `[B, n, P, C]`.
+
+    n is `limit`, or N where that leaves out no more than the last state, which no step recalls.
+
+    Args:
+      slots: `[B, N, P, C]`.
+      steps: how many steps are over, int32.
+      limit: how many of the newest states may be recalled.
+    """
+    size = slots.shape[1]
+    count = limit if limit < size - 1 else size
+    return lax.dynamic_slice_in_dim(slots, _first_of_newest(steps, count, size), count, axis=1)
+
+
+def newest_history(states: jax.Array, steps: jax.Array, size: int) -> History:
+    """What a step may recall of its `newest` slots `[B, n, P, C]` out of N = `size`."""
+    batch, count = states.shape[:2]
+    number = _first_of_newest(steps, count, size) + jnp.arange(count)
+    return History(states, jnp.broadcast_to(number < steps, (batch, count)))
+
+
+def add_to_newest(slots: jax.Array, steps: jax.Array, part: jax.Array) -> jax.Array:
+    """Adds `[B, n, P, C]` to the `newest` slots and touches no others."""
+    count, size = part.shape[1], slots.shape[1]
+    first = _first_of_newest(steps, count, size)
+    part = part + lax.dynamic_slice_in_dim(slots, first, count, axis=1)
+    return lax.dynamic_update_slice_in_dim(slots, part, first, axis=1)
+
+
+def _first_of_newest(steps: jax.Array, count: int, size: int) -> jax.Array:
+    return jnp.clip(steps - count, 0, size - count)
+
+
 def with_zero_state(history: History) -> History:
     """The history with a state of zeros before its first slot, which may always be recalled."""
     states = jnp.pad(history.states, ((0, 0), (1, 0), (0, 0), (0, 0)))
     return History(states, jnp.pad(history.valid, ((0, 0), (1, 0)), constant_values=True))
 
 
-def valid_slots(slots: jax.Array, steps: jax.Array, limit: int | None = None) -> jax.Array:
-    """Which slots hold one of the newest states, bool `[B, K]`.
+def valid_slots(slots: jax.Array, steps: jax.Array) -> jax.Array:
+    """Which slots hold one of the newest K states, bool `[B, K]`.
 
     Args:
       slots: `[B, K, ...]`.
       steps: how many steps are over, int32; or `[B]`, where each sequence has its own.
-      limit: how many of the newest states may be recalled; None for as many as there are slots.
     """
     batch, size = slots.shape[:2]
-    newest = jnp.asarray(steps)[..., None] - 1
-    number = newest - (newest - jnp.arange(size)) % size
-    valid = (number >= 0) & (number > newest - (limit or size))
-    return jnp.broadcast_to(valid, (batch, size))
+    last = jnp.asarray(steps)[..., None] - 1
+    number = last - (last - jnp.arange(size)) % size
+    return jnp.broadcast_to(number >= 0, (batch, size))

@@ -12,7 +12,8 @@ writes every state once. The reverse pass runs over the same finished history, m
 could see, and gathers for every slot the gradient from all later steps that recalled it:
 
     reverse, t = N-1 .. 0:   vector-Jacobian product of step t at (dcarry_t, dC_t, dy_t)
-                             dhistory += its gradient with respect to C_0 .. C_{t-1}
+                             dhistory += its gradient with respect to C_0 .. C_{t-1}, or the newest
+                                         of them, where RECALL looks at no others
                              dC_{t-1}  = its gradient with respect to C_{t-1} + dhistory[t-1]
                              dweights += its gradient with respect to the weights
 
@@ -35,7 +36,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from e3d.kernels.history import History, empty_slots, read, valid_slots, write
+from e3d.kernels.history import (
+    History,
+    add_to_newest,
+    empty_slots,
+    newest,
+    newest_history,
+    read,
+    valid_slots,
+    write,
+)
 from e3d.kernels.modes import Operations, Recording, Replaying
 from e3d.kernels.precision import chosen_precision
 
@@ -64,9 +74,24 @@ def _read(slots: Arrays, number: jax.Array, like: Arrays) -> Arrays:
     return tuple(read(one, number, state.shape) for one, state in zip(slots, like, strict=True))
 
 
-def histories_at(slots: Arrays, steps: jax.Array, limit: int | None = None) -> tuple[History, ...]:
+def histories_at(slots: Arrays, steps: jax.Array) -> tuple[History, ...]:
     """What the step after `steps` steps may recall of each layer, see `history.valid_slots`."""
-    return tuple(History(one, valid_slots(one, steps, limit)) for one in slots)
+    return tuple(History(one, valid_slots(one, steps)) for one in slots)
+
+
+def _recalled(slots: Arrays, steps: jax.Array, limit: int) -> Arrays:
+    """Of the slots of all states those that the step after `steps` steps recalls."""
+    return tuple(newest(one, steps, limit) for one in slots)
+
+
+def _recalled_histories(recalled: Arrays, slots: Arrays, steps: jax.Array) -> tuple[History, ...]:
+    pairs = zip(recalled, slots, strict=True)
+    return tuple(newest_history(one, steps, all_slots.shape[1]) for one, all_slots in pairs)
+
+
+def _add_recalled(slots: Arrays, steps: jax.Array, parts: Arrays) -> Arrays:
+    pairs = zip(slots, parts, strict=True)
+    return tuple(add_to_newest(one, steps, part) for one, part in pairs)
 
 
 def scan_with_history(
@@ -109,7 +134,7 @@ def _scan(loop: _Loop, weights, carry, remembered: Arrays, inputs):
     def body(state, x):
         t, carry, remembered, slots = state
         slots = write_each(slots, t - 1, remembered)
-        histories = histories_at(slots, t, loop.limit)
+        histories = histories_at(slots, t)
         carry, remembered, y = loop.step(weights, carry, remembered, histories, x, Operations())
         return (t + 1, carry, remembered, slots), y
 
@@ -126,7 +151,7 @@ def _forward(loop: _Loop, weights, carry, remembered, inputs):
         t, carry, remembered, slots = state
         slots = write_each(slots, t - 1, remembered)
         operations = Recording()
-        histories = histories_at(slots, t, loop.limit)
+        histories = _recalled_histories(_recalled(slots, t, loop.limit), slots, t)
         new_carry, remembered, y = loop.step(weights, carry, remembered, histories, x, operations)
         kept = operations.kept if loop.policy == 'save' else []
         return (t + 1, new_carry, remembered, slots), (y, carry, kept)
@@ -145,15 +170,16 @@ def _reverse(loop: _Loop, residuals, cotangents):
         of_carry, of_remembered, of_slots, of_weights = state
         t, x, carry, kept, of_output = at_step
 
-        def run(weights, carry, remembered, slots, x):
+        def run(weights, carry, remembered, recalled, x):
             operations = Replaying(kept) if loop.policy == 'save' else Operations()
-            histories = histories_at(slots, t, loop.limit)
+            histories = _recalled_histories(recalled, slots, t)
             return loop.step(weights, carry, remembered, histories, x, operations)
 
-        _, pull_back = jax.vjp(run, weights, carry, _read(slots, t - 1, initial), slots, x)
+        before, recalled = _read(slots, t - 1, initial), _recalled(slots, t, loop.limit)
+        _, pull_back = jax.vjp(run, weights, carry, before, recalled, x)
         gradients = pull_back((of_carry, of_remembered, of_output))
         of_weights = jax.tree.map(jnp.add, of_weights, gradients[0])
-        of_slots = jax.tree.map(jnp.add, of_slots, gradients[3])
+        of_slots = _add_recalled(of_slots, t, gradients[3])
         of_remembered = jax.tree.map(jnp.add, gradients[2], _read(of_slots, t - 1, initial))
         return (gradients[1], of_remembered, of_slots, of_weights), gradients[4]
 
