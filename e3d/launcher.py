@@ -300,7 +300,7 @@ def keep_compilations() -> None:
     """Lets JAX keep what it compiled, so that the next start is quick."""
     folder = os.path.expanduser('~/.cache/e3d/compilations')
     with contextlib.suppress(OSError):  # without a home directory there is no place for it
-        set_already = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+        set_already = getattr(jax.config, 'jax_compilation_cache_dir', None)  # some types lack it
         if not set_already and os.path.isabs(folder):
             os.makedirs(folder, exist_ok=True)
             jax.config.update('jax_compilation_cache_dir', folder)

@@ -215,7 +215,7 @@ def _compare_axes(array: np.ndarray) -> tuple[int, int]:
 def _arrange(array: np.ndarray, layout: str) -> np.ndarray:
     """A view [N, T, H, W, C]; axes that the layout does not name are 1."""
     order = [layout.index(axis) for axis in AXES if axis in layout]
-    missing = [place for place, axis in enumerate(AXES) if axis not in layout]
+    missing = tuple(place for place, axis in enumerate(AXES) if axis not in layout)
     return np.expand_dims(array.transpose(order), missing)
 
 

@@ -135,7 +135,7 @@ def _grid(array: Any, attributes: Mapping[str, Any], layout: str, name: str, pat
 def arranged(piece: np.ndarray, axes: str) -> np.ndarray:
     """A piece of one series as `[t, H, W, C]`."""
     order = [axes.index(axis) for axis in AXES if axis in axes]
-    missing = [place for place, axis in enumerate(AXES) if axis not in axes]
+    missing = tuple(place for place, axis in enumerate(AXES) if axis not in axes)
     return np.expand_dims(piece.transpose(order), missing)[0]
 
 
