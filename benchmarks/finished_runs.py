@@ -20,6 +20,7 @@ from typing import Any
 import jax
 
 from e3d.configuration import changeable_keys, load_config
+from e3d.data.sources.layouts import layout_of
 from e3d.files import atomic_write
 from e3d.model import build_model
 from e3d.model.needs import initialize
@@ -177,7 +178,7 @@ def _common(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
 def count_parameters(entry: Entry) -> int:
     """How many parameters the model of an entry has."""
     model, dataset = build_model(**entry.config.model), entry.config.dataset
-    lengths = dataset.input_frames, dataset.output_frames
+    lengths = layout_of(dataset).lengths
     create = functools.partial(initialize, model, jax.random.key(0), (*dataset.canvas, 1), lengths)
     return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(create)['params']))
 

@@ -113,6 +113,7 @@ def write(numbers: finished_runs.Numbers) -> None:
     costs = json.loads(COSTS.read_text('utf-8')) if COSTS.exists() else {}
     for name in STUDIES:
         finished_runs.write_section(name, section(name, numbers, costs))
+    finished_runs.write_section('time', times(numbers, costs))
     finished_runs.write_section('claims', claims.table(numbers))
 
 
@@ -138,17 +139,20 @@ def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any])
     parts = [head, study_tables.models_table(runs, of_these, reference, study.paper)]
     study_pictures.draw_models(runs, picture)
     parts.append(f'![MSE by step and by frame]({shown})\n')
-    if name == 'rivals':
-        everything = study_tables.in_order(
-            {'entries': known['entries'] | numbers['forecast']['entries']}
-        )
-        together = costs.get('forecast', {}) | of_these
-        if table := study_tables.equal_time_table(everything, together):
-            times = NUMBERS.with_name('study_time.png')
-            study_pictures.draw_times(everything, together, times)
-            parts += ['### At equal time\n', table]
-            parts.append(f'![MSE by seconds]({times.relative_to(ROOT)})\n')
     return parts
+
+
+def times(numbers: finished_runs.Numbers, costs: Mapping[str, Any]) -> list[str]:
+    """The section that compares all forecasters at equal time; draws its picture."""
+    of_all = numbers['forecast']['entries'] | numbers['rivals']['entries']
+    runs = study_tables.in_order({'entries': of_all})
+    together = costs.get('forecast', {}) | costs.get('rivals', {})
+    head, table = '### At equal time\n', study_tables.equal_time_table(runs, together)
+    if not table:
+        return [head, f'{study_tables.NOT_RUN}\n']
+    picture = NUMBERS.with_name('study_time.png')
+    study_pictures.draw_times(runs, together, picture)
+    return [head, table, f'![MSE by seconds]({picture.relative_to(ROOT)})\n']
 
 
 if __name__ == '__main__':

@@ -79,8 +79,7 @@ def operations(config: Any) -> int:
     shape, steps = (*config.dataset.canvas, 1), layout.length - 1
     if isinstance(model, E3DLSTM):
         return forward_operations(model, shape[:2], 1, steps)
-    lengths = layout.input_frames, layout.output_frames
-    variables = jax.eval_shape(lambda: initialize(model, jax.random.key(0), shape, lengths))
+    variables = jax.eval_shape(lambda: initialize(model, jax.random.key(0), shape, layout.lengths))
     if needs_of(model).future_only:
         return of_call(model, variables, (1, layout.input_frames, *shape), layout.output_frames)
     return steps * of_step(model, variables, (1, 1, *shape))

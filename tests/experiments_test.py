@@ -14,8 +14,9 @@ from e3d.configuration.sections import switch_model
 from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
 from e3d.model import FORECASTERS, build_model
-from e3d.model.needs import initialize, needs_of
+from e3d.model.needs import initialize
 from e3d.sweep.entries import make_entries
+from e3d.tasks.prediction import LayoutForecast
 from e3d.training.footprint import measure_footprint
 from e3d.training.update import build_update
 from experiments import rivals
@@ -97,15 +98,28 @@ def test_the_recipes_have_the_published_numbers_of_parameters(arg, expected):
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
 
 
-def test_the_copy_test_is_for_models_that_see_frame_after_frame():
+def test_every_model_may_do_the_copy_test():
     config = load('study', 'copy')
     for name in FORECASTERS:
         switch_model(config, name)
-        if needs_of(build_model(**config.model)).future_only:
-            with pytest.raises(InputError, match=r'copy_test=\(3, 3\): must be \(\)'):
-                check_config(config)
-        else:
-            check_config(config)
+        check_config(config)
+    assert layout_of(config.dataset).lengths == (6 + 3 + 3, 3)
+
+
+@pytest.mark.parametrize('name', ['st_resnet', 'convlstm'])
+def test_in_the_copy_test_a_model_sees_what_is_observed_alone(name):
+    config = load('study', 'copy')
+    switch_model(config, name)
+    config.model.update({'features': 2, 'layers': 1})
+    model, layout = build_model(**config.model), layout_of(config.dataset)
+    variables = initialize(model, jax.random.key(0), (8, 8, 1), layout.lengths)
+    frames = np.random.default_rng(0).random((1, layout.input_frames, 8, 8, 1), np.float32)
+    forecast = jax.jit(LayoutForecast(model, layout, (0.0, 1.0)))
+    plain = forecast(variables, {'frames': frames})
+    hidden = np.where(layout.observed[: layout.input_frames, None, None, None], frames, np.nan)
+    np.testing.assert_array_equal(plain, forecast(variables, {'frames': hidden}))
+    frames[:, 0] = 0
+    assert (plain != forecast(variables, {'frames': frames})).any()  # the context is observed
 
 
 def check_footprint(name, arg, footprint):

@@ -18,6 +18,7 @@ from e3d.model import build_model
 from e3d.parallel import devices
 from e3d.prediction.forecast import forecast
 from e3d.runs.checkpoints import Checkpoints
+from e3d.runs.trained_run import load_run
 from e3d.tasks.prediction import build_loss
 from e3d.training.loop import evaluate, train
 from e3d.training.optimizer import build_optimizer, create_state
@@ -93,16 +94,17 @@ def test_st_resnet_trains_on_the_calendar_of_flows_and_says_that_clips_have_none
         forecast(tmp_path / 'run', counts[:3])
 
 
-@pytest.mark.parametrize(
-    ('overrides', 'words'),
-    [
-        ({'dataset.copy_test': (1, 1)}, r'copy_test=\(1, 1\): must be \(\) with .*simvp'),
-        ({'sampling.kind': 'reverse'}, r"kind='reverse': must be 'scheduled' with .*simvp"),
-    ],
-)
-def test_what_needs_a_model_that_is_fed_frame_by_frame_is_rejected(tmp_path, overrides, words):
-    with pytest.raises(InputError, match=words):
-        check_config(config_of(tmp_path, 'simvp', **overrides))
+def test_what_needs_a_model_that_is_fed_frame_by_frame_is_rejected(tmp_path):
+    with pytest.raises(InputError, match=r"kind='reverse': must be 'scheduled' with .*simvp"):
+        check_config(config_of(tmp_path, 'simvp', **{'sampling.kind': 'reverse'}))
+
+
+def test_in_the_copy_test_parameters_are_for_the_frames_that_are_observed(tmp_path):
+    """SimVP, whose number of parameters depends on them, trains and is read again."""
+    config = config_of(tmp_path, 'simvp', **{'dataset.copy_test': (1, 2), 'train.steps': 1})
+    report = train(config, tmp_path / 'run')
+    assert 'copy test (1, 2)' in report['protocol'] and np.isfinite(report['mse'])
+    assert load_run(tmp_path / 'run').step == 1
 
 
 @pytest.mark.parametrize('name', SMALL)

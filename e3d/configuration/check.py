@@ -112,11 +112,6 @@ def _problems_of_needs(config: ConfigDict, needs: Needs) -> Iterable[str]:
     if not needs.future_only:
         return
     name = config.model.name
-    if config.dataset.copy_test:
-        yield (
-            f'dataset.copy_test={tuple(config.dataset.copy_test)}: must be () with '
-            f'model.name={name!r}, which sees its whole input at once'
-        )
     if config.sampling.kind != 'scheduled':
         yield (
             f"sampling.kind={config.sampling.kind!r}: must be 'scheduled' with model.name={name!r}, "

@@ -8,6 +8,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError
 from e3d.model import build_model
@@ -111,7 +112,7 @@ def load_run(
         config, frame_shape, scale, beside, names = checkpoints.read_run(step)
         with read_errors(checkpoints.folder / str(step)):
             model = build_model(**config.model)
-            lengths = config.dataset.input_frames, config.dataset.output_frames
+            lengths = layout_of(config.dataset).lengths
             expected = shapes_of_variables(model, frame_shape, beside, lengths)
         variables = checkpoints.read_variables(step, expected)
         params, collections = variables.pop('params'), variables or None

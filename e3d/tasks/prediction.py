@@ -77,7 +77,7 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
         arguments: tuple[Any, ...]
         if truth_mask is None:
             seen = enter_at_once(frames[:, : layout.input_frames], layout.output_frames, beside)
-            arguments = seen, layout.output_frames
+            arguments = layout.seen_at_once(seen), layout.output_frames
         else:
             entering = enter_in_steps(frames[:, :-1], truth_mask, layout.input_frames, beside)
             arguments = entering.frames, truth_mask.shape[1] + 1, entering.truth_mask
@@ -150,7 +150,7 @@ class LayoutForecast:
         arguments: tuple[Any, ...]
         if needs.future_only:
             seen = enter_at_once(frames, layout.output_frames, beside)
-            arguments = seen, layout.output_frames
+            arguments = layout.seen_at_once(seen), layout.output_frames
         else:
             padding = [(0, 0)] * frames.ndim
             padding[1] = (0, layout.output_frames - 1)

@@ -8,6 +8,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.model.needs import needs_of
 from e3d.runs.state import TrainState
@@ -67,6 +68,6 @@ def build_update(
         frame_shape,
         config.seed,
         keep_ema=ema_decay is not None,
-        lengths=(config.dataset.input_frames, config.dataset.output_frames),
+        lengths=layout_of(config.dataset).lengths,
     )
     return Update(loss, step, create)

@@ -11,6 +11,7 @@ import safetensors
 import safetensors.numpy
 
 from e3d.configuration import check_config, restore_config
+from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.files import atomic_write, regular_file
@@ -73,7 +74,7 @@ def read_run(path: Path) -> Run:
     ) as error:
         raise InputError(f'{path} cannot be read: {str(error).rstrip(".")}.') from error
     model = build_model(**config.model)
-    lengths = config.dataset.input_frames, config.dataset.output_frames
+    lengths = layout_of(config.dataset).lengths
     frame_shape = rows, columns, channels
     expected = shapes_of_variables(model, frame_shape, beside, lengths)
     tree = _nested(tensors)

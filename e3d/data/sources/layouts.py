@@ -33,6 +33,20 @@ class Layout(NamedTuple):
         return self.stretches[-1]
 
     @property
+    def lengths(self) -> tuple[int, int]:
+        """Frames that a model which sees its input at once is given, and those that it forecasts."""
+        return int(self.observed[: self.input_frames].sum()), self.output_frames
+
+    def seen_at_once(self, frames: Any) -> Any:
+        """Of the frames before the measured forecast those that are observed, side by side.
+
+        Args:
+          frames: `[B, input_frames, ...]`.
+        """
+        places = np.flatnonzero(self.observed[: self.input_frames])
+        return frames if len(places) == self.input_frames else frames[:, places]
+
+    @property
     def later_frames(self) -> int:
         """Frames after the first stretch; what the model is to be called with as output frames."""
         return self.length - self.stretches[0]
