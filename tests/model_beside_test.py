@@ -8,7 +8,13 @@ from training_helpers import INPUT, LENGTH, SHAPE, random_frames
 from e3d.data.sources.layouts import Layout
 from e3d.errors import InputError
 from e3d.model import E3DLSTM, build_model
-from e3d.model.beside import channels_beside, enter_at_once, enter_in_steps, widths_beside
+from e3d.model.beside import (
+    channels_beside,
+    check_losses,
+    enter_at_once,
+    enter_in_steps,
+    widths_beside,
+)
 from e3d.model.needs import Needs, initialize, needs_of
 from e3d.tasks.prediction import LayoutForecast
 
@@ -102,3 +108,9 @@ def test_the_mask_of_each_value_is_that_of_frames_where_it_is_the_same():
     np.testing.assert_array_equal(found, expected)
     with pytest.raises(InputError, match='shape of a frame'):
         model.apply(variables, frames, AHEAD, each[..., :1, :])
+
+
+def test_a_model_with_losses_on_whole_frames_is_told_from_the_others():
+    check_losses('mcnet', Needs(losses=True), {})
+    with pytest.raises(InputError, match=r"model.name='mcnet' has losses of its own .* have valid"):
+        check_losses('mcnet', Needs(losses=True), {'valid': None})

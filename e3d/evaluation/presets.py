@@ -96,8 +96,15 @@ def ssim_gaussian(prediction: Array, truth: Array) -> Array:
     return (luminance * structure).mean(axis=(-3, -2, -1))
 
 
-def check_presets(names: Sequence[str], frame_shape: tuple[int, int, int]) -> None:
-    """Raises InputError where frames are too small for a preset."""
+def check_presets(
+    names: Sequence[str], frame_shape: tuple[int, int, int], gaps: bool = False
+) -> None:
+    """Raises InputError where frames are too small for a preset, or have gaps, which none knows."""
+    if names and gaps:
+        raise InputError(
+            f'evaluation.presets: {", ".join(names)} cannot leave out values that were not measured, as '
+            'these data have; leave it out.'
+        )
     shortest = min(frame_shape[:2])
     for name in names:
         least = _LEAST_SIDES[name]

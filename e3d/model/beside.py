@@ -61,6 +61,16 @@ def read_widths(stored: Mapping[str, Any]) -> dict[str, int]:
     return widths
 
 
+def check_losses(name: str, needs: Needs, beside: Mapping[str, Any]) -> None:
+    """Raises InputError for a model whose own losses compare whole frames, where there is more."""
+    if needs.losses and beside:
+        raise InputError(
+            f'model.name={name!r} has losses of its own on whole frames; these data have '
+            f'{" and ".join(beside)} beside them (gaps, or what dataset.known, dataset.static, '
+            'dataset.calendar or dataset.targets name). Take another model.'
+        )
+
+
 class Entering(NamedTuple):
     """What a model is called with.
 

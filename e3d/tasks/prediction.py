@@ -29,7 +29,7 @@ from e3d.evaluation.presets import PRESETS, check_presets
 from e3d.evaluation.report import format_table, write_report
 from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import FORECASTERS
-from e3d.model.beside import beside_frames, draw_noise, enter_at_once, enter_in_steps
+from e3d.model.beside import beside_frames, check_losses, draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import Needs, call_in_training, call_in_use, needs_of
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
@@ -203,6 +203,7 @@ class ForecastEvaluator:
         self._layout = layout_of(config.dataset)
         self._scale = scale_of(self.sources[splits[0]])
         first = self.sources[splits[0]]
+        check_losses(config.model.name, needs_of(model), beside_frames(first[0]))
         self._noise = needs_of(model).noise
         self._inputs = (*needed, *beside_frames(first[0]), *(['index'] if self._noise else []))
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
@@ -218,7 +219,7 @@ class ForecastEvaluator:
             load_opencv()
         asked = config.evaluation.presets
         self._presets = tuple(name for name in asked if name in PRESETS)
-        check_presets(self._presets, frame_shape(self.sources[splits[0]]))
+        check_presets(self._presets, frame_shape(first), 'valid' in first[0])
         self._events = choose_events(
             config.evaluation.thresholds,
             asked,

@@ -10,6 +10,7 @@ from e3d.data.preparation import summarize
 from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
+from e3d.model.beside import widths_beside
 from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
 from e3d.runs.checkpoints import FOLDER
@@ -65,6 +66,13 @@ def evaluate(
     with processes.first_alone():  # which makes the data ready
         evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
     check_sources(config, evaluator.sources, run.frame_shape[2])
+    beside = widths_beside(evaluator.sources['test'][0])
+    if beside != dict(run.beside):
+        raise InputError(
+            f'The data have {beside or "nothing"} beside the frames, in channels; those that the run '
+            f'was trained on had {dict(run.beside) or "nothing"}: valid where there are gaps, known and '
+            'others as dataset.known, static, calendar and targets say. Give data of the same kind.'
+        )
     check_evaluation(config, evaluator)
     if processes.is_first():
         tell(summarize(config.dataset, evaluator.sources))
