@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ from examples import serve
 from tests.prediction_helpers import FadingSum, run_of
 
 ROOT = pathlib.Path(__file__).parent.parent
+BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome')
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 RUN = run_of(FadingSum())
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
 LIMITS = serve.Limits(body=5000, horizon=6, batch=4, waiting=2, connections=20, seconds=20.0)
@@ -59,6 +62,13 @@ def npy(frames):
     return file.getvalue()
 
 
+def gif(frames):
+    file = io.BytesIO()
+    first, *others = [Image.fromarray(frame[..., 0]) for frame in frames]
+    first.save(file, 'GIF', save_all=True, append_images=others, duration=100)
+    return file.getvalue()
+
+
 def test_the_continuation_is_that_of_forecast(server):
     status, headers, content = ask(
         server.server_port, 'POST', '/forecast?horizon=4&output=npy', npy(FRAMES)
@@ -68,10 +78,7 @@ def test_the_continuation_is_that_of_forecast(server):
 
 
 def test_pictures_come_in_and_go_out(server):
-    file = io.BytesIO()
-    first, *others = [Image.fromarray(frame[..., 0]) for frame in FRAMES]
-    first.save(file, 'GIF', save_all=True, append_images=others, duration=100)
-    status, headers, content = ask(server.server_port, 'POST', '/forecast', file.getvalue())
+    status, headers, content = ask(server.server_port, 'POST', '/forecast', gif(FRAMES))
     assert status == 200 and headers['Content-Type'] == 'image/gif'
     picture = Image.open(io.BytesIO(content))
     assert (picture.size, picture.n_frames) == ((8, 8), 2)
@@ -115,6 +122,37 @@ def test_a_clip_that_does_not_come_ends_the_request(server):
         connection.shutdown(socket.SHUT_WR)
         assert b' 408 ' in connection.makefile('rb').readline()
     assert ask(server.server_port, 'GET', '/health')[0] == 200
+
+
+@pytest.mark.skipif(BROWSER is None, reason='there is no Chromium here')
+def test_a_clip_that_is_dropped_is_shown_beside_its_continuation(server, monkeypatch, tmp_path):
+    page = tmp_path / 'page.html'
+    page.write_text(serve.PAGE.read_text('utf-8') + dropping(gif(FRAMES), b'no clip'), 'utf-8')
+    monkeypatch.setattr(serve, 'PAGE', page)
+    options = ['--headless', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=5000']
+    url = f'http://127.0.0.1:{server.server_port}/'
+    done = subprocess.run(
+        [BROWSER, *options, '--dump-dom', url], capture_output=True, text=True, timeout=120
+    )
+    assert 'data-pictures="input 8x8, forecast 8x8"' in done.stdout, done.stdout + done.stderr
+    assert 'data-problem="The clip' in done.stdout
+
+
+def dropping(clip, other):
+    """A script that drops a clip, and then what is none."""
+    return f"""<script>
+    (async () => {{
+      const file = bytes => new File([Uint8Array.from(bytes)], 'clip.gif', {{ type: 'image/gif' }})
+      await forecast(file({list(clip)}))
+      const images = [...document.querySelectorAll('figure img')]
+      await Promise.all(images.map(image => image.decode()))
+      const size = ({{ parentElement, naturalWidth, naturalHeight }}) =>
+        `${{parentElement.id}} ${{naturalWidth}}x${{naturalHeight}}`
+      document.body.dataset.pictures = images.map(size).join(', ')
+      await forecast(file({list(other)}))
+      document.body.dataset.problem = by('message').textContent
+    }})()
+    </script>"""
 
 
 def test_requests_that_wait_are_forecast_together_and_one_too_many_is_refused(monkeypatch):
