@@ -14,6 +14,7 @@ from e3d.model.beside import draw_noise
 from e3d.model.needs import Needs, needs_of
 from e3d.model.streaming import start
 from e3d.prediction.forecast import forecast
+from e3d.prediction.inspection import inspect_run
 from e3d.tasks.prediction import build_loss, draw_two
 from e3d.weights.exporting import export_run
 
@@ -83,9 +84,7 @@ def test_the_loss_does_not_depend_on_the_devices(variables, config, devices):
 
 
 def test_members_are_futures_of_the_same_clip(variables):
-    run = run_of(MODEL, 1 + CHANNELS)._replace(
-        params=variables['params'], frame_shape=(8, 8, 1), beside=CHANNELS
-    )
+    run = run_of(MODEL, 1 + CHANNELS)._replace(params=variables['params'], frame_shape=(8, 8, 1))
     frames = random_frames(1, length=INPUT_FRAMES)[0].repeat(2, 1).repeat(2, 2)
     single = forecast(run, frames)
     futures = forecast(run, frames, members=3)
@@ -107,6 +106,8 @@ def test_what_has_one_future_only_says_so(variables, tmp_path):
     run.config.model.name = 'convlstm'
     with pytest.raises(InputError, match='for runs with one future'):
         export_run(run, tmp_path / 'next.stablehlo', 'stablehlo')
+    with pytest.raises(InputError, match='sees random numbers beside the frames'):
+        inspect_run(run, np.zeros((3, 8, 8, 3), np.uint8))
     with pytest.raises(InputError, match='noise_channels=2: start and observe'):
         start(MODEL, variables['params'], (8, 8, 1))
 

@@ -12,6 +12,7 @@ from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from e3d.files import atomic_write, local_path
 from e3d.model.inspection import Inspection, inspect_model
+from e3d.model.needs import needs_of
 from e3d.pixel_values import as_floats
 from e3d.prediction.forecast import checked_horizon, opened_run, seen_clips
 from e3d.prediction.inputs import read_input
@@ -139,15 +140,11 @@ def describe(found: Inspection, steps: Sequence[int], patch: int) -> list[str]:
 def _inspect(
     run: Run, frames: np.ndarray, observed: np.ndarray, pixels: Sequence[tuple[int, int]]
 ) -> Inspection:
-    if run.beside:
+    beside = [*run.beside, *(['random numbers'] if needs_of(run.model).noise else [])]
+    if beside:
         raise InputError(
-            f'The model of the run sees {run.beside} channels beside its frames, such as random '
-            'numbers, which a clip does not hold: --mode=inspect is for models without.'
-        )
-    if run.beside:
-        raise InputError(
-            f'The model of the run sees {" and ".join(run.beside)} beside the frames: only models that '
-            'see frames alone can be looked into.'
+            f'The model of the run sees {" and ".join(beside)} beside the frames: only models that see '
+            'frames alone can be looked into.'
         )
     patch = getattr(run.model, 'patch_size', 1)
     height, width = frames.shape[1:3]
