@@ -168,6 +168,14 @@ def test_curves_rise_where_values_rise_and_leave_out_what_is_not_finite():
     assert chart('x', 'step', '', [Line(Style('a', '#000000', 'o'), [1], [float('nan')])]) == ''
 
 
+def test_several_futures_have_curves_of_their_own():
+    together = {'members': 2, 'crps_per_frame': [0.1, 0.2], 'rank_histogram': [0.5, 0.3, 0.2]}
+    together |= {'spread': 0.07, 'spread_per_frame': [0.1, 0.0], 'rmse_per_frame': [0.2, 0.0]}
+    page = render([make_content(report=forecast_report() | {'ensemble': together})])
+    for title in ('CRPS of the members', 'spread / error', 'ranks of the truth'):
+        assert title in Reader(page).text and title not in render([make_content()])
+
+
 def test_seeds_become_one_curve_with_bars_and_other_values_a_name():
     runs = [
         make_content('a', forecast_report(3.0), seed=0),

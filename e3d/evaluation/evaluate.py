@@ -86,14 +86,14 @@ def evaluate(
       T - input_frames means; of data with a unit 'rmse' and 'mae_in_unit' too, the root of the mean
       squared error and the mean absolute error over all pixels, frames and sequences, in that unit,
       and 'unit', its name, where it is known; 'sharpness', see `total_gradient`; with events
-      'events', see `event_report`, and 'csi_mean', that of single pixels; with `perception` 'lpips',
-      like the other metrics, and 'fvd', of whole clips; and under 'last_frame', 'mean_image',
-      'optical_flow' and the names of `simple_forecasts` the metrics of these. Of the model alone
-      'mse_per_sequence' in the order of the split, 'skill', one less the ratio of its MSE to that of
-      the last frame, and 95 % intervals (see `e3d.evaluation.intervals`) as '<metric>_interval'.
-      Of several futures 'ensemble' with 'crps', see `ensemble_report`, in the unit of the data, and
-      under 'members_mean' the metrics of their mean. Frames without any truth count nowhere; what
-      they leave undefined is None.
+      'events', see `event_report`, and 'csi_mean' like other metrics, that of single pixels;
+      with `perception` 'lpips', like the other metrics, and 'fvd', of whole clips; and under
+      'last_frame', 'mean_image', 'optical_flow' and the names of `simple_forecasts` the metrics of
+      these. Of the model alone 'mse_per_sequence' in the order of the split, 'skill', one less the
+      ratio of its MSE to that of the last frame, and 95 % intervals (see `e3d.evaluation.intervals`)
+      as '<metric>_interval'. Of several futures 'ensemble' with 'crps', see `ensemble_report`, in the
+      unit of the data, and under 'members_mean' the metrics of their mean. Frames without any truth
+      count nowhere; what they leave undefined is None.
 
     Raises:
       InputError: if there are no sequences.
@@ -213,7 +213,8 @@ _measure_together = jax.jit(ensemble_metrics)
 def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...]) -> dict[str, Any]:
     report = {'events': event_report(sums, thresholds)}
     single = report['events']['pool_1']
-    return report | ({'csi_mean': single['csi_mean']} if 'csi_mean' in single else {})
+    lifted = ('csi_mean', 'csi_mean_per_frame')
+    return report | {name: single[name] for name in lifted if name in single}
 
 
 def _of_sequences(collected: Collection) -> dict[str, Any]:

@@ -147,8 +147,8 @@ def event_report(sums: Mapping[str, np.ndarray], thresholds: Sequence[float]) ->
     Returns:
       'thresholds', 'order', and for each pool 'pool_SIDE': 'support', how many pixels (squares) of
       the truth are an event, and 'share' of all; the scores of `event_ratios` and 'fss', lists by
-      threshold, None where undefined; 'csi_per_frame' `[T][K]`; 'csi_mean' and 'csi_mean_of_frames',
-      see `ORDER`, left out where the truth reaches no threshold.
+      threshold, None where undefined; 'csi_per_frame' `[T][K]`; 'csi_mean', 'csi_mean_per_frame' and
+      'csi_mean_of_frames', see `ORDER`, left out where the truth reaches no threshold.
     """
     report: dict[str, Any] = {'thresholds': list(thresholds), 'order': ORDER}
     for side in POOLS:
@@ -170,9 +170,16 @@ def event_report(sums: Mapping[str, np.ndarray], thresholds: Sequence[float]) ->
         if reached.any():
             means = [np.nanmean(values) for values in of_frames.T[reached]]
             pool['csi_mean'] = float(scores['csi'][reached].mean())
+            pool['csi_mean_per_frame'] = _listed(_mean_of_defined(of_frames[:, reached]))
             pool['csi_mean_of_frames'] = float(np.mean(means))
         report[f'pool_{side}'] = pool
     return report
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """The means of the rows over what is not NaN, NaN where nothing is."""
+    defined = ~np.isnan(values)
+    return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
 
 
 def _listed(values: np.ndarray) -> list[float | None]:

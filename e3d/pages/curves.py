@@ -1,5 +1,6 @@
 """The curves of a page: loss and validation by step, metrics by frame or by the part observed."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ BY_FRAME = {
     'psnr': 'PSNR (dB)',
     'ssim': 'SSIM',
     'lpips': 'LPIPS',
+    'csi_mean': 'CSI, mean over the thresholds',
     'sharpness': 'sharpness, 1 as the truth',
 }
 IN_UNIT = ('rmse', 'mae_in_unit')
@@ -29,7 +31,7 @@ BY_STEP = {
 
 def curves_of(groups: Sequence[Group]) -> list[str]:
     """The charts of some runs, and the legend."""
-    drawn = [*_by_step(groups), *_by_frame(groups), *_by_part(groups)]
+    drawn = [*_by_step(groups), *_by_frame(groups), *_of_members(groups), *_by_part(groups)]
     others = simple_styles(_baselines(groups).values())
     guessing = [_GUESSING] * any('curve' in group.runs[0].report for group in groups)
     styles = [group.style for group in groups] + list(others.values()) + guessing
@@ -84,6 +86,30 @@ def _by_frame(groups: Sequence[Group]) -> list[str]:
         if own:
             in_unit = unit if metric in IN_UNIT else ''
             charts.append(chart(title, 'forecast frame', in_unit, [*lines, *own]))
+    return charts
+
+
+def _of_members(groups: Sequence[Group]) -> list[str]:
+    """CRPS and reliability of several futures over the forecast frames, and the ranks of the truth."""
+
+    def measured(run: Any, values: Callable[[Any], Sequence[Any]]) -> list[tuple[int, Any]]:
+        ensemble = run.report.get('ensemble', {})
+        found = values(ensemble) if 'spread' in ensemble else ()
+        return list(enumerate(found, 1))
+
+    def reliability(ensemble: Any) -> list[float | None]:
+        pairs = zip(ensemble['spread_per_frame'], ensemble['rmse_per_frame'], strict=True)
+        return [spread / error if error else None for spread, error in pairs]
+
+    drawn = {
+        ('CRPS of the members', 'forecast frame'): lambda found: found['crps_per_frame'],
+        ('spread / error, 1 is reliable', 'forecast frame'): reliability,
+        ('ranks of the truth among the members, share', 'rank'): lambda f: f['rank_histogram'],
+    }
+    charts = []
+    for (title, label), values in drawn.items():
+        lines = _lines(groups, functools.partial(measured, values=values))
+        charts += [chart(title, label, '', lines)] if lines else []
     return charts
 
 
