@@ -133,7 +133,13 @@ def read_samples(path: pathlib.Path) -> dict[str, Any]:
             for one in (sequence['truth'], forecast):
                 if not _BASE64.fullmatch(one.get('png', '')):
                     raise ValueError('a picture is not in base64')
-            _ = sequence['title'], sequence['times'], sequence['size'], sequence['index']
+            _ = (
+                sequence['title'],
+                sequence['times'],
+                sequence['size'],
+                sequence['index'],
+                sequence['key'],
+            )
         return samples
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f'{path} cannot be read as the page of a run: {error}.') from error

@@ -66,21 +66,19 @@ def render(contents: Sequence[Content], inspection: Sequence[tuple[str, str]] = 
 def join_samples(contents: Sequence[Content], groups: Sequence[Group]) -> dict[str, Any]:
     """The samples of several runs, side by side where they are the same sequences.
 
-    Of one run all are shown; of several those that all of them have, told by their true frames.
+    Of one run all are shown; of several those that all of them have, told by their true frames, and
+    of repetitions with other seeds the forecasts of the first.
     """
     joined = dict(contents[0].samples)
     if len(contents) == 1:
         return joined
-    of_run = {id(run): group.label for group in groups for run in group.runs}
-    labels = unique_names([of_run[id(content)] for content in contents])
+    labels, contents = [group.label for group in groups], [group.runs[0] for group in groups]
     for name in ('limit', 'white'):
         joined[name] = max(content.samples[name] for content in contents)
-    by_truth = [
-        {one['truth']['png']: one for one in content.samples['sequences']} for content in contents
-    ]
+    by_truth = [{one['key']: one for one in content.samples['sequences']} for content in contents]
     sequences = []
     for one in contents[0].samples['sequences']:
-        same = [known.get(one['truth']['png']) for known in by_truth]
+        same = [known.get(one['key']) for known in by_truth]
         if any(other is None for other in same):
             continue
         forecasts = [

@@ -5,6 +5,7 @@ single one in color. So the page can draw a difference, and another page compare
 """
 
 import base64
+import hashlib
 import io
 from typing import Any
 
@@ -25,8 +26,9 @@ def sequence_data(shown: Shown, side: int) -> dict[str, Any]:
       side: the longer side of a frame, at most.
 
     Returns:
-      'title', 'index', 'size' [H, W] of the frames there, 'length', 'times' (of the frames that are
-      there, from 1), 'observed' (of each: 'seen', 'hidden' or 'forecast'), 'channels', the
+      'title', 'index', 'key' (of its true values), 'size' [H, W] of the frames there, 'length',
+      'times' (of the frames that are there, from 1), 'observed' (of each: 'seen', 'hidden' or
+      'forecast'), 'channels', the
       sprite 'truth', and one entry of 'forecasts': a 'label', and a sprite or, of a recognizer,
       'chances', 'lengths' and 'true', the class.
     """
@@ -40,6 +42,7 @@ def sequence_data(shown: Shown, side: int) -> dict[str, Any]:
         'title': shown.title
         + (f', the first {MOST_CHANNELS} of {count} channels' if count > MOST_CHANNELS else ''),
         'index': shown.place,
+        'key': hashlib.blake2b(_pixels(truth, 0.0, 1.0), digest_size=8).hexdigest(),
         'length': length,
         'size': list(truth.shape[1:3]),
         'original': list(shown.frames.shape[1:3]),
@@ -75,8 +78,7 @@ def sprite(frames: np.ndarray, valid: np.ndarray | None = None) -> dict[str, Any
     low, high = (0.0, 1.0)
     if finite.size:
         low, high = min(0.0, float(finite.min())), max(1.0, float(finite.max()))
-    scaled = np.nan_to_num((frames - low) / (high - low), posinf=1.0, neginf=0.0)
-    pixels = np.round(np.clip(scaled, 0.0, 1.0) * 255.0).astype(np.uint8)
+    pixels = _pixels(frames, low, high)
     time, height, width, channels = pixels.shape
     if channels == 3:
         sheet = pixels.transpose(1, 0, 2, 3).reshape(height, time * width, 3)
@@ -91,6 +93,12 @@ def sprite(frames: np.ndarray, valid: np.ndarray | None = None) -> dict[str, Any
     content = io.BytesIO()
     image.save(content, 'PNG')
     return {'low': low, 'high': high, 'png': base64.b64encode(content.getvalue()).decode('ascii')}
+
+
+def _pixels(frames: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values from `low` to `high` as uint8."""
+    scaled = np.nan_to_num((frames - low) / (high - low), posinf=1.0, neginf=0.0)
+    return np.round(np.clip(scaled, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _sheet(pixels: np.ndarray) -> np.ndarray:
