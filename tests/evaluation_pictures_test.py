@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from e3d.evaluation import pictures
+from e3d.evaluation import pictures, strips
+from e3d.evaluation.curves import write_curves
 from e3d.evaluation.evaluate import evaluate
+from e3d.evaluation.samples import write_samples
+from e3d.evaluation.strips import lay_out
 
 
 def clip(frames=5, height=8, width=6, channels=1):
@@ -36,14 +39,14 @@ def test_colors_outside_the_range_are_clipped():
 @pytest.mark.parametrize(('length', 'input_frames'), [(5, 2), (5, 4), (60, 10)])
 def test_strip_shows_every_row(channels, length, input_frames):
     frames = clip(length, channels=channels)
-    strip = pictures.draw_strip(frames, frames[input_frames:], np.ones(input_frames, bool))
-    columns = min(max(input_frames, length - input_frames), pictures.MOST_COLUMNS)
+    strip = lay_out(frames, frames[input_frames:], np.ones(input_frames, bool)).image()
+    columns = min(max(input_frames, length - input_frames), strips.MOST_COLUMNS)
     height, width = 96, 72  # 8 x 6 enlarged by 12
-    assert strip.width == pictures.MARGIN + columns * (width + pictures.GAP) + pictures.GAP
+    assert strip.width == strips.MARGIN + columns * (width + pictures.GAP) + pictures.GAP
     corners = {
-        'input': (pictures.MARGIN, pictures.LINE),
-        'truth': (pictures.MARGIN, 2 * pictures.LINE + height + pictures.GAP),
-        'prediction': (pictures.MARGIN, 2 * pictures.LINE + 2 * (height + pictures.GAP)),
+        'input': (strips.MARGIN, pictures.LINE),
+        'truth': (strips.MARGIN, 2 * pictures.LINE + height + pictures.GAP),
+        'prediction': (strips.MARGIN, 2 * pictures.LINE + 2 * (height + pictures.GAP)),
     }
     colors = pictures.as_colors(frames)
     for row, (left, top) in corners.items():
@@ -57,8 +60,8 @@ def test_difference_is_red_where_too_bright_and_blue_where_too_dark():
     prediction = truth[1:].copy()
     prediction[:, :, :4] += 0.2
     prediction[:, :, 4:] -= 0.2
-    strip = np.asarray(pictures.draw_strip(truth, prediction, np.ones(1, bool)))
-    row = strip[-20, pictures.MARGIN :]
+    strip = np.asarray(lay_out(truth, prediction, np.ones(1, bool)).image())
+    row = strip[-20, strips.MARGIN :]
     bright, dark = row[10].astype(int), row[80].astype(int)
     assert bright[0] > bright[2] + 50
     assert dark[2] > dark[0] + 50
@@ -74,7 +77,7 @@ def test_difference_is_red_where_too_bright_and_blue_where_too_dark():
     ],
 )
 def test_small_frames_are_enlarged_and_large_ones_made_smaller(size, drawn):
-    assert pictures._drawn_size(*size, pictures.STRIP_SIDES) == drawn
+    assert pictures.drawn_size(*size, strips.SIDES) == drawn
 
 
 def test_animation_tells_seen_from_forecast_frames():
@@ -89,9 +92,9 @@ def test_animation_tells_seen_from_forecast_frames():
 
 def test_pictures_do_not_show_as_input_what_was_hidden():
     frames, observed = clip(5), np.array([True, False, True])
-    strip = pictures.draw_strip(frames, frames[3:], observed)
+    strip = lay_out(frames, frames[3:], observed).image()
     height, width = 96, 72
-    left = pictures.MARGIN + width + pictures.GAP
+    left = strips.MARGIN + width + pictures.GAP
     second = np.asarray(strip.crop((left, pictures.LINE, left + width, pictures.LINE + height)))
     np.testing.assert_array_equal(second[::12, ::12], pictures.as_colors(frames)[2])
     hidden = pictures.draw_animation(frames, frames[3:], observed)[1]
@@ -103,9 +106,7 @@ def test_pictures_do_not_show_as_input_what_was_hidden():
 
 def test_samples_are_written_as_strips_and_animations(tmp_path):
     frames = np.stack([clip(), clip()])
-    paths = pictures.write_samples(
-        tmp_path / 'samples', 20, frames, frames[:, 3:], np.ones(3, bool)
-    )
+    paths = write_samples(tmp_path / 'samples', 20, frames, frames[:, 3:], np.ones(3, bool))
     assert sorted(paths) == sorted((tmp_path / 'samples').iterdir())
     assert [path.name for path in paths[:2]] == [
         'step_00000020_sample_0.png',
@@ -120,15 +121,67 @@ def test_curves_have_a_panel_for_every_metric(tmp_path, side, panels):
     frames = clip(height=side, width=8)[None]
     batch = {'frames': frames, 'mask': np.ones(1, bool), 'index': np.arange(1)}
     report = evaluate(lambda seen: seen[:, :2], [batch], 3, frames[0, 0], 'noise', 0)
-    pictures.write_curves(report, tmp_path / 'curves.png')
+    write_curves(report, [tmp_path / 'curves.png'])
     with Image.open(tmp_path / 'curves.png') as picture:
         assert picture.width == 480 * panels
 
 
 def test_data_that_go_beyond_1_are_drawn_whole():
     truth = np.linspace(0, 1.5, 2 * 8 * 8, dtype=np.float32).reshape(2, 8, 8, 1)
-    strip = np.asarray(pictures.draw_strip(truth, truth[1:], np.ones(1, bool), (0.0, 200.0)))
+    strip = np.asarray(lay_out(truth, truth[1:], np.ones(1, bool)).image())
     top = 2 * pictures.LINE + 96 + pictures.GAP  # of the truth, 8 x 8 enlarged by 12
-    shown = strip[top : top + 96 : 12, pictures.MARGIN : pictures.MARGIN + 96 : 12, 0]
+    shown = strip[top : top + 96 : 12, strips.MARGIN : strips.MARGIN + 96 : 12, 0]
     np.testing.assert_array_equal(shown, np.round(truth[1, ..., 0] / 1.5 * 255))
     np.testing.assert_array_equal(pictures.as_colors(truth, 1.5)[1, -1, -1], 255)
+
+
+def texts_of(strip):
+    return [text.text for text in strip.texts]
+
+
+def test_every_channel_of_a_flow_has_rows_with_its_name_and_scales_in_the_unit():
+    frames = clip(4, channels=2)
+    prediction = frames[2:] + np.array([0.2, -0.1], np.float32)
+    strip = lay_out(frames, prediction, np.ones(2, bool), (0.0, 50.0), channels=('in', 'out'))
+    texts = texts_of(strip)
+    assert [texts.count(name) for name in ('in', 'out', 'truth')] == [4, 4, 2]
+    assert texts.count('-10') == texts.count('+10') == texts.count('50') == 2
+    assert {'too low', 'too high'} <= set(texts)
+    # The second channel's first true frame, below the four rows of the first one.
+    height, width = 96, 72
+    top = 3 * strips.LINE + 5 * (height + pictures.GAP) + strips.LINE
+    shown = np.asarray(
+        strip.image().crop((strips.MARGIN, top, strips.MARGIN + width, top + height))
+    )
+    expected = pictures.as_colors(frames[2, ..., [1, 1]].transpose(1, 2, 0))
+    np.testing.assert_array_equal(shown[::12, ::12], expected)
+
+
+def test_one_scale_of_differences_for_all_strips(tmp_path):
+    frames = np.stack([clip(), clip()])
+    predictions = frames[:, 3:] + np.array([0.1, 0.4], np.float32)[:, None, None, None, None]
+    write_samples(tmp_path, 1, frames, predictions, np.ones(3, bool))
+    left = strips.MARGIN + 10
+    colors = []
+    for number in range(2):
+        with Image.open(tmp_path / f'step_00000001_sample_{number}.png') as picture:
+            colors.append(picture.getpixel((left, picture.height - 20)))
+    expected = strips._as_signs(np.array([0.1 / 0.4, 1.0]))
+    np.testing.assert_array_equal(colors, expected)
+
+
+@pytest.mark.parametrize('kind', ['pdf', 'svg'])
+def test_figures_for_papers_keep_their_text(tmp_path, kind):
+    frames = clip()[None]
+    paths = write_samples(tmp_path, 1, frames, frames[:, 3:], np.ones(3, bool), figures=kind)
+    assert [path.suffix for path in paths] == ['.png', '.gif', f'.{kind}']
+    content = paths[-1].read_bytes()
+    assert b'too high' in content if kind == 'svg' else content.startswith(b'%PDF')
+
+
+def test_data_with_a_unit_have_their_rmse_drawn(tmp_path):
+    report = {'mse': 1.0, 'mse_per_frame': [1.0, 1.0], 'rmse': 2.0, 'rmse_per_frame': [2.0, None]}
+    write_curves(report | {'last_frame': report}, [tmp_path / 'x.svg'], 'e3d_lstm', 'bikes')
+    drawn = (tmp_path / 'x.svg').read_text(encoding='utf-8')
+    assert 'RMSE (bikes)' in drawn and 'MSE, sum' not in drawn
+    assert 'E3D-LSTM' in drawn and 'repeat the last frame' in drawn

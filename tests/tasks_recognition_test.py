@@ -12,13 +12,12 @@ from e3d.configuration import check_config, switch_model
 from e3d.data.sources.registry import open_source
 from e3d.evaluation.recognition import (
     FRACTIONS,
-    draw_confidences,
     format_recognition,
     parts_of,
     recognition_report,
     wilson_interval,
-    write_recognition,
 )
+from e3d.evaluation.recognition_pictures import draw_confidences, write_recognition
 from e3d.model import build_model
 from e3d.parallel import devices
 from e3d.runs import transfer
@@ -246,10 +245,10 @@ def test_only_fractions_that_are_shown_are_reported(tmp_path, fractions, parts):
     assert [f'{part} % of the clip' in table for part in ('25', '50', '100')] == [
         part in parts for part in ('25', '50', '100')
     ]
-    write_recognition(report, tmp_path / 'curves.png')
+    write_recognition(report, [tmp_path / 'curves.png'])
     frames = np.zeros((6, 8, 8, 1), np.float32)
     lengths = np.arange(1, len(fractions) + 1).clip(max=6)
-    draw_confidences(tmp_path / 'one.png', frames, np.exp(logs[0]), lengths, 2, names, fractions)
+    draw_confidences([tmp_path / 'one.png'], frames, np.exp(logs[0]), lengths, 2, names, fractions)
     assert (tmp_path / 'curves.png').exists() and (tmp_path / 'one.png').exists()
 
 

@@ -159,6 +159,13 @@ class Evaluation:
         changeable=True,
         older=1,
     )
+    figures: str = option(
+        'png',
+        "'pdf' or 'svg' writes strips, curves and matrices in that format as well, for papers",
+        one_of('png', 'pdf', 'svg'),
+        changeable=True,
+        older='png',
+    )
     num_samples: int = option(4, 'sequences drawn as pictures', whole(0, 10_000), changeable=True)
 
 

@@ -1,27 +1,20 @@
-"""Early recognition in numbers and pictures: accuracy by the fraction of the clip that was seen."""
+"""Early recognition in numbers: accuracy by the fraction of the clip that was seen."""
 
 import io
 import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from e3d.evaluation.pictures import as_colors
-from e3d.files import atomic_write
-
 # Of a whole clip, from its front.
 FRACTIONS = tuple(eighth / 8 for eighth in range(1, 9))
 PARTS = (25, 50, 100)  # percent, those that are reported by name
-_TOP = 5
+TOP = 5
 _Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
-_SHOWN = 3  # classes with bars
 
 
 def wilson_interval(right: float, total: int) -> tuple[float, float]:
@@ -74,7 +67,7 @@ def recognition_report(
     rank = _rank_of_label(log_probabilities, labels)
     report, intervals, per_class, confusion = {}, {}, {}, {}
     for part, place in parts_of(fractions).items():
-        for name, most in (('accuracy', 1), ('top5', _TOP)):
+        for name, most in (('accuracy', 1), ('top5', TOP)):
             right = int((rank[:, place] < most).sum())
             report[f'{name}_{part}'] = right / len(labels)
             intervals[f'{name}_{part}'] = wilson_interval(right, len(labels))
@@ -129,32 +122,6 @@ def format_recognition(report: Mapping[str, Any]) -> str:
     return '\n'.join([*lines, f'{report["num_sequences"]} clips, step {report["step"]}'])
 
 
-def write_recognition(report: Mapping[str, Any], path: pathlib.Path) -> None:
-    """Draws the accuracy by the fraction observed, and the confusion at those with a name."""
-    parts = parts_of(report['fractions'])
-    figure = Figure(figsize=(3.75 * (1 + len(parts)), 4.2), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
-    curve, *tables = figure.subplots(1, 1 + len(parts))
-    curve.plot(100 * np.array(report['fractions']), 100 * np.array(report['curve']), marker='o')
-    curve.axhline(100 / len(report['classes']), color='#777777', linestyle=':')
-    curve.set(xlabel='observed (% of the clip)', ylabel='top-1 accuracy (%)')
-    curve.set(xlim=(0, 103), ylim=(0, 103))
-    curve.grid(alpha=0.25)
-    names = report['classes'] if len(report['classes']) <= 12 else None
-    for number, (axes, part) in enumerate(zip(tables, parts, strict=True)):
-        counts = np.array(report['confusion'][part], float)
-        axes.imshow(
-            counts / counts.sum(axis=1, keepdims=True).clip(1), cmap='Blues', vmin=0, vmax=1
-        )
-        axes.set(title=f'{part} % of the clip', xlabel='recognized', ylabel='true')
-        if names:
-            places = range(len(names))
-            axes.set_xticks(places, names, rotation=90, fontsize=7)
-            axes.set_yticks(places, names if not number else [''] * len(names), fontsize=7)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format='png')
-
-
 def format_recognized(
     names: Sequence[str], probabilities: np.ndarray, fractions: Sequence[float]
 ) -> str:
@@ -167,87 +134,9 @@ def format_recognized(
     """
     parts = parts_of(fractions)
     table = Table('class', *(f'{part} % seen' for part in parts), box=box.SIMPLE_HEAD)
-    for place in np.argsort(-probabilities[-1], kind='stable')[:_TOP]:
+    for place in np.argsort(-probabilities[-1], kind='stable')[:TOP]:
         cells = (f'{100 * probabilities[part, place]:.1f} %' for part in parts.values())
         table.add_row(names[place], *cells)
     text = io.StringIO()
     Console(file=text, width=120, color_system=None).print(table)
     return '\n'.join(line.rstrip() for line in text.getvalue().strip('\n').splitlines())
-
-
-def draw_recognized(
-    path: pathlib.Path,
-    frames: np.ndarray,
-    names: Sequence[str],
-    fractions: Sequence[float],
-    lengths: Sequence[int],
-    probabilities: np.ndarray,
-) -> None:
-    """Draws a clip, and how probable its best five classes are by the part that was seen.
-
-    Args:
-      path: of the picture; the suffix tells the kind.
-      frames: `[T, H, W, C]` in [0, 1].
-      names: of the classes.
-      fractions: of the whole clip, from its front, ascending.
-      lengths: frames that were seen at each; the last one of each is shown.
-      probabilities: `[fractions, classes]`.
-    """
-    figure = Figure(figsize=(8, 4.8), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
-    strip, curves = figure.subplots(2, 1, height_ratios=(1, 2.6))
-    strip.imshow(np.concatenate(as_colors(frames[np.array(lengths) - 1]), axis=1))
-    strip.set_title(f'frames {", ".join(map(str, lengths))}', size=8)
-    strip.axis('off')
-    observed = 100 * np.array(fractions)
-    for place in np.argsort(-probabilities[-1], kind='stable')[:_TOP]:
-        shown = f'{names[place]}, {100 * probabilities[-1, place]:.1f} %'
-        curves.plot(observed, 100 * probabilities[:, place], marker='o', ms=4, label=shown)
-    curves.set(xlabel='observed (% of the clip)', ylabel='probability (%)')
-    curves.set(xlim=(0, 103), ylim=(-2, 103))
-    curves.grid(alpha=0.25)
-    curves.legend(fontsize='small')
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary)
-
-
-def draw_confidences(
-    path: pathlib.Path,
-    frames: np.ndarray,
-    probabilities: np.ndarray,
-    lengths: np.ndarray,
-    label: int,
-    names: Sequence[str],
-    fractions: Sequence[float] = FRACTIONS,
-) -> None:
-    """Draws a clip with what the model takes it for, as in figure 6.
-
-    Args:
-      path: of the picture.
-      frames: `[T, H, W, C]` in [0, 1].
-      probabilities: `[fractions, classes]`, by the `fractions` that were seen.
-      lengths: frames that were seen at each.
-      label: the true class; its bars are blue, those of others red.
-      names: of the classes.
-      fractions: of the whole clip, from its front.
-    """
-    parts = parts_of(fractions)
-    figure = Figure(figsize=(10, 3.6), dpi=100, layout='constrained')
-    FigureCanvasAgg(figure)
-    strip, bars = figure.subplots(2, len(parts), squeeze=False)
-    figure.suptitle(names[label])
-    for column, (part, place) in enumerate(parts.items()):
-        seen = lengths[place]
-        shown = np.unique(np.linspace(0, seen - 1, 4).round().astype(int))
-        strip[column].imshow(np.concatenate(as_colors(frames[shown]), axis=1))
-        numbers = ', '.join(str(1 + i) for i in shown)
-        title = f'{part} % of the clip: frames {numbers} of the {seen} seen'
-        strip[column].set_title(title, size=8)
-        strip[column].axis('off')
-        order = np.argsort(-probabilities[place], kind='stable')[:_SHOWN][::-1]
-        colors = ['#2c7bb6' if index == label else '#d7191c' for index in order]
-        bars[column].barh([names[i] for i in order], probabilities[place][order], color=colors)
-        bars[column].set_xlim(0, 1)
-        bars[column].tick_params(labelsize=7)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format='png')

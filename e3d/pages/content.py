@@ -83,7 +83,7 @@ def samples_of(
         'limit': limit,
         'white': white,
         'colored': scale.value_range is not None,
-        'unit': scale.unit or 'counts' * scale.is_linear,
+        'unit': (scale.unit or 'counts') if scale.is_linear else '',
         'low': low,
         'high': high,
         'channels': list(channels),

@@ -42,7 +42,7 @@ def sequence_data(shown: Shown, side: int) -> dict[str, Any]:
         'title': shown.title
         + (f', the first {MOST_CHANNELS} of {count} channels' if count > MOST_CHANNELS else ''),
         'index': shown.place,
-        'key': hashlib.blake2b(_pixels(truth, 0.0, 1.0), digest_size=8).hexdigest(),
+        'key': hashlib.blake2b(_pixels(truth, 0.0, 1.0).tobytes(), digest_size=8).hexdigest(),
         'length': length,
         'size': list(truth.shape[1:3]),
         'original': list(shown.frames.shape[1:3]),

@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from e3d.evaluation.pictures import MOST_COLUMNS, as_colors, white_of
+from e3d.evaluation.pictures import as_colors, white_of
+from e3d.evaluation.strips import MOST_COLUMNS
 from e3d.files import atomic_write
 from e3d.model.inspection import Inspection
 

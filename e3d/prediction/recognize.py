@@ -10,7 +10,8 @@ import numpy as np
 
 from e3d.data.sources.adaptation import preparation_of
 from e3d.errors import InputError, RunError
-from e3d.evaluation.recognition import FRACTIONS, draw_recognized, format_recognized
+from e3d.evaluation.recognition import FRACTIONS, format_recognized
+from e3d.evaluation.recognition_pictures import draw_recognized
 from e3d.files import local_path
 from e3d.model import RECOGNIZERS
 from e3d.model.needs import needs_of

@@ -16,6 +16,7 @@ from rich.table import Table
 from e3d.configuration import find_differences
 from e3d.errors import InputError
 from e3d.evaluation.report import HEADINGS
+from e3d.evaluation.styles import styles_of
 from e3d.files import atomic_write
 from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.runs.workdir import CONFIG_FILE, read_config
@@ -109,14 +110,14 @@ def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None
     FigureCanvasAgg(figure)
     curves, bars = figure.subplots(1, 2)
     label = HEADINGS.get(metric, metric)
-    for row, result in enumerate(results.values()):
-        color = f'C{row % 10}'
+    styles = styles_of(results)
+    for row, (name, result) in enumerate(results.items()):
+        style = styles[name]
         points = result.validation.get(metric)
         if points:
-            style = ('-', '--', ':', '-.')[row // 10 % 4]
-            curves.plot(*zip(*points, strict=True), style, color=color, marker='o', markersize=3)
+            curves.plot(*zip(*points, strict=True), **style.of_line)
         if metric in result.test:
-            bars.barh(row, result.test[metric], color=color)
+            bars.barh(row, result.test[metric], color=style.color)
             bars.text(result.test[metric], row, f' {result.test[metric]:.4g}', va='center')
     on_test = ' on the test split' * any(result.on_test for result in results.values())
     curves.set(title=f'validation{on_test}: {label}', xlabel='step')

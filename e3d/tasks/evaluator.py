@@ -110,6 +110,11 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
             )
 
 
+def picture_paths(path: pathlib.Path, figures: str) -> list[pathlib.Path]:
+    """The PNG at a path, and where `evaluation.figures` names another format one of that."""
+    return [path.with_suffix(f'.{kind}') for kind in dict.fromkeys(('png', figures))]
+
+
 def samples_folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
     """Where the pictures of sequences go, by the name of the evaluation."""
     return workdir / (SAMPLES_FOLDER + name.removeprefix(REPORT_NAME))

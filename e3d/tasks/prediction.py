@@ -16,17 +16,18 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import Layout, layout_of
+from e3d.data.sources.registry import channel_names, simple_forecasts, with_inputs
 from e3d.data.sources.registry import scale as scale_of
-from e3d.data.sources.registry import simple_forecasts, with_inputs
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.conventions import choose_events, event_problems
+from e3d.evaluation.curves import write_curves
 from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.optical_flow import load_opencv
 from e3d.evaluation.perceptual.measure import Perception, choose_metrics
-from e3d.evaluation.pictures import write_curves, write_samples
 from e3d.evaluation.presets import PRESETS, check_presets
 from e3d.evaluation.report import format_table, write_report
+from e3d.evaluation.samples import write_samples
 from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import FORECASTERS
 from e3d.model.beside import beside_frames, check_losses, draw_noise, enter_at_once, enter_in_steps
@@ -35,6 +36,7 @@ from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
     REPORT_NAME,
     open_splits,
+    picture_paths,
     samples_folder,
     say_where,
 )
@@ -324,7 +326,17 @@ class ForecastEvaluator:
             frames = np.where(valid, frames, np.nan)
             predictions = np.where(valid.any(axis=1, keepdims=True), predictions, np.nan)
         ends = self._scale.value_range if self._scale.is_linear else None
-        write_samples(folder, step, frames, predictions, observed, ends)
+        write_samples(
+            folder,
+            step,
+            frames,
+            predictions,
+            observed,
+            ends,
+            channel_names(source),
+            self._scale.unit,
+            self._config.evaluation.figures,
+        )
 
     def error(self, report: dict[str, Any]) -> float:
         """The MSE; of several futures the fair CRPS."""
@@ -333,7 +345,10 @@ class ForecastEvaluator:
     def present(self, report: dict[str, Any]) -> None:
         """See `Evaluator.present`."""
         write_report(report, self._workdir / f'{self.name}.json')
-        write_curves(report, self._workdir / f'{self.name}.png')
+        config = self._config
+        paths = picture_paths(self._workdir / f'{self.name}.png', config.evaluation.figures)
+        unit = self._scale.unit or 'counts' * self._scale.is_linear
+        write_curves(report, paths, config.model.name, unit)
         show(format_table(report))
         say_where(self._workdir, self.name, report)
 

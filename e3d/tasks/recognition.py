@@ -15,12 +15,8 @@ from e3d.data.batches import evaluation_batches
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.registry import class_names
 from e3d.errors import InputError, RunError
-from e3d.evaluation.recognition import (
-    draw_confidences,
-    format_recognition,
-    recognition_report,
-    write_recognition,
-)
+from e3d.evaluation.recognition import format_recognition, recognition_report
+from e3d.evaluation.recognition_pictures import draw_confidences, write_recognition
 from e3d.evaluation.report import write_report
 from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import RECOGNIZERS
@@ -30,6 +26,7 @@ from e3d.progress import progress
 from e3d.tasks.evaluator import (
     REPORT_NAME,
     open_splits,
+    picture_paths,
     samples_folder,
     say_where,
 )
@@ -221,10 +218,11 @@ class RecognitionEvaluator:
         batch = next(evaluation_batches(source, count, count))
         inputs = self._inputs(batch, fractions)
         logs = self._recognize(variables, inputs)[:, : len(fractions)]
-        frames = np.asarray(align(batch)[0])
+        frames, figures = np.asarray(align(batch)[0]), self._config.evaluation.figures
+        folder = samples_folder(self._workdir, self.name)
         for index in range(count):
             draw_confidences(
-                samples_folder(self._workdir, self.name) / f'step_{step:08d}_sample_{index}.png',
+                picture_paths(folder / f'step_{step:08d}_sample_{index}.png', figures),
                 frames[index],
                 np.exp(logs[index]),
                 inputs['lengths'][index],
@@ -240,7 +238,10 @@ class RecognitionEvaluator:
     def present(self, report: dict[str, Any]) -> None:
         """See `Evaluator.present`."""
         write_report(report, self._workdir / f'{self.name}.json')
-        write_recognition(report, self._workdir / f'{self.name}.png')
+        path = self._workdir / f'{self.name}.png'
+        write_recognition(
+            report, picture_paths(path, self._config.evaluation.figures), self._config.model.name
+        )
         show(format_recognition(report))
         say_where(self._workdir, self.name, report)
 
