@@ -6,6 +6,7 @@ import subprocess
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import e3d
 from e3d.model import MODELS
@@ -84,3 +85,17 @@ def test_the_cell_in_another_model_runs_as_shown():
 def test_everything_public_is_importable_and_described():
     for name in e3d.__all__:
         assert getattr(e3d, name).__doc__, name
+
+
+@pytest.mark.slow
+def test_from_python_runs_as_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+    example = next(block for block in blocks if 'e3d.fit' in block)
+    time, _, column = np.indices((80, 16, 16))
+    frames = (0.5 + 0.5 * np.sin((column - time) / 2))[..., np.newaxis]
+    names = {'frames_train': frames, 'clip': frames[:20]}
+    assert 'steps=500' in example
+    exec(compile(example.replace('steps=500', 'steps=1'), 'README.md', 'exec'), names)
+    assert names['future'].shape == (20, 16, 16, 1)
+    assert (tmp_path / 'forecast.gif').read_bytes().startswith(b'GIF89a')
