@@ -101,6 +101,7 @@ LENGTH_ENTRIES = {
         'in_place': RECALL_ENTRIES['in_place'],
         'everywhere_last_5': {**ENTRIES['e3d_lstm'], 'model.history': 5},
         'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
+        'predrnn_1e-2': RECALL_ENTRIES['predrnn_1e-2'],
     }.items()
 }
 

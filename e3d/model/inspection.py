@@ -145,8 +145,9 @@ def inspect_model(
                 f'the place {row}, {column}: there are {rows} rows and {columns} columns of patches of '
                 f'{model.patch_size} x {model.patch_size} pixels'
             )
-    # All steps have a slot of their own, so that a slot is a step and one program serves all.
-    room = tuple(jnp.zeros((1, steps, *slots.shape[2:]), slots.dtype) for slots in state.histories)
+    # As many slots as are ever needed, so that one program serves all steps.
+    count = getattr(model, 'history', None) or steps
+    room = tuple(jnp.zeros((1, count, *slots.shape[2:]), slots.dtype) for slots in state.histories)
     state, looked = state._replace(histories=room), []
     shown, entered = jnp.asarray(frames, state.outputs.dtype), []
     watched = jnp.asarray(places, jnp.int32).reshape(-1, 2)
@@ -155,13 +156,29 @@ def inspect_model(
         state, found = _watch(
             model, params, state, shown[step : step + 1] if seen else None, watched
         )
-        looked.append(found)
+        by_slot, gates = found
+        looked.append(([_by_step(np.asarray(slots), step, steps) for slots in by_slot], gates))
     weights, gates = jax.tree.map(lambda *parts: np.stack(parts), *looked)
     gates = {name: np.stack(layers) for name, layers in gates.items()}
     weights = np.stack(weights).swapaxes(2, 3) if weights and _has_places(model) else None
     return Inspection(
         np.stack(entered), np.array(observed, bool), np.asarray(watched), weights, gates
     )
+
+
+def _by_step(slots: np.ndarray, step: int, steps: int) -> np.ndarray:
+    """Weights by remembered step, `[steps, P, h, w]`, of those by slot, of which each is used in turn.
+
+    Args:
+      slots: `[K, ...]`, of slots that hold the states of the K steps before `step`; where a state of
+        zeros may be recalled as well, it came before them and is left out.
+      step: which reads them.
+      steps: how many there are.
+    """
+    found = np.zeros((steps, *slots.shape[1:]), slots.dtype)
+    for number in range(max(0, step - len(slots)), step):
+        found[number] = slots[number % len(slots)]
+    return found
 
 
 def _has_places(model: Forecaster) -> bool:
@@ -178,9 +195,9 @@ def _watch(
     frames: jax.Array | None,
     places: jax.Array,
 ) -> tuple[StreamState, tuple[list[jax.Array], dict[str, list[jax.Array]]]]:
-    """One step; the weights of each layer, of the N slots alone, and the gates of each layer."""
-    steps, watching = state.histories[0].shape[1] if state.histories else 0, Watching(places)
+    """One step; the weights of each layer by slot, and the gates of each layer."""
+    slots, watching = state.histories[0].shape[1] if state.histories else 0, Watching(places)
     weights = stream_weights(model, params, state)
     state = advance_stream(model, weights, state, frames, watching)
     # A state of zeros, where there is one, comes before the slots.
-    return state, ([found[-steps:] for found in watching.weights], watching.gates)
+    return state, ([found[-slots:] for found in watching.weights], watching.gates)

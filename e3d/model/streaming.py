@@ -260,7 +260,7 @@ def advance_stream(
 ) -> StreamState:
     """One step that sees frames, or where there are none the prediction of them."""
     slots = write_each(state.histories, state.steps - 1, state.remembered)
-    histories = histories_at(slots, state.steps, getattr(model, 'history', None))
+    histories = histories_at(slots, state.steps)
     carry, remembered = state.carry, state.remembered
     observed = jnp.full(len(state.outputs), frames is not None)
     seen = carry.prediction if frames is None else model.patched(frames)
