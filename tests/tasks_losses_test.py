@@ -10,7 +10,7 @@ from e3d.data.sources.layouts import Layout
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.tasks.losses import Objective, forecast_loss
-from e3d.tasks.prediction import build_loss
+from e3d.tasks.prediction_loss import build_loss
 
 
 @pytest.mark.parametrize(('counted', 'first'), [('all', 1), ('future', INPUT)])

@@ -15,7 +15,7 @@ from e3d.model.needs import Needs, needs_of
 from e3d.model.streaming import start
 from e3d.prediction.forecast import forecast
 from e3d.prediction.inspection import inspect_run
-from e3d.tasks.prediction import build_loss, draw_two
+from e3d.tasks.prediction_loss import build_loss, draw_two
 from e3d.weights.exporting import export_run
 
 CHANNELS = 2

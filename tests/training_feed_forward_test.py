@@ -19,7 +19,7 @@ from e3d.parallel import devices
 from e3d.prediction.forecast import forecast
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.trained_run import load_run
-from e3d.tasks.prediction import build_loss
+from e3d.tasks.prediction_loss import build_loss
 from e3d.training.loop import evaluate, train
 from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.parts import prepare

@@ -18,7 +18,8 @@ from e3d.model.needs import Needs, Training
 from e3d.parallel import devices
 from e3d.runs import trained_run
 from e3d.runs.checkpoints import Checkpoints
-from e3d.tasks.prediction import LayoutForecast, build_loss
+from e3d.tasks.prediction import LayoutForecast
+from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.schedules import DROPPING, random_key
 from e3d.training.optimizer import build_optimizer, create_state, split_networks
 from e3d.training.step import train_step

@@ -13,7 +13,7 @@ from training_helpers import INPUT, LENGTH, PLAIN, SHAPE, TinyForecaster, random
 from e3d.configuration import default_config
 from e3d.parallel import devices
 from e3d.tasks.losses import Objective, forecast_loss
-from e3d.tasks.prediction import build_loss
+from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.schedules import Sampling, draw_truth_mask
 from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import module_norms, train_step

@@ -18,7 +18,6 @@ from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import Layout, layout_of
 from e3d.data.sources.registry import channel_names, simple_forecasts, with_inputs
 from e3d.data.sources.registry import scale as scale_of
-from e3d.data.sources.scales import PIXELS, Scale
 from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.conventions import choose_events, event_problems
 from e3d.evaluation.curves import write_curves
@@ -31,7 +30,7 @@ from e3d.evaluation.samples import write_samples
 from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import FORECASTERS
 from e3d.model.beside import beside_frames, check_losses, draw_noise, enter_at_once, enter_in_steps
-from e3d.model.needs import Needs, call_in_training, call_in_use, needs_of
+from e3d.model.needs import call_in_use, needs_of
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
     REPORT_NAME,
@@ -40,81 +39,12 @@ from e3d.tasks.evaluator import (
     samples_folder,
     say_where,
 )
-from e3d.tasks.losses import Batch, LossFunction, Objective, Outcome, forecast_loss
+from e3d.tasks.losses import Batch, Objective
+from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.provenance import split_label
 from e3d.tasks.registry import Task, register_task
-from e3d.tasks.schedules import (
-    DROPPING,
-    NOISE,
-    Sampling,
-    draw_shared_mask,
-    random_key,
-    truth_probability,
-)
+from e3d.tasks.schedules import NOISE, random_key
 from e3d.terminal import show
-
-
-def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> LossFunction:
-    """Equation 3 under scheduled sampling, as a config has them, and what the model adds to it.
-
-    A model with `noise_channels` forecasts each sequence twice, with other random numbers; the errors
-    are means over both.
-
-    Reports 'l2', 'l1', the terms of the model by name, and 'truth_probability', how often true
-    frames enter during the forecast.
-    """
-    objective, sampling = Objective(**config.loss), Sampling(**config.sampling)
-    seed, layout, needs = config.seed, layout_of(config.dataset), needs_of(model)
-    levels = np.array([scale.from_unit(value) for value in objective.balance_thresholds])
-
-    def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None) -> Any:
-        size, truth_mask, metrics = len(batch['frames']), None, {}
-        if not needs.future_only:
-            truth_mask = draw_shared_mask(sampling, seed, step, size, layout, axis_name)
-            metrics['truth_probability'] = truth_probability(sampling, step)
-        if needs.noise:
-            batch, truth_mask = jax.tree.map(lambda x: jnp.concatenate([x, x]), (batch, truth_mask))
-            batch['noise'] = draw_two(seed, step, size, batch['frames'].shape, needs, axis_name)
-        frames, beside = batch['frames'], beside_frames(batch)
-        arguments: tuple[Any, ...]
-        if truth_mask is None:
-            seen = enter_at_once(frames[:, : layout.input_frames], layout.output_frames, beside)
-            arguments = layout.seen_at_once(seen), layout.output_frames
-        else:
-            entering = enter_in_steps(frames[:, :-1], truth_mask, layout.input_frames, beside)
-            arguments = entering.frames, truth_mask.shape[1] + 1, entering.truth_mask
-        key = jax.random.fold_in(random_key(seed, DROPPING), step) if needs.training else None
-        predictions, terms, collections = call_in_training(
-            model, variables, arguments, batch, frames, key, axis_name
-        )
-        predictions = predictions[..., : frames.shape[-1]]
-        valid = batch.get('valid')
-        value, parts = forecast_loss(
-            objective, predictions, frames, layout, step, valid, axis_name, levels
-        )
-        return value + sum(terms.values()), Outcome(parts | terms | metrics, collections)
-
-    return loss
-
-
-def draw_two(
-    seed: int,
-    step: jax.Array,
-    size: int,
-    shape: tuple[int, ...],
-    needs: Needs,
-    axis_name: str | None,
-) -> jax.Array:
-    """Two draws of noise for the sequences of a batch, `[2 B, T, H, W, K]`, those of this device.
-
-    A draw belongs to a place in the whole batch, so that the numbers do not depend on how many
-    devices there are.
-    """
-    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
-    places = first + jnp.arange(size)
-    numbers = jnp.stack([jnp.tile(places, 2), jnp.repeat(jnp.arange(2), size)], axis=-1)
-    key = jax.random.fold_in(random_key(seed, NOISE), step)
-    return draw_noise(key, numbers, shape[1], shape[2:], needs.noise)
 
 
 @dataclasses.dataclass(frozen=True)
