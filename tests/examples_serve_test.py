@@ -33,7 +33,7 @@ BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stab
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 RUN = run_of(FadingSum())
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
-LIMITS = serve.Limits(body=5000, horizon=6, batch=4, waiting=2, connections=20, seconds=20.0)
+LIMITS = serve.Limits(body=5000, horizon=6, batch=4, waiting=2, connections=20, seconds=300.0)
 
 
 @pytest.fixture(scope='module')
@@ -47,7 +47,7 @@ def server():
 
 
 def ask(port, method, path, body=None, headers=()):
-    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=300)
     try:
         connection.request(method, path, body, dict(headers))
         response = connection.getresponse()
@@ -117,7 +117,7 @@ def test_what_cannot_be_used_is_refused(server, path, body, headers, status, mes
 
 
 def test_a_clip_that_does_not_come_ends_the_request(server):
-    with socket.create_connection(('127.0.0.1', server.server_port), timeout=60) as connection:
+    with socket.create_connection(('127.0.0.1', server.server_port), timeout=300) as connection:
         connection.sendall(b'POST /forecast HTTP/1.0\r\nContent-Length: 9\r\n\r\nshort')
         connection.shutdown(socket.SHUT_WR)
         assert b' 408 ' in connection.makefile('rb').readline()
@@ -132,7 +132,7 @@ def test_a_clip_that_is_dropped_is_shown_beside_its_continuation(server, monkeyp
     options = ['--headless', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=5000']
     url = f'http://127.0.0.1:{server.server_port}/'
     done = subprocess.run(
-        [BROWSER, *options, '--dump-dom', url], capture_output=True, text=True, timeout=120
+        [BROWSER, *options, '--dump-dom', url], capture_output=True, text=True, timeout=300
     )
     assert 'data-pictures="input 8x8, forecast 8x8"' in done.stdout, done.stdout + done.stderr
     assert 'data-problem="The clip' in done.stdout
@@ -161,7 +161,7 @@ def test_requests_that_wait_are_forecast_together_and_one_too_many_is_refused(mo
     def slow(run, clips, horizon):
         sizes.append(len(clips))
         started.set()
-        assert go_on.wait(60)
+        assert go_on.wait(300)
         return clips[:, :1] + horizon
 
     monkeypatch.setattr(serve.e3d, 'forecast', slow)
@@ -169,7 +169,7 @@ def test_requests_that_wait_are_forecast_together_and_one_too_many_is_refused(mo
     clips = [np.full((1, 2, 2, 1), value, np.float32) for value in range(5)]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         first = pool.submit(batcher.forecast, clips[0], 1)
-        assert started.wait(60)
+        assert started.wait(300)
         others = [pool.submit(batcher.forecast, clip, 1) for clip in clips[1:4]]
         while len(batcher) < 3:
             pass
@@ -216,7 +216,7 @@ def test_a_run_is_served_by_a_process(tmp_path):
         expected = forecast(load_run(tmp_path / 'run'), FRAMES)
         np.testing.assert_allclose(np.load(io.BytesIO(content)), expected, atol=1e-6)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
     finally:
         process.kill()
         process.stdout.close()
