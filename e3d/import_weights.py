@@ -17,7 +17,7 @@ python -m e3d.import_weights run.safetensors --workdir=runs/copy
 import argparse
 import sys
 
-from e3d.command_line import parse
+from e3d.command_line.parsing import parse
 from e3d.errors import InputError, RunError, exit_code
 from e3d.terminal import show
 from e3d.weights.importing import import_run

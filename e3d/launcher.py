@@ -54,13 +54,8 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 
 from e3d import signals, terminal
-from e3d.command_line import (
-    describe_experiments,
-    describe_flags,
-    describe_keys,
-    parse,
-    parse_comparison,
-)
+from e3d.command_line.help import describe_experiments, describe_flags, describe_keys
+from e3d.command_line.parsing import parse, parse_comparison
 from e3d.configuration import check_config, find_differences
 from e3d.data.listing import describe_data_sets
 from e3d.data.preparation import prepare

@@ -31,7 +31,7 @@ from prediction_helpers import FadingSum, run_of
 from runs_checkpoints_test import make_state
 from training_helpers import SHAPE, TinyForecaster, tiny_config
 
-from e3d.command_line import parse
+from e3d.command_line.parsing import parse
 from e3d.configuration import all_options, check_config, restore_config
 from e3d.data.readers.clips import describe_clip, frame_rate, read_clip
 from e3d.data.sources.arrays import open_array

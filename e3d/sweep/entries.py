@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from e3d.command_line import parse
+from e3d.command_line.parsing import parse
 from e3d.configuration import call_experiment, check_config
 from e3d.errors import InputError
 
