@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from e3d.evaluation import pictures, strips
+from e3d.evaluation import curves, pictures, recognition_pictures, strips
 from e3d.evaluation.curves import write_curves
 from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.samples import write_samples
@@ -185,3 +185,25 @@ def test_data_with_a_unit_have_their_rmse_drawn(tmp_path):
     drawn = (tmp_path / 'x.svg').read_text(encoding='utf-8')
     assert 'RMSE (bikes)' in drawn and 'MSE, sum' not in drawn
     assert 'E3D-LSTM' in drawn and 'repeat the last frame' in drawn
+
+
+def test_nothing_is_cut_off(monkeypatch):
+    drawn = []
+    for module in (curves, recognition_pictures):
+        monkeypatch.setattr(module, 'save_figure', lambda figure, paths: drawn.append(figure))
+    means = {'mse': 1.0, 'mse_per_frame': [0.001, 1234.5]}
+    others = {f'a forecast of a long name, number {number}': means for number in range(6)}
+    write_curves({**means, **others}, [])
+    names = [f'pretending to put something next to something, {number}' for number in range(13)]
+    table = np.eye(13, dtype=int).tolist()
+    report = {'classes': names, 'fractions': [0.5, 1.0], 'curve': [0.1, 1.0]}
+    report['confusion'] = {'50': table, '100': table}
+    recognition_pictures.write_recognition(report, [])
+    chances, frames = np.full((2, 13), 1 / 13), clip(16)
+    recognition_pictures.draw_confidences([], frames, chances, [8, 16], 2, names, [0.5, 1.0])
+    recognition_pictures.draw_recognized('', frames, names, [0.5, 1.0], [8, 16], chances)
+    for figure in drawn:
+        figure.canvas.draw()
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.02
+    assert len(drawn) == 4

@@ -50,12 +50,12 @@ def make_content(folder='run', report=None, shown=None, scale=PIXELS, channels=(
     return Content(folder, config, report, lines, samples_of(shown, scale, channels, classes))
 
 
-def recognition_content(**options):
+def recognition_content(names=('boxing', 'waving'), **keys):
     """A run of a recognizer."""
     frames = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
     chances = np.array([[0.4, 0.6], [0.9, 0.1]])
     clip = Shown('clip 0', 0, frames, np.ones(4, bool), None, None, chances, [2, 4], 0)
-    return make_content(report=recognition_report(**options), shown=[clip])
+    return make_content(report=recognition_report(names), shown=[clip], **keys)
 
 
 def write_run(folder, **options):

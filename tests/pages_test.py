@@ -80,6 +80,10 @@ PAGES = {
     'flows': lambda: [make_content(shown=[shown_sequence(2)], scale=RAIN, channels=('in', 'out'))],
     'recognition': lambda: [recognition_content()],
     'several': lambda: [make_content('a'), make_content('b', model__features=9)],
+    'several recognizers': lambda: [
+        recognition_content(),
+        recognition_content(model__features=9)._replace(folder='b'),
+    ],
     'nothing shown': lambda: [make_content(shown=[])],
     'hostile': lambda: [
         make_content(

@@ -51,7 +51,7 @@ def write_curves(
         [handles[i] for i in order],
         [names[i] for i in order],
         loc='outside upper center',
-        ncols=min(len(order), max(2, 3 * len(panels) // 2)),
+        ncols=min(len(order), len(panels)),
         fontsize='small',
     )
     save_figure(figure, paths)

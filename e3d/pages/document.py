@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from e3d.evaluation.presets import PRESETS
 from e3d.evaluation.report import HEADINGS, describe_others, format_number, verdict
 from e3d.evaluation.styles import label_of
 from e3d.pages import parts
@@ -133,7 +134,8 @@ def _metrics(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
         rows.append(['guessing', *(f'{100 / len(first["classes"]):.1f}' for _ in names[:1])])
         rows[-1] += [''] * (len(head) - len(rows[-1]))
         return [parts.table(head, rows)]
-    metrics = {name: text for name, text in HEADINGS.items() if name in first}
+    headings = {**HEADINGS, **{name: name for name in PRESETS}}
+    metrics = {name: text for name, text in headings.items() if name in first}
     rows = [[group.label, *(group.shown(name) for name in metrics)] for group in groups]
     for name, label in describe_others(first).items():
         cells = (
