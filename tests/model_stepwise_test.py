@@ -29,6 +29,12 @@ CASES = {
         plain_rivals.vpn_baseline,
     ),
     'FRNN': ('frnn', {'width': 1 / 64}, (4, 8, 2), plain_rivals.frnn),
+    'MCnet': (
+        'mcnet',
+        {'features': 1, 'adversarial_weight': 0.0},
+        (8, 16, 3),
+        plain_rivals.mcnet,
+    ),
 }
 
 COUNTS = [
@@ -74,7 +80,12 @@ def test_the_published_numbers_of_parameters(name, fields, size, expected):
 
 
 @pytest.mark.parametrize(
-    ('case', 'memory'), [*((case, 'save') for case in CASES), ('DFN', 'recompute')]
+    ('case', 'memory'),
+    [
+        *((case, 'save') for case in CASES if case != 'MCnet'),
+        ('DFN', 'recompute'),
+        pytest.param('MCnet', 'save', marks=pytest.mark.slow),  # compiles for half a minute
+    ],
 )
 def test_forecast_and_gradients_equal_the_plain_reading_in_float64(case, memory, monkeypatch):
     name, fields, size, plain = CASES[case]

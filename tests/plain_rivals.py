@@ -225,3 +225,53 @@ def frnn(params, frames, output_frames):
         forecast.append((picture + 1) / 2)
         s[top] = up(top, x[top], s[top])
     return jnp.stack(forecast, axis=1)
+
+
+def mcnet(params, frames, output_frames):
+    """Gives the forecast alone, `[B, output_frames, ...]`."""
+
+    def layers(name, inputs, last=jax.nn.relu):
+        count = sum(part.startswith(f'{name}_') for part in params)
+        for place in range(count):
+            inputs = conv(params[f'{name}_{place}'], inputs)
+            inputs = last(inputs) if place == count - 1 else jax.nn.relu(inputs)
+        return inputs
+
+    def encode(name, inputs):
+        maps = []
+        for scale in range(3):
+            maps.append(layers(f'{name}_{scale}', inputs))
+            window = (1, 2, 2, 1)
+            inputs = lax.reduce_window(maps[-1], -jnp.inf, lax.max, window, window, 'VALID')
+        return maps, inputs
+
+    def gray(frame):
+        return frame @ jnp.array([[0.299], [0.587], [0.114]]) if frame.shape[-1] == 3 else frame
+
+    def unpool(inputs):
+        batch, height, width, channels = inputs.shape
+        spread = jnp.zeros((batch, height, 2, width, 2, channels)).at[:, :, 0, :, 0].set(inputs)
+        return spread.reshape(batch, 2 * height, 2 * width, channels)
+
+    def watch(cell, hidden, before, newest):
+        maps, outputs = encode('motion', gray(newest) - gray(before))
+        return maps, *lstm(params['lstm'], cell, hidden, outputs)
+
+    features = params['lstm']['kernel'].shape[-1] // 4
+    batch, count, height, width, _ = frames.shape
+    cell = hidden = jnp.zeros((batch, height // 8, width // 8, features))
+    for t in range(1, count):
+        motion, cell, hidden = watch(cell, hidden, frames[:, t - 1], frames[:, t])
+    newest, forecast = frames[:, -1], []
+    for _ in range(output_frames):
+        content, outputs = encode('content', 2 * newest - 1)
+        outputs = layers('combination', jnp.concatenate([hidden, outputs], -1))
+        for scale in (2, 1, 0):
+            both = jnp.concatenate([motion[scale], content[scale]], -1)
+            residual = layers(f'residual_{scale}', both, last=lambda maps: maps)
+            last = jax.nn.relu if scale else jnp.tanh
+            outputs = layers(f'decoder_{scale}', jax.nn.relu(unpool(outputs) + residual), last)
+        before, newest = newest, (outputs + 1) / 2
+        forecast.append(newest)
+        motion, cell, hidden = watch(cell, hidden, before, newest)
+    return jnp.stack(forecast, axis=1)
