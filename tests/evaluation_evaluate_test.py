@@ -253,13 +253,19 @@ def test_gaps_count_in_no_number_of_a_report():
         batch = {'frames': np.where(valid, frames, hidden), 'valid': valid}
         batch |= {'mask': np.ones(3, bool), 'index': np.arange(3)}
         image = mean_image([{key: batch[key][i] for key in ('frames', 'valid')} for i in range(3)])
+
+        def two_futures(seen, valid):
+            seen = np.where(valid[:, :2], seen, 0).repeat(2, axis=1)[:, :3]
+            return np.stack([seen, 0.9 * seen])
+
         return evaluate(
-            lambda seen, valid: np.where(valid[:, :2], seen, 0).repeat(2, axis=1)[:, :3],
-            [batch], 2, image, 'gaps', 0, scale=scale, inputs=('valid',),
+            two_futures, [batch], 2, image, 'gaps', 0, scale=scale, inputs=('valid',),
+            events=EVENTS, optical_flow=True,
         )  # fmt: skip
 
     report = report_of(0.0)
     assert report_of(1e30) == report
+    assert {'optical_flow', 'events', 'ensemble'} <= report.keys()
     still = np.where(valid[:, 1], frames[:, 1], np.where(valid[:, 0], frames[:, 0], 0))[:, None]
     ends = np.log1p([9.0, 50.0])
     error = np.expm1(still * ends) - np.expm1(frames[:, 2:] * ends)

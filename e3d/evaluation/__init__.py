@@ -3,6 +3,8 @@
     metrics   squared and absolute error, PSNR and SSIM of every single frame (jax.numpy)
     events, conventions  CSI, POD, FAR and the like of values above thresholds; radar data sets
     balanced  errors that weigh more where it rains more
+    ensembles  CRPS, spread and ranks of several futures
+    baselines, optical_flow  forecasts that need no learning
     evaluate  their means over a whole split, beside the two trivial forecasts; the report and its
               tables
     styles    names, colors and markers of models, for all pictures and tables

@@ -42,16 +42,20 @@ class Run(trained_run.Run):
 
     __slots__ = ()
 
-    def forecast(self, frames: np.ndarray, horizon: int | None = None) -> np.ndarray:
+    def forecast(
+        self, frames: np.ndarray, horizon: int | None = None, members: int | None = None
+    ) -> np.ndarray:
         """Continues a clip, or a batch of clips; the same as `e3d.forecast` of this run.
 
         Args:
           frames: `[T, H, W]`, `[T, H, W, C]` or `[B, T, H, W, C]`; uint8, uint16, bool or floats in
             [0, 1], or numbers in the unit of the data where they have one.
           horizon: how many frames to forecast; by default as many as in training.
+          members: how many futures, of a run with `model.noise_channels`.
 
         Returns:
-          Float32 `[horizon, H, W, C]` or `[B, horizon, H, W, C]`, in [0, 1] or in the unit.
+          Float32 `[horizon, H, W, C]` or `[B, horizon, H, W, C]`, in [0, 1] or in the unit; with
+          `members` a leading axis of these.
 
         Raises:
           InputError: the frames or the horizon cannot be used.
@@ -61,7 +65,7 @@ class Run(trained_run.Run):
           >>> run.forecast(clip, horizon=3).shape
           (3, 16, 16, 1)
         """
-        return forecast(self, frames, horizon)
+        return forecast(self, frames, horizon, members)
 
     def show(self, frames: np.ndarray, horizon: int | None = None) -> Animation:
         """Moving pictures of a forecast beside the clip, for a notebook or a file.

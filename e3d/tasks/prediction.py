@@ -270,7 +270,8 @@ class ForecastEvaluator:
 
     def error(self, report: dict[str, Any]) -> float:
         """The MSE; of several futures the fair CRPS."""
-        return report['ensemble']['crps_fair'] if 'ensemble' in report else report['mse']
+        ensemble = report.get('ensemble', {'crps': report['mse']})
+        return ensemble.get('crps_fair', ensemble['crps'])
 
     def present(self, report: dict[str, Any]) -> None:
         """See `Evaluator.present`."""

@@ -102,7 +102,8 @@ def simple_forecasts(source: Source) -> dict[str, Any]:
     """What the data themselves forecast without learning, as flows do by the calendar.
 
     Returns:
-      By name, float32 `[len(source), T_out, H, W, C]`; none for most data.
+      By name, float32 `[len(source), T_out, H, W, C]`, or what is indexed like it (`HourAverages`); none
+      for most data.
     """
     forecasts = _stated(source, 'simple_forecasts', None)
     if not forecasts:
