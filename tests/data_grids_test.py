@@ -171,6 +171,32 @@ def test_sequences_without_truth_are_left_out_by_name(tmp_path, rain):
         opened(tmp_path / 'rain.npy', 'test')
 
 
+def test_crops_are_cut_out_anywhere_for_training_alone(tmp_path, rain):
+    np.save(tmp_path / 'rain.npy', rain)
+    whole, source = (opened(tmp_path / 'rain.npy', crop=crop) for crop in ((), (4, 6)))
+    assert len(source) == 16 * len(whole)
+    places = set()
+    for index in range(16, 32):
+        part = source[index]
+        assert {array.shape for array in part.values()} == {(4, 4, 6, 1)}
+        found = [
+            (row, column)
+            for row in range(HEIGHT - 3)
+            for column in range(WIDTH - 5)
+            if np.array_equal(
+                whole[1]['frames'][:, row : row + 4, column : column + 6], part['frames']
+            )
+        ]
+        places.add(found[0])
+    assert len(places) > 5
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(source))[17]['frames'], source[17]['frames']
+    )
+    assert opened(tmp_path / 'rain.npy', 'test', crop=(4, 6))[0]['frames'].shape == (4, 9, 10, 1)
+    with pytest.raises(InputError, match=r'dataset.crop=\(4, 60\): must be at most'):
+        opened(tmp_path / 'rain.npy', crop=(4, 60))
+
+
 def test_units_ranges_and_transforms(tmp_path, rain):
     stored = np.nan_to_num(np.rint(rain * 10)).astype(np.uint16)
     np.save(tmp_path / 'rain.npy', stored)

@@ -26,7 +26,7 @@ def config_of(tmp_path, path, **values):
     config.dataset = default_config('grids').dataset
     config.dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2})
     config.dataset.update(values)
-    config.train.steps = 2
+    config.train.steps, config.model.pad_frames = 2, True
     return config
 
 
@@ -98,3 +98,23 @@ def test_what_is_known_ahead_is_read_from_the_file(tmp_path):
     with pytest.raises(InputError, match="names 'wind', which is none of the variables"):
         content.drop_vars('wind').to_netcdf(tmp_path / 'calm.nc', engine='h5netcdf')
         predict_file(run, tmp_path / 'calm.nc', tmp_path / 'calm.npy')
+
+
+def test_frames_larger_than_those_that_were_trained_on_are_forecast_in_tiles(tmp_path):
+    rain = moving_rain(40)
+    np.save(tmp_path / 'rain.npy', rain)
+    whole, tiled = (
+        loop.train(config_of(tmp_path, tmp_path / 'rain.npy', crop=crop), tmp_path / str(len(crop)))
+        for crop in ((), (6, 8))
+    )
+    assert tiled['num_sequences'] == whole['num_sequences'] and 'mean_image' not in tiled
+    assert tiled['last_frame'] == whole['last_frame']
+    run = load_run(tmp_path / '2')
+    assert run.frame_shape == (6, 8, 1)
+    predict_file(run, tmp_path / 'rain.npy', tmp_path / 'next.npy')
+    predicted = np.load(tmp_path / 'next.npy')
+    np.testing.assert_array_equal(predicted, forecast(run, rain))
+    # The tiny model sees one cell at a time, so tiles change nothing but by their rounding.
+    single = np.stack([forecast(run, rain[:, top : top + 6, 1:9]) for top in (0, 3)])
+    np.testing.assert_allclose(predicted[:, 0:6, 1:9], single[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(predicted[:, 3:9, 1:9], single[1], rtol=1e-4, atol=1e-4)

@@ -17,6 +17,7 @@ from e3d.errors import InputError, RunError
 from e3d.model import RECOGNIZERS
 from e3d.model.beside import draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
+from e3d.model.tiles import in_tiles
 from e3d.prediction.inputs import checked_frames, prepare_frames
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.opening import open_run
@@ -98,7 +99,9 @@ def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
         _check_time_first(frames, run)
         frames = frames[..., np.newaxis]
     clips = frames if frames.ndim == 5 else frames[np.newaxis]
-    preparation = preparation_of(run.config.dataset, run.frame_shape)
+    # Larger frames than those that were cut out for training are forecast in tiles.
+    size = clips.shape[2:4] if run.config.dataset.get('crop') else run.frame_shape[:2]
+    preparation = preparation_of(run.config.dataset, (*size, run.frame_shape[2]))
     last = clips[:, -run.config.dataset.input_frames :]
     return prepare_frames(last, preparation, run.scale, 'The array of frames', gaps)
 
@@ -175,13 +178,25 @@ def forecast_clips(
     more = [(0, 0), (0, room - length)] + [(0, 0)] * 3
     padded = np.pad(seen, more)
     others = {name: np.pad(array, more) for name, array in beside.items()}
-    arguments = run.model, run.variables, padded, np.int32(length), horizon, draws, others
+    tile_rows, tile_columns, _ = run.frame_shape
+
+    def arguments_of(batch: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
+        beside = {name: array for name, array in batch.items() if name != 'frames'}
+        return run.model, run.variables, batch['frames'], np.int32(length), horizon, draws, beside
+
+    def forecast_tile(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(continue_clips(*arguments_of(batch)))
+
     sizes = (clips, room + horizon, run.frame_shape)
     if not check_fits(*sizes):
-        program = continue_clips.lower(*arguments).compile()
+        first = {
+            name: array[:, :, :tile_rows, :tile_columns]
+            for name, array in {'frames': padded, **others}.items()
+        }
+        program = continue_clips.lower(*arguments_of(first)).compile()
         check_program(program, *sizes)
     try:
-        prediction = np.asarray(continue_clips(*arguments))
+        prediction = in_tiles(forecast_tile, {'frames': padded, **others}, run.frame_shape[:2])
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
             raise

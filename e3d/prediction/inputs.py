@@ -103,7 +103,12 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
     sequence = setup.sequence(start, end, run.scale, 'valid' in run.beside, horizon)
     frames = sequence.pop('frames')
     widths = widths_beside(sequence)
-    if frames.shape[1:] != run.frame_shape or widths != run.beside:
+    fits = frames.shape[1:] == run.frame_shape
+    if dataset.get('crop'):  # larger frames are forecast in tiles
+        fits = frames.shape[3] == run.frame_shape[2] and all(
+            side >= cut for side, cut in zip(frames.shape[1:3], run.frame_shape[:2], strict=True)
+        )
+    if not fits or widths != run.beside:
         raise InputError(
             f'{path} has grids of {frames.shape[1:]} [H, W, C] with {widths or "nothing"} beside them; '
             f'the run was trained on {run.frame_shape} with {dict(run.beside) or "nothing"}.'

@@ -71,16 +71,17 @@ def predict_file(
     count = checked_members(members, run)
     check_fits(count, horizon, run.frame_shape)
     clip = read_input(input, run, horizon)
-    height, width = presentation.shape(run.frame_shape, clip.size)
+    frame_shape = clip.frames.shape[1:]
+    height, width = presentation.shape(frame_shape, clip.size)
     steps = len(clip.frames) + horizon
     if not numbers:
         check_sides(output, height, width)
-        check_fits(count, steps, run.frame_shape, BYTES_OF_PIXEL * steps * height * width)
+        check_fits(count, steps, frame_shape, BYTES_OF_PIXEL * steps * height * width)
     beside = {name: array[np.newaxis] for name, array in clip.beside.items()}
     futures = forecast_clips(run, clip.frames[np.newaxis], horizon, count, beside)[:, 0]
     rate = clip.rate or DEFAULT_RATE
     if numbers:
-        height, width, channels = run.frame_shape
+        height, width, channels = frame_shape
         values = run.scale.to_unit(futures)
         write_clip(output, values[0] if members is None else values, overwrite=overwrite)
     else:

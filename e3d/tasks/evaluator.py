@@ -94,7 +94,9 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
     for split, source in sources.items():
         example = source[0]
         for (name, wanted), found in zip(expected.items(), example['frames'].shape, strict=True):
-            if found != wanted:
+            # Larger frames than those that are cut out for training are forecast in tiles.
+            tiled = name in ('rows', 'columns') and config.dataset.get('crop')
+            if found != wanted and not tiled:
                 others = f'those of the {first} split have'
                 of_whom = 'the model is for' if name == 'channels' else others
                 raise InputError(

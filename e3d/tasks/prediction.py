@@ -31,6 +31,7 @@ from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import FORECASTERS
 from e3d.model.beside import beside_frames, check_losses, draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
+from e3d.model.tiles import in_tiles
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
     REPORT_NAME,
@@ -164,16 +165,24 @@ class ForecastEvaluator:
     ) -> np.ndarray:
         """`[B, T_out, H, W, C]`; of a model with noise `[members, B, T_out, H, W, C]`."""
         if not self._noise:
-            return self._apply(variables, {'frames': frames, **inputs})
+            return self._in_tiles(variables, {'frames': frames, **inputs})
         sequences, futures = inputs.pop('index'), []
         for member in range(members):
             draw = np.stack([sequences, np.full_like(sequences, member)], axis=-1).astype(np.int32)
-            futures.append(self._apply(variables, {'frames': frames, 'draw': draw, **inputs}))
+            futures.append(self._in_tiles(variables, {'frames': frames, 'draw': draw, **inputs}))
         return np.stack(futures)
+
+    def _in_tiles(self, variables: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
+        tile = self._config.dataset.get('crop')
+        if not tile:
+            return self._apply(variables, batch)
+        return in_tiles(functools.partial(self._apply, variables), batch, tuple(tile))
 
     @functools.cached_property
     def _mean_image(self) -> np.ndarray | None:
-        return mean_image(self.sources['train']) if 'train' in self.sources else None
+        if 'train' not in self.sources or self._config.dataset.get('crop'):
+            return None
+        return mean_image(self.sources['train'])
 
     def evaluate(
         self, variables: Any, step: int, split: str, max_sequences: int | None = None

@@ -9,7 +9,7 @@ not measured is NaN in the files, or the value of `dataset.missing`, or outside 
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,10 @@ from e3d.data.readers.left_out import LeftOut
 from e3d.data.sources.calendar import FEATURES
 from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.grid_scales import KINDS, choose_scale, fixed_range
+from e3d.data.sources.grid_sequences import GridSequences
 from e3d.data.sources.grid_setup import GridSetup, open_setup
 from e3d.data.sources.grid_survey import Survey, survey
 from e3d.data.sources.grid_timeline import find_files, split_of_frames, window_starts
-from e3d.data.sources.hour_averages import HourAverages, hour_averages
 from e3d.data.sources.scales import TRANSFORMS, Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
@@ -30,6 +30,7 @@ from e3d.options.rules import (
     FRACTIONS,
     LAYOUT,
     MOST,
+    MOST_PIXELS,
     TEXT,
     VARIABLES,
     Rule,
@@ -37,9 +38,14 @@ from e3d.options.rules import (
     one_of,
     optional,
     several,
+    sizes,
     whole,
 )
 
+CROP = Rule(
+    f'() or {sizes((64, 64), MOST_PIXELS).allowed}',
+    lambda value: value in ((), []) or sizes((64, 64), MOST_PIXELS).accepts(value),
+)
 NO_TRUTH = 'none of what is to be forecast was measured'
 
 
@@ -57,72 +63,13 @@ DATES = Rule(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class GridSequences:
-    """Sequences of a split: `source[index] -> {'frames': float32 [T, H, W, C], ...}`.
-
-    Can be pickled: the copy opens the files again, without looking through them.
-
-    Attributes:
-      setup: the opened files.
-      split: 'train', 'validation' or 'test'.
-      starts: first frame of each sequence, int.
-      scale: what the values stand for.
-      masked: whether there are gaps, so that there is 'valid'.
-      account: how the files were understood, in lines for the user.
-      left_out: sequences without truth.
-      training: which frames are for training, bool; None in a copy.
-    """
-
-    setup: GridSetup
-    split: str
-    starts: np.ndarray
-    scale: Scale
-    masked: bool
-    account: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
-    training: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        start = int(self.starts[index])
-        return self.setup.sequence(start, start + self.length, self.scale, self.masked)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        state = self.split, self.starts, self.scale, self.masked
-        return _reopen, (self.setup.dataset, *state)
-
-    @property
-    def length(self) -> int:
-        """Frames of a sequence."""
-        return _length(self.setup.dataset)
-
-    def simple_forecasts(self) -> dict[str, HourAverages]:
-        """Of data with dates 'hour_average', see `average_day`."""
-        return self._hour_averages
-
-    @functools.cached_property
-    def _hour_averages(self) -> dict[str, HourAverages]:
-        return hour_averages(self.setup, self.scale, self.training, self.starts)
-
-
-def _reopen(dataset: Mapping[str, Any], *state: Any) -> GridSequences:
-    return GridSequences(open_setup(dataset), *state)
-
-
-def _length(dataset: Mapping[str, Any]) -> int:
-    return dataset['input_frames'] + dataset['output_frames']
-
-
 def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSequences:
     """Opens a split of grids.
 
     Args:
       dataset: the section of a config, see `GridsDataset`.
       split: 'train', 'validation' or 'test'.
-      seed: has no part.
+      seed: of the places of crops.
 
     Raises:
       InputError: files or values that cannot be used, or a split without sequences.
@@ -132,8 +79,10 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in dataset.items()}
     looked = _look(tuple(sorted(values.items())), signature)
     setup, place = looked.setup, looked.place
+    _check_crop(dataset['crop'], setup)
     starts = window_starts(setup.timeline, place, split, dataset)
-    forecast = np.arange(dataset['input_frames'], _length(dataset))
+    length = dataset['input_frames'] + dataset['output_frames']
+    forecast = np.arange(dataset['input_frames'], length)
     measured = looked.found.measured[starts[:, None] + forecast].any(axis=1)
     left_out = tuple(
         LeftOut(f'the sequence from frame {start:,} on', NO_TRUTH) for start in starts[~measured]
@@ -143,7 +92,7 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
             NO_TRUTH
             if len(starts)
             else (
-                f'its part of the time has no {_length(dataset)} frames that follow each other '
+                f'its part of the time has no {length} frames that follow each other '
                 '(dataset.input_frames and dataset.output_frames)'
             )
         )
@@ -157,10 +106,20 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
         starts[measured],
         looked.scale,
         looked.masked,
+        seed,
         looked.account,
         left_out,
         looked.place == SPLITS.index('train'),
     )
+
+
+def _check_crop(crop: Sequence[int], setup: GridSetup) -> None:
+    size = setup.timeline.pieces[0].file.grids[setup.targets[0]].shape[2:4]
+    if any(cut > side for cut, side in zip(crop, size, strict=False)):
+        raise InputError(
+            f'dataset.crop={tuple(crop)}: must be at most the size of the frames, {size}; () takes them '
+            'whole.'
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,6 +241,12 @@ class GridsDataset(Dataset):
         TEXT,
     )
     layout: str = option('', "axes of the arrays in order; '': they tell themselves", LAYOUT)
+    crop: tuple[int, ...] = option(
+        (),
+        'height and width that are cut out at random for training, and of the tiles in which larger '
+        'frames are forecast; (): whole frames',
+        CROP,
+    )
     stride: int = option(1, 'frames from the start of one sequence to that of the next', whole(1))
     split_fractions: tuple[float, ...] = option(
         (0.8, 0.1, 0.1), 'shares of training, validation and test, in the order of time', FRACTIONS
@@ -293,6 +258,11 @@ class GridsDataset(Dataset):
     resizable = False  # a cell is a place
     hold_out = 'dataset.split_fractions'
     open = staticmethod(open_grids)
+
+    @staticmethod
+    def size_of_frames(dataset: Mapping[str, Any]) -> tuple[str, tuple[int, int]] | None:
+        """As `Dataset.size_of_frames`."""
+        return ('crop', tuple(dataset['crop'])) if dataset['crop'] else None
 
     @staticmethod
     def problems(dataset: Mapping[str, Any]) -> Iterable[str]:

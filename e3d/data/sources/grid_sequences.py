@@ -1,0 +1,86 @@
+"""The sequences of a split of grids, read when they are asked for."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from e3d.data.readers.left_out import LeftOut
+from e3d.data.sources.grid_setup import GridSetup, open_setup
+from e3d.data.sources.hour_averages import HourAverages, hour_averages
+from e3d.data.sources.scales import Scale
+
+CROPS = 16  # of each sequence, in an epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class GridSequences:
+    """Sequences of a split: `source[index] -> {'frames': float32 [T, H, W, C], ...}`.
+
+    Can be pickled: the copy opens the files again, without looking through them.
+
+    Attributes:
+      setup: the opened files.
+      split: 'train', 'validation' or 'test'.
+      starts: first frame of each sequence, int.
+      scale: what the values stand for.
+      masked: whether there are gaps, so that there is 'valid'.
+      seed: of the places of crops.
+      account: how the files were understood, in lines for the user.
+      left_out: sequences without truth.
+      training: which frames are for training, bool; None in a copy.
+    """
+
+    setup: GridSetup
+    split: str
+    starts: np.ndarray
+    scale: Scale
+    masked: bool
+    seed: int = 0
+    account: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    training: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts) * (CROPS if self.crop else 1)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        start = int(self.starts[index // CROPS if self.crop else index])
+        sequence = self.setup.sequence(start, start + self.length, self.scale, self.masked)
+        if not self.crop:
+            return sequence
+        random = np.random.default_rng((self.seed, index))
+        sides = zip(sequence['frames'].shape[1:3], self.crop, strict=True)
+        corners = [(int(random.integers(side - cut + 1)), cut) for side, cut in sides]
+        rows, columns = (slice(first, first + cut) for first, cut in corners)
+        return {name: array[:, rows, columns] for name, array in sequence.items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = self.split, self.starts, self.scale, self.masked, self.seed
+        return _reopen, (self.setup.dataset, *state)
+
+    @property
+    def crop(self) -> tuple[int, int] | None:
+        """Height and width of what is cut out at random for training; None: whole frames."""
+        height_and_width = tuple(self.setup.dataset['crop'])
+        return height_and_width if height_and_width and self.split == 'train' else None
+
+    @property
+    def length(self) -> int:
+        """Frames of a sequence."""
+        dataset = self.setup.dataset
+        return int(dataset['input_frames'] + dataset['output_frames'])
+
+    def simple_forecasts(self) -> dict[str, HourAverages]:
+        """Of data with dates 'hour_average', see `average_day`."""
+        return self._hour_averages
+
+    @functools.cached_property
+    def _hour_averages(self) -> dict[str, HourAverages]:
+        return hour_averages(self.setup, self.scale, self.training, self.starts)
+
+
+def _reopen(dataset: Mapping[str, Any], *state: Any) -> GridSequences:
+    return GridSequences(open_setup(dataset), *state)
