@@ -71,6 +71,8 @@ def test_models_have_names_of_the_text():
     assert label_of('predrnn_plus_plus') == 'PredRNN++'
     assert label_of('predrnn_1e-2') == 'PredRNN, rate 1e-2'
     assert label_of('refined_nearby_1e-2') == 'E3D-LSTM, refined form, RECALL nearby, rate 1e-2'
+    assert label_of('predrnn,seed=1') == 'PredRNN, seed=1'
+    assert label_of('lr=1,x=2') == 'lr=1,x=2'
     assert label_of('optimizer.learning_rate=1e-3') == 'optimizer.learning_rate=1e-3'
     assert all(label_of(name) != name for name in MODELS)
 

@@ -66,7 +66,16 @@ _TABLE = {
     'mc3': ('MC3', '#6cc4ee', 'D'),
     'r2plus1d': ('R(2+1)D', '#b86fa8', 'd'),
 }
-_LINES = ('-', '--', ':', '-.')
+_LINES = (
+    '-',
+    '--',
+    ':',
+    '-.',
+    (0, (1, 4)),
+    (0, (8, 3)),
+    (0, (5, 1, 1, 1)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
 # Of names that stand in no table.
 _OTHERS = ('#0064c8', '#d55e00', '#1b1f6b', '#6cc4ee', '#88305f', '#f0b000', '#b86fa8', '#a08a50')
 _MARKERS = 'osD^v<>PX*'
@@ -107,7 +116,7 @@ def label_of(name: str) -> str:
     """The name in the text of a model, or of an entry of a study; what is not known stays as it is.
 
     What follows a known name stands behind a comma: `predrnn_1e-2`, of another learning rate, is
-    'PredRNN, rate 1e-2'.
+    'PredRNN, rate 1e-2', and the seed of an entry stays where it is.
     """
     known, rest = _parts(name)
     if not known:
@@ -128,7 +137,10 @@ def styles_of(names: Iterable[str]) -> dict[str, Style]:
         known, _ = _parts(name)
         if known:
             _, color, marker = _TABLE[known]
-            line = _LINES[drawn.get(color, 0) % len(_LINES)]
+            rounds, place = divmod(drawn.get(color, 0), len(_LINES))
+            line = _LINES[place]
+            if rounds:
+                marker = _MARKERS[(_MARKERS.find(marker) + rounds) % len(_MARKERS)]
             drawn[color] = drawn.get(color, 0) + 1
         else:
             color, marker = _OTHERS[others % len(_OTHERS)], _MARKERS[others % len(_MARKERS)]
@@ -148,9 +160,10 @@ def simple_styles(labels: Iterable[str]) -> dict[str, Style]:
 
 def _parts(name: str) -> tuple[str, str]:
     """The longest known name that a name begins with, and the rest; ('', name) if there is none."""
+    name, comma, setting = name.partition(',')
     words = name.split('_')
     for count in range(len(words), 0, -1):
         known = '_'.join(words[:count])
         if known in _TABLE:
-            return known, '_'.join(words[count:])
-    return '', name
+            return known, ', '.join(filter(None, ['_'.join(words[count:]), setting]))
+    return '', f'{name}{comma}{setting}'
