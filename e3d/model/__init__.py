@@ -11,6 +11,8 @@
     windows.py        `windows`: ordinary video as cells take it
     fields.py         the checks of a model's fields
     needs.py          what a model needs beside frames, and its call with that
+    beside.py         gaps, what is known ahead and noise, as further channels of any forecaster
+    tiles.py          frames larger than those of the training, forecast tile by tile
     network.py        window, feedback and loop: what forecasters and recognizers share
     forecaster.py     patches, encoder and decoder: what forecasters of stacked cells share
     stepwise.py       what forecasters without a stack of cells share: their step is written out

@@ -7,7 +7,7 @@
     kth                  human actions; its archives and clips: kth_files; rules: kth_windows
     taxibj               flows over the grid of a city; its files: flow_files, flow_archives
     grids                one's own grids over time, with a unit and gaps: grid_setup, grid_survey,
-                         grid_timeline, grid_scales, calendar, hour_averages
+                         grid_timeline, grid_scales, grid_sequences, calendar, hour_averages
     something_something  people and things; its files: something_something_files,
                          and records: something_something_records
     in_memory            arrays of a program, as `e3d.fit` is given them
