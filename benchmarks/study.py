@@ -68,6 +68,11 @@ STUDIES = {
         {'dfn': 89.0, 'cdna': 84.2, 'frnn': 68.4, 'vpn_baseline': 64.1},
     ),
     'rates': Study('experiments/study.py:rates', 'MSE on the validation split after 200 updates'),
+    'tuned': Study(
+        'experiments/study.py:tuned',
+        'Each model at its own rate, 400 updates',
+        'e3d_lstm',
+    ),
     'longer': Study('experiments/study.py:longer', 'The same for 900 updates'),
     'copy': Study(
         'experiments/study.py:copy',

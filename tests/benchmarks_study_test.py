@@ -17,6 +17,7 @@ from benchmarks.differences import difference
 from benchmarks.operation_counts import forward_operations
 from e3d.model import E3DLSTM
 from e3d.options.flat import flatten
+from experiments.study import CHOSEN_RATES, RATES
 
 EXPERIMENTS = {name: flag for name, (flag, *_) in study.STUDIES.items()}
 SECTIONS = (*EXPERIMENTS, 'time', 'claims')
@@ -195,6 +196,13 @@ def test_students_interval_is_that_of_three_seeds():
 )
 def test_verdicts(interval, over_seeds, expected):
     assert claims.verdict(interval, over_seeds) == expected
+
+
+def test_the_chosen_rates_are_those_of_the_kept_numbers():
+    known = json.loads(study.NUMBERS.read_text('utf-8'))['rates']
+    found = study_tables.chosen_rates(known, RATES)
+    best = {name: min(errors, key=errors.get) for name, errors in found.items()}
+    assert best == CHOSEN_RATES
 
 
 def test_the_rate_with_the_least_error_is_marked():
