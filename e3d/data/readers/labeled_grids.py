@@ -54,7 +54,7 @@ def open_labeled_grids(path: Path, layout: str = '') -> GridFile:
         except InputError:
             raise
         except Exception as error:  # of any type: the libraries expect no damage
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip('.')
             raise InputError(
                 f'{path} cannot be read as {engine}: {reason}. It must be whole, with dates of the '
                 'usual calendar.'
