@@ -4,17 +4,21 @@ import functools
 
 import jax
 import numpy as np
+import optax
 import pytest
 from prediction_helpers import INPUT_FRAMES, OUTPUT_FRAMES, run_of
 from training_helpers import TinyForecaster, random_frames, tiny_config
 
 from e3d.configuration import check_config
+from e3d.data.sources.layouts import Layout
 from e3d.errors import InputError
+from e3d.evaluation.ensembles import ensemble_metrics
 from e3d.model.beside import draw_noise
 from e3d.model.needs import Needs, needs_of
 from e3d.model.streaming import start
 from e3d.prediction.forecast import forecast
 from e3d.prediction.inspection import inspect_run
+from e3d.tasks.prediction import LayoutForecast
 from e3d.tasks.prediction_loss import build_loss, draw_two
 from e3d.weights.exporting import export_run
 
@@ -81,6 +85,43 @@ def test_the_loss_does_not_depend_on_the_devices(variables, config, devices):
         lambda share: loss(variables, {'frames': share}, 5, 'devices')[0], axis_name='devices'
     )(shares)
     np.testing.assert_allclose(split.mean(), whole, rtol=1e-5)
+
+
+def test_training_learns_how_unsure_the_future_is(config):
+    random, deviation, layout = np.random.default_rng(0), 0.1, Layout((1, 1))
+    model = Noisy(features=16)
+    settings = config.copy_and_resolve_references()
+    settings.dataset.update({'input_frames': 1, 'output_frames': 1})
+    loss, optimizer = build_loss(settings, model), optax.adam(0.03)
+
+    def draw(count):
+        first = random.random((count, 1, 4, 4, 1))
+        second = 0.5 * first + 0.2 + random.normal(0, deviation, first.shape)
+        return np.concatenate([first, second], axis=1).astype(np.float32)
+
+    @jax.jit
+    def update(variables, state, frames, step):
+        gradient = jax.grad(lambda v: loss(v, {'frames': frames}, step, None)[0])(variables)
+        changes, state = optimizer.update(gradient, state)
+        return optax.apply_updates(variables, changes), state
+
+    variables = model.init(jax.random.key(0), np.zeros((1, 1, 4, 4, 1 + CHANNELS)), 1)
+    state = optimizer.init(variables)
+    for step in range(150):
+        variables, state = update(variables, state, draw(32), step)
+    frames, places = draw(64), np.arange(64)
+    forecast = jax.jit(LayoutForecast(model, layout, (-np.inf, np.inf)))
+    futures = [
+        forecast(
+            variables, {'frames': frames[:, :1], 'draw': np.stack([places, 0 * places + m], -1)}
+        )
+        for m in range(8)
+    ]
+    metrics = ensemble_metrics(np.stack(futures), frames[:, 1:], places)
+    # No single forecast comes below the mean absolute deviation of a normal distribution.
+    assert metrics['crps_fair'].mean() < 0.85 * deviation * np.sqrt(2 / np.pi)
+    reliability = np.sqrt(metrics['variance'].mean() / metrics['squared_error'].mean())
+    assert 0.7 < reliability < 1.4
 
 
 def test_members_are_futures_of_the_same_clip(variables):
