@@ -45,3 +45,9 @@ def test_every_experiment_is_on_their_page():
     page = (ROOT / 'docs' / 'experiments.md').read_text(encoding='utf-8')
     for path in list_experiments():
         assert f'`{path}`' in page, path
+
+
+def test_every_page_is_in_the_contents_of_the_site():
+    contents = (ROOT / 'mkdocs.yml').read_text(encoding='utf-8')
+    for page in (ROOT / 'docs').glob('*.md'):
+        assert f': {page.name}\n' in contents, page.name
