@@ -33,25 +33,29 @@ OPTIONS = [
 ]
 
 
-def moving_rain(seed: int = 0) -> np.ndarray:
-    """Rain in mm/h, float32 `[SERIES, FRAMES, SIDE, SIDE]`, NaN outside of the circle."""
+def moving_rain(
+    seed: int = 0, size: tuple[int, int] = (SIDE, SIDE), circle: bool = True
+) -> np.ndarray:
+    """Rain in mm/h, float32 `[SERIES, FRAMES, *size]`; with a circle NaN outside of it."""
     random = np.random.default_rng(seed)
-    time, rows, columns = np.indices((FRAMES, SIDE, SIDE), np.float32)
-    middle = (SIDE - 1) / 2
-    outside = (rows[0] - middle) ** 2 + (columns[0] - middle) ** 2 > (SIDE / 2) ** 2
-    rain = np.zeros((SERIES, FRAMES, SIDE, SIDE), np.float32)
+    time, rows, columns = np.indices((FRAMES, *size), np.float32)
+    rain = np.zeros((SERIES, FRAMES, *size), np.float32)
+    showers = SHOWERS * size[0] * size[1] // SIDE**2
     for series in rain:
         wind = random.normal(0, 1, 2)
         reach = SIDE / 2 + FRAMES * np.abs(wind).max()
-        for _ in range(SHOWERS):
-            # Somewhere in the area that passes over the circle in these frames.
-            start = random.uniform(-reach / 2, SIDE + reach / 2, 2)
+        for _ in range(showers):
+            # Somewhere in the area that passes over the grid in these frames.
+            start = random.uniform(-reach / 2, np.add(size, reach / 2), 2)
             width, height = random.uniform(1.5, 4), random.gamma(2, 6)
             places = [start[axis] + wind[axis] * time for axis in (0, 1)]
             squares = (rows - places[0]) ** 2 + (columns - places[1]) ** 2
             series += height * np.exp(-squares / (2 * width**2))
     rain[rain < 0.05] = 0  # less is dry
-    rain[..., outside] = np.nan
+    if circle:
+        middle = (SIDE - 1) / 2
+        outside = (rows[0] - middle) ** 2 + (columns[0] - middle) ** 2 > (SIDE / 2) ** 2
+        rain[..., outside] = np.nan
     return rain
 
 
