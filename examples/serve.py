@@ -19,6 +19,7 @@ import argparse
 import concurrent.futures
 import json
 import pathlib
+import signal
 import sys
 import tempfile
 import threading
@@ -332,7 +333,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(arguments: list[str]) -> int:
-    """Serves until Ctrl-C; returns the exit code."""
+    """Serves until SIGINT (Ctrl-C) or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -349,6 +350,9 @@ def main(arguments: list[str]) -> int:
         print(f'serve: {error}', file=sys.stderr)
         return 2
     with server:
+        # Also where the shell has a program in the background ignore SIGINT.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         print(f'{run} at http://{values.host}:{server.server_port}/', flush=True)
         try:
             server.serve_forever()

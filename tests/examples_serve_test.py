@@ -192,7 +192,8 @@ def test_a_failure_is_that_of_its_requests(monkeypatch):
             batcher.forecast(np.zeros((1, 2, 2, 1)), 1)
 
 
-def test_a_run_is_served_by_a_process(tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_run_is_served_by_a_process(tmp_path, number):
     config = make_config('moving_mnist:small', model='convlstm')
     config.model.update({'layers': 1, 'features': 2, 'patch_size': 4})
     config.dataset.update(
@@ -205,9 +206,15 @@ def test_a_run_is_served_by_a_process(tmp_path):
         tmp_path / 'r.safetensors',
     )
     import_run(tmp_path / 'r.safetensors', tmp_path / 'run')
-    command = [sys.executable, 'examples/serve.py', f'--workdir={tmp_path / "run"}', '--port=0']
+    # As a shell starts what is to run in the background.
+    command = ['sh', '-c', 'trap "" INT; exec "$@"', 'sh', sys.executable, 'examples/serve.py']
+    command += [f'--workdir={tmp_path / "run"}', '--port=0']
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'}
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': '.'},
     )
     try:
         port = int(process.stdout.readline().rsplit(':', 1)[1].strip('/\n'))
@@ -215,8 +222,8 @@ def test_a_run_is_served_by_a_process(tmp_path):
         assert status == 200
         expected = forecast(load_run(tmp_path / 'run'), FRAMES)
         np.testing.assert_allclose(np.load(io.BytesIO(content)), expected, atol=1e-6)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(300) == 0
+        process.send_signal(number)
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.stdout.close()
