@@ -1,5 +1,9 @@
 """Frames as pictures: their colors, and animations."""
 
+import os
+from collections.abc import Sequence
+from typing import IO
+
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
@@ -45,6 +49,13 @@ def _hatched(colors: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     rows, columns = np.indices(hidden.shape[-2:])
     stripes = np.where((rows + columns) % 4 < 2, *STRIPES).astype(np.uint8)
     return np.where(hidden[..., None], stripes[..., None], colors)
+
+
+def save_animation(images: Sequence[Image.Image], file: str | os.PathLike[str] | IO[bytes]) -> None:
+    """Writes pictures as a GIF that runs again and again; the last one stands longer."""
+    durations = [MILLISECONDS] * (len(images) - 1) + [8 * MILLISECONDS]
+    first, *others = images
+    first.save(file, 'GIF', save_all=True, append_images=others, duration=durations, loop=0)
 
 
 def draw_animation(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from e3d.evaluation.figures import save_figure
-from e3d.evaluation.pictures import MILLISECONDS, draw_animation
+from e3d.evaluation.pictures import draw_animation, save_animation
 from e3d.evaluation.strips import largest_difference, lay_out
 from e3d.files import atomic_write
 
@@ -47,12 +47,8 @@ def write_samples(
         with atomic_write(path) as temporary:
             strip.image().save(temporary)
         paths.append(path)
-        images = draw_animation(sequence, prediction, observed)
-        durations = [MILLISECONDS] * (len(images) - 1) + [8 * MILLISECONDS]
         with atomic_write(path.with_suffix('.gif')) as temporary:
-            images[0].save(
-                temporary, save_all=True, append_images=images[1:], duration=durations, loop=0
-            )
+            save_animation(draw_animation(sequence, prediction, observed), temporary)
         paths.append(path.with_suffix('.gif'))
         if figures != 'png':
             save_figure(strip.figure(), [path.with_suffix(f'.{figures}')])

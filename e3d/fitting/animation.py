@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from e3d.errors import InputError
-from e3d.evaluation.pictures import MILLISECONDS
+from e3d.evaluation.pictures import save_animation
 from e3d.files import atomic_write, local_path
 
 
@@ -51,9 +51,6 @@ def animate(images: list[Image.Image] | np.ndarray) -> Animation:
         images = [
             Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in images
         ]
-    durations = [MILLISECONDS] * (len(images) - 1) + [8 * MILLISECONDS]
     written = io.BytesIO()
-    images[0].save(
-        written, 'GIF', save_all=True, append_images=images[1:], duration=durations, loop=0
-    )
+    save_animation(images, written)
     return Animation(written.getvalue())
