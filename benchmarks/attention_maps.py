@@ -16,9 +16,10 @@ import numpy as np
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
+from e3d.evaluation.figures import save_figure
 from e3d.evaluation.intervals import mean_interval
 from e3d.prediction.inspection import inspect_sequence
-from e3d.prediction.inspection_pictures import draw_attention, write_figure
+from e3d.prediction.inspection_pictures import draw_attention
 from e3d.runs.trained_run import load_run
 
 
@@ -43,7 +44,7 @@ def main():
         shares.append(found.by_step[:, last, 0, :context].sum(axis=-1))
         if arguments.output and not sequence:
             figure = draw_attention(found, 0, [last], run.model.patch_size)
-            write_figure(figure, arguments.output)
+            save_figure(figure, [arguments.output])
     print(f'of the weights fall on the context, {context} of {last} steps ({context / last:.0%})')
     for layer, of_layer in enumerate(np.transpose(shares)):
         low, high = mean_interval(of_layer)

@@ -107,11 +107,10 @@ def _drawn(line: Line, at: Callable[[float, float], tuple[float, float]]) -> lis
     """A curve, its bars and markers."""
     style = line.style
     points = [at(x, y) for x, y in zip(line.places, line.values, strict=True)]
-    dashes = style.line if isinstance(style.line, str) else '--'
-    if not isinstance(style.line, str):
-        dashes = ' '.join(map(str, style.line[1]))
-    else:
+    if isinstance(style.line, str):
         dashes = _DASHES.get(style.line, '')
+    else:
+        dashes = ' '.join(map(str, style.line[1]))
     path = 'M' + 'L'.join(f'{x} {y}' for x, y in points)
     width = 2.6 if style.emphasized else 1.7
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ''

@@ -11,6 +11,7 @@ import numpy as np
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.evaluation.shown import Shown
+from e3d.evaluation.strips import largest_difference
 from e3d.files import read_bytes, read_json
 from e3d.options.flat import flatten
 from e3d.pages.sprites import sequence_data
@@ -153,10 +154,5 @@ def _fits(shown: Sequence[Shown], side: int, most_bytes: int) -> bool:
 def _largest_difference(shown: Shown) -> float:
     if shown.prediction is None:
         return 0.0
-    ahead = len(shown.observed)
-    differences = np.abs(shown.prediction - shown.frames[ahead:])
-    if shown.frames.shape[-1] == 3:
-        differences = np.abs((shown.prediction - shown.frames[ahead:]).mean(axis=-1))
-    elif shown.valid is not None:
-        differences = differences[shown.valid[ahead:]]
-    return float(np.nan_to_num(differences).max(initial=0.0))
+    known = True if shown.valid is None else shown.valid
+    return largest_difference(np.where(known, shown.frames, np.nan), shown.prediction)

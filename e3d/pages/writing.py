@@ -17,10 +17,9 @@ from e3d.options.flat import flatten
 from e3d.pages.content import PAGE_FILE, REPORT_FILE, Content, read_content, samples_of
 from e3d.pages.document import render
 from e3d.runs.reporting import METRICS_FILE, read_lines
-from e3d.runs.workdir import resolve_workdir
+from e3d.runs.workdir import INSPECTION, resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME, Evaluator
 
-INSPECTION = 'inspection'  # the folder of what --mode=inspect draws
 INSPECTION_BYTES = 600_000
 
 

@@ -10,16 +10,17 @@ import numpy as np
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
+from e3d.evaluation.figures import save_figure
 from e3d.files import atomic_write, local_path
 from e3d.model.inspection import Inspection, inspect_model
 from e3d.model.needs import needs_of
 from e3d.pixel_values import as_floats
 from e3d.prediction.forecast import checked_horizon, opened_run, seen_clips
 from e3d.prediction.inputs import read_input
-from e3d.prediction.inspection_pictures import draw_attention, draw_gates, draw_steps, write_figure
+from e3d.prediction.inspection_pictures import draw_attention, draw_gates, draw_steps
 from e3d.runs.trained_run import Run
+from e3d.runs.workdir import INSPECTION
 
-FOLDER = 'inspection'
 NUMBERS = 'inspection.npz'
 MOST_PIXELS, MOST_BYTES = 16, 2**30
 
@@ -104,15 +105,15 @@ def inspect_to_files(
         frames, observed = _with_horizon(clip.frames, checked_horizon(horizon, run))
     chosen = _read_steps(steps, observed)
     found = _inspect(run, frames, observed, places)
-    folder = Path(workdir) / FOLDER
+    folder = Path(workdir) / INSPECTION
     folder.mkdir(exist_ok=True)
     patch = run.model.patch_size
     if found.weights is not None:
         for layer in range(len(found.weights)):
             figure = draw_attention(found, layer, chosen, patch)
-            write_figure(figure, folder / f'attention_layer_{layer + 1}.png')
-        write_figure(draw_steps(found, chosen, patch), folder / 'attention_by_step.png')
-    write_figure(draw_gates(found), folder / 'gates.png')
+            save_figure(figure, [folder / f'attention_layer_{layer + 1}.png'])
+        save_figure(draw_steps(found, chosen, patch), [folder / 'attention_by_step.png'])
+    save_figure(draw_gates(found), [folder / 'gates.png'])
     arrays = {name: array for name, array in found._asdict().items() if name != 'gates'}
     arrays |= {f'gate_{name}': shares for name, shares in found.gates.items()}
     with atomic_write(folder / NUMBERS) as temporary, open(temporary, 'wb') as file:

@@ -1,7 +1,6 @@
 """Pictures of what happens inside a forecaster, see `e3d.model.inspection`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 
 from e3d.evaluation.pictures import as_colors, white_of
 from e3d.evaluation.strips import MOST_COLUMNS
-from e3d.files import atomic_write
 from e3d.model.inspection import Inspection
 
 HEAT = 'magma'
@@ -119,12 +117,6 @@ def draw_gates(found: Inspection) -> Figure:
         *figure.axes[0].get_legend_handles_labels(), loc='outside right center', fontsize=8
     )
     return figure
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Writes a picture whole or not at all."""
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format='png')
 
 
 def _plain(axes: Axes) -> None:

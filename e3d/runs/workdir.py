@@ -24,6 +24,7 @@ from e3d.terminal import tell
 
 CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
+INSPECTION = 'inspection'  # the folder of what --mode=inspect draws
 # What a run writes into its workdir.
 FOLDERS = ('checkpoints', 'tensorboard', 'samples')
 RECORDS = (
