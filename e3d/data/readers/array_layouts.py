@@ -49,10 +49,8 @@ def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
     Raises:
       InputError: it has another number of axes, an axis of 0, or does not tell its layout.
     """
-    _check_shape(array, name)
+    _check_shape(array, name, layout)
     if layout:
-        if len(layout) != array.ndim:
-            raise _mismatch(array, layout, name)
         reason = 'as dataset.layout says'
         wins, places = _compare_axes(_arrange(array, layout))
         if wins < -DECISIVE * math.sqrt(places):
@@ -108,10 +106,8 @@ def grid_layout(array: np.ndarray, layout: str, name: str) -> str:
     Raises:
       InputError: it has another number of axes, an axis of 0, or does not tell its layout.
     """
-    _check_shape(array, name)
+    _check_shape(array, name, layout)
     if layout:
-        if len(layout) != array.ndim:
-            raise _mismatch(array, layout, name)
         return layout
     if array.ndim != 5:
         return _tell_clip(array, name)[0]
@@ -236,16 +232,14 @@ def _account(
     )
 
 
-def _check_shape(array: np.ndarray, name: str) -> None:
+def _check_shape(array: np.ndarray, name: str, layout: str = '') -> None:
     if 0 in array.shape:
         raise InputError(f'{name} holds no frames: its shape is {array.shape}.')
-
-
-def _mismatch(array: np.ndarray, layout: str, name: str) -> InputError:
-    return InputError(
-        f'{name} has the shape {array.shape}, {array.ndim} axes, but dataset.layout={layout!r} '
-        f"names {len(layout)}. Name each axis; '' lets the array tell."
-    )
+    if layout and len(layout) != array.ndim:
+        raise InputError(
+            f'{name} has the shape {array.shape}, {array.ndim} axes, but dataset.layout={layout!r} '
+            f"names {len(layout)}. Name each axis; '' lets the array tell."
+        )
 
 
 def _unclear(array: np.ndarray, layouts: Sequence[str], name: str, more: str = '') -> InputError:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class GridSequences:
       seed: of the places of crops.
       account: how the files were understood, in lines for the user.
       left_out: sequences without truth.
-      training: which frames are for training, bool; None in a copy.
+      average_day: makes the frames of `hour_averages.average_day`; None in a copy.
     """
 
     setup: GridSetup
@@ -41,7 +41,7 @@ class GridSequences:
     seed: int = 0
     account: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    training: np.ndarray | None = None
+    average_day: Callable[[], np.ndarray | None] | None = None
 
     def __len__(self) -> int:
         return len(self.starts) * (CROPS if self.crop else 1)
@@ -79,7 +79,8 @@ class GridSequences:
 
     @functools.cached_property
     def _hour_averages(self) -> dict[str, HourAverages]:
-        return hour_averages(self.setup, self.scale, self.training, self.starts)
+        day = None if self.average_day is None else self.average_day()
+        return hour_averages(self.setup, day, self.starts)
 
 
 def _reopen(dataset: Mapping[str, Any], *state: Any) -> GridSequences:

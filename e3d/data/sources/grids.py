@@ -22,6 +22,7 @@ from e3d.data.sources.grid_sequences import GridSequences
 from e3d.data.sources.grid_setup import GridSetup, open_setup
 from e3d.data.sources.grid_survey import Survey, survey
 from e3d.data.sources.grid_timeline import find_files, split_of_frames, window_starts
+from e3d.data.sources.hour_averages import average_day
 from e3d.data.sources.scales import TRANSFORMS, Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
@@ -109,7 +110,7 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
         seed,
         looked.account,
         left_out,
-        looked.place == SPLITS.index('train'),
+        lambda: looked.average_day,
     )
 
 
@@ -132,6 +133,12 @@ class _Looked:
     scale: Scale
     masked: bool
     account: tuple[str, ...]
+
+    @functools.cached_property
+    def average_day(self) -> np.ndarray | None:
+        """See the function; made when it is first asked for."""
+        training = self.place == SPLITS.index('train')
+        return average_day(self.setup, self.scale, training)
 
 
 @functools.lru_cache(maxsize=2)

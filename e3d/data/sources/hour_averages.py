@@ -34,10 +34,9 @@ def hours_of(times: np.ndarray) -> np.ndarray:
 
 
 def hour_averages(
-    setup: GridSetup, scale: Scale, training: np.ndarray | None, starts: np.ndarray
+    setup: GridSetup, day: np.ndarray | None, starts: np.ndarray
 ) -> dict[str, HourAverages]:
     """'hour_average' for sequences by their first frames; nothing where there is no average day."""
-    day = None if training is None else average_day(setup, scale, training)
     if day is None:
         return {}
     first, count = setup.dataset['input_frames'], setup.dataset['output_frames']
