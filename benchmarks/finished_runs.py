@@ -25,6 +25,7 @@ from e3d.files import atomic_write
 from e3d.model import build_model
 from e3d.model.needs import initialize
 from e3d.options.flat import flatten
+from e3d.runs import state
 from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.sweep.entries import Entry, make_entries
 from e3d.sweep.execution import run_process
@@ -180,7 +181,7 @@ def count_parameters(entry: Entry) -> int:
     model, dataset = build_model(**entry.config.model), entry.config.dataset
     lengths = layout_of(dataset).lengths
     create = functools.partial(initialize, model, jax.random.key(0), (*dataset.canvas, 1), lengths)
-    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(create)['params']))
+    return state.count_parameters(jax.eval_shape(create)['params'])
 
 
 def by_seed(known: Mapping[str, Any]) -> dict[str, dict[int, Mapping[str, Any]]]:

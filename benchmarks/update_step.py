@@ -20,6 +20,7 @@ from e3d.data.sources.layouts import layout_of
 from e3d.kernels import depthwise
 from e3d.model import build_model, translators
 from e3d.model.needs import needs_of
+from e3d.runs.state import count_parameters
 from e3d.training.update import build_update
 
 
@@ -58,7 +59,7 @@ def main():
         switch_model(config, arguments.model)
     shape = tuple(int(side) for side in arguments.size.split(','))
     step, state, batch = make_update(config, shape)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    parameters = count_parameters(state.params)
     start = time.perf_counter()
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
     compilation = time.perf_counter() - start

@@ -4,7 +4,6 @@ import html
 import os
 from typing import Any
 
-import jax
 import numpy as np
 
 from e3d.data.sources.adaptation import preparation_of
@@ -18,6 +17,7 @@ from e3d.prediction.forecast import forecast
 from e3d.prediction.inputs import checked_frames, prepare_frames
 from e3d.prediction.recognize import Recognized, recognize
 from e3d.runs import trained_run
+from e3d.runs.state import count_parameters
 from e3d.runs.workdir import resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME
 
@@ -173,8 +173,3 @@ def describe_report(report: Any) -> str:
         return format_recognition(report) if 'accuracy' in report else format_table(report)
     except (KeyError, TypeError, ValueError):
         return str(report.get('protocol'))
-
-
-def count_parameters(params: Any) -> int:
-    """How many numbers there are to learn."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))

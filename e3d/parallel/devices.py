@@ -8,9 +8,10 @@ compiles once. Of a result that is not averaged over the devices, `out_axes=None
 return the first device's: `train_step` averages gradients and metrics.
 """
 
+import contextlib
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from e3d.errors import InputError
+from e3d.errors import InputError, RunError
 
 AXIS = 'batch'
 
@@ -46,6 +47,17 @@ def num_devices(mesh: Mesh) -> int:
 def on_accelerator() -> bool:
     """Whether there is something faster than the CPU."""
     return jax.default_backend() != 'cpu'
+
+
+@contextlib.contextmanager
+def memory_explained(text: str) -> Iterator[None]:
+    """Raises RunError with a text where the memory of a device does not suffice."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        raise RunError(text) from error
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:

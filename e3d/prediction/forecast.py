@@ -18,6 +18,7 @@ from e3d.model import RECOGNIZERS
 from e3d.model.beside import draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
 from e3d.model.tiles import in_tiles
+from e3d.parallel import devices
 from e3d.prediction.inputs import checked_frames, prepare_frames
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.opening import open_run
@@ -195,15 +196,11 @@ def forecast_clips(
         }
         program = continue_clips.lower(*arguments_of(first)).compile()
         check_program(program, *sizes)
-    try:
+    with devices.memory_explained(
+        f'There is not enough memory to forecast {horizon} frames of {clips} clips. Use a smaller '
+        'horizon, or fewer clips at once.'
+    ):
         prediction = in_tiles(forecast_tile, {'frames': padded, **others}, run.frame_shape[:2])
-    except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
-        raise RunError(
-            f'There is not enough memory to forecast {horizon} frames of {clips} clips. Use a '
-            'smaller horizon, or fewer clips at once.'
-        ) from error
     _check_finite(prediction)
     prediction = run.scale.clip(prediction)
     if 'valid' in beside:

@@ -15,6 +15,7 @@ from e3d.evaluation.recognition_pictures import draw_recognized
 from e3d.files import local_path
 from e3d.model import RECOGNIZERS
 from e3d.model.needs import needs_of
+from e3d.parallel import devices
 from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
 from e3d.prediction.opening import open_run
 from e3d.runs.published import PUBLISHED, load_published
@@ -154,18 +155,14 @@ def _recognize(run: Run, clip: np.ndarray) -> Recognized:
     # Of a clip that enters as a whole a recurrent model is read out at several times.
     together = len(clip) <= most and not needs_of(model).scores_only
     rows = [lengths] if together else lengths[:, np.newaxis]
-    try:
+    with devices.memory_explained(
+        f'There is not enough memory to recognize a clip of {len(clip)} frames. Cut it.'
+    ):
         logs = [
             _log_probabilities(Recognition(model, most), run.variables, batch)[0]
             for batch in _batches(clip, rows, most)
         ]
         probabilities = np.exp(np.concatenate(logs))
-    except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
-        raise RunError(
-            f'There is not enough memory to recognize a clip of {len(clip)} frames. Cut it.'
-        ) from error
     if not np.isfinite(probabilities).all():
         raise RunError(
             'The scores of the classes are not finite. Use a checkpoint of a training that did not '

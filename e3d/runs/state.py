@@ -54,6 +54,11 @@ def variables_of(params: Any, collections: Any) -> dict[str, Any]:
     return {'params': params, **(collections or {})}
 
 
+def count_parameters(params: Any) -> int:
+    """How many numbers there are to learn."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
 def check_fit(stored: Any, expected: Any, path: pathlib.Path) -> None:
     """Raises InputError, naming the first leaves that differ, where two trees have other shapes."""
     stored, expected = dict(_shapes(stored)), dict(_shapes(expected))

@@ -15,7 +15,7 @@ from e3d.model import build_model
 from e3d.model.beside import channels_beside
 from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import FOLDER, Checkpoints
-from e3d.runs.state import variables_of
+from e3d.runs.state import count_parameters, variables_of
 from e3d.runs.storage_errors import read_errors
 from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
 
@@ -57,10 +57,9 @@ class Run(NamedTuple):
 
     def __repr__(self) -> str:
         height, width, channels = self.frame_shape
-        count = sum(leaf.size for leaf in jax.tree.leaves(self.params))
         return (
             f'Run({type(self.model).__name__}, step {self.step:,}, frames of {height} x {width} x '
-            f'{channels}, {count:,} parameters)'
+            f'{channels}, {count_parameters(self.params):,} parameters)'
         )
 
 

@@ -3,8 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 
-import jax
-
 from e3d.errors import RunError
 from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints
@@ -15,8 +13,13 @@ from e3d.runs.state import TrainState
 @contextlib.contextmanager
 def explained(checkpoints: Checkpoints | FollowingCheckpoints) -> Iterator[None]:
     """Says of what can stop an update what is safe and what to try."""
+    too_large = (
+        'The update does not fit into the memory of the device. Try a smaller train.batch_size, '
+        'model.memory=recompute or model.dtype=bfloat16.'
+    )
     try:
-        yield
+        with devices.memory_explained(too_large):
+            yield
     except FloatingPointError as error:
         if not isinstance(checkpoints, Checkpoints):  # another process than the first
             raise RunError(f'{error} The first process says what to try.') from None
@@ -28,13 +31,6 @@ def explained(checkpoints: Checkpoints | FollowingCheckpoints) -> Iterator[None]
             '--workdir; look at those sequences; or go on past such steps with '
             'train.skip_nonfinite=True.'
         ) from None
-    except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
-        raise RunError(
-            'The update does not fit into the memory of the device. Try a smaller '
-            'train.batch_size, model.memory=recompute or model.dtype=bfloat16.'
-        ) from error
 
 
 def check_replicas(state: TrainState, step: int) -> None:

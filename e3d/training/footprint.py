@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from e3d.runs.state import TrainState, variables_of
+from e3d.runs.state import TrainState, count_parameters, variables_of
 from e3d.tasks.losses import LossFunction
 
 
@@ -61,8 +61,7 @@ def measure_footprint(
         for key, value in example.items()
     }
     kept = jax.eval_shape(forward, state, batch)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    return Footprint(parameters, _bytes(state), _bytes(kept))
+    return Footprint(count_parameters(state.params), _bytes(state), _bytes(kept))
 
 
 def _bytes(tree: Any) -> int:
