@@ -10,9 +10,9 @@
 
 Requests that wait for the same horizon are forecast together. A wrong request gets 4xx and
 {"error": message}; one too many 503. What is sent is not trusted: the body, the horizon, the time to
-send it, the connections and the requests that wait are bounded (`Limits`), clips are read by the
-readers of the library, one at a time, and no pickle is loaded. There is no TLS and no password: leave
-it on 127.0.0.1, or put a proxy before it that has both.
+send it and to decode it, the connections and the requests that wait are bounded (`Limits`), clips are
+read one at a time in a process of their own, and no pickle is loaded from them. There is no TLS and no
+password: leave it on 127.0.0.1, or put a proxy before it that has both.
 """
 
 import argparse
@@ -33,7 +33,8 @@ import numpy as np
 
 import e3d
 from e3d.errors import InputError, RunError
-from e3d.prediction.inputs import InputClip, read_input
+from e3d.prediction.clip_reader import ClipReader
+from e3d.prediction.inputs import InputClip
 from e3d.prediction.media import write_clip
 from e3d.prediction.presentation import Presentation
 
@@ -53,7 +54,8 @@ class Limits(NamedTuple):
       batch: clips that are forecast together.
       waiting: requests that wait for the model.
       connections: at a time.
-      seconds: to send a clip, and to wait for a forecast.
+      seconds: to send a clip, to wait until it is read, and for its forecast.
+      reading: seconds to read a clip.
     """
 
     body: int = 2**26
@@ -62,6 +64,7 @@ class Limits(NamedTuple):
     waiting: int = 32
     connections: int = 64
     seconds: float = 60.0
+    reading: float = 20.0
 
 
 STANDARD = Limits()
@@ -180,7 +183,8 @@ class Server(ThreadingHTTPServer):
           limits: of what is taken.
         """
         self.run, self.limits, self.batcher = run, limits, Batcher(run, limits)
-        self.reading = threading.Lock()  # a clip may have gigabytes when it is decoded
+        self.reader = ClipReader(run, limits.reading)
+        self._reading = threading.Lock()
         self._connections = threading.Semaphore(limits.connections)
         super().__init__(address, Handler)
 
@@ -202,16 +206,27 @@ class Server(ThreadingHTTPServer):
         """The clip that bytes are, as the model sees it.
 
         Raises:
-          InputError: they are none.
+          InputError: they are none, or take too long to read.
+          Busy: other clips took too long.
         """
         suffix = next((s for start, s in BEGINNINGS.items() if content.startswith(start)), '.video')
-        with self.reading, tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder) / f'clip{suffix}'
-            path.write_bytes(content)
-            try:
-                return read_input(path, self.run)
-            except InputError as error:
-                raise InputError(str(error).replace(str(path), 'The clip')) from error
+        if not self._reading.acquire(timeout=self.limits.seconds):
+            raise Busy
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / f'clip{suffix}'
+                path.write_bytes(content)
+                try:
+                    return self.reader.read(path)
+                except InputError as error:
+                    raise InputError(str(error).replace(str(path), 'The clip')) from error
+        finally:
+            self._reading.release()
+
+    def server_close(self) -> None:
+        """Ends what was started."""
+        super().server_close()
+        self.reader.close()
 
     def answer(self, content: bytes, horizon: int, output: str) -> bytes:
         """The continuation of a clip, as the bytes of a file.

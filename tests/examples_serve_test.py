@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 
+import av
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,6 +137,32 @@ def test_a_clip_that_is_dropped_is_shown_beside_its_continuation(server, monkeyp
     )
     assert 'data-pictures="input 8x8, forecast 8x8"' in done.stdout, done.stdout + done.stderr
     assert 'data-problem="The clip' in done.stdout
+
+
+def test_a_clip_that_decodes_for_ever_is_refused_and_others_are_served(tmp_path):
+    limits = LIMITS._replace(body=2**23, reading=3.0)
+    with serve.Server(('127.0.0.1', 0), RUN, limits) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        status, _, content = ask(server.server_port, 'POST', '/forecast', endless(tmp_path))
+        assert status == 400 and 'The clip takes more than 3 s' in json.loads(content)['error']
+        server.reader.seconds = 300.0
+        assert ask(server.server_port, 'POST', '/forecast', npy(FRAMES))[0] == 200
+        server.shutdown()
+
+
+def endless(folder):
+    """A video of 5 MB whose frames have 23 GB: a picture, and that nothing changes, many times."""
+    frame = av.VideoFrame.from_ndarray(np.zeros((512, 512, 3), np.uint8), 'rgb24')
+    with av.open(str(folder / 'endless.avi'), 'w') as container:
+        stream = container.add_stream('mpeg4', rate=30)
+        stream.width, stream.height, stream.gop_size, stream.pix_fmt = 512, 512, 600, 'yuv420p'
+        still = [packet for _ in range(3) for packet in stream.encode(frame)]
+        for count in range(30_000):
+            packet = still[min(count, 1)]
+            packet.pts = packet.dts = count
+            packet.stream = stream
+            container.mux(packet)
+    return (folder / 'endless.avi').read_bytes()
 
 
 def dropping(clip, other):

@@ -2,6 +2,7 @@
 
     opening       the run that a user names
     inputs        a user's clip made into what a model sees
+    clip_reader   the same in a process of its own, for clips of strangers
     memory        whether a forecast fits into memory
     presentation  a forecast as pictures to be looked at
     media         forecasts to any form of file
