@@ -73,6 +73,7 @@ STUDIES = {
         'Each model at its own rate, 400 updates',
         'e3d_lstm',
     ),
+    'converged': Study('experiments/study.py:converged', 'The same for 10,000 updates', 'predrnn'),
     'longer': Study('experiments/study.py:longer', 'The same for 900 updates'),
     'copy': Study(
         'experiments/study.py:copy',
