@@ -5,11 +5,14 @@ import pathlib
 import re
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 import e3d
 from e3d import launcher
 from e3d.data.sources.dataset import DATASETS
+from e3d.errors import InputError
 from e3d.evaluation.presets import PRESETS
 from e3d.model import FORECASTERS
 from e3d.tasks.registry import TASKS
@@ -40,7 +43,9 @@ def test_there_is_a_recipe_for_each():
     assert FILES.keys() == {f'my_{kind}.py' for kind in kinds}
 
 
-def test_own_data_model_task_and_metric_train_in_bfloat16(experiment, tmp_path, capsys):
+def test_own_data_model_task_and_metric_train_in_bfloat16(
+    experiment, tmp_path, capsys, monkeypatch
+):
     workdir = tmp_path / 'run'
     values = [
         '--config.model.dtype=bfloat16',
@@ -53,6 +58,9 @@ def test_own_data_model_task_and_metric_train_in_bfloat16(experiment, tmp_path, 
     assert report['num_sequences'] == 20 and report['protocol'].startswith('waves test')
     assert abs(report['bias']) < 1 and len(report['bias_per_frame']) == 10
     assert json.loads((workdir / 'config.json').read_text('utf-8'))['task'] == 'robust_prediction'
+    monkeypatch.delitem(FORECASTERS, 'my_model')
+    with pytest.raises(InputError, match=r"model\.name='my_model'.*--config=FILE\.py"):
+        e3d.load_run(workdir)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +84,18 @@ def test_a_config_is_made_in_python(experiment):
     config = e3d.make_config(f'{experiment}:small', model='convlstm', **{'train.steps': 7})
     assert (config.dataset.name, config.model.name, config.train.steps) == ('waves', 'convlstm', 7)
     assert config.model.features == 4
+
+
+def test_a_model_without_recurrence_forecasts_what_follows_its_input(monkeypatch):
+    blocks = re.findall(r'```python\n(.*?)```', BUILD, re.DOTALL)
+    example = next(block for block in blocks if 'my_convolutions' in block)
+    monkeypatch.setitem(FORECASTERS, 'my_convolutions', None)
+    del FORECASTERS['my_convolutions']
+    exec(compile(example, 'BUILD.md', 'exec'), {'__name__': 'my_convolutions'})
+    config = e3d.make_config('quickstart', model='my_convolutions', **{'model.features': 4})
+    model = e3d.build_model(**config.model)
+    frames = jnp.ones((2, 5, 4, 6, 3))
+    future, _ = jax.eval_shape(
+        lambda key: model.init_with_output(key, frames, 7), jax.random.key(0)
+    )
+    assert model.needs.future_only and future.shape == (2, 7, 4, 6, 3)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError
-from e3d.model import build_model
+from e3d.model import MODELS, build_model
 from e3d.model.beside import channels_beside
 from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import FOLDER, Checkpoints
@@ -101,14 +101,22 @@ def load_run(
         step of one that was kept.
 
     Raises:
-      InputError: there is no run, it has no such checkpoint, or the checkpoint cannot be read or
-        does not fit its config.
+      InputError: there is no run, it has no such checkpoint, the checkpoint cannot be read or does
+        not fit its config, or its model is one of your own that was not imported.
     """
     if best and checkpoint not in ('newest', 'best'):
         raise InputError(f"best=True and checkpoint='{checkpoint}': give one of them.")
     with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('best' if best else checkpoint)
         config, frame_shape, scale, beside, names = checkpoints.read_run(step)
+        with read_errors(checkpoints.folder / str(step)):
+            model_name = str(config.model.name)
+        if model_name not in MODELS:
+            raise InputError(
+                f'The run in {workdir} has a model of its own, model.name={model_name!r}, which is '
+                'not known here. Name the file that it was trained with, --config=FILE.py; in '
+                'Python, import the file that defines it first.'
+            )
         with read_errors(checkpoints.folder / str(step)):
             model = build_model(**config.model)
             lengths = layout_of(config.dataset).lengths

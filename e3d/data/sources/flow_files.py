@@ -29,7 +29,7 @@ SOURCES = (
     'https://github.com/lucktroy/DeepST/tree/master/data. Fetch them by hand, and name the folder '
     'or the file with --config.dataset.path=PATH. Other flows are read from .h5 files with the '
     'data sets data [N, C, H, W] and date [N], and from dataset.npz of OpenSTL. '
-    'experiments/quickstart.py needs no download.'
+    '--config=quickstart needs no download.'
 )
 
 

@@ -104,7 +104,7 @@ def download(folder: pathlib.Path) -> None:
             fetch(URL + name, folder / name, sha1)
     except InputError as error:
         raise InputError(
-            f'The data set KTH was not found. {error} {INSTRUCTIONS} experiments/quickstart.py needs no '
+            f'The data set KTH was not found. {error} {INSTRUCTIONS} --config=quickstart needs no '
             'download.'
         ) from error
 

@@ -20,7 +20,7 @@ SOURCE = (
     'https://www.qualcomm.com/developer/software/something-something-v-2-dataset. Fetch the videos '
     'and the labels by hand, unpack both (20bn-something-something-v2/*.webm, and labels/train.json, '
     'labels/validation.json, labels/labels.json) into one folder, and name it with '
-    '--config.dataset.path=FOLDER. experiments/quickstart.py needs no download.'
+    '--config.dataset.path=FOLDER. --config=quickstart needs no download.'
 )
 
 TWICE = 'twice in a list, used once'
