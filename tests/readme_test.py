@@ -57,11 +57,21 @@ def test_all_models_are_in_the_table():
         assert f'`{name}`' in README, name
 
 
-def test_files_that_pages_link_to_are_there():
+def headings(page):
+    """The anchors of a page: its headings as GitHub and the site write them."""
+    text = re.sub(r'^```.*?^```', '', page.read_text(encoding='utf-8'), flags=re.M | re.S)
+    found = re.findall(r'^#+ (.*)$', text, re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in found}
+
+
+def test_files_and_headings_that_pages_link_to_are_there():
     for page in PAGES:
-        for target in re.findall(r'\]\(([^)#\s]+)', page.read_text(encoding='utf-8')):
+        links = re.findall(r'\]\(([^)#\s]*)(?:#([^)\s]+))?\)', page.read_text(encoding='utf-8'))
+        for target, heading in links:
             if not re.match('[a-z]+:', target):
-                assert (page.parent / target).exists(), f'{page.name}: {target}'
+                path = page.parent / target if target else page
+                assert path.exists(), f'{page.name}: {target}'
+                assert not heading or heading in headings(path), f'{page.name}: {target}#{heading}'
 
 
 def test_the_python_of_the_pages_can_be_read():
