@@ -6,6 +6,8 @@ python -m e3d.export --workdir=runs/quickstart --output=run.safetensors
 python -m e3d.export --workdir=runs/quickstart --output=next.stablehlo --format=stablehlo --horizon=20
     the whole forecast as a program, frames in and frames out, for jax.export.deserialize: to run it
     takes jax and nothing of this library; --platforms=cpu,cuda,tpu says what it is for
+python -m e3d.export --workdir=runs/quickstart --output=next.onnx --format=onnx --batch=1
+    the same for ONNX Runtime, of one number of clips; the package jax2onnx writes it
 """
 
 import argparse
@@ -36,11 +38,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument('--format', choices=FORMATS, default=FORMATS[0])
     parser.add_argument('--checkpoint', default='newest', help='newest, best, or a step')
     parser.add_argument('--overwrite', action='store_true', help='replace a file that exists')
-    program = parser.add_argument_group('of --format=stablehlo')
+    program = parser.add_argument_group('of --format=stablehlo and onnx')
     program.add_argument('--horizon', type=int, help='frames that are forecast; as in training')
     program.add_argument('--frames', type=int, help='frames that are seen; as in training')
-    program.add_argument('--batch', type=_batch, default='any', help='clips at once, or any')
-    program.add_argument('--platforms', default='cpu', help='of cpu, cuda, rocm, tpu')
+    program.add_argument('--batch', type=_batch, help='clips at once, or any; any, and 1 for onnx')
+    program.add_argument(
+        '--platforms', default='cpu', help='for stablehlo, of cpu, cuda, rocm, tpu'
+    )
     values = parser.parse_args(arguments)
     try:
         account = export_run(

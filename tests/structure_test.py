@@ -36,7 +36,7 @@ MAY_IMPORT = {
     'training': CONFIGURED | {'runs', 'pages'},
     'prediction': CONFIGURED | {'runs'},
     'fitting': CONFIGURED | {'runs', 'training', 'prediction'},
-    'weights': CONFIGURED | {'weights.readers', 'runs', 'training', 'prediction'},
+    'weights': CONFIGURED | {'kernels', 'weights.readers', 'runs', 'training', 'prediction'},
     'command_line': {'errors', 'options', 'configuration', 'runs'},
     'export': {'errors', 'runs', 'weights'},
     'import_weights': {'errors', 'command_line', 'weights'},

@@ -74,7 +74,8 @@ def test_fewer_frames_and_a_fixed_batch(run, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'format': 'onnx'}, "must be one of 'safetensors', 'stablehlo'"),
+        ({'format': 'torch'}, "must be one of 'safetensors', 'stablehlo', 'onnx'"),
+        ({'format': 'onnx', 'batch': 'any'}, "batch='any': must be an integer >= 1"),
         ({'horizon': 0}, 'horizon=0: must be an integer >= 1'),
         ({'frames': 4}, 'frames=4: must be an integer >= 1 and <= 3'),
         ({'batch': 'many'}, "batch='many': must be an integer >= 1"),
@@ -87,10 +88,13 @@ def test_what_cannot_be_exported_is_refused_before_any_work(run, tmp_path, optio
     assert not (tmp_path / 'file').exists()
 
 
-def test_a_package_that_is_missing_is_named(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ('format', 'package'), [('stablehlo', 'flatbuffers'), ('onnx', 'jax2onnx')]
+)
+def test_a_package_that_is_missing_is_named(run, tmp_path, monkeypatch, format, package):
     monkeypatch.setattr(exporting.importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(InputError, match='pip install flatbuffers'):
-        export_run(run, tmp_path / 'file', 'stablehlo')
+    with pytest.raises(InputError, match=f'pip install {package}'):
+        export_run(run, tmp_path / 'file', format)
 
 
 def test_the_command_line(run, tmp_path, monkeypatch, capsys):

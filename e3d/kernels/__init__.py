@@ -10,6 +10,7 @@
     layer_norm.py     LayerNorm over a state
     local_filters.py  filters of each pixel's or each picture's own
     modes.py          how a step carries out convolutions and RECALL: compute, record, replay
+    platforms.py      which of these a platform gets
     precision.py      how products are rounded
     scan.py           the time loop that owns the remembered states, with linear memory
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from e3d.errors import InputError
-from e3d.kernels import winograd
+from e3d.kernels import platforms, winograd
 from e3d.kernels.precision import chosen_precision
 from e3d.kernels.winograd import Padding
 
@@ -96,7 +96,7 @@ def _points_of(taps: jax.Array) -> tuple[jax.Array, ...]:
 def _points_gradient(taps: jax.Array, cotangent: tuple[jax.Array, ...]) -> tuple[jax.Array]:
     """Only CPUs use the points: elsewhere their gradient is zero, which XLA transforms at length."""
     transpose = jax.linear_transpose(winograd.transform_kernel, taps)
-    return lax.platform_dependent(
+    return platforms.choose(
         cotangent, cpu=transpose, default=lambda cotangent: (jnp.zeros_like(taps),)
     )
 
@@ -137,7 +137,7 @@ class _Call(NamedTuple):
 
 def _forward(inputs: jax.Array, kernel: Kernel, call: _Call) -> jax.Array:
     size = kernel.shape[:3]
-    return lax.platform_dependent(
+    return platforms.choose(
         inputs,
         kernel,
         cpu=lambda inputs, kernel: winograd.convolve(inputs, kernel.points, size, call.padding),
@@ -156,7 +156,7 @@ def _input_gradient(cotangent, kernel: Kernel, shape, call: _Call) -> jax.Array:
         )
         return _convolve_natively(cotangent, mirrored, opposite, call.precision)
 
-    return lax.platform_dependent(
+    return platforms.choose(
         cotangent,
         kernel,
         cpu=lambda cotangent, kernel: winograd.input_gradient(
@@ -183,7 +183,7 @@ def _kernel_gradient(inputs, cotangent, kernel: Kernel, call: _Call) -> Kernel:
         of_taps = transpose(cotangent)[0].astype(kernel.taps.dtype)
         return Kernel(of_taps, jax.tree.map(jnp.zeros_like, kernel.points))
 
-    return lax.platform_dependent(inputs, cotangent, cpu=by_points, default=natively)
+    return platforms.choose(inputs, cotangent, cpu=by_points, default=natively)
 
 
 def _gradients(inputs, kernel: Kernel, cotangent, call: _Call) -> tuple[jax.Array, Kernel]:

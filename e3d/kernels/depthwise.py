@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from e3d.kernels import platforms
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve_depthwise(inputs: jax.Array, kernel: jax.Array, dilation: int = 1) -> jax.Array:
@@ -25,7 +27,7 @@ def convolve_depthwise(inputs: jax.Array, kernel: jax.Array, dilation: int = 1) 
     Returns:
       `[B, H, W, C]`: `sum_ij kernel[i, j] * inputs[h + dilation (i - kh // 2), ...]`.
     """
-    return lax.platform_dependent(
+    return platforms.choose(
         inputs,
         kernel,
         cpu=functools.partial(_by_taps, dilation=dilation),
@@ -39,7 +41,7 @@ def _forward(inputs, kernel, dilation):
 
 def _backward(dilation, kept, cotangent):
     of_inputs = convolve_depthwise(cotangent, kept[1][::-1, ::-1], dilation)
-    of_kernel = lax.platform_dependent(
+    of_kernel = platforms.choose(
         *kept,
         cotangent,
         cpu=functools.partial(_kernel_gradient_by_taps, dilation=dilation),

@@ -17,9 +17,8 @@ import functools
 from typing import NamedTuple
 
 import jax
-from jax import lax
 
-from e3d.kernels import everywhere, fused, nearby
+from e3d.kernels import everywhere, fused, nearby, platforms
 from e3d.kernels.precision import chosen_precision
 
 # Of the logits of one block: enough to keep a chip busy, little beside the states that training keeps.
@@ -83,7 +82,7 @@ def _for_backend(
     branches = {'cpu': by_steps, 'default': by_blocks}
     if fused.fits(gate, history):
         branches['cuda'] = functools.partial(getattr(fused, name), precision=precision)
-    return lax.platform_dependent(gate, history, *others, **branches)
+    return platforms.choose(gate, history, *others, **branches)
 
 
 def _flat(array: jax.Array) -> jax.Array:

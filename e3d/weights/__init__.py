@@ -5,7 +5,7 @@ google              the checkpoints of google/e3d_lstm
 openstl             the files of OpenSTL
 tensor_file         a trained run as one .safetensors file
 importing           weights made a run: `import_run`
-programs            a forecast as a program in StableHLO
+programs            a forecast as a program, in StableHLO or ONNX
 exporting           a run made a file: `export_run`
 stream_file         the state of a stream as a file
 """

@@ -9,11 +9,18 @@ from e3d.files import atomic_write, local_path
 from e3d.model import RECOGNIZERS
 from e3d.model.needs import needs_of
 from e3d.runs.trained_run import Run, load_run
-from e3d.weights.programs import ANY_BATCH, export_program
+from e3d.weights.programs import ANY_BATCH, export_onnx, export_stablehlo
 from e3d.weights.tensor_file import write_run
 
-FORMATS = ('safetensors', 'stablehlo')
+FORMATS = ('safetensors', 'stablehlo', 'onnx')
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
+# What writes each format, where that is not a package which this library needs anyway.
+_WRITERS = {'stablehlo': 'flatbuffers', 'onnx': 'jax2onnx'}
+_USES = {
+    'stablehlo': 'With jax and flatbuffers alone: '
+    "jax.export.deserialize(bytearray(open(FILE, 'rb').read())).call(frames)",
+    'onnx': "With onnxruntime alone: InferenceSession(FILE).run(['forecast'], {'frames': frames})[0]",
+}
 
 
 def export_run(
@@ -23,7 +30,7 @@ def export_run(
     *,
     horizon: int | None = None,
     frames: int | None = None,
-    batch: int | str = ANY_BATCH,
+    batch: int | str | None = None,
     platforms: Sequence[str] = ('cpu',),
     overwrite: bool = False,
 ) -> str:
@@ -33,12 +40,12 @@ def export_run(
       run: of `e3d.load_run`, or the path of its workdir, whose newest checkpoint is taken.
       output: the file.
       format: 'safetensors', the parameters with the config in the metadata, which `import_run` makes a
-        run of; or 'stablehlo', the forecast as a program, frames in and frames out: see
-        `programs.export_program`. The others are for 'stablehlo'.
+        run of; or the forecast as a program, frames in and frames out, see `programs`: 'stablehlo' for
+        JAX, 'onnx' for ONNX Runtime. The others are for programs.
       horizon: how many frames are forecast; as in training, if not given.
       frames: how many are seen, at most as many as in training; as many, if not given.
-      batch: how many clips go at once, or 'any'.
-      platforms: what the program is for, of 'cpu', 'cuda', 'rocm' and 'tpu'.
+      batch: how many clips go at once; 'any', if not given, which ONNX has not: there it is 1.
+      platforms: what a program for JAX is for, of 'cpu', 'cuda', 'rocm' and 'tpu'.
       overwrite: whether to replace an output that exists.
 
     Returns:
@@ -46,7 +53,7 @@ def export_run(
 
     Raises:
       InputError: the run or an option cannot be used; nothing is written.
-      RunError: the file cannot be written.
+      RunError: the file cannot be written, or the model cannot be written in ONNX.
 
     Example:
       >>> e3d.export_run(run, 'run.safetensors').split(' of ')[0]
@@ -73,29 +80,34 @@ def export_run(
     frames = seen if frames is None else frames
     _check_count('horizon', horizon)
     _check_count('frames', frames, seen)
-    if batch != ANY_BATCH:
+    batch = (1 if format == 'onnx' else ANY_BATCH) if batch is None else batch
+    if format == 'onnx' or batch != ANY_BATCH:
         _check_count('batch', batch)
     if not platforms or set(platforms) - set(PLATFORMS):
         raise InputError(f'platforms={tuple(platforms)}: must be some of {", ".join(PLATFORMS)}.')
-    if importlib.util.find_spec('flatbuffers') is None:
+    package = _WRITERS[format]
+    if importlib.util.find_spec(package) is None:
         raise InputError(
-            "format='stablehlo': JAX writes it with the package flatbuffers, which is not installed: "
-            'python -m pip install flatbuffers'
+            f'format={format!r} is written with the package {package}, which is not installed: '
+            f'python -m pip install {package}'
         )
     if run.beside or run.scale.ranges or run.scale.transform:
         raise InputError(
             f'format={format!r}: {run} sees more than frames (masks, the calendar and the like), or its '
             "scale is not linear, which a program does not do. Use format='safetensors'."
         )
-    program = export_program(run, frames, horizon, batch, platforms)
+    if format == 'onnx':
+        program, target = export_onnx(run, frames, horizon, batch), 'ONNX Runtime'
+    else:
+        program = export_stablehlo(run, frames, horizon, batch, platforms)
+        target = ', '.join(platforms)
     with atomic_write(output) as temporary:
         temporary.write_bytes(program)
     shape = ' x '.join(map(str, run.frame_shape))
     values = '[0, 1]' if run.scale.value_range is None else 'the unit of the data'
     return (
-        f'Wrote the forecast of {run} to {output}, for {", ".join(platforms)}: float32 [{batch}, '
-        f'{frames}, {shape}] in, [{batch}, {horizon}, {shape}] out, in {values}. With jax and '
-        "flatbuffers alone: jax.export.deserialize(bytearray(open(FILE, 'rb').read())).call(frames)"
+        f'Wrote the forecast of {run} to {output}, for {target}: float32 [{batch}, '
+        f'{frames}, {shape}] in, [{batch}, {horizon}, {shape}] out, in {values}. {_USES[format]}'
     )
 
 

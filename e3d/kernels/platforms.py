@@ -1,0 +1,41 @@
+"""Which way of computing a platform gets.
+
+It is chosen when a program is compiled, of all that were traced. A program in a language that knows no
+platforms is traced for one: see `traced_for`.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jax import lax
+
+_traced_for: contextvars.ContextVar[str | None] = contextvars.ContextVar('platform', default=None)
+
+
+def choose(*arguments: Any, default: Callable, **branches: Callable) -> Any:
+    """What the branch of the platform makes of the arguments, as `jax.lax.platform_dependent`.
+
+    Args:
+      *arguments: trees of arrays.
+      default: for the platforms that are not named.
+      **branches: by platform: 'cpu', 'cuda', 'rocm', 'tpu'.
+    """
+    platform = _traced_for.get()
+    if platform is None:
+        return lax.platform_dependent(*arguments, default=default, **branches)
+    return branches.get(platform, default)(*arguments)
+
+
+@contextlib.contextmanager
+def traced_for(platform: str) -> Iterator[None]:
+    """What is traced within has the branch of this platform and no others.
+
+    Trace a function of your own, which JAX has not traced before: it keeps what it has traced.
+    """
+    token = _traced_for.set(platform)
+    try:
+        yield
+    finally:
+        _traced_for.reset(token)
