@@ -24,6 +24,7 @@ from e3d.parallel import devices
 from e3d.runs import trained_run
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.checksums import CheckedState
+from e3d.runs.stored_run import StoredRun
 from e3d.runs.trained_run import load_run
 from e3d.training.optimizer import create_state
 
@@ -57,7 +58,7 @@ def save_all(workdir, config, errors, keep=2, keep_best=True):
         for step, error in errors.items():
             if error is not None:
                 checkpoints.record_error(step, error)
-            checkpoints.save(make_state(step, seed=step), config, SHAPE)
+            checkpoints.save(make_state(step, seed=step), StoredRun(config, SHAPE))
         checkpoints.wait()
     return steps_in(checkpoints.folder)
 
@@ -102,7 +103,7 @@ def test_state_may_be_given_away_while_it_is_written(tmp_path, config):
     )
     batch = devices.place_batch(np.zeros(4), devices.local_mesh())
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(state, config, SHAPE)
+        checkpoints.save(state, StoredRun(config, SHAPE))
         double(state, batch)
         checkpoints.wait()
         restored = checkpoints.restore(template(), 1)
@@ -155,7 +156,7 @@ def test_any_damage_is_found_and_the_one_before_is_taken(tmp_path, config, tiny,
         with Checkpoints(workdir) as checkpoints:
             assert checkpoints.newest() == 1
             assert re.search(r'2 is damaged: .*\. Taking that of step 1', capsys.readouterr().err)
-            checkpoints.save(make_state(2, seed=5), config, SHAPE)
+            checkpoints.save(make_state(2, seed=5), StoredRun(config, SHAPE))
             checkpoints.wait()
             assert checkpoints.newest() == 2
         aside = workdir / 'checkpoints' / 'damaged_2'
@@ -173,7 +174,7 @@ def test_damage_twice_at_one_step(tmp_path, config):
         (folder / '2' / 'run' / 'metadata').unlink()
         with Checkpoints(tmp_path, keep=2) as checkpoints:
             assert checkpoints.newest() == 1
-            checkpoints.save(make_state(2, seed=seed), config, SHAPE)
+            checkpoints.save(make_state(2, seed=seed), StoredRun(config, SHAPE))
     assert {'damaged_2', 'damaged_2_', '1', '2'} <= {path.name for path in folder.iterdir()}
 
 
@@ -231,7 +232,7 @@ def test_full_disk_is_a_run_error_and_leaves_what_is_whole(tmp_path, config, lim
         full_disk(limit),
         Checkpoints(tmp_path, keep=1) as checkpoints,
     ):
-        checkpoints.save(make_state(2), config, SHAPE)
+        checkpoints.save(make_state(2), StoredRun(config, SHAPE))
         checkpoints.wait()
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.newest() == 1
@@ -323,7 +324,7 @@ def test_what_cannot_be_read_back_does_not_count_as_saved(tmp_path, config, monk
     read = CheckedState.restore
     monkeypatch.setattr(CheckedState, 'restore', lose_a_bit)
     with pytest.raises(RunError, match='reads back differently'), Checkpoints(tmp_path) as left:
-        left.save(make_state(2), config, SHAPE)
+        left.save(make_state(2), StoredRun(config, SHAPE))
         left.wait()
     monkeypatch.undo()
     with Checkpoints(tmp_path) as checkpoints:  # the older one has not gone
@@ -335,7 +336,7 @@ def test_not_a_number_reads_back_as_it_was(tmp_path, config):
     state = make_state(1)
     state.params['first']['bias'] = state.params['first']['bias'] * float('nan')
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(state, config, SHAPE)
+        checkpoints.save(state, StoredRun(config, SHAPE))
         checkpoints.wait()
         assert checkpoints.newest() == 1
 
@@ -354,7 +355,7 @@ def test_a_clock_that_is_set_while_a_checkpoint_is_written(tmp_path, config, mon
     monkeypatch.setattr(CheckedState, 'finalize', finalize)
     with Checkpoints(tmp_path) as checkpoints:
         for step in range(1, 4):
-            checkpoints.save(make_state(step), config, SHAPE)
+            checkpoints.save(make_state(step), StoredRun(config, SHAPE))
         checkpoints.wait()
         assert began.is_set() and checkpoints.newest() == 3
 
@@ -389,7 +390,7 @@ def test_other_paths_are_as_good_as_any(tmp_path, config, name):
 def test_the_range_of_the_data_is_kept(tmp_path, config, tiny):
     scale = Scale((2.0, 267.0), (-2.0 / 265.0, float('inf')))
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(make_state(1), config, SHAPE, scale)
+        checkpoints.save(make_state(1), StoredRun(config, SHAPE, scale))
         checkpoints.wait()
     assert load_run(tmp_path).scale == scale
 
@@ -455,7 +456,7 @@ def test_opening_a_run_says_nothing(tmp_path, config, tiny, capfd):
     'run',
     [
         {}, [], 5, {'config': 5, 'frame_shape': [4, 4, 1]}, {'config': {}, 'frame_shape': [4, 4, 1]},
-        {'config': {'model': {'name': 'x'}}, 'frame_shape': [4, 4, 1]},
+        {'config': {'model': {'name': 'e3d_lstm', 'x': 1}}, 'frame_shape': [4, 4, 1]},
         {'config': None, 'frame_shape': 'abc'}, {'frame_shape': [1]},
     ],
 )  # fmt: skip

@@ -18,6 +18,7 @@ from e3d.model.needs import Needs, Training
 from e3d.parallel import devices
 from e3d.runs import trained_run
 from e3d.runs.checkpoints import Checkpoints
+from e3d.runs.stored_run import StoredRun
 from e3d.tasks.prediction import LayoutForecast
 from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.schedules import DROPPING, random_key
@@ -186,7 +187,7 @@ def test_a_stored_state_is_whole_and_forecasts_with_the_average(tmp_path, monkey
     mesh = devices.local_mesh()
     placed = devices.place_state(state, mesh)
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(placed, config, SHAPE)
+        checkpoints.save(placed, StoredRun(config, SHAPE))
         checkpoints.wait()
         restored = checkpoints.restore(devices.abstract_state(placed, mesh), 1)
     chex.assert_trees_all_equal(jax.device_get(restored), jax.device_get(placed))

@@ -7,18 +7,14 @@ beside the training and renamed when it is whole.
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from ml_collections import ConfigDict
 
-from e3d.configuration import restore_config
-from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
-from e3d.model.beside import read_widths
 from e3d.parallel import devices, processes
 from e3d.runs.checksums import (
     CheckedJson,
@@ -39,6 +35,7 @@ from e3d.runs.storage_errors import (
     without_warnings,
     write_errors,
 )
+from e3d.runs.stored_run import StoredRun
 from e3d.runs.workdir import resolve_workdir
 from e3d.terminal import tell
 
@@ -46,24 +43,6 @@ FOLDER = 'checkpoints'
 # By step the error on the validation split, by which the best checkpoint is chosen.
 ERRORS_FILE = 'errors.json'
 NEVER_SECONDS = 9 * 10**9  # beyond any date to which a clock is set
-
-
-class StoredRun(NamedTuple):
-    """What a checkpoint tells of its run, so that it can be used without the data.
-
-    Attributes:
-      config: of the run.
-      frame_shape: (H, W, C).
-      scale: what the values of the frames stand for.
-      beside: channels that the data have beside those of the frames, see `e3d.model.beside`.
-      class_names: of the labels; () for data without, and in runs of earlier versions.
-    """
-
-    config: ConfigDict
-    frame_shape: tuple[int, int, int]
-    scale: Scale = PIXELS
-    beside: Mapping[str, int] = {}
-    class_names: tuple[str, ...] = ()
 
 
 class Checkpoints:
@@ -222,39 +201,19 @@ class Checkpoints:
         """
         self._retention.record(step, error)
 
-    def save(
-        self,
-        state: TrainState,
-        config: ConfigDict,
-        frame_shape: tuple[int, int, int],
-        scale: Scale = PIXELS,
-        beside: Mapping[str, int] | None = None,
-        class_names: Sequence[str] = (),
-    ) -> None:
+    def save(self, state: TrainState, run: StoredRun) -> None:
         """Begins to write a state; the training goes on meanwhile.
 
         Args:
           state: the numbers are copied before this returns.
-          config: of the run.
-          frame_shape: see `StoredRun`, as what follows.
-          scale: of the frames.
-          beside: channels that the data have beside them.
-          class_names: of the labels.
+          run: what is stored with it.
 
         Raises:
           RunError: the disk is full or cannot be written, now or in the save before.
         """
-        run = {
-            'config': config.to_dict(),
-            'frame_shape': list(frame_shape),
-            'scale': scale.to_json(),
-            'beside': dict(beside or {}),
-        }
-        if class_names:
-            run['class_names'] = list(class_names)
         # Arrays of the host: orbax rejects those that lie on the devices of one process of several.
         numbers = jax.tree.map(np.array, state.to_stored())
-        items = ocp.args.Composite(state=SaveState(numbers), run=SaveJson(run))
+        items = ocp.args.Composite(state=SaveState(numbers), run=SaveJson(run.to_json()))
         with write_errors(self.folder):
             self._manager.save(int(state.step), args=items, force=True)
 
@@ -281,18 +240,12 @@ class Checkpoints:
     def read_run(self, step: int) -> StoredRun:
         """What was stored with a state of its run.
 
-        Runs of earlier versions have no scale stored; they get that of pictures.
-
         Raises:
           InputError: they cannot be read.
         """
-        run = self._read(step, run=RestoreJson())['run']
+        stored = self._read(step, run=RestoreJson())['run']
         with read_errors(self.folder / str(step)):
-            scale = Scale.from_json(run['scale']) if 'scale' in run else PIXELS
-            rows, columns, channels = map(int, run['frame_shape'])
-            config, beside = restore_config(run['config']), read_widths(run.get('beside', {}))
-            names = tuple(map(str, run.get('class_names', ())))
-            return StoredRun(config, (rows, columns, channels), scale, beside, names)
+            return StoredRun.from_json(stored)
 
     def read_state(self, step: int) -> Any:
         """A whole state in the host's memory, as nested dictionaries and lists.

@@ -32,6 +32,7 @@ from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.contents import check_same_data, read_contents, write_contents
 from e3d.runs.reporting import Reporter, StepMetrics, scalars
 from e3d.runs.state import TrainState
+from e3d.runs.stored_run import StoredRun
 from e3d.runs.transfer import begin_from
 from e3d.runs.workdir import held, other_config_message, unused_removed, write_config
 from e3d.signals import Interrupted
@@ -190,6 +191,7 @@ def run_updates(
         workers=config.dataset.workers,
         share=(processes.index(), processes.count()),
     )
+    run = StoredRun(config, parts.frame_shape, parts.scale, parts.beside, class_names(source))
     agreement = devices.Agreement(parts.mesh)
     reporter.announce('compiling the update, once')
     with (
@@ -209,9 +211,7 @@ def run_updates(
             if step > first_step and (due or stopping or step % config.checkpoint.every == 0):
                 metrics.write()
                 check_replicas(state, step)
-                names = class_names(source)
-                run = parts.frame_shape, parts.scale, parts.beside, names
-                checkpoints.save(state, config, *run)
+                checkpoints.save(state, run)
                 metrics.restart_clock()
             if last or stopping:
                 break

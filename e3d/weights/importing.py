@@ -15,6 +15,7 @@ from e3d.model import build_model
 from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import FOLDER, Checkpoints
 from e3d.runs.state import TrainState, check_fit
+from e3d.runs.stored_run import StoredRun
 from e3d.runs.trained_run import Run
 from e3d.runs.workdir import CONFIG_FILE, held, prepare_workdir, unused_removed, write_config
 from e3d.training.optimizer import build_optimizer
@@ -165,7 +166,7 @@ def _write(run: Run, workdir: str | os.PathLike) -> None:
             ema_collections=collections if averaged else None,
         )
         with held(path), Checkpoints(path) as checkpoints:
-            stored = run.frame_shape, run.scale, run.beside, run.class_names
-            checkpoints.save(state, run.config, *stored)
+            stored = run.config, run.frame_shape, run.scale, run.beside, run.class_names
+            checkpoints.save(state, StoredRun(*stored))
             checkpoints.wait()
             write_config(path, run.config)

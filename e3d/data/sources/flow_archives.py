@@ -5,6 +5,8 @@ be forecast.
 """
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,52 @@ from e3d.errors import InputError
 from e3d.pixel_values import ROUNDING
 
 MAX_BYTES = 2**33
+SLOTS_PER_DAY = 48  # of TaxiBJ, for which the file is made
 KEYS = ('X_train', 'Y_train', 'X_test', 'Y_test')
+
+
+def read_sequences(
+    file: pathlib.Path, dataset: Mapping[str, Any], split: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The sequences of a split.
+
+    Args:
+      file: the archive.
+      dataset: the section of a config: `input_frames`, `output_frames` and `validation_days`, the last
+        days for training, which no training sequence overlaps; with 0 validation is on the test.
+      split: 'train', 'validation' or 'test'.
+
+    Returns:
+      Frames, float32 [N, T, H, W, C], and how the file was understood, in lines for the user.
+
+    Raises:
+      InputError: the file cannot be read or has another form, or its sequences are shorter.
+    """
+    before, after = read_archive(file, 'test' if split == 'test' else 'train')
+    num_input, num_output = dataset['input_frames'], dataset['output_frames']
+    if num_input > before.shape[1] or num_output > after.shape[1]:
+        raise InputError(
+            f'The sequences in {file} have {before.shape[1]} and {after.shape[1]} frames; '
+            f'dataset.input_frames={num_input} and dataset.output_frames={num_output} are more.'
+        )
+    frames = np.concatenate([before[:, -num_input:], after[:, :num_output]], axis=1)
+    held_out = dataset['validation_days'] * SLOTS_PER_DAY
+    stored_length = before.shape[1] + after.shape[1]
+    if split == 'validation':
+        frames = frames[-held_out:]
+    elif split == 'train' and held_out:  # and none that overlaps with the validation
+        frames = frames[: max(0, len(frames) - held_out - stored_length + 1)]
+    account = (
+        f'{file}: sequences [N, T, C, H, W] of {before.shape[1]} and {after.shape[1]} frames, values '
+        'in [-1, 1] mapped to [0, 1]; the counts that these stand for are not known',
+        'divided as the file is; '
+        + (
+            f'validation: the last {held_out:,} sequences for training (dataset.validation_days)'
+            if held_out
+            else 'the test sequences also for validation (dataset.validation_days)'
+        ),
+    )
+    return frames, account
 
 
 def read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]:

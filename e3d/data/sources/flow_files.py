@@ -53,6 +53,21 @@ class Flows(NamedTuple):
         """The day of each slot, int [N]."""
         return self.slots // self.slots_per_day
 
+    def rows_before(self, rows: np.ndarray, days: int, step: int) -> np.ndarray:
+        """The rows of the same slots `days` before.
+
+        Where that day is missing it is the first that is there of those `step` days before it and so
+        on; -1 where the flows begin too late.
+        """
+        wanted = self.slots[rows] - days * self.slots_per_day
+        while True:
+            found = np.minimum(np.searchsorted(self.slots, wanted), len(self.slots) - 1)
+            early = wanted < self.slots[0]
+            missing = (self.slots[found] != wanted) & ~early
+            if not missing.any():
+                return np.where(early, -1, found)
+            wanted = np.where(missing, wanted - step * self.slots_per_day, wanted)
+
 
 def find_files(path: str) -> list[pathlib.Path]:
     """The .h5 files, or the one .npz file, that a path names.

@@ -7,14 +7,13 @@ they are not cut, so that errors are those in true counts.
 
 import dataclasses
 import math
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from e3d.data.sources.dataset import Dataset, Origin, register_dataset
-from e3d.data.sources.flow_archives import read_archive
+from e3d.data.sources.flow_archives import read_sequences
 from e3d.data.sources.flow_files import SOURCES, Flows, drop_days_with_holes, find_files, read_flows
 from e3d.data.sources.scales import Scale
 from e3d.data.sources.splits import SPLITS
@@ -22,7 +21,6 @@ from e3d.errors import InputError
 from e3d.options.option import option
 from e3d.options.rules import optional, whole
 
-ARCHIVE_SLOTS_PER_DAY = 48  # of TaxiBJ, for which dataset.npz is made
 DAYS_PER_WEEK = 7
 # Days between the frames that a model may see beside those of a sequence, see `with_inputs`.
 LAGS = {'period': 1, 'trend': DAYS_PER_WEEK}
@@ -111,7 +109,7 @@ class FlowSequences:
         before = {
             name: np.stack(
                 [
-                    self._rows_before(targets, LAGS[name] * n, LAGS[name])
+                    self.flows.rows_before(targets, LAGS[name] * n, LAGS[name])
                     for n in range(1, count + 1)
                 ],
                 axis=-1,
@@ -147,26 +145,10 @@ class FlowSequences:
         )
         forecasts = {'hour_average': means[slots[rows]]}
         for name, days in (('yesterday', 1), ('last_week', DAYS_PER_WEEK)):
-            before = self._rows_before(rows, days, days)
+            before = self.flows.rows_before(rows, days, days)
             if (before >= 0).all():
                 forecasts[name] = self.frames[before]
         return forecasts
-
-    def _rows_before(self, rows: np.ndarray, days: int, step: int) -> np.ndarray:
-        """The rows of the same slots `days` before.
-
-        Where that day is missing it is the first that is there of those `step` days before it and so
-        on; -1 where the flows begin too late.
-        """
-        slots, per_day = self.flows.slots, self.flows.slots_per_day
-        wanted = slots[rows] - days * per_day
-        while True:
-            found = np.minimum(np.searchsorted(slots, wanted), len(slots) - 1)
-            early = wanted < slots[0]
-            missing = (slots[found] != wanted) & ~early
-            if not missing.any():
-                return np.where(early, -1, found)
-            wanted = np.where(missing, wanted - step * per_day, wanted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +204,8 @@ def open_taxibj(
     if split == 'validation' and not dataset['validation_days']:
         split = 'test'
     if files[0].suffix.lower() == '.npz':
-        source: FlowSequences | ArchiveSequences = _open_archive(dataset, split, files[0])
+        found = read_sequences(files[0], dataset, split)
+        source: FlowSequences | ArchiveSequences = ArchiveSequences(dict(dataset), split, *found)
     else:
         source = _open_flows(dataset, split, read_flows(files, dataset['slots_per_day']))
     if not len(source):
@@ -289,34 +272,6 @@ def _split_of_frames(dataset: Mapping[str, Any], days: np.ndarray) -> np.ndarray
         [num_train, num_train + num_validation], range(len(whole_days)), side='right'
     )
     return place_of_day[np.searchsorted(whole_days, days)]
-
-
-def _open_archive(dataset: Mapping[str, Any], split: str, file: pathlib.Path) -> ArchiveSequences:
-    before, after = read_archive(file, 'test' if split == 'test' else 'train')
-    num_input, num_output = dataset['input_frames'], dataset['output_frames']
-    if num_input > before.shape[1] or num_output > after.shape[1]:
-        raise InputError(
-            f'The sequences in {file} have {before.shape[1]} and {after.shape[1]} frames; '
-            f'dataset.input_frames={num_input} and dataset.output_frames={num_output} are more.'
-        )
-    frames = np.concatenate([before[:, -num_input:], after[:, :num_output]], axis=1)
-    held_out = dataset['validation_days'] * ARCHIVE_SLOTS_PER_DAY
-    stored_length = before.shape[1] + after.shape[1]
-    if split == 'validation':
-        frames = frames[-held_out:]
-    elif split == 'train' and held_out:  # and none that overlaps with the validation
-        frames = frames[: max(0, len(frames) - held_out - stored_length + 1)]
-    account = (
-        f'{file}: sequences [N, T, C, H, W] of {before.shape[1]} and {after.shape[1]} frames, values '
-        'in [-1, 1] mapped to [0, 1]; the counts that these stand for are not known',
-        'divided as the file is; '
-        + (
-            f'validation: the last {held_out:,} sequences for training (dataset.validation_days)'
-            if held_out
-            else 'the test sequences also for validation (dataset.validation_days)'
-        ),
-    )
-    return ArchiveSequences(dict(dataset), split, frames, account)
 
 
 @register_dataset('taxibj')

@@ -1,0 +1,56 @@
+"""What is stored with each state of its run, so that it can be used without the data."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from e3d.configuration import restore_config
+from e3d.data.sources.scales import PIXELS, Scale
+from e3d.model.beside import read_widths
+
+
+class StoredRun(NamedTuple):
+    """What a checkpoint tells of its run.
+
+    Attributes:
+      config: of the run.
+      frame_shape: (H, W, C).
+      scale: what the values of the frames stand for.
+      beside: channels that the data have beside those of the frames, see `e3d.model.beside`.
+      class_names: of the labels; () for data without, and in runs of earlier versions.
+    """
+
+    config: ConfigDict
+    frame_shape: tuple[int, int, int]
+    scale: Scale = PIXELS
+    beside: Mapping[str, int] = {}
+    class_names: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored."""
+        names = {'class_names': list(self.class_names)} if self.class_names else {}
+        return {
+            'config': self.config.to_dict(),
+            'frame_shape': list(self.frame_shape),
+            'scale': self.scale.to_json(),
+            'beside': dict(self.beside),
+            **names,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> 'StoredRun':
+        """The inverse of `to_json`. Runs of earlier versions have no scale; they get that of pictures.
+
+        Raises:
+          KeyError, TypeError, ValueError: it has another form.
+          InputError: so has its config.
+        """
+        rows, columns, channels = map(int, stored['frame_shape'])
+        return cls(
+            config=restore_config(stored['config']),
+            frame_shape=(rows, columns, channels),
+            scale=Scale.from_json(stored['scale']) if 'scale' in stored else PIXELS,
+            beside=read_widths(stored.get('beside', {})),
+            class_names=tuple(map(str, stored.get('class_names', ()))),
+        )
