@@ -95,7 +95,11 @@ def test_a_model_without_recurrence_forecasts_what_follows_its_input(monkeypatch
     config = e3d.make_config('quickstart', model='my_convolutions', **{'model.features': 4})
     model = e3d.build_model(**config.model)
     frames = jnp.ones((2, 5, 4, 6, 3))
-    future, _ = jax.eval_shape(
-        lambda key: model.init_with_output(key, frames, 7), jax.random.key(0)
-    )
-    assert model.needs.future_only and future.shape == (2, 7, 4, 6, 3)
+    found = {}
+    for horizon in (3, 7):
+        future, found[horizon] = jax.eval_shape(
+            lambda key, horizon=horizon: model.init_with_output(key, frames, horizon),
+            jax.random.key(0),
+        )
+        assert future.shape == (2, horizon, 4, 6, 3)
+    assert model.needs.future_only and found[3] == found[7]
