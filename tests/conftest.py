@@ -27,4 +27,5 @@ def as_on_accelerators(monkeypatch):
         return default(*operands)
 
     monkeypatch.setattr(jax.lax, 'platform_dependent', choose)
+    monkeypatch.setattr('e3d.model.cell.is_for_accelerators', lambda: True)
     return choices

@@ -1,6 +1,7 @@
 """What makes the models fast: arrays in, arrays out, each with a gradient rule of its own.
 
     winograd.py       a 3D convolution in few products, and its gradients: for CPUs
+    planes.py         a 3D convolution as one of two axes: for GPUs and TPUs
     convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
     depthwise.py      a 2D convolution of each channel by itself, and its gradients
     everywhere.py     RECALL as printed, over all positions, block by block

@@ -4,10 +4,11 @@
 that automatic differentiation writes is by far the slowest part of a training step inside a loop on
 CPU. `_forward`, `_input_gradient` and `_kernel_gradient` are the one place that chooses what is best
 for a backend, from measurements (`benchmarks/README.md`): CPUs compute minimal filtering
-(`winograd.py`), all others their native convolution.
+(`winograd.py`), all others their native convolution; of two axes, with the depth among the channels
+(`planes.py`), where the inputs are as deep as the kernel.
 
-Minimal filtering needs a transform of the kernel that is the same at every step:
-`prepare_kernels` makes it before the loop, for each kernel that was declared as a `Kernel`.
+Both need a transform of the kernel that is the same at every step: `prepare_kernels` makes it before
+the loop, for each kernel that was declared as a `Kernel`.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from e3d.errors import InputError
-from e3d.kernels import platforms, winograd
+from e3d.kernels import planes, platforms, winograd
 from e3d.kernels.precision import chosen_precision
 from e3d.kernels.winograd import Padding
 
@@ -38,10 +39,13 @@ class Kernel:
       taps: `[kd, kh, kw, C, F]`.
       points: of minimal filtering along the height: for each tap in depth `[n, kw * C, F]`; ()
         before `prepare_kernels`.
+      planes: of convolutions of two axes, `[kh, kw, kd, C, kd, F]`, see `planes.py`; None before
+        `prepare_kernels`.
     """
 
     taps: jax.Array
     points: tuple[jax.Array, ...] = ()
+    planes: jax.Array | None = None
 
     def __jax_array__(self) -> jax.Array:
         return self.taps
@@ -67,7 +71,7 @@ for _operator in ('add', 'sub', 'mul', 'truediv', 'matmul', 'pow'):
         setattr(Kernel, _name, _of_taps(_name))
 Kernel.__neg__ = _of_taps('__neg__')
 
-jax.tree_util.register_dataclass(Kernel, data_fields=['taps', 'points'], meta_fields=[])
+jax.tree_util.register_dataclass(Kernel, data_fields=['taps', 'points', 'planes'], meta_fields=[])
 
 
 def prepare_kernels(weights: Any) -> Any:
@@ -85,23 +89,29 @@ def prepare_kernels(weights: Any) -> Any:
 def _prepared(kernel: Kernel | jax.Array) -> Kernel:
     if not isinstance(kernel, Kernel):
         kernel = Kernel(kernel)
-    return kernel if kernel.points else Kernel(kernel.taps, _points_of(kernel.taps))
+    return kernel if kernel.planes is not None else Kernel(kernel.taps, *_transforms(kernel.taps))
 
 
 @jax.custom_vjp
-def _points_of(taps: jax.Array) -> tuple[jax.Array, ...]:
-    return winograd.transform_kernel(taps)
+def _transforms(taps: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    """The `points` and `planes` of a kernel."""
+    return winograd.transform_kernel(taps), planes.transform_kernel(taps)
 
 
-def _points_gradient(taps: jax.Array, cotangent: tuple[jax.Array, ...]) -> tuple[jax.Array]:
-    """Only CPUs use the points: elsewhere their gradient is zero, which XLA transforms at length."""
-    transpose = jax.linear_transpose(winograd.transform_kernel, taps)
+def _transforms_gradient(taps: jax.Array, cotangents) -> tuple[jax.Array]:
+    """Of what the backend uses: that of the other is zero, which XLA transforms at length."""
+
+    def of_one(transform, cotangent):
+        return jax.linear_transpose(transform, taps)(cotangent)
+
     return platforms.choose(
-        cotangent, cpu=transpose, default=lambda cotangent: (jnp.zeros_like(taps),)
+        *cotangents,
+        cpu=lambda of_points, _: of_one(winograd.transform_kernel, of_points),
+        default=lambda _, of_planes: of_one(planes.transform_kernel, of_planes),
     )
 
 
-_points_of.defvjp(lambda taps: (_points_of(taps), taps), _points_gradient)
+_transforms.defvjp(lambda taps: (_transforms(taps), taps), _transforms_gradient)
 
 
 def same_padding(kernel_size: tuple[int, int, int]) -> Padding:
@@ -117,15 +127,25 @@ def full_padding(kernel_size: tuple[int, int, int]) -> Padding:
 VALID: Padding = ((0, 0), (0, 0), (0, 0))
 
 
-def _convolve_natively(inputs, taps, padding: Padding, precision: str | None) -> jax.Array:
+def _convolve_natively(
+    inputs, kernel: Kernel, padding: Padding, precision: str | None
+) -> jax.Array:
+    if _has_planes(kernel, inputs.shape, padding):
+        return planes.convolve(inputs, kernel.planes, padding, precision)
     return lax.conv_general_dilated(
         inputs,
-        taps.astype(inputs.dtype),
+        kernel.taps.astype(inputs.dtype),
         (1, 1, 1),
         padding,
         dimension_numbers=_NATIVE_LAYOUT,
         precision=precision,
     )
+
+
+def _has_planes(kernel: Kernel, shape: tuple[int, ...], padding: Padding) -> bool:
+    """Whether `planes` is the kernel for inputs of this shape."""
+    size = kernel.taps.shape[:3]
+    return shape[1] == size[0] and padding[0] == same_padding(size)[0]
 
 
 class _Call(NamedTuple):
@@ -141,7 +161,7 @@ def _forward(inputs: jax.Array, kernel: Kernel, call: _Call) -> jax.Array:
         inputs,
         kernel,
         cpu=lambda inputs, kernel: winograd.convolve(inputs, kernel.points, size, call.padding),
-        default=lambda inputs, kernel: _convolve_natively(inputs, kernel.taps, *call),
+        default=lambda inputs, kernel: _convolve_natively(inputs, kernel, *call),
     )
 
 
@@ -149,12 +169,17 @@ def _input_gradient(cotangent, kernel: Kernel, shape, call: _Call) -> jax.Array:
     size = kernel.shape[:3]
 
     def natively(cotangent, kernel):
+        if _has_planes(kernel, shape, call.padding):
+            like = jax.ShapeDtypeStruct(shape, cotangent.dtype)
+            return jax.linear_transpose(lambda x: _convolve_natively(x, kernel, *call), like)(
+                cotangent
+            )[0]
         mirrored = jnp.swapaxes(kernel.taps[::-1, ::-1, ::-1], -1, -2)
         opposite = tuple(
             (taps - 1 - low, taps - 1 - high)
             for taps, (low, high) in zip(size, call.padding, strict=True)
         )
-        return _convolve_natively(cotangent, mirrored, opposite, call.precision)
+        return _convolve_natively(cotangent, Kernel(mirrored), opposite, call.precision)
 
     return platforms.choose(
         cotangent,
@@ -170,18 +195,24 @@ def _kernel_gradient(inputs, cotangent, kernel: Kernel, call: _Call) -> Kernel:
     """The gradient of the part of the kernel that the backend uses; nothing for the other."""
     size = kernel.shape[:3]
 
+    nothing = jax.tree.map(jnp.zeros_like, kernel)
+
     def by_points(inputs, cotangent):
         of_points = winograd.kernel_gradient(inputs, cotangent, size, call.padding)
         dtype = kernel.taps.dtype
-        return Kernel(jnp.zeros_like(kernel.taps), tuple(part.astype(dtype) for part in of_points))
+        points = tuple(part.astype(dtype) for part in of_points)
+        return dataclasses.replace(nothing, points=points)
 
     def natively(inputs, cotangent):
-        transpose = jax.linear_transpose(
-            lambda taps: _convolve_natively(inputs, taps, *call),
-            jax.ShapeDtypeStruct(kernel.shape, inputs.dtype),
-        )
-        of_taps = transpose(cotangent)[0].astype(kernel.taps.dtype)
-        return Kernel(of_taps, jax.tree.map(jnp.zeros_like, kernel.points))
+        used = 'planes' if _has_planes(kernel, inputs.shape, call.padding) else 'taps'
+        array = getattr(kernel, used)
+
+        def convolve_with(array):
+            return _convolve_natively(inputs, dataclasses.replace(kernel, **{used: array}), *call)
+
+        like = jax.ShapeDtypeStruct(array.shape, inputs.dtype)
+        of_array = jax.linear_transpose(convolve_with, like)(cotangent)[0]
+        return dataclasses.replace(nothing, **{used: of_array.astype(array.dtype)})
 
     return platforms.choose(inputs, cotangent, cpu=by_points, default=natively)
 

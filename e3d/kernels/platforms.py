@@ -9,6 +9,7 @@ import contextvars
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 from jax import lax
 
 _traced_for: contextvars.ContextVar[str | None] = contextvars.ContextVar('platform', default=None)
@@ -39,3 +40,13 @@ def traced_for(platform: str) -> Iterator[None]:
         yield
     finally:
         _traced_for.reset(token)
+
+
+def is_for_accelerators() -> bool:
+    """Whether what is traced now is meant for a GPU or a TPU, where a choice must be made by then.
+
+    It is meant for the platform of `traced_for`, for `jax.default_device`, or else for JAX's default
+    backend. Use it where both ways give the same on every platform, and are only faster on some.
+    """
+    device = jax.config.jax_default_device or jax.default_backend()
+    return (_traced_for.get() or getattr(device, 'platform', device)) != 'cpu'

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.flatten_util import ravel_pytree
 
 from e3d.kernels.history import (
     History,
@@ -50,6 +51,7 @@ from e3d.kernels.modes import Operations, Recording, Replaying
 from e3d.kernels.precision import chosen_precision
 
 POLICIES = ('save', 'recompute')
+_SMALL = 2**14  # elements of an array
 
 Arrays = tuple[jax.Array, ...]
 Step = Callable[
@@ -178,13 +180,14 @@ def _reverse(loop: _Loop, residuals, cotangents):
         before, recalled = _read(slots, t - 1, initial), _recalled(slots, t, loop.limit)
         _, pull_back = jax.vjp(run, weights, carry, before, recalled, x)
         gradients = pull_back((of_carry, of_remembered, of_output))
-        of_weights = jax.tree.map(jnp.add, of_weights, gradients[0])
+        of_weights = jax.tree.map(jnp.add, of_weights, _small_as_one(gradients[0])[0])
         of_slots = _add_recalled(of_slots, t, gradients[3])
         of_remembered = jax.tree.map(jnp.add, gradients[2], _read(of_slots, t - 1, initial))
         return (gradients[1], of_remembered, of_slots, of_weights), gradients[4]
 
     steps = jnp.arange(_number_of_steps(inputs), dtype=jnp.int32)
-    zeros = jax.tree.map(jnp.zeros_like, (slots, weights))
+    small_as_one, apart = _small_as_one(weights)
+    zeros = jax.tree.map(jnp.zeros_like, (slots, small_as_one))
     with jax.default_matmul_precision(loop.precision):
         (of_carry, of_remembered, _, of_weights), of_inputs = lax.scan(
             body,
@@ -192,7 +195,25 @@ def _reverse(loop: _Loop, residuals, cotangents):
             (steps, inputs, carries, kept, of_outputs),
             reverse=True,
         )
-    return of_weights, of_carry, of_remembered, of_inputs
+    return apart(of_weights), of_carry, of_remembered, of_inputs
+
+
+def _small_as_one(weights) -> tuple[tuple[list[jax.Array], jax.Array], Callable]:
+    """The large arrays of a tree and all small ones as one vector, and what makes the tree of them.
+
+    So biases and the like are added up by one kernel of a GPU and not by one for each.
+    """
+    leaves, structure = jax.tree.flatten(weights)
+    large = [leaf for leaf in leaves if leaf.size > _SMALL]
+    vector, of_vector = ravel_pytree([leaf for leaf in leaves if leaf.size <= _SMALL])
+
+    def apart(parts):
+        of_large, of_small = iter(parts[0]), iter(of_vector(parts[1]))
+        return jax.tree.unflatten(
+            structure, [next(of_large if leaf.size > _SMALL else of_small) for leaf in leaves]
+        )
+
+    return (large, vector), apart
 
 
 _scan.defvjp(_forward, _reverse)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.kernels.history import History, valid_slots, write
 from e3d.kernels.modes import Operations
-from e3d.model.equations import CellOptions, E3DLSTMState, update_e3d_lstm
+from e3d.kernels.platforms import is_for_accelerators
+from e3d.model.equations import CellOptions, E3DLSTMState, join_inputs, update_e3d_lstm
 from e3d.model.gates import join_operators, kernel_shapes, mark_kernels
 from e3d.model.openstl import openstl_shapes, update_openstl
 from e3d.model.recurrent import CellBase
@@ -121,9 +122,12 @@ class E3DLSTMCell(CellBase):
             'memory_gates': (features, released),
         }
         groups = {
-            name: mark_kernels(declare(name, channels, len(options.gates[name]), bias, released))
+            name: declare(name, channels, len(options.gates[name]), bias, released)
             for name, (channels, bias) in operands.items()
         }
+        if options.convolution == 'same' and not released and is_for_accelerators():
+            groups = join_inputs(options, groups)
+        groups = {name: mark_kernels(group) for name, group in groups.items()}
         outputs = join_operators(
             [
                 declare(f'{state}_output', features, 1, released, False)
