@@ -13,19 +13,21 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-import jax  # reads the environment
+import jax  # noqa: F401, reads the environment
 import pytest
+
+from e3d.kernels import platforms
 
 
 @pytest.fixture
 def as_on_accelerators(monkeypatch):
     """Runs on the CPU what GPUs and TPUs are given; tells how often there was a choice."""
-    choices = []
+    choices, choose = [], platforms.choose
 
-    def choose(*operands, default, **others):
-        choices.append(others)
-        return default(*operands)
+    def counted(*arguments, **branches):
+        choices.append(branches)
+        return choose(*arguments, **branches)
 
-    monkeypatch.setattr(jax.lax, 'platform_dependent', choose)
-    monkeypatch.setattr('e3d.model.cell.is_for_accelerators', lambda: True)
-    return choices
+    monkeypatch.setattr(platforms, 'choose', counted)
+    with platforms.traced_for('any but cpu'):
+        yield choices

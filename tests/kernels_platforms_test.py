@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e3d.kernels.platforms import choose, traced_for
+from e3d.kernels.platforms import choose, traced_for, traced_once
 from e3d.model import build_model
 
 
@@ -23,6 +23,27 @@ def test_a_program_has_the_branch_of_the_platform_that_it_is_traced_for(platform
     assert len(traced.eqns) == 1
     assert jax.core.eval_jaxpr(traced.jaxpr, traced.consts, 3.0) == [expected]
     assert jax.jit(compute)(3.0) == 7.0  # of a CPU again
+
+
+def test_a_function_is_traced_once_for_each_form_and_platform():
+    traced = []
+
+    @traced_once('power')
+    def compute(value, power):
+        traced.append((value.shape, power))
+        return choose(value**power, cpu=lambda value: value + 4, default=double)
+
+    def run(value, power):
+        return jax.jit(lambda value: compute(value, power))(value)
+
+    for _ in range(2):
+        assert run(jnp.float32(3.0), 2) == 13.0
+        assert run(jnp.float32(3.0), 3) == 31.0
+        assert list(run(jnp.ones(2), 2)) == [5.0, 5.0]
+    assert traced == [((), 2), ((), 3), ((2,), 2)]
+    with traced_for('tpu'):
+        assert run(jnp.float32(3.0), 2) == 18.0
+    assert run(jnp.float32(3.0), 2) == 13.0
 
 
 @pytest.mark.parametrize('model', ['predrnn', 'e3d_lstm'])

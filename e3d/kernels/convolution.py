@@ -155,6 +155,7 @@ class _Call(NamedTuple):
     precision: str | None
 
 
+@platforms.traced_once('call')
 def _forward(inputs: jax.Array, kernel: Kernel, call: _Call) -> jax.Array:
     size = kernel.shape[:3]
     return platforms.choose(
@@ -165,6 +166,7 @@ def _forward(inputs: jax.Array, kernel: Kernel, call: _Call) -> jax.Array:
     )
 
 
+@platforms.traced_once('shape', 'call')
 def _input_gradient(cotangent, kernel: Kernel, shape, call: _Call) -> jax.Array:
     size = kernel.shape[:3]
 
@@ -191,6 +193,7 @@ def _input_gradient(cotangent, kernel: Kernel, shape, call: _Call) -> jax.Array:
     )
 
 
+@platforms.traced_once('call')
 def _kernel_gradient(inputs, cotangent, kernel: Kernel, call: _Call) -> Kernel:
     """The gradient of the part of the kernel that the backend uses; nothing for the other."""
     size = kernel.shape[:3]

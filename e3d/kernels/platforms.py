@@ -6,6 +6,7 @@ platforms is traced for one: see `traced_for`.
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +28,30 @@ def choose(*arguments: Any, default: Callable, **branches: Callable) -> Any:
     if platform is None:
         return lax.platform_dependent(*arguments, default=default, **branches)
     return branches.get(platform, default)(*arguments)
+
+
+def traced_once(*static: str) -> Callable[[Callable], Callable]:
+    """Decorates a function of arrays so that each form of its arguments is traced once.
+
+    A model has the same operation dozens of times, in every step and layer, when it is initialized and
+    when it is applied; most of the time that tracing and lowering take goes there. What is computed
+    stays the same.
+
+    Args:
+      *static: names of the arguments that are no arrays.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        kept = jax.jit(function, static_argnames=static)
+
+        @functools.wraps(function)
+        def call(*arguments: Any) -> Any:
+            # What is kept has the branches of all platforms.
+            return (kept if _traced_for.get() is None else function)(*arguments)
+
+        return call
+
+    return decorate
 
 
 @contextlib.contextmanager
