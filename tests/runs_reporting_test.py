@@ -134,6 +134,17 @@ def test_every_step_is_looked_at(tmp_path, bad):
     assert read_lines(tmp_path) == []
 
 
+def test_a_model_that_no_longer_learns_is_told_of_once(tmp_path, capsys):
+    with Reporter(tmp_path, 0, 10) as reporter:
+        metrics, told = make_metrics(reporter), []
+        for step, norm in enumerate((1.0, 0.0, 0.0, 0.0, 0.5, 0.0), 1):
+            metrics.add(step, numbers(2.0, norm), 0.0)
+            if step % 2 == 0:
+                metrics.write()
+                told.append('exactly 0 in all of the last 2 updates' in capsys.readouterr().err)
+    assert told == [False, True, False]
+
+
 def test_skipped_updates_are_counted_and_enter_no_mean(tmp_path, capsys):
     with Reporter(tmp_path, 0, 10) as reporter:
         metrics = make_metrics(reporter, skip_nonfinite=True)

@@ -176,6 +176,7 @@ class StepMetrics:
         self._sequences_of = sequences_of
         self._skip_nonfinite = skip_nonfinite
         self._skipped_in_a_row = 0
+        self._stands_still = False
         self._entries: list[Any] = []
         self._started = time.perf_counter()
 
@@ -222,7 +223,18 @@ class StepMetrics:
             numbers['frames_per_second'],
             seconds * (self._steps - step),
         )
+        self._tell_of_standstill(step, len(good), numbers)
         self.restart_clock()
+
+    def _tell_of_standstill(self, step: int, count: int, numbers: Mapping[str, float]) -> None:
+        """Once where it begins, for the loss alone does not tell."""
+        stood_still, self._stands_still = self._stands_still, numbers.get('gradient_norm') == 0
+        if self._stands_still and not stood_still:
+            tell(
+                f'\nThe gradient was exactly 0 in all of the last {count} updates, up to step {step}: '
+                'the model no longer learns, as where its outputs have saturated. Start over in '
+                'another --workdir with a smaller optimizer.learning_rate.'
+            )
 
     def _is_finite(self, step: int, metrics: Mapping[str, Any]) -> bool:
         """Whether a step was applied; tells or raises where it was not."""
