@@ -43,6 +43,7 @@ from e3d.prediction.forecast import forecast
 from e3d.runs import trained_run
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.reporting import drop_lines_after, read_lines
+from e3d.runs.stored_run import StoredRun
 from e3d.runs.trained_run import load_run
 from e3d.runs.workdir import check_same_experiment
 from e3d.sweep.entries import make_entries
@@ -406,7 +407,8 @@ def whole(folder):
     """A workdir with the checkpoints of the steps 1 and 2."""
     with Checkpoints(folder / 'whole', keep=2) as checkpoints:
         for step in (1, 2):
-            checkpoints.save(make_state(step, seed=step), tiny_config(folder), SHAPE)
+            run = StoredRun(tiny_config(folder), SHAPE)
+            checkpoints.save(make_state(step, seed=step), run)
     return folder / 'whole'
 
 
