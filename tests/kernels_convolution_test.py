@@ -23,6 +23,7 @@ CASES = {
     'depth 1': ((1, 5, 5), 1, same_padding((1, 5, 5)), 3, 4),
     'kernel deeper than the input': ((3, 3, 3), 2, same_padding((3, 3, 3)), 3, 2),
     'even kernel': ((2, 4, 2), 2, same_padding((2, 4, 2)), 2, 5),
+    'even kernel with its extra zero in front': ((2, 3, 3), 2, ((1, 0), (1, 1), (1, 1)), 2, 3),
     'valid': ((2, 5, 5), 3, VALID, 3, 2),
     'full': ((2, 5, 3), 1, full_padding((2, 5, 3)), 2, 3),
     'more channels than features': ((2, 5, 5), 2, same_padding((2, 5, 5)), 6, 2),

@@ -406,8 +406,8 @@ def test_pictures(folder, file):
 def whole(folder):
     """A workdir with the checkpoints of the steps 1 and 2."""
     with Checkpoints(folder / 'whole', keep=2) as checkpoints:
+        run = StoredRun(tiny_config(folder), SHAPE)
         for step in (1, 2):
-            run = StoredRun(tiny_config(folder), SHAPE)
             checkpoints.save(make_state(step, seed=step), run)
     return folder / 'whole'
 

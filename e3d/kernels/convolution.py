@@ -144,8 +144,9 @@ def _convolve_natively(
 
 def _has_planes(kernel: Kernel, shape: tuple[int, ...], padding: Padding) -> bool:
     """Whether `planes` is the kernel for inputs of this shape."""
-    size = kernel.taps.shape[:3]
-    return shape[1] == size[0] and padding[0] == same_padding(size)[0]
+    size = kernel.shape[:3]
+    as_deep = shape[1] == size[0] and padding[0] == same_padding(size)[0]
+    return kernel.planes is not None and as_deep
 
 
 class _Call(NamedTuple):
@@ -197,7 +198,6 @@ def _input_gradient(cotangent, kernel: Kernel, shape, call: _Call) -> jax.Array:
 def _kernel_gradient(inputs, cotangent, kernel: Kernel, call: _Call) -> Kernel:
     """The gradient of the part of the kernel that the backend uses; nothing for the other."""
     size = kernel.shape[:3]
-
     nothing = jax.tree.map(jnp.zeros_like, kernel)
 
     def by_points(inputs, cotangent):

@@ -36,7 +36,7 @@ def read_sequences(
     Raises:
       InputError: the file cannot be read or has another form, or its sequences are shorter.
     """
-    before, after = read_archive(file, 'test' if split == 'test' else 'train')
+    before, after = _read_archive(file, 'test' if split == 'test' else 'train')
     num_input, num_output = dataset['input_frames'], dataset['output_frames']
     if num_input > before.shape[1] or num_output > after.shape[1]:
         raise InputError(
@@ -63,7 +63,7 @@ def read_sequences(
     return frames, account
 
 
-def read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_archive(file: pathlib.Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads the sequences of `dataset.npz`.
 
     Args:
