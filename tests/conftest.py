@@ -1,6 +1,7 @@
 """Four fake CPU devices for the whole test suite, and as little compiling as possible."""
 
 import os
+import pathlib
 import tempfile
 
 os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=4')
@@ -13,10 +14,22 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-import jax  # noqa: F401, reads the environment
+import jax  # reads the environment
 import pytest
 
 from e3d.kernels import platforms
+
+# Of 65,530 that Linux allows a process by default.
+MOST_MAPPINGS = 25_000
+
+
+@pytest.fixture(autouse=True, scope='module')
+def not_too_many_programs():
+    """Lets go of compiled programs: each maps memory, and XLA crashes where it may map no more."""
+    yield
+    mappings = pathlib.Path('/proc/self/maps')
+    if mappings.exists() and mappings.read_bytes().count(b'\n') > MOST_MAPPINGS:
+        jax.clear_caches()
 
 
 @pytest.fixture
