@@ -269,7 +269,7 @@ def _used(value: Instruction, body: list[Instruction]) -> int:
         if user.opcode == 'bitcast':
             total += _used(user, body)
         elif user.opcode in _PARTS and of_parts:
-            total += shape_bytes(user.shape)
+            total += min(shape_bytes(user.shape), _used(user, body) or math.inf)
         elif not (user.opcode == 'dynamic-update-slice' and of_parts):
             total += shape_bytes(value.shape)
     return total

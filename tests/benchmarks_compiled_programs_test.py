@@ -15,8 +15,9 @@ PROGRAM = """HloModule jit_step, is_scheduled=true
   %param_2 = s32[] parameter(2)
   %zero = s32[] constant(0)
   %view.1 = f32[4,1000,1000]{2,1,0} bitcast(%param_1)
-  %part.1 = f32[1,1000,1000]{2,1,0} dynamic-slice(%view.1, %param_2, %zero, %zero)
-  %flat.1 = f32[1000,1000]{1,0} bitcast(%part.1)
+  %part.1 = f32[2,1000,1000]{2,1,0} dynamic-slice(%view.1, %param_2, %zero, %zero)
+  %first.1 = f32[1,1000,1000]{2,1,0} slice(%part.1), slice={[0:1], [0:1000], [0:1000]}
+  %flat.1 = f32[1000,1000]{1,0} bitcast(%first.1)
   ROOT %add.1 = f32[1000,1000]{1,0} add(%param_0, %flat.1)
 }
 

@@ -11,6 +11,7 @@
     layer_norm.py     LayerNorm over a state
     local_filters.py  filters of each pixel's or each picture's own
     modes.py          how a step carries out convolutions and RECALL: compute, record, replay
+    bundles.py        trees of arrays as few arrays: for GPUs
     platforms.py      which of these a platform gets
     precision.py      how products are rounded
     scan.py           the time loop that owns the remembered states, with linear memory

@@ -37,6 +37,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
+from e3d.kernels.bundles import bundle
 from e3d.kernels.history import (
     History,
     add_to_newest,
@@ -156,21 +157,22 @@ def _forward(loop: _Loop, weights, carry, remembered, inputs):
         histories = _recalled_histories(_recalled(slots, t, loop.limit), slots, t)
         new_carry, remembered, y = loop.step(weights, carry, remembered, histories, x, operations)
         kept = operations.kept if loop.policy == 'save' else []
-        return (t + 1, new_carry, remembered, slots), (y, carry, kept)
+        return (t + 1, new_carry, remembered, slots), (y, bundle(carry), bundle(kept))
 
     start = (jnp.int32(0), carry, remembered, _empty(remembered, _number_of_steps(inputs)))
     with jax.default_matmul_precision(loop.precision):
-        (_, carry, last, slots), (outputs, carries, kept) = lax.scan(body, start, inputs)
-    return (carry, last, outputs), (weights, remembered, inputs, slots, carries, kept)
+        (_, carry, last, slots), (outputs, *bundles) = lax.scan(body, start, inputs)
+    return (carry, last, outputs), (weights, remembered, inputs, slots, bundles)
 
 
 def _reverse(loop: _Loop, residuals, cotangents):
-    weights, initial, inputs, slots, carries, kept = residuals
+    weights, initial, inputs, slots, bundles = residuals
     of_carry, of_remembered, of_outputs = cotangents
 
     def body(state, at_step):
         of_carry, of_remembered, of_slots, of_weights = state
-        t, x, carry, kept, of_output = at_step
+        t, x, bundles, of_output = at_step
+        carry, kept = (one.tree() for one in bundles)
 
         def run(weights, carry, remembered, recalled, x):
             operations = Replaying(kept) if loop.policy == 'save' else Operations()
@@ -192,7 +194,7 @@ def _reverse(loop: _Loop, residuals, cotangents):
         (of_carry, of_remembered, _, of_weights), of_inputs = lax.scan(
             body,
             (of_carry, of_remembered, *zeros),
-            (steps, inputs, carries, kept, of_outputs),
+            (steps, inputs, bundles, of_outputs),
             reverse=True,
         )
     return apart(of_weights), of_carry, of_remembered, of_inputs
