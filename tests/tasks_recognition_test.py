@@ -84,7 +84,7 @@ def prepared():
     config = tiny_config()
     model = build_model(**config.model)
     optimizer, rate = build_optimizer(config.optimizer, config.train.steps)
-    create = functools.partial(create_state, model, optimizer, (8, 8, 1), 0)
+    create = jax.jit(lambda: create_state(model, optimizer, (8, 8, 1), 0))
     return config, model, optimizer, rate, create
 
 

@@ -92,7 +92,8 @@ def make_step(model, axis_name=None, clip_norm=None):
         ema_decay=0.5,
         axis_name=axis_name,
     )
-    return step, create_state(model, optimizer, SHAPE, 0, keep_ema=True, lengths=(INPUT, AHEAD))
+    lengths = INPUT, AHEAD
+    return step, jax.jit(lambda: create_state(model, optimizer, SHAPE, 0, True, lengths))()
 
 
 def run_on(num_devices, model, steps=3):
@@ -203,5 +204,5 @@ def test_a_stored_state_is_whole_and_forecasts_with_the_average(tmp_path, monkey
 
 
 def test_a_state_without_collections_is_stored_as_ever():
-    state = create_state(TinyForecaster(), optax.adam(0.1), SHAPE, 0)
+    state = jax.eval_shape(lambda: create_state(TinyForecaster(), optax.adam(0.1), SHAPE, 0))
     assert list(state.to_stored()) == ['step', 'params', 'ema_params', 'opt_state']

@@ -48,8 +48,8 @@ def make_step(**changes):
         'ema_decay': 0.5,
     }
     settings |= changes
-    state = create_state(MODEL, settings['optimizer'], SHAPE, 0, keep_ema=True)
-    return functools.partial(train_step, **settings), state
+    create = jax.jit(lambda: create_state(MODEL, settings['optimizer'], SHAPE, 0, keep_ema=True))
+    return functools.partial(train_step, **settings), create()
 
 
 def run_on(num_devices, steps=2):

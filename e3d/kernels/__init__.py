@@ -4,6 +4,7 @@
     planes.py         a 3D convolution as one of two axes: for GPUs and TPUs
     convolution.py    one 3D convolution with a gradient that is fast in a loop, on any backend
     depthwise.py      a 2D convolution of each channel by itself, and its gradients
+    clips.py          a 3D convolution of whole clips, outside of any loop
     everywhere.py     RECALL as printed, over all positions, block by block
     fused.py          the same in one kernel, for NVIDIA GPUs
     nearby.py         RECALL at and around the same place

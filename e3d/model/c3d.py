@@ -19,9 +19,13 @@ connected layer. The published weights see values of 0 to 255 less a mean cube a
 Gaussian ones of deviation 0.01; here values are in [-1, 1] and weights begin as He et al. have them.
 """
 
+import functools
+from typing import Any
+
 import flax.linen as nn
 import jax
 
+from e3d.kernels.clips import convolve_clips
 from e3d.model.clip_recognizer import ClipRecognizer
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
@@ -46,11 +50,13 @@ class C3D(ClipRecognizer):
     @nn.compact
     def score(self, clips: jax.Array, training: Training | None = None) -> jax.Array:
         """Scores of clips `[N, T, H, W, 3]` in [-1, 1], `[N, classes]`."""
-        x, common = clips, {'dtype': self.dtype, 'kernel_init': nn.initializers.he_normal()}
+        common: dict[str, Any] = {'dtype': self.dtype, 'kernel_init': nn.initializers.he_normal()}
+        convolution = functools.partial(nn.Conv, conv_general_dilated=convolve_clips, **common)
+        x = clips
         for stage, widths in enumerate(STAGES):
             for layer, width in enumerate(widths):
                 name = f'conv_{stage}_{layer}'
-                x = nn.relu(nn.Conv(self.scaled(width), (3, 3, 3), name=name, **common)(x))
+                x = nn.relu(convolution(self.scaled(width), (3, 3, 3), name=name)(x))
             window = (2 if stage else 1, 2, 2)
             x = nn.max_pool(x, window, window, 'SAME')
         x = x.reshape(len(x), -1)

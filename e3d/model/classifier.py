@@ -1,10 +1,13 @@
 """The head that turns the newest states of a network into scores of the classes."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from e3d.kernels.clips import convolve_clips
 
 POOL = (2, 2, 2)
 STRIDES = (2, 2, 2)
@@ -60,23 +63,20 @@ class Classifier(nn.Module):
         depth, *space = self.top_kernel
         # What ReLUs halve; without it a stack of them ends near zero.
         common: dict[str, Any] = {'dtype': self.dtype, 'kernel_init': nn.initializers.he_normal()}
+        convolution = functools.partial(nn.Conv, conv_general_dilated=convolve_clips, **common)
         for layer in range(self.top_layers):
             width = slots.shape[-1]
             lower = layer < self.top_layers // 2
             if self.separable == ('bottom' if lower else 'top'):
-                slots = nn.Conv(width, (1, *space), name=f'top_{layer}', **common)(slots)
+                slots = convolution(width, (1, *space), name=f'top_{layer}')(slots)
                 slots = nn.relu(slots)
-                name = f'top_{layer}_depth'
-                slots = nn.Conv(width, (depth, 1, 1), name=name, **common)(slots)
+                slots = convolution(width, (depth, 1, 1), name=f'top_{layer}_depth')(slots)
             else:
-                name = f'top_{layer}'
-                slots = nn.Conv(width, tuple(self.top_kernel), name=name, **common)(slots)
+                slots = convolution(width, tuple(self.top_kernel), name=f'top_{layer}')(slots)
             slots = nn.relu(slots)
         for layer in range(2):
-            convolution = nn.Conv(
-                self.features, (2, 3, 3), STRIDES, name=f'strided_{layer}', **common
-            )
-            slots = nn.relu(convolution(slots))
+            strided = convolution(self.features, (2, 3, 3), STRIDES, name=f'strided_{layer}')
+            slots = nn.relu(strided(slots))
         slots = nn.max_pool(slots, POOL, POOL, 'SAME').mean(axis=1)
         hidden = nn.Dense(self.hidden, name='hidden', **common)(slots.reshape(len(slots), -1))
         scores = nn.Dense(self.classes, dtype=self.dtype, name='scores')(nn.relu(hidden))

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from e3d.kernels.clips import convolve_clips
 from e3d.model.needs import Training
 
 Sizes = tuple[int, int, int]
@@ -53,6 +54,7 @@ class ConvUnit(nn.Module):
             use_bias=False,
             kernel_init=nn.initializers.he_normal(),
             dtype=self.dtype,
+            conv_general_dilated=convolve_clips if len(self.kernel) == 3 else None,
             name='Conv_0',
         )(x)
         x = nn.BatchNorm(

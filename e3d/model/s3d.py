@@ -21,6 +21,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from e3d.kernels.clips import convolve_clips
 from e3d.model.clip_layers import ConvUnit, SlidingHead, symmetric
 from e3d.model.clip_recognizer import ClipRecognizer
 from e3d.model.i3d import LEAST_FRAMES, MIXED, POOLS, scaled_filters
@@ -146,7 +147,12 @@ class S3D(ClipRecognizer):
         if self.form == 'torchvision':
             return self.unit(features, kernel, f'{name}_time', strides=(stride, 1, 1))(x, training)
         convolution = nn.Conv(
-            features, kernel, kernel_init=identity_in_time, dtype=self.dtype, name=f'{name}_time'
+            features,
+            kernel,
+            kernel_init=identity_in_time,
+            dtype=self.dtype,
+            conv_general_dilated=convolve_clips,
+            name=f'{name}_time',
         )
         return nn.relu(convolution(x))
 

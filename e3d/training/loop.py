@@ -146,7 +146,7 @@ def create_or_restore(
             raise InputError(other_config_message(parts.workdir, differences))
         tell_other_scale(stored.scale, parts.scale)
     if step is None or not isinstance(checkpoints, Checkpoints):
-        state = parts.create()  # all processes but the first give only its shapes
+        state = create(parts)  # all processes but the first give only its shapes
         if step is None and parts.config.init_from and processes.is_first():
             options = parts.config
             state = begin_from(state, options.init_from, options.init_optimizer)
@@ -156,6 +156,16 @@ def create_or_restore(
     with processes.others_explained():
         devices.connect(parts.mesh, lambda: processes.gather(None))
         return devices.share_state(state, parts.mesh), step or 0
+
+
+def create(parts: Parts) -> TrainState:
+    """The first state, random numbers for the most part.
+
+    They are drawn once: XLA's CPU compiler takes ten times as long to make that fast, and the numbers
+    are the same.
+    """
+    options = {'xla_backend_optimization_level': 1} if jax.default_backend() == 'cpu' else {}
+    return jax.jit(parts.create, compiler_options=options)()
 
 
 def run_updates(

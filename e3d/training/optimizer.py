@@ -94,7 +94,7 @@ def create_state(
     keep_ema: bool = False,
     lengths: tuple[int, int] = (1, 1),
 ) -> TrainState:
-    """The state before the first update.
+    """The state before the first update; to be compiled, see `loop.create`.
 
     Args:
       model: a forecaster, see `e3d.model.E3DLSTM`.
@@ -107,21 +107,16 @@ def create_state(
     Raises:
       InputError: the model cannot take frames of that shape.
     """
-
-    @jax.jit
-    def create() -> TrainState:
-        variables = initialize(model, random_key(seed, INITIALIZATION), frame_shape, lengths)
-        params = variables.pop('params')
-        collections = variables or None
-        # Copies, as the step gives its buffers back and one cannot be given back twice.
-        averages = jax.tree.map(jnp.copy, (params, collections)) if keep_ema else (None, None)
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            ema_params=averages[0],
-            opt_state=optimizer.init(params),
-            collections=collections,
-            ema_collections=averages[1],
-        )
-
-    return create()
+    variables = initialize(model, random_key(seed, INITIALIZATION), frame_shape, lengths)
+    params = variables.pop('params')
+    collections = variables or None
+    # Copies, as the step gives its buffers back and one cannot be given back twice.
+    averages = jax.tree.map(jnp.copy, (params, collections)) if keep_ema else (None, None)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        ema_params=averages[0],
+        opt_state=optimizer.init(params),
+        collections=collections,
+        ema_collections=averages[1],
+    )
