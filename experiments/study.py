@@ -57,11 +57,13 @@ ENTRIES = {
 
 # What matters most comes first. A learning rate other than that of all has its place in the name.
 _REFINED = {'model.variant': 'refined', 'model.recall': 'in_place', 'model.features': 16}
+_GATED = {**_REFINED, 'model.variant': 'gated', 'model.features': 15}
 _FASTER = {'optimizer.learning_rate': 1e-2}
 RECALL_ENTRIES = {
     'refined': _REFINED,
     'predrnn': ENTRIES['predrnn'],
     'refined_1e-2': {**_REFINED, **_FASTER},
+    'gated_1e-2': {**_GATED, **_FASTER},
     'predrnn_1e-2': {**ENTRIES['predrnn'], **_FASTER},
     'in_place': {'model.recall': 'in_place', 'model.features': 16},
     'without_attention': ENTRIES['without_attention'],
@@ -103,6 +105,7 @@ LENGTH_ENTRIES = {
     for frames in LENGTHS
     for name, keys in {
         'refined_1e-2': RECALL_ENTRIES['refined_1e-2'],
+        'gated_1e-2': RECALL_ENTRIES['gated_1e-2'],
         'predrnn': ENTRIES['predrnn'],
         'convlstm': ENTRIES['convlstm'],
         'everywhere': ENTRIES['e3d_lstm'],
@@ -118,6 +121,7 @@ RATES = ('3e-4', '1e-3', '3e-3', '1e-2')
 _TUNED = {
     'e3d_lstm': ENTRIES['e3d_lstm'],
     'refined': _REFINED,
+    'gated': _GATED,
     'predrnn': ENTRIES['predrnn'],
     'convlstm': ENTRIES['convlstm'],
     'without_attention': ENTRIES['without_attention'],

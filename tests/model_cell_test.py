@@ -15,6 +15,7 @@ OPTIONS = {
     'released': {'variant': 'released'},
     'refined': {'variant': 'refined', 'recall': 'in_place'},
     'refined, everywhere': {'variant': 'refined'},
+    'gated': {'variant': 'gated', 'recall': 'in_place'},
     'transposed': {'convolution': 'transposed'},
     'separable': {'convolution': 'separable'},
     'without attention': {'recall': 'none'},
@@ -234,7 +235,7 @@ def test_bfloat16_states_and_float32_parameters(recall):
     [
         ({'history': None}, 'history=T-1'),
         ({'history': 0}, 'integer >= 1'),
-        ({'variant': 'tf'}, "'paper', 'refined', 'released'"),
+        ({'variant': 'tf'}, "'paper', 'refined', 'gated', 'released'"),
         ({'convolution': 'dilated'}, "'separable'"),
         ({'features': 0}, 'integer >= 1'),
         ({'kernel_size': (5, 5)}, 'three sizes'),

@@ -24,6 +24,7 @@ OPTIONS = {
     'in place, released, history 1': {'recall': 'in_place', 'variant': 'released', 'history': 1},
     'nearby': {'recall': 'nearby'},
     'refined': {'variant': 'refined', 'recall': 'in_place', 'history': 2},
+    'gated': {'variant': 'gated', 'recall': 'in_place', 'layers': 1},
     'refined, nearby, separable': {
         'variant': 'refined',
         'recall': 'nearby',
@@ -197,7 +198,7 @@ def test_every_parameter_gets_a_gradient(small):
 @pytest.mark.parametrize(
     'change',
     [
-        {'variant': 'released'}, {'variant': 'refined'},
+        {'variant': 'released'}, {'variant': 'refined'}, {'variant': 'gated'},
         {'convolution': 'transposed'}, {'convolution': 'separable'},
         {'recall': 'none'}, {'recall': 'in_place'}, {'recall': 'nearby'}, {'history': 1},
         {'depth': 3}, {'layers': 1}, {'features': 4},

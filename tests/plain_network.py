@@ -136,9 +136,10 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
     if model.recall not in ('none', False):
         near = {'in_place': 0, 'nearby': model.recall_radius}.get(model.recall)
         near = True if near is None else are_near(inputs.shape[1:4], near)
-        x_i, x_g, x_o, x_r, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
-        h_i, h_g, h_o, h_r = gates('hidden_gates', hidden)
-        query = x_r + h_r if model.variant == 'refined' else jax.nn.sigmoid(x_r + h_r)
+        x_i, x_g, x_o, x_r, *x_a, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
+        h_i, h_g, h_o, h_r, *h_a = gates('hidden_gates', hidden)
+        refined = model.variant in ('refined', 'gated')
+        query = x_r + h_r if refined else jax.nn.sigmoid(x_r + h_r)
         remembered = recall(query, history, valid, near)
     else:
         x_i, x_g, x_o, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
@@ -148,9 +149,12 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
 
     i = jax.nn.sigmoid(x_i + h_i)
     g = jnp.tanh(x_g + h_g)
-    if model.variant == 'refined':
-        memories = 1 if model.recall in ('none', False) else 2
-        new_cell = i * g + (1 - i) * (cell + remembered) / memories
+    if model.variant in ('refined', 'gated'):
+        share = 1 if model.recall in ('none', False) else 0.5
+        if model.variant == 'gated' and share < 1:
+            share = jax.nn.sigmoid(x_a[0] + h_a[0])
+        of_remembered = 0 if model.recall in ('none', False) else (1 - share) * remembered
+        new_cell = i * g + (1 - i) * (share * cell + of_remembered)
     else:
         new_cell = i * g + layer_norm(cell + remembered, weights['cell_norm'], epsilon)
     i2 = jax.nn.sigmoid(x_i2 + from_memory[0])

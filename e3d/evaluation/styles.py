@@ -21,6 +21,7 @@ _TABLE = {
     'e3d_recognizer': ('E3D-LSTM', '#d55e00', 'o'),
     'e3d_lstm_released': ('E3D-LSTM, released form', '#6b2a00', 'v'),
     'refined': ('E3D-LSTM, refined form', '#6b2a00', '^'),
+    'gated': ('E3D-LSTM, gated form', '#aa1144', 'H'),
     'refined_nearby': ('E3D-LSTM, refined form, RECALL nearby', '#c98b8b', 'P'),
     'refined_without_attention': ('E3D-LSTM, refined form without RECALL', '#a08a50', 'X'),
     'in_place': ('E3D-LSTM, RECALL in place', '#f0b000', 'd'),

@@ -50,7 +50,8 @@ class E3DLSTMCell(CellBase):
       kernel_size: depth, height and width of the convolutions; (1, 5, 5) on inputs of depth 1 is the
         "without 3D convolutions" ablation.
       history: how many earlier cell states RECALL looks at (tau). Needed for `initialize_carry`.
-      variant: 'paper', 'refined', 'released', 'published' or 'openstl', see `CellOptions`.
+      variant: 'paper', 'refined', 'gated', 'released', 'published' or 'openstl', see
+        `CellOptions`.
       convolution: 'same', 'transposed' or 'separable', see `gates.py`.
       recall: what RECALL attends to: 'everywhere', 'in_place', 'nearby' or 'none', see
         `CellOptions`.

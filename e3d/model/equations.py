@@ -37,6 +37,7 @@ class Form(NamedTuple):
     recalls_zero: bool = False  # whether a state of zeros is always among those remembered
     gated_query: bool = True  # whether R is a sigmoid of its pre-activation
     hands_on: bool = False  # whether the layer above gets M_below in place of M
+    weighs: bool = False  # whether a gate A says how much of what is kept is C', how much recalled
 
 
 # What RECALL attends to, see `update_e3d_lstm`.
@@ -65,6 +66,7 @@ _PAPER = Form(
     carried=lambda M_below, a: M_below,
     output=_identity,
 )
+_REFINED = _PAPER._replace(gated_query=False, kept=_gated)
 _RELEASED = Form(
     kept=_normalized,
     forget=lambda gate: gate + 1,
@@ -73,7 +75,8 @@ _RELEASED = Form(
 )
 FORMS = {
     'paper': _PAPER,
-    'refined': _PAPER._replace(gated_query=False, kept=_gated),
+    'refined': _REFINED,
+    'gated': _REFINED._replace(weighs=True),
     'released': _RELEASED,
     'published': _RELEASED._replace(epsilon=1e-12, recalls_zero=True, hands_on=True),
 }
@@ -89,9 +92,9 @@ class CellOptions:
       kernel_size: depth, height and width of the gate convolutions.
       history: how many earlier C RECALL looks at (tau); None for all.
       variant: 'paper' for equations 1 and 2 as printed, 'refined' for a gate in place of the
-        LayerNorm and R without a sigmoid, 'released' for the published code's form; for weights
-        trained with other codes 'published' (google/e3d_lstm as it is) and 'openstl' (see
-        `openstl.py`).
+        LayerNorm and R without a sigmoid, 'gated' for a second gate between C' and what is
+        recalled, 'released' for the published code's form; for weights trained with other codes
+        'published' (google/e3d_lstm as it is) and 'openstl' (see `openstl.py`).
       convolution: the operator `*`: 'same', 'transposed' or 'separable' (see `gates.py`).
       recall: 'everywhere', 'in_place' or 'nearby', see `update_e3d_lstm`; 'none' leaves the memory
         attention out (baseline 4 of Table 2): C = I.G + LN(C'). True is 'everywhere', False 'none'.
@@ -135,7 +138,7 @@ class CellOptions:
     @property
     def normalizes(self) -> bool:
         """Whether C has a LayerNorm."""
-        return self.variant != 'refined'
+        return FORMS[self.variant].kept is _normalized
 
     @property
     def normalizes_gates(self) -> bool:
@@ -151,6 +154,8 @@ class CellOptions:
     def gates(self) -> dict[str, tuple[str, ...]]:
         """The gates of each group that shares an operand, in the order of its kernel's outputs."""
         temporal = ('i', 'g', 'o', *(('r',) if self.recalls else ()))
+        if self.recalls and FORMS[self.variant].weighs:
+            temporal += ('a',)
         spatial = ('i_', 'g_', 'f_')
         return {
             'input_gates': temporal + spatial,
@@ -194,7 +199,12 @@ def update_e3d_lstm(
         R  = Wxr*X + Whr*H' + br
         C  = I.G + (1 - I).(C' + RECALL(R, history))/2
 
-    Without RECALL there is one memory, and C = I.G + (1 - I).C'. RESULTS.md has what it gains.
+    `variant='gated'` has the mean of C' and what is recalled by a gate of its own in place of a half:
+
+        A  = sigmoid(Wxa*X + Wha*H' + ba)
+        C  = I.G + (1 - I).(A.C' + (1 - A).RECALL(R, history))
+
+    Without RECALL there is one memory in both, and C = I.G + (1 - I).C'. RESULTS.md has what they gain.
 
     `variant='released'` has F' = sigmoid(. + 1), M = I'.G' + F'.tanh(Wmm*M_below), O = sigmoid(tanh(.)).
     `variant='published'` is the same with three traits of the code that it is named after: every layer
@@ -222,7 +232,12 @@ def update_e3d_lstm(
     if options.recalls:
         R = operations.gate('R', a.r) if form.gated_query else a.r
         history = with_zero_state(history) if form.recalls_zero else history
-        memories.append(operations.recall(R, history, options.radius))
+        recalled = operations.recall(R, history, options.radius)
+        if form.weighs:
+            A = operations.gate('A', a.a)
+            memories = [A * C_before + (1 - A) * recalled]
+        else:
+            memories.append(recalled)
     I = operations.gate('I', a.i)
     G = tanh(a.g)
     C = I * G + form.kept(I, memories, weights.get('cell_norm'), form.epsilon)  # (1)
