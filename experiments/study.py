@@ -134,7 +134,9 @@ RATE_ENTRIES = {
     for rate in RATES
 }
 # Of the models of which rates were tried, see results/study.json; a test compares.
-CHOSEN_RATES = {'predrnn': '1e-2', 'convlstm': '1e-2', 'refined': '1e-2', 'e3d_lstm': '1e-2'}
+CHOSEN_RATES = {
+    'predrnn': '1e-2', 'convlstm': '1e-2', 'refined': '1e-2', 'gated': '1e-2', 'e3d_lstm': '1e-2',
+}  # fmt: skip
 TUNED_ENTRIES = {
     name: {**_TUNED[name], 'optimizer.learning_rate': float(rate)}
     for name, rate in CHOSEN_RATES.items()
