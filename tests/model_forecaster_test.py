@@ -1,10 +1,13 @@
 import functools
+import itertools
+import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from plain_network import reference_forecast
+from selection import fast
 
 from e3d.errors import InputError
 from e3d.model import E3DLSTM, build_model
@@ -15,11 +18,11 @@ SMALL = {'layers': 2, 'features': 3, 'kernel_size': (2, 3, 3), 'patch_size': 2}
 OPTIONS = {
     'paper': {},
     'released': {'variant': 'released'},
-    'transposed': {'convolution': 'transposed'},
+    'transposed': {'convolution': 'transposed', 'layers': 1},
     'separable, released': {'convolution': 'separable', 'variant': 'released'},
     'history 1': {'history': 1},
     'history 5': {'history': 5, 'layers': 1},
-    'without attention': {'recall': 'none'},
+    'without attention': {'recall': 'none', 'layers': 1},
     'in place': {'recall': 'in_place'},
     'in place, released, history 1': {'recall': 'in_place', 'variant': 'released', 'history': 1},
     'nearby': {'recall': 'nearby'},
@@ -40,30 +43,50 @@ OPTIONS = {
         'layers': 1,
     },
     'nearby, depth 1': {'recall': 'nearby', 'depth': 1, 'kernel_size': (1, 3, 3), 'layers': 1},
-    'depth 1': {'depth': 1, 'kernel_size': (1, 3, 3)},
+    'depth 1': {'depth': 1, 'kernel_size': (1, 3, 3), 'layers': 1},
     'depth 3, kernel 2 x 5 x 5': {'depth': 3, 'kernel_size': (2, 5, 5), 'layers': 1},
     'three layers': {'layers': 3, 'features': 2},
     'published': {'variant': 'published'},
     'openstl, stride 2': {'variant': 'openstl', 'stride': 2, 'layers': 1},
 }
+# Every value of every option; the others combine them otherwise.
+EACH_OPTION = (
+    'paper',
+    'transposed',
+    'separable, released',
+    'without attention',
+    'in place, released, history 1',
+    'refined',
+    'gated',
+    'refined, nearby, separable',
+    'nearby, released, history 5',
+    'depth 1',
+    'published',
+    'openstl, stride 2',
+)
 
 
 def make_frames(batch=2, time=5, size=(8, 12), channels=1, dtype=jnp.float32):
     return jax.random.uniform(jax.random.key(0), (batch, time, *size, channels), dtype)
 
 
+def abstract_params(model, frames):
+    initialize = functools.partial(model.init, output_frames=1)
+    return jax.eval_shape(initialize, jax.random.key(0), frames)
+
+
 def initialize(model, frames):
-    """Parameters none of which is at its special starting value, in the type of the frames."""
-    params = jax.jit(model.init, static_argnums=2)(jax.random.key(1), frames[:, :1], 1)['params']
-    keys = jax.random.split(jax.random.key(2), len(jax.tree.leaves(params)))
-    keys = jax.tree.unflatten(jax.tree.structure(params), keys)
-    return jax.tree.map(
-        lambda value, key: (
-            value.astype(frames.dtype) + 0.1 * jax.random.normal(key, value.shape, frames.dtype)
-        ),
-        params,
-        keys,
-    )
+    """Parameters none of which is at its special starting value, in the type of the frames.
+
+    A parameter that two models have in the same shape has the same values in both.
+    """
+
+    def fill(path, leaf):
+        name = jax.tree_util.keystr(path)
+        values = 0.2 * np.random.default_rng(zlib.crc32(name.encode())).normal(size=leaf.shape)
+        return jnp.asarray(values + ('norm_scale' in name), frames.dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, abstract_params(model, frames)['params'])
 
 
 def loss_and_gradients(forecast, params, frames, output_frames, truth_mask, options=None):
@@ -98,7 +121,7 @@ def assert_equals_reference(model, frames, output_frames, truth_mask, options=No
         assert error <= 1e-10 * jnp.abs(b).max(), (jax.tree_util.keystr(path), error)
 
 
-@pytest.mark.parametrize('name', OPTIONS)
+@pytest.mark.parametrize('name', fast(EACH_OPTION, OPTIONS))
 def test_core_equals_the_plain_reading_in_float64(name):
     with jax.enable_x64(True):
         model = E3DLSTM(**(SMALL | OPTIONS[name] | {'dtype': 'float64'}))
@@ -123,21 +146,26 @@ def test_an_optimized_program_equals_the_plain_reading():
         assert_equals_reference(model, make_frames(dtype=jnp.float64, time=3), 2, None, OPTIMIZED)
 
 
-@pytest.mark.parametrize('memory', ['save', 'recompute'])
+# Recall, batch, input and output frames, and whether the truth is seen among the output.
+LENGTHS = [
+    ('everywhere', 1, 3, 1, None),
+    ('everywhere', 2, 1, 6, None),
+    ('everywhere', 2, 2, 4, True),
+    ('everywhere', 3, 2, 3, False),
+    ('in_place', 2, 1, 6, None),
+    ('nearby', 2, 2, 4, True),
+]
+
+
 @pytest.mark.parametrize(
-    ('recall', 'batch', 'input_frames', 'output_frames', 'mask'),
-    [
-        ('everywhere', 1, 3, 1, None),
-        ('everywhere', 2, 1, 6, None),
-        ('everywhere', 2, 2, 4, True),
-        ('everywhere', 3, 2, 3, False),
-        ('in_place', 2, 1, 6, None),
-        ('nearby', 2, 2, 4, True),
-    ],
+    ('memory', 'lengths'),
+    fast(
+        [*zip(2 * ['save', 'recompute', 'recompute'], LENGTHS, strict=True)],
+        itertools.product(['save', 'recompute'], LENGTHS),
+    ),
 )
-def test_core_equals_the_plain_reading_for_all_lengths(
-    memory, recall, batch, input_frames, output_frames, mask
-):
+def test_core_equals_the_plain_reading_for_all_lengths(memory, lengths):
+    recall, batch, input_frames, output_frames, mask = lengths
     with jax.enable_x64(True):
         model = E3DLSTM(**SMALL, dtype='float64', memory=memory, history=3, recall=recall)
         truth_mask = None if mask is None else jnp.full((batch, output_frames - 1), mask)
@@ -195,24 +223,28 @@ def test_every_parameter_gets_a_gradient(small):
     assert all(np.any(of_frames[:, t]) for t in range(3))
 
 
+CHANGES = [
+    {'variant': 'released'}, {'variant': 'refined'}, {'variant': 'gated'},
+    {'convolution': 'transposed'}, {'convolution': 'separable'},
+    {'recall': 'none'}, {'recall': 'in_place'}, {'recall': 'nearby'}, {'history': 1},
+    {'depth': 3}, {'layers': 1}, {'features': 4},
+    {'patch_size': 4}, {'kernel_size': (2, 5, 5)}, {'dtype': 'bfloat16'},
+]  # fmt: skip
+
+
+# The plain reading reads the other fields of the model: one without effect would not equal it.
 @pytest.mark.parametrize(
     'change',
-    [
-        {'variant': 'released'}, {'variant': 'refined'}, {'variant': 'gated'},
-        {'convolution': 'transposed'}, {'convolution': 'separable'},
-        {'recall': 'none'}, {'recall': 'in_place'}, {'recall': 'nearby'}, {'history': 1},
-        {'depth': 3}, {'layers': 1}, {'features': 4},
-        {'patch_size': 4}, {'kernel_size': (2, 5, 5)}, {'dtype': 'bfloat16'},
-    ],
-)  # fmt: skip
+    fast(
+        [{'variant': 'refined'}, {'history': 1}, {'patch_size': 4}, {'dtype': 'bfloat16'}], CHANGES
+    ),
+)
 def test_every_option_changes_the_forecast(small, change):
-    model, _, frames, _ = small
-
-    def forecast(model):
-        variables = jax.jit(model.init, static_argnums=2)(jax.random.key(1), frames, 2)
-        return jax.jit(model.apply, static_argnums=2)(variables, frames, 2)
-
-    assert np.abs(forecast(E3DLSTM(**(SMALL | change))) - forecast(model)).max() > 1e-5
+    _, _, frames, forecast = small
+    model = E3DLSTM(**(SMALL | change))
+    params = initialize(model, frames)
+    other = jax.jit(model.apply, static_argnums=2)({'params': params}, frames, 2)
+    assert np.abs(other - forecast(frames, 2)).max() > 1e-5
 
 
 def test_vmap_and_pmap_give_the_same(small):
@@ -241,11 +273,6 @@ def test_gradients_under_vmap_equal_a_loop(small):
             np.testing.assert_allclose(ours[row] / scale, other / scale, atol=1e-5)
 
 
-def abstract_params(model, frames):
-    initialize = functools.partial(model.init, output_frames=1)
-    return jax.eval_shape(initialize, jax.random.key(0), frames)
-
-
 def temporary_bytes(model, length, gradient):
     frames = jax.ShapeDtypeStruct((1, length, 8, 8, 1), jnp.float32)
     params = abstract_params(model, frames)
@@ -257,8 +284,13 @@ def temporary_bytes(model, length, gradient):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize('recall', ['everywhere', 'nearby'])
-@pytest.mark.parametrize('memory', ['save', 'recompute'])
+@pytest.mark.parametrize(
+    ('memory', 'recall'),
+    fast(
+        [('save', 'everywhere'), ('recompute', 'nearby')],
+        itertools.product(['save', 'recompute'], ['everywhere', 'nearby']),
+    ),
+)
 def test_training_memory_grows_linearly(memory, recall):
     size = {'layers': 1, 'features': 8, 'patch_size': 2, 'kernel_size': (2, 3, 3)}
     model = E3DLSTM(**size, memory=memory, recall=recall)
@@ -295,8 +327,8 @@ def test_frames_that_patches_do_not_divide():
     with pytest.raises(InputError, match=r'7 x 9.*patch_size.*pad_frames'):
         E3DLSTM(**SMALL).init(jax.random.key(0), frames, 1)
     model = E3DLSTM(**SMALL, pad_frames=True)
-    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), frames, 2)
-    assert model.apply(variables, frames, 2).shape == (2, 6, 7, 9, 1)
+    forecast = functools.partial(model.init_with_output, output_frames=2)
+    assert jax.eval_shape(forecast, jax.random.key(0), frames)[0].shape == (2, 6, 7, 9, 1)
 
 
 @pytest.mark.parametrize(
@@ -343,9 +375,18 @@ def test_patches_are_in_the_order_row_column_channel():
     np.testing.assert_array_equal(padded[:, 4, 9], frames[:, 3, 5])
 
 
-@pytest.mark.parametrize('recall', ['everywhere', 'nearby'])
-@pytest.mark.parametrize('platform', ['cuda', 'tpu'])
-@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize(
+    ('platform', 'dtype', 'recall'),
+    fast(
+        [
+            ('cuda', 'float32', 'nearby'),
+            ('cuda', 'bfloat16', 'everywhere'),
+            ('tpu', 'float32', 'everywhere'),
+            ('tpu', 'bfloat16', 'nearby'),
+        ],
+        itertools.product(['cuda', 'tpu'], ['float32', 'bfloat16'], ['everywhere', 'nearby']),
+    ),
+)
 def test_training_and_forecasting_are_lowered_for_other_backends(platform, dtype, recall):
     model = E3DLSTM(**SMALL, dtype=dtype, recall=recall)
     frames = jax.ShapeDtypeStruct((2, 4, 8, 8, 1), jnp.float32)
