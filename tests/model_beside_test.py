@@ -16,7 +16,7 @@ from e3d.model.beside import (
     widths_beside,
 )
 from e3d.model.needs import Needs, initialize, needs_of
-from e3d.tasks.prediction import LayoutForecast
+from e3d.tasks.layout_forecast import LayoutForecast
 
 AHEAD = LENGTH - INPUT
 
@@ -80,7 +80,8 @@ def test_a_forecast_depends_on_what_is_known_ahead_and_on_no_hidden_value(name):
     frames = random_frames(1, length=layout.length)
     beside = beside_of(frames)
     shape = (*SHAPE[:2], SHAPE[2] + channels_beside(widths_beside(beside), needs_of(model)))
-    variables = initialize(model, jax.random.key(0), shape, (3, 2))
+    create = jax.jit(initialize, static_argnums=(0, 2, 3))
+    variables = create(model, jax.random.key(0), shape, (3, 2))
     seen = slice(None, layout.input_frames)
     forecast = jax.jit(LayoutForecast(model, layout, (-np.inf, np.inf)))
     plain = forecast(variables, {'frames': frames[:, seen], **beside})
@@ -99,7 +100,7 @@ def test_a_forecast_depends_on_what_is_known_ahead_and_on_no_hidden_value(name):
 def test_the_mask_of_each_value_is_that_of_frames_where_it_is_the_same():
     model = E3DLSTM(**SMALL['e3d_lstm'])
     frames = random_frames(2)[:, :-1]
-    variables = initialize(model, jax.random.key(0), SHAPE)
+    variables = jax.jit(initialize, static_argnums=(0, 2))(model, jax.random.key(0), SHAPE)
     mask = np.array([[True, False], [False, True]])
     each = np.broadcast_to(mask[:, :, None, None, None], (2, AHEAD - 1, *SHAPE))
     expected, found = (

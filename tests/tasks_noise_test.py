@@ -18,7 +18,7 @@ from e3d.model.needs import Needs, needs_of
 from e3d.model.streaming import start
 from e3d.prediction.forecast import forecast
 from e3d.prediction.inspection import inspect_run
-from e3d.tasks.prediction import LayoutForecast
+from e3d.tasks.layout_forecast import LayoutForecast
 from e3d.tasks.prediction_loss import build_loss, draw_two
 from e3d.weights.exporting import export_run
 
@@ -79,10 +79,12 @@ def test_the_loss_is_the_fair_crps_of_two_draws(variables, config):
 def test_the_loss_does_not_depend_on_the_devices(variables, config, devices):
     frames = random_frames(4, length=4)
     loss = build_loss(config, MODEL)
-    whole = loss(variables, {'frames': frames}, 5, None)[0]
+    whole = jax.jit(lambda frames: loss(variables, {'frames': frames}, 5, None)[0])(frames)
     shares = frames.reshape(devices, -1, *frames.shape[1:])
-    split = jax.vmap(
-        lambda share: loss(variables, {'frames': share}, 5, 'devices')[0], axis_name='devices'
+    split = jax.jit(
+        jax.vmap(
+            lambda share: loss(variables, {'frames': share}, 5, 'devices')[0], axis_name='devices'
+        )
     )(shares)
     np.testing.assert_allclose(split.mean(), whole, rtol=1e-5)
 

@@ -19,7 +19,7 @@ from e3d.parallel import devices
 from e3d.runs import trained_run
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.stored_run import StoredRun
-from e3d.tasks.prediction import LayoutForecast
+from e3d.tasks.layout_forecast import LayoutForecast
 from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.schedules import DROPPING, random_key
 from e3d.training.optimizer import build_optimizer, create_state, split_networks

@@ -1,13 +1,10 @@
 """The task 'prediction': the frames that follow are forecast."""
 
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
@@ -15,7 +12,7 @@ from ml_collections import ConfigDict
 
 from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
-from e3d.data.sources.layouts import Layout, layout_of
+from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import channel_names, simple_forecasts, with_inputs
 from e3d.data.sources.registry import scale as scale_of
 from e3d.evaluation.baselines import mean_image
@@ -29,8 +26,8 @@ from e3d.evaluation.report import format_table, write_report
 from e3d.evaluation.samples import write_samples
 from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import FORECASTERS
-from e3d.model.beside import beside_frames, check_losses, draw_noise, enter_at_once, enter_in_steps
-from e3d.model.needs import call_in_use, needs_of
+from e3d.model.beside import beside_frames, check_losses
+from e3d.model.needs import needs_of
 from e3d.model.tiles import in_tiles
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
@@ -40,59 +37,12 @@ from e3d.tasks.evaluator import (
     samples_folder,
     say_where,
 )
-from e3d.tasks.losses import Batch, Objective
+from e3d.tasks.layout_forecast import LayoutForecast
+from e3d.tasks.losses import Objective
 from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.provenance import split_label
 from e3d.tasks.registry import Task, register_task
-from e3d.tasks.schedules import NOISE, random_key
 from e3d.terminal import show
-
-
-@dataclasses.dataclass(frozen=True)
-class LayoutForecast:
-    """The measured forecast of a model; of what comes before it sees what the layout has observed.
-
-    Attributes:
-      model: a forecaster, see `e3d.model.E3DLSTM`.
-      layout: of the sequences.
-      bounds: the least and the largest value there can be.
-    """
-
-    model: nn.Module
-    layout: Layout
-    bounds: tuple[float, float]
-
-    def __call__(self, variables: Any, batch: Batch) -> jax.Array:
-        """Forecasts what follows the frames.
-
-        Args:
-          variables: of the model.
-          batch: 'frames' `[B, layout.input_frames, H, W, C]`, and what else the model needs or the
-            data have beside them, of all frames; for a model with noise 'draw', int `[B, 2]`, number
-            of the sequence and of the member.
-
-        Returns:
-          `[B, layout.output_frames, H, W, C]`, within the bounds.
-        """
-        layout, frames, beside = self.layout, batch['frames'], beside_frames(batch)
-        needs = needs_of(self.model)
-        if needs.noise:
-            steps, shape = frames.shape[1] + layout.output_frames, frames.shape[2:]
-            key = random_key(0, NOISE)  # whatever the seed: runs are measured alike
-            beside['noise'] = draw_noise(key, batch['draw'], steps, shape, needs.noise)
-        arguments: tuple[Any, ...]
-        if needs.future_only:
-            seen = enter_at_once(frames, layout.output_frames, beside)
-            arguments = layout.seen_at_once(seen), layout.output_frames
-        else:
-            padding = [(0, 0)] * frames.ndim
-            padding[1] = (0, layout.output_frames - 1)
-            entering = jnp.broadcast_to(layout.entering, (len(frames), layout.later_frames - 1))
-            inputs = enter_in_steps(jnp.pad(frames, padding), entering, frames.shape[1], beside)
-            arguments = inputs.frames, layout.later_frames, inputs.truth_mask
-        predictions = call_in_use(self.model, variables, arguments, batch)
-        predictions = predictions[..., : frames.shape[-1]]
-        return jnp.clip(predictions[:, -layout.output_frames :], *self.bounds)
 
 
 class ForecastEvaluator:
