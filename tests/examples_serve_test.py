@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from selection import fast
 
 from e3d import forecast, load_run, make_config
 from e3d.model import build_model
@@ -219,7 +220,7 @@ def test_a_failure_is_that_of_its_requests(monkeypatch):
             batcher.forecast(np.zeros((1, 2, 2, 1)), 1)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', fast([signal.SIGINT], [signal.SIGINT, signal.SIGTERM]))
 def test_a_run_is_served_by_a_process(tmp_path, number):
     config = make_config('moving_mnist:small', model='convlstm')
     config.model.update({'layers': 1, 'features': 2, 'patch_size': 4})
@@ -227,7 +228,8 @@ def test_a_run_is_served_by_a_process(tmp_path, number):
         {'canvas': (8, 8), 'digit_size': 4, 'input_frames': 3, 'output_frames': 2}
     )
     model = build_model(**config.model)
-    params = initialize(model, jax.random.key(0), (8, 8, 1))['params']
+    create = jax.jit(initialize, static_argnums=(0, 2))
+    params = create(model, jax.random.key(0), (8, 8, 1))['params']
     write_run(
         Run(model, jax.tree.map(jnp.asarray, params), config, (8, 8, 1), 0),
         tmp_path / 'r.safetensors',

@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -11,7 +12,6 @@ import time
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -42,9 +42,17 @@ def tiny(monkeypatch):
     monkeypatch.setattr(trained_run, 'build_model', lambda **model: TinyForecaster())
 
 
+@functools.cache
+def initial_state(seed, features, keep_ema):
+    """On the host; making one anew is most of what a test here would take."""
+    model = TinyForecaster(features)
+    create = jax.jit(lambda: create_state(model, OPTIMIZER, SHAPE, seed, keep_ema=keep_ema))
+    return jax.device_get(create())
+
+
 def make_state(step=0, seed=0, features=3, keep_ema=True):
-    state = create_state(TinyForecaster(features), OPTIMIZER, SHAPE, seed, keep_ema=keep_ema)
-    state = state.replace(step=jnp.asarray(step, jnp.int32))
+    state = jax.tree.map(np.copy, initial_state(seed, features, keep_ema))
+    state = state.replace(step=np.asarray(step, np.int32))
     return devices.place_state(state, devices.local_mesh())
 
 

@@ -75,7 +75,7 @@ def random_batch(config, size=4):
     return {
         'frames': generator.random((size, length, 8, 8, 1), np.float32),
         'label': np.arange(size, dtype=np.int32) % 7,
-        'repeated': np.array([0, 3, 1, 6], np.int32),
+        'repeated': np.array([0, 3, 1, 6], np.int32)[:size],
     }
 
 
@@ -84,14 +84,14 @@ def prepared():
     config = tiny_config()
     model = build_model(**config.model)
     optimizer, rate = build_optimizer(config.optimizer, config.train.steps)
-    create = jax.jit(lambda: create_state(model, optimizer, (8, 8, 1), 0))
-    return config, model, optimizer, rate, create
+    state = jax.device_get(jax.jit(lambda: create_state(model, optimizer, (8, 8, 1), 0))())
+    return config, model, optimizer, rate, lambda: jax.tree.map(np.copy, state)
 
 
 def test_the_update_does_not_depend_on_the_number_of_devices(prepared):
     config, model, optimizer, rate, create = prepared
     results = []
-    for count in (1, 2, 4):
+    for count in (1, 4):
         mesh = devices.local_mesh(count)
         step = functools.partial(
             train_step,
@@ -111,10 +111,10 @@ def test_the_update_does_not_depend_on_the_number_of_devices(prepared):
 
 
 def test_the_evaluation_does_not_depend_on_the_number_of_devices(prepared, tmp_path):
-    """Five clips in batches of four: the last batch is not full, and no device count divides five."""
+    """Five clips in batches of four: the last batch is not full, and four do not divide five."""
     config, model, _, _, create = prepared
     reports = []
-    for count in (1, 2, 4):
+    for count in (1, 4):
         mesh = devices.local_mesh(count)
         evaluator = RecognitionEvaluator(config, model, tmp_path, mesh, ('test',))
         variables = devices.place_state(create().forecast_variables, mesh)
@@ -127,7 +127,7 @@ def test_the_evaluation_does_not_depend_on_the_number_of_devices(prepared, tmp_p
 def test_the_loss_is_that_of_a_plain_reading(prepared):
     config, model, _, _, create = prepared
     config = tiny_config(**{'loss.observed': (0.5,), 'sampling.start': 0.0})
-    params, batch = create().params, random_batch(config)
+    params, batch = create().params, random_batch(config, size=2)
     value, (parts, _) = jax.jit(build_loss(config, model), static_argnums=3)(
         {'params': params}, batch, jnp.int32(5), None
     )
@@ -173,7 +173,8 @@ def test_the_weight_is_of_a_mean_where_the_paper_has_a_sum(prepared):
         create().forecast_variables, batch, jnp.int32(0), None
     )
     frames, truth = batch['frames'], np.arange(9)[None].repeat(4, axis=0) < 8
-    predictions = model.apply({'params': create().params}, frames[:, :-1], 1, truth).predictions
+    apply = jax.jit(model.apply, static_argnums=2)
+    predictions = apply({'params': create().params}, frames[:, :-1], 1, truth).predictions
     total = np.square(predictions - frames[:, 1:]).sum() / 4  # of a clip, as equation 4 has it
     assert float(parts['l2']) * (9 * 8 * 8 * 1) == pytest.approx(total, rel=1e-4)
 

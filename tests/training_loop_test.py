@@ -11,6 +11,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from selection import fast
 from training_helpers import TinyForecaster, tiny_config
 
 from e3d.data.batches import training_order
@@ -268,8 +269,14 @@ def assert_same_run(config, one, other):
     chex.assert_trees_all_equal(read_state(config, one), read_state(config, other))
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize('moment', [1, 2, 'validation', 'test'])
+MOMENTS = (1, 2, 'validation', 'test')
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ('moment', 'number'),
+    fast([*zip(MOMENTS, 2 * SIGNALS, strict=True)], itertools.product(MOMENTS, SIGNALS)),
+)
 def test_a_signal_stops_after_the_step_and_the_run_goes_on(
     tmp_path, finished, monkeypatch, number, moment, capsys
 ):
