@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e3d.kernels import everywhere, fused, recall
+from e3d.kernels import everywhere, fused, recall, triton
 
 VALID = {
     'all': np.ones((3, 5), bool),
@@ -62,7 +62,7 @@ def test_bfloat16_states_have_float32_sums():
 def test_a_gpu_takes_the_kernel_where_it_fits_and_blocks_elsewhere(
     monkeypatch, capability, shape, dtype, fit
 ):
-    monkeypatch.setattr(fused, '_capability', lambda: capability)
+    monkeypatch.setattr(triton, '_capability', lambda: capability)
     chosen = {}
 
     def observe(*arrays, **branches):

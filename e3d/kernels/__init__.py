@@ -8,6 +8,8 @@
     everywhere.py     RECALL as printed, over all positions, block by block
     fused.py          the same in one kernel, for NVIDIA GPUs
     nearby.py         RECALL at and around the same place
+    in_place.py       at the same place in one kernel, for NVIDIA GPUs
+    triton.py         what kernels for NVIDIA GPUs share
     recall.py         the choice between them, with its gradient
     layer_norm.py     LayerNorm over a state
     local_filters.py  filters of each pixel's or each picture's own

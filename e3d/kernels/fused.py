@@ -18,51 +18,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-try:  # JAX means to give this up in favor of what only the newest GPUs have
-    from jax.experimental.pallas import triton
-except ImportError:
-    triton = None
+from e3d.kernels.triton import how, part, remembered_slots, tile_size, whole
 
 # Queries and states of a tile: small, so that there are programs enough for a small batch.
 _QUERIES = 32
 _STATES = 64
-_FEWEST = 16  # that a side of a product may have
-_MOST_CHANNELS = 256
-_LEAST_CAPABILITY = 80  # of which Triton makes kernels, and which has products in TF32
-
-
-def fits(gate: jax.Array, history: jax.Array) -> bool:
-    """Whether there is a kernel for the GPU that is compiled for, and for these arrays.
-
-    Args:
-      gate: `[B, Q, C]`.
-      history: `[B, K, P, C]`.
-    """
-    channels = gate.shape[-1]
-    return (
-        _capability() >= _LEAST_CAPABILITY
-        and isinstance(gate.shape[0], int)  # not open, as in programs that are exported
-        and gate.dtype in (jnp.float32, jnp.bfloat16)
-        and channels & (channels - 1) == 0
-        and _FEWEST <= channels <= _MOST_CHANNELS
-        and gate.shape[1] % _FEWEST == 0
-        and history.shape[2] % _FEWEST == 0
-    )
-
-
-def _capability() -> int:
-    """The compute capability of the GPU that is compiled for, 90 for 9.0; 0 where there is none."""
-    try:
-        if hasattr(triton, 'get_gpu_info'):
-            return triton.get_gpu_info().compute_capability
-        return int(jax.local_devices(backend='gpu')[0].compute_capability.replace('.', ''))
-    except (RuntimeError, ValueError):
-        return 0
-
-
-def _tile(size: int, most: int) -> int:
-    """The largest power of two that divides the size, up to `most`."""
-    return min(size & -size, most)
 
 
 class _Fixed(NamedTuple):
@@ -171,10 +131,10 @@ def _history_gradient_kernel(
     states = jnp.where(remembered, states, 0)
 
     def visit(number, gradient):
-        part = pl.ds(number * tile, tile)
-        gate, cotangent = gate_ref[part, :], cotangent_ref[part, :]
+        rows = pl.ds(number * tile, tile)
+        gate, cotangent = gate_ref[rows, :], cotangent_ref[rows, :]
         weights, of_logits = _weights(
-            states, gate, cotangent, log_sum_ref[part], mean_ref[part], remembered, fixed
+            states, gate, cotangent, log_sum_ref[rows], mean_ref[rows], remembered, fixed
         )
         gradient += fixed.dot(of_logits.astype(states.dtype), gate, (1, 0))
         return gradient + fixed.dot(weights.astype(states.dtype), cotangent, (1, 0))
@@ -182,31 +142,6 @@ def _history_gradient_kernel(
     tiles = jnp.where(remembered, jnp.int32(gate_ref.shape[0] // tile), jnp.int32(0))
     gradient = lax.fori_loop(jnp.int32(0), tiles, visit, jnp.zeros(out_ref.shape, dtype))
     out_ref[...] = gradient.astype(out_ref.dtype)
-
-
-def _whole(*shape: int) -> pl.BlockSpec:
-    """All of what one sequence has."""
-    return pl.BlockSpec((None, *shape), lambda row, tile: (row, *(0 for _ in shape)))
-
-
-def _part(*shape: int) -> pl.BlockSpec:
-    """The tile of a program, along the second axis of an array."""
-    return pl.BlockSpec((None, *shape), lambda row, tile: (row, tile, *(0 for _ in shape[1:])))
-
-
-def _how(interpret: bool) -> dict:
-    """How the kernels are compiled, or interpreted without a GPU."""
-    if interpret:
-        return {'interpret': True}
-    return {'compiler_params': triton.CompilerParams(num_warps=4, num_stages=2)}
-
-
-def _remembered(valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """First and one past the last remembered slot of each sequence `[B, 2]`, and which `[B, K]`."""
-    slots = jnp.arange(valid.shape[1], dtype=jnp.int32)
-    first = jnp.where(valid, slots, valid.shape[1]).min(axis=1)
-    last = jnp.where(valid, slots + 1, 0).max(axis=1)
-    return jnp.stack([first, last], axis=1), valid.astype(jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnames=('precision', 'interpret'))
@@ -217,26 +152,26 @@ def recall_forward(
     precision: str | None = None,
     interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """As `everywhere.recall_forward`, for arrays that `fits`; `interpret` for tests without a GPU."""
+    """As `everywhere.recall_forward`, of what `triton.fits`; `interpret` for tests without a GPU."""
     batch, queries, channels = gate.shape
     slots, positions = history.shape[1:3]
     dtype = jnp.promote_types(gate.dtype, jnp.float32)
-    tile, rows = _tile(positions, _STATES), _tile(queries, _QUERIES)
+    height, rows = tile_size(positions, _STATES), tile_size(queries, _QUERIES)
     return pl.pallas_call(
-        functools.partial(_forward_kernel, fixed=_Fixed(tile, precision, dtype)),
+        functools.partial(_forward_kernel, fixed=_Fixed(height, precision, dtype)),
         grid=(batch, queries // rows),
         in_specs=[
-            *(_whole(2), _whole(slots), _part(rows, channels)),
-            _whole(slots * positions, channels),
+            *(whole(2), whole(slots), part(rows, channels)),
+            whole(slots * positions, channels),
         ],
-        out_specs=[_part(rows, channels), _part(rows)],
+        out_specs=[part(rows, channels), part(rows)],
         out_shape=[
             jax.ShapeDtypeStruct(gate.shape, gate.dtype),
             jax.ShapeDtypeStruct(gate.shape[:2], dtype),
         ],
         name='recall',
-        **_how(interpret),
-    )(*_remembered(valid), gate, history.reshape(batch, -1, channels))
+        **how(interpret),
+    )(*remembered_slots(valid), gate, history.reshape(batch, -1, channels))
 
 
 @functools.partial(jax.jit, static_argnames=('precision', 'interpret'))
@@ -250,40 +185,40 @@ def recall_backward(
     precision: str | None = None,
     interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """As `everywhere.recall_backward`, for arrays that `fits`; `interpret` for tests without a GPU."""
+    """As `everywhere.recall_backward`, of what `triton.fits`; `interpret` for tests without a GPU."""
     batch, queries, channels = gate.shape
     slots, positions = history.shape[1:3]
     dtype = log_sum.dtype
     mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)
-    tile, rows = _tile(positions, _STATES), _tile(queries, _QUERIES)
-    bounds, valid = _remembered(valid)
+    height, rows = tile_size(positions, _STATES), tile_size(queries, _QUERIES)
+    bounds, valid = remembered_slots(valid)
     states = history.reshape(batch, -1, channels)
     of_queries = (gate, cotangent.astype(gate.dtype), log_sum, mean)
     of_gate = pl.pallas_call(
-        functools.partial(_gate_gradient_kernel, fixed=_Fixed(tile, precision, dtype)),
+        functools.partial(_gate_gradient_kernel, fixed=_Fixed(height, precision, dtype)),
         grid=(batch, queries // rows),
         in_specs=[
-            *(_whole(2), _whole(slots)),
-            *(_part(rows, channels), _part(rows, channels), _part(rows), _part(rows)),
-            _whole(slots * positions, channels),
+            *(whole(2), whole(slots)),
+            *(part(rows, channels), part(rows, channels), part(rows), part(rows)),
+            whole(slots * positions, channels),
         ],
-        out_specs=_part(rows, channels),
+        out_specs=part(rows, channels),
         out_shape=jax.ShapeDtypeStruct(gate.shape, gate.dtype),
         name='recall_gate_gradient',
-        **_how(interpret),
+        **how(interpret),
     )(bounds, valid, *of_queries, states)
     of_history = pl.pallas_call(
         functools.partial(_history_gradient_kernel, fixed=_Fixed(rows, precision, dtype)),
-        grid=(batch, slots * positions // tile),
+        grid=(batch, slots * positions // height),
         in_specs=[
-            _whole(slots),
-            *(_whole(queries, channels), _whole(queries, channels)),
-            *(_whole(queries), _whole(queries)),
-            _part(tile, channels),
+            whole(slots),
+            *(whole(queries, channels), whole(queries, channels)),
+            *(whole(queries), whole(queries)),
+            part(height, channels),
         ],
-        out_specs=_part(tile, channels),
+        out_specs=part(height, channels),
         out_shape=jax.ShapeDtypeStruct(states.shape, history.dtype),
         name='recall_history_gradient',
-        **_how(interpret),
+        **how(interpret),
     )(valid, *of_queries, states)
     return of_gate, of_history.reshape(history.shape)

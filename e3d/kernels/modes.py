@@ -1,18 +1,20 @@
-"""The three modes in which a step carries out its two expensive operations.
+"""The three modes in which a step carries out its expensive operations.
 
 A step of a recurrence is written once, as a pure function, and asks its `operations` for every
-convolution, every RECALL and its gates. Which object it is given decides what else happens:
+convolution, RECALL and LayerNorm and its gates. Which object it is given decides what else happens:
 
     Operations   computes them; differentiates with their own gradient rules
     Recording    computes them and keeps each result: the forward pass of training
     Replaying    is told each result and computes only its gradient: the backward pass of training
+
+Of a LayerNorm the result is made anew from its mean and variance, which are what is kept.
 
 Recording and Replaying meet the operations in the same order, since they run the same step. An
 operation inside a loop or another transformation of the step's own (`jax.lax.scan`, `jax.vmap`,
 `jax.checkpoint`) is neither kept nor told: its result belongs to that loop. It is computed in both.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -20,6 +22,7 @@ from jax.extend.core import get_opaque_trace_state
 
 from e3d.kernels.convolution import Kernel, Padding, convolve, convolve_again
 from e3d.kernels.history import History
+from e3d.kernels.layer_norm import EPSILON, layer_norm, layer_norm_again, statistics
 from e3d.kernels.recall import recall, recall_again, recall_forward
 
 
@@ -35,6 +38,12 @@ class Operations:
     def recall(self, gate: jax.Array, history: History, radius: int | None = None) -> jax.Array:
         """RECALL(R, history) for a recall gate `[B, D, H, W, C]`, see `e3d.kernels.recall`."""
         return recall(gate, *history, radius)
+
+    def layer_norm(
+        self, inputs: jax.Array, group: Mapping[str, jax.Array], epsilon: float = EPSILON
+    ) -> jax.Array:
+        """See `e3d.kernels.layer_norm.layer_norm`."""
+        return layer_norm(inputs, group, epsilon)
 
     def gate(self, name: str, values: jax.Array) -> jax.Array:
         """A gate: the sigmoid of its pre-activation. By its name it can be watched."""
@@ -74,6 +83,14 @@ class Recording(_InsideStep):
         self.kept.append((recalled, log_sum))
         return recalled
 
+    def layer_norm(self, inputs, group, epsilon=EPSILON):
+        """Normalizes and keeps mean and variance."""
+        if self._is_within():
+            return super().layer_norm(inputs, group, epsilon)
+        known = statistics(inputs, epsilon)
+        self.kept.append(known)
+        return layer_norm_again(inputs, group, known)
+
 
 class Replaying(_InsideStep):
     """Takes each result from what a `Recording` kept; only gradients are computed."""
@@ -93,3 +110,9 @@ class Replaying(_InsideStep):
         if self._is_within():
             return super().recall(gate, history, radius)
         return recall_again(gate, *history, *next(self._next), radius)
+
+    def layer_norm(self, inputs, group, epsilon=EPSILON):
+        """Normalizes by the next of the kept means and variances."""
+        if self._is_within():
+            return super().layer_norm(inputs, group, epsilon)
+        return layer_norm_again(inputs, group, next(self._next))

@@ -107,10 +107,10 @@ def recall_backward(
     gate: jax.Array,
     history: jax.Array,
     valid: jax.Array,
-    radius: int,
     recalled: jax.Array,
     log_sum: jax.Array,
     cotangent: jax.Array,
+    radius: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Gradients with respect to the gate `[B, D, H, W, C]` and the history `[B, K, P, C]`."""
     dtype = jnp.promote_types(gate.dtype, jnp.float32)

@@ -6,11 +6,12 @@ What a position attends to is chosen by a radius:
     0       the same position at the remembered steps: see `nearby.py`
     r       the positions at most r from it in height and width: see `nearby.py`
 
-How the first is computed is chosen here for each backend, all of it exact:
+How the first two are computed is chosen here for each backend, all of it exact. NVIDIA's GPUs have one
+kernel for each that goes over what is remembered by itself, where tiles fit the arrays: see `fused.py`
+and `in_place.py`. Else, of the first,
 
-    CPU         one remembered step after the other, and only what is remembered: a loop costs nothing
-    NVIDIA      one kernel that goes over them by itself, where tiles fit the arrays: see `fused.py`
-    all others  blocks as large as `_BLOCK_BYTES` allow, their number known to the compiler
+    CPUs        take one remembered step after the other, and no others: a loop costs nothing
+    all others  take blocks as large as `_BLOCK_BYTES` allow, their number known to the compiler
 """
 
 import functools
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import jax
 
-from e3d.kernels import everywhere, fused, nearby, platforms
+from e3d.kernels import everywhere, fused, in_place, nearby, platforms, triton
 from e3d.kernels.precision import chosen_precision
 
 # Of the logits of one block: enough to keep a chip busy, little beside the states that training keeps.
@@ -52,22 +53,30 @@ def recall_forward(
 
 def _forward(call: _Call, gate, history, valid) -> tuple[jax.Array, jax.Array]:
     if call.radius is not None:
-        return nearby.recall_forward(gate, history, valid, call.radius)
+        return _nearby('recall_forward', call.radius, gate, history, valid)
     recalled, log_sum = _for_backend('recall_forward', call.precision, _flat(gate), history, valid)
     return recalled.reshape(gate.shape), log_sum
 
 
 def _backward(call: _Call, gate, history, valid, recalled, log_sum, cotangent):
     if call.radius is not None:
-        return nearby.recall_backward(
-            gate, history, valid, call.radius, recalled, log_sum, cotangent
-        )
+        others = (recalled, log_sum, cotangent)
+        return _nearby('recall_backward', call.radius, gate, history, valid, *others)
     of_gate, of_history = _for_backend(
         'recall_backward',
         call.precision,
         *(_flat(gate), history, valid, _flat(recalled), log_sum, _flat(cotangent)),
     )
     return of_gate.reshape(gate.shape), of_history
+
+
+def _nearby(name: str, radius: int, gate: jax.Array, history: jax.Array, *others: jax.Array):
+    """Runs the function of this name of what was near."""
+    by_shifts = functools.partial(getattr(nearby, name), radius=radius)
+    if radius == 0 and triton.fits(_flat(gate), history):
+        branches = {'default': by_shifts, 'cuda': getattr(in_place, name)}
+        return platforms.choose(gate, history, *others, **branches)
+    return by_shifts(gate, history, *others)
 
 
 def _for_backend(
@@ -80,7 +89,7 @@ def _for_backend(
     logits_of_a_slot = 4 * batch * gate.shape[1] * history.shape[2]
     by_blocks = functools.partial(by_steps, slots=max(1, _BLOCK_BYTES // logits_of_a_slot))
     branches = {'cpu': by_steps, 'default': by_blocks}
-    if fused.fits(gate, history):
+    if triton.fits(gate, history):
         branches['cuda'] = functools.partial(getattr(fused, name), precision=precision)
     return platforms.choose(gate, history, *others, **branches)
 

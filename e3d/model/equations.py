@@ -11,7 +11,7 @@ from jax.numpy import tanh
 
 from e3d.errors import InputError
 from e3d.kernels.history import History, with_zero_state
-from e3d.kernels.layer_norm import EPSILON, layer_norm
+from e3d.kernels.layer_norm import EPSILON
 from e3d.kernels.modes import Operations
 from e3d.model.fields import check_at_least, check_choice, check_sizes
 from e3d.model.gates import OPERATORS, add_bias, convolve_gates, join_operators
@@ -29,7 +29,7 @@ class E3DLSTMState(NamedTuple):
 class Form(NamedTuple):
     """What the variants of the cell do differently."""
 
-    kept: Callable  # from I, the memories and the weights of the LayerNorm to what is added to I.G
+    kept: Callable  # from I, the memories and a LayerNorm to what is added to I.G
     forget: Callable  # from the pre-activation of F' to what its sigmoid sees
     carried: Callable  # from M_below and the pre-activations to what F' weighs
     output: Callable  # the same of O
@@ -49,11 +49,11 @@ def _identity(values):
     return values
 
 
-def _normalized(gate, memories, norm, epsilon):
-    return layer_norm(sum(memories), norm, epsilon)
+def _normalized(gate, memories, normalize):
+    return normalize(sum(memories))
 
 
-def _gated(gate, memories, norm, epsilon):
+def _gated(gate, memories, normalize):
     return (1 - gate) * sum(memories) / len(memories)
 
 
@@ -238,9 +238,13 @@ def update_e3d_lstm(
             memories = [A * C_before + (1 - A) * recalled]
         else:
             memories.append(recalled)
+
+    def normalize(memory):
+        return operations.layer_norm(memory, weights['cell_norm'], form.epsilon)
+
     I = operations.gate('I', a.i)
     G = tanh(a.g)
-    C = I * G + form.kept(I, memories, weights.get('cell_norm'), form.epsilon)  # (1)
+    C = I * G + form.kept(I, memories, normalize)  # (1)
 
     I_ = operations.gate("I'", a.i_)
     G_ = tanh(a.g_)

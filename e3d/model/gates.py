@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from e3d.kernels.convolution import VALID, Kernel, Padding, full_padding, same_padding
-from e3d.kernels.layer_norm import EPSILON, layer_norm
+from e3d.kernels.layer_norm import EPSILON
 from e3d.kernels.modes import Operations
 
 OPERATORS = ('same', 'transposed', 'separable')
@@ -40,7 +40,7 @@ def convolve_gates(
     """
     outputs = add_bias(apply_operator(group, operand, operations.convolve), group)
     if 'norm_scale' in group:
-        outputs = layer_norm(outputs, group, epsilon)
+        outputs = operations.layer_norm(outputs, group, epsilon)
     return jnp.split(outputs, outputs.shape[-1] // features, axis=-1)
 
 
