@@ -6,7 +6,7 @@
 FILE is NYC14_M16x8_T60_NewEnd.h5 (up to 9 MB), which the authors of ST-ResNet give out by the link in
 https://github.com/lucktroy/DeepST/tree/master/data/BikeNYC: in- and outflow on a grid of 16 x 8, a
 frame each hour, 4,392 of them. The last 10 days are for testing, the 4 before for validation.
-The frames are so small that the model of the paper (12.4 million parameters, at least 0.4 GiB)
+The frames are so small that the model of the paper (12.4 million parameters, at least 0.3 GiB)
 takes hours on a CPU. `:small` takes 2 layers of 32 channels, less than ten minutes on two CPU cores,
 and forecasts with an RMSE of 6.4 bikes, the average of the hour with 8.5 (RESULTS.md), measured with
 a shorter file, NYC14_M16x8_T60.h5: 1,295 hours from 2014-08-08 to 2014-09-30.

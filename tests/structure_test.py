@@ -33,7 +33,7 @@ MAY_IMPORT = {
     'configuration': {'errors', 'options', 'model', 'data.sources', 'evaluation', 'tasks'},
     'runs': CONFIGURED | {'weights.readers'},
     'pages': CONFIGURED | {'runs'},
-    'training': CONFIGURED | {'runs', 'pages'},
+    'training': CONFIGURED | {'kernels', 'runs', 'pages'},
     'prediction': CONFIGURED | {'runs'},
     'fitting': CONFIGURED | {'runs', 'training', 'prediction'},
     'weights': CONFIGURED | {'kernels', 'weights.readers', 'runs', 'training', 'prediction'},

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from e3d.kernels import planes, winograd
 from e3d.model import build_model
 from e3d.training.footprint import measure_footprint
 from e3d.training.optimizer import create_state
@@ -16,12 +17,12 @@ def loss_of(model):
     return loss
 
 
-def footprint_of(length=6, batch_size=2, **options):
+def footprint_of(length=6, batch_size=2, platform=None, **options):
     fields = {'layers': 1, 'features': 8, 'kernel_size': (2, 3, 3), **options}
     model = build_model(name='e3d_lstm', **fields)
     state = jax.eval_shape(lambda: create_state(model, optax.adam(1e-3), (16, 16, 1), 0, True))
     example = {'frames': np.zeros((length, 16, 16, 1), np.uint8)}
-    return state, measure_footprint(loss_of(model), state, example, batch_size)
+    return state, measure_footprint(loss_of(model), state, example, batch_size, platform)
 
 
 def test_state_is_counted_whole():
@@ -36,6 +37,21 @@ def test_what_is_kept_grows_with_frames_and_batch_and_shrinks_with_recomputation
     assert longest - longer == longer - base > 0  # linear in the number of frames
     assert footprint_of(length=18, batch_size=4)[1].kept_bytes > 1.5 * longest
     assert footprint_of(memory='recompute')[1].kept_bytes < 0.8 * base
+
+
+def test_of_each_kernel_what_the_platform_uses_is_kept():
+    def bytes_of(transform):
+        return 4 * sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(transform, kernels)))
+
+    fields = {'kernel_size': (2, 5, 5)}
+    state, on_cpus = footprint_of(platform='cpu', **fields)
+    kernels = [leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim == 5]
+    of_cpus = bytes_of(lambda kernels: [winograd.transform_kernel(taps) for taps in kernels])
+    of_gpus = bytes_of(lambda kernels: [planes.transform_kernel(taps) for taps in kernels])
+    on_gpus = footprint_of(platform='gpu', **fields)[1]
+    assert len(kernels) == 5 and of_cpus != of_gpus
+    assert on_cpus.kept_bytes - of_cpus == on_gpus.kept_bytes - of_gpus
+    assert footprint_of(**fields)[1] == on_cpus
 
 
 def test_is_said_in_words():

@@ -13,6 +13,7 @@ the loop, for each kernel that was declared as a `Kernel`.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -89,7 +90,14 @@ def prepare_kernels(weights: Any) -> Any:
 def _prepared(kernel: Kernel | jax.Array) -> Kernel:
     if not isinstance(kernel, Kernel):
         kernel = Kernel(kernel)
-    return kernel if kernel.planes is not None else Kernel(kernel.taps, *_transforms(kernel.taps))
+    if kernel.points or kernel.planes is not None:
+        return kernel
+    points, of_planes = _transforms(kernel.taps)
+    return Kernel(
+        kernel.taps,
+        points if platforms.is_prepared(for_cpus=True) else (),
+        of_planes if platforms.is_prepared(for_cpus=False) else None,
+    )
 
 
 @jax.custom_vjp
@@ -156,10 +164,18 @@ class _Call(NamedTuple):
     precision: str | None
 
 
+def _choose(kernel: Kernel, *arguments: Any, cpu: Callable, default: Callable) -> Any:
+    """What the branch of the platform makes of the arguments; a CPU needs the kernel's points."""
+    if not kernel.points:
+        return default(*arguments)
+    return platforms.choose(*arguments, cpu=cpu, default=default)
+
+
 @platforms.traced_once('call')
 def _forward(inputs: jax.Array, kernel: Kernel, call: _Call) -> jax.Array:
     size = kernel.shape[:3]
-    return platforms.choose(
+    return _choose(
+        kernel,
         inputs,
         kernel,
         cpu=lambda inputs, kernel: winograd.convolve(inputs, kernel.points, size, call.padding),
@@ -184,7 +200,8 @@ def _input_gradient(cotangent, kernel: Kernel, shape, call: _Call) -> jax.Array:
         )
         return _convolve_natively(cotangent, Kernel(mirrored), opposite, call.precision)
 
-    return platforms.choose(
+    return _choose(
+        kernel,
         cotangent,
         kernel,
         cpu=lambda cotangent, kernel: winograd.input_gradient(
@@ -217,7 +234,7 @@ def _kernel_gradient(inputs, cotangent, kernel: Kernel, call: _Call) -> Kernel:
         of_array = jax.linear_transpose(convolve_with, like)(cotangent)[0]
         return dataclasses.replace(nothing, **{used: of_array.astype(array.dtype)})
 
-    return platforms.choose(inputs, cotangent, cpu=by_points, default=natively)
+    return _choose(kernel, inputs, cotangent, cpu=by_points, default=natively)
 
 
 def _gradients(inputs, kernel: Kernel, cotangent, call: _Call) -> tuple[jax.Array, Kernel]:

@@ -7,7 +7,7 @@ convolution, RECALL and LayerNorm and its gates. Which object it is given decide
     Recording    computes them and keeps each result: the forward pass of training
     Replaying    is told each result and computes only its gradient: the backward pass of training
 
-Of a LayerNorm the result is made anew from its mean and variance, which are what is kept.
+Of a LayerNorm the result is made anew; no more than its mean and variance are kept.
 
 Recording and Replaying meet the operations in the same order, since they run the same step. An
 operation inside a loop or another transformation of the step's own (`jax.lax.scan`, `jax.vmap`,
@@ -23,6 +23,7 @@ from jax.extend.core import get_opaque_trace_state
 from e3d.kernels.convolution import Kernel, Padding, convolve, convolve_again
 from e3d.kernels.history import History
 from e3d.kernels.layer_norm import EPSILON, layer_norm, layer_norm_again, statistics
+from e3d.kernels.platforms import is_for_accelerators
 from e3d.kernels.recall import recall, recall_again, recall_forward
 
 
@@ -84,11 +85,11 @@ class Recording(_InsideStep):
         return recalled
 
     def layer_norm(self, inputs, group, epsilon=EPSILON):
-        """Normalizes and keeps mean and variance."""
+        """Normalizes; mean and variance are kept for GPUs and TPUs, where they are kernels to save."""
         if self._is_within():
             return super().layer_norm(inputs, group, epsilon)
         known = statistics(inputs, epsilon)
-        self.kept.append(known)
+        self.kept.append(known if is_for_accelerators() else None)
         return layer_norm_again(inputs, group, known)
 
 
@@ -112,7 +113,7 @@ class Replaying(_InsideStep):
         return recall_again(gate, *history, *next(self._next), radius)
 
     def layer_norm(self, inputs, group, epsilon=EPSILON):
-        """Normalizes by the next of the kept means and variances."""
+        """Normalizes by the next mean and variance, where they were kept."""
         if self._is_within():
             return super().layer_norm(inputs, group, epsilon)
-        return layer_norm_again(inputs, group, next(self._next))
+        return layer_norm_again(inputs, group, next(self._next) or statistics(inputs, epsilon))

@@ -14,6 +14,7 @@ import jax
 from jax import lax
 
 _traced_for: contextvars.ContextVar[str | None] = contextvars.ContextVar('platform', default=None)
+_prepared_for: contextvars.ContextVar[str | None] = contextvars.ContextVar('prepared', default=None)
 
 
 def choose(*arguments: Any, default: Callable, **branches: Callable) -> Any:
@@ -75,3 +76,23 @@ def is_for_accelerators() -> bool:
     """
     device = jax.config.jax_default_device or jax.default_backend()
     return (_traced_for.get() or getattr(device, 'platform', device)) != 'cpu'
+
+
+@contextlib.contextmanager
+def prepared_for(platform: str) -> Iterator[None]:
+    """What is prepared within before a loop is what this platform uses, and nothing for others.
+
+    The shapes of what is traced are then those of this platform. It gives the same results on others,
+    only later. Trace a function of your own, as for `traced_for`.
+    """
+    token = _prepared_for.set(platform)
+    try:
+        yield
+    finally:
+        _prepared_for.reset(token)
+
+
+def is_prepared(for_cpus: bool) -> bool:
+    """Whether CPUs, or else GPUs and TPUs, are among the platforms that are prepared for."""
+    platform = _prepared_for.get()
+    return platform is None or (platform == 'cpu') == for_cpus

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from e3d.kernels.platforms import prepared_for
 from e3d.runs.state import TrainState, count_parameters, variables_of
 from e3d.tasks.losses import LossFunction
 
@@ -36,7 +37,11 @@ class Footprint(NamedTuple):
 
 
 def measure_footprint(
-    loss: LossFunction, state: TrainState, example: Mapping[str, Any], batch_size: int
+    loss: LossFunction,
+    state: TrainState,
+    example: Mapping[str, Any],
+    batch_size: int,
+    platform: str | None = None,
 ) -> Footprint:
     """Traces an update without computing it.
 
@@ -45,6 +50,7 @@ def measure_footprint(
       state: or the shapes and types of one.
       example: one of the source, frames in any type; they come as float32.
       batch_size: sequences on a device.
+      platform: of the devices; None for JAX's default.
     """
 
     def forward(state: TrainState, batch: dict[str, jax.Array]) -> Any:
@@ -60,7 +66,8 @@ def measure_footprint(
         )
         for key, value in example.items()
     }
-    kept = jax.eval_shape(forward, state, batch)
+    with prepared_for(platform or jax.default_backend()):
+        kept = jax.eval_shape(forward, state, batch)
     return Footprint(count_parameters(state.params), _bytes(state), _bytes(kept))
 
 

@@ -86,7 +86,9 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     entering = (*shape[:2], shape[2] + channels_beside(beside, needs_of(model)))
     update = build_update(config, model, entering, devices.AXIS, values)
     share = config.train.batch_size // devices.num_devices(mesh)
-    footprint = measure_footprint(update.loss, jax.eval_shape(update.create), example, share)
+    platform = mesh.devices.flat[0].platform
+    state = jax.eval_shape(update.create)
+    footprint = measure_footprint(update.loss, state, example, share, platform)
     memory.check_training(footprint, config.train.batch_size, mesh)
     check_evaluation(config, evaluator)
     parallel = devices.parallel_step(update.step, mesh)
