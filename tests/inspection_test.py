@@ -49,7 +49,8 @@ def found(run):
 
 def test_it_is_the_forecast_that_is_looked_into(run, found):
     mask = jnp.array([OBSERVED[1:]])
-    predictions = run.model.apply({'params': run.params}, jnp.asarray(FRAMES)[None], 4, mask)[0]
+    apply = jax.jit(run.model.apply, static_argnums=2)
+    predictions = apply({'params': run.params}, jnp.asarray(FRAMES)[None], 4, mask)[0]
     expected = np.where(
         np.array(OBSERVED)[:, None, None, None], FRAMES, np.r_[FRAMES[:1], predictions[:-1]]
     )

@@ -49,7 +49,7 @@ def literally(gate, history, valid, radius):
 def test_equals_the_equation_where_each_sequence_remembers_its_own(radius):
     gate, history = example()
     with jax.enable_x64(True):
-        found = recall(gate, history, EACH, radius)
+        found = jax.jit(recall, static_argnums=3)(gate, history, EACH, radius)
         np.testing.assert_allclose(found, literally(gate, history, EACH, radius), rtol=1e-12)
 
 
@@ -83,7 +83,8 @@ def test_gradients_equal_automatic_differentiation(name, radius):
 def test_a_radius_over_the_whole_frame_is_everywhere_at_depth_1():
     gate, history = example(shape=(3, 1, 4, 5, 3))
     with jax.enable_x64(True):
-        found, everywhere = (recall(gate, history, EACH, radius) for radius in (4, None))
+        compiled = jax.jit(recall, static_argnums=3)
+        found, everywhere = (compiled(gate, history, EACH, radius) for radius in (4, None))
         np.testing.assert_allclose(found, everywhere, rtol=1e-12)
 
 
@@ -94,7 +95,8 @@ def test_nothing_outside_the_radius_is_seen(radius):
     def at_one_position(history):
         return recall(gate, history, for_all(VALID['all']), radius)[0, 1, 1, 3].sum()
 
-    gradient = np.asarray(jax.grad(at_one_position)(history)).reshape(3, SLOTS, *SHAPE[1:])
+    gradient = np.asarray(jax.jit(jax.grad(at_one_position))(history))
+    gradient = gradient.reshape(3, SLOTS, *SHAPE[1:])
     seen = np.abs(gradient).max(axis=(1, 5)) > 0
     expected = np.zeros(seen.shape, bool)
     expected[0, 1, max(1 - radius, 0) : 2 + radius, max(3 - radius, 0) : 4 + radius] = True
@@ -110,10 +112,9 @@ def test_what_is_not_remembered_does_not_matter(radius):
     def value(gate, history):
         return jnp.square(recall(gate, history, valid, radius)).sum()
 
-    found = jax.value_and_grad(value, (0, 1))(gate, spoilt)
-    expected = jax.value_and_grad(value, (0, 1))(
-        gate, np.where(spoilt == 1e4, np.float32(0), spoilt)
-    )
+    compute = jax.jit(jax.value_and_grad(value, (0, 1)))
+    found = compute(gate, spoilt)
+    expected = compute(gate, np.where(spoilt == 1e4, np.float32(0), spoilt))
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     assert not np.any(recall(gate, spoilt, valid, radius)[1])
     assert not np.any(found[1][0][1]) and np.all(np.any(found[1][0][0], axis=-1))
@@ -128,7 +129,8 @@ def test_large_logits_do_not_overflow_and_sums_of_bfloat16_are_float32():
     assert recalled.dtype == jnp.bfloat16 and log_sum.dtype == jnp.float32
     exact = recall(*(array.astype(jnp.float32) for array in short), valid, 1)
     np.testing.assert_array_equal(recalled, exact.astype(jnp.bfloat16))
-    gradients = jax.grad(lambda *arrays: recall(*arrays, valid, 1).sum(), (0, 1))(*short)
+    gradient = jax.grad(lambda *arrays: recall(*arrays, valid, 1).sum(), (0, 1))
+    gradients = jax.eval_shape(gradient, *short)
     assert {gradient.dtype for gradient in gradients} == {jnp.dtype(jnp.bfloat16)}
 
 
@@ -156,6 +158,6 @@ def test_no_loop_depends_on_the_data():
 
 def test_vmap_equals_a_loop():
     gate, history = example(np.float32)
-    mapped = jax.vmap(lambda *arrays: recall(*arrays, 1))
+    mapped = jax.jit(jax.vmap(lambda *arrays: recall(*arrays, 1)))
     together = mapped(gate[:, None], history[:, None], EACH[:, None])[:, 0]
     np.testing.assert_allclose(together, recall(gate, history, EACH, 1), rtol=1e-5, atol=1e-6)

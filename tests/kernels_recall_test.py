@@ -54,9 +54,8 @@ def test_equals_numpy_and_its_gradient_equals_automatic_differentiation(name):
         weight = np.random.default_rng(1).normal(size=gate.shape)
 
         def gradients(function):
-            return jax.grad(
-                lambda gate, history: (function(gate, history, valid) * weight).sum(), (0, 1)
-            )(gate, history)
+            loss = lambda gate, history: (function(gate, history, valid) * weight).sum()  # noqa: E731
+            return jax.jit(jax.grad(loss, (0, 1)))(gate, history)
 
         for ours, plain in zip(gradients(recall), gradients(plain_recall), strict=True):
             np.testing.assert_allclose(ours, plain, rtol=1e-10, atol=1e-12)
@@ -82,7 +81,8 @@ def test_an_empty_history_recalls_zero_and_has_zero_gradient():
     gate, history = example(np.float32)
     valid = np.zeros((3, 5), bool)
     assert not np.any(recall(gate, history, valid))
-    gradients = jax.grad(lambda *arrays: recall(*arrays, valid).sum(), (0, 1))(gate, history)
+    gradient = jax.grad(lambda *arrays: recall(*arrays, valid).sum(), (0, 1))
+    gradients = jax.jit(gradient)(gate, history)
     assert not any(np.any(gradient) for gradient in gradients)
 
 
@@ -91,7 +91,7 @@ def test_a_sequence_with_an_empty_history_beside_others_recalls_zero():
     valid = np.array([[False] * 5, [True] * 5, [False] * 5])
     recalled = np.asarray(recall(gate, history, valid))
     assert not recalled[0].any() and not recalled[2].any() and recalled[1].all()
-    gradient = jax.grad(lambda history: recall(gate, history, valid).sum())(history)
+    gradient = jax.jit(jax.grad(lambda history: recall(gate, history, valid).sum()))(history)
     assert np.isfinite(gradient).all() and not gradient[0].any() and gradient[1].any()
 
 
@@ -137,5 +137,5 @@ def test_nothing_as_large_as_all_logits_is_stored():
 def test_vmap_equals_a_loop():
     gate, history = example(np.float32)
     valid = VALID['each sequence its own']
-    together = jax.vmap(recall)(gate[:, None], history[:, None], valid[:, None])[:, 0]
+    together = jax.jit(jax.vmap(recall))(gate[:, None], history[:, None], valid[:, None])[:, 0]
     np.testing.assert_allclose(together, recall(gate, history, valid), rtol=1e-5, atol=1e-6)

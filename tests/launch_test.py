@@ -125,7 +125,7 @@ def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monk
 
     frames = np.random.default_rng(0).integers(0, 256, (12, 4, 8, 8, 1)).astype(np.uint8)
     np.save('digits.npy', frames)
-    train = [QUICKSTART, *TINY, '--config.dataset.digits=array']
+    train = [QUICKSTART, *TINY, '--config.model.name=convlstm', '--config.dataset.digits=array']
     launch_here(
         *train, '--config.dataset.path=digits.npy', '--config.train.steps=2', '--workdir=run'
     )

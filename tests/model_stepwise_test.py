@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import plain_rivals
 import pytest
+from parameter_values import make_params
 
 from e3d.errors import InputError
 from e3d.model import build_model, frnn
@@ -64,11 +65,11 @@ def start(model, frames):
 
 def initialize(model, frames):
     """Parameters none of which is at its special starting value, in the type of the frames."""
-    params = start(model, frames)
-    generator = np.random.default_rng(3)
-    return jax.tree.map(
-        lambda leaf: leaf + 0.1 * generator.standard_normal(leaf.shape).astype(leaf.dtype), params
-    )
+
+    def init(key):
+        return model.init(key, frames.shape[2:], method='weights')
+
+    return make_params(init, dtype=frames.dtype)['params']
 
 
 @pytest.mark.parametrize(('name', 'fields', 'size', 'expected'), COUNTS)
@@ -93,7 +94,7 @@ def test_forecast_and_gradients_equal_the_plain_reading_in_float64(case, memory,
     with jax.enable_x64(True):
         model = build_model(name, **fields, dtype='float64', memory=memory)
         frames = make_frames(size, dtype=np.float64)
-        params = jax.tree.map(lambda leaf: leaf.astype(np.float64), initialize(model, frames))
+        params = initialize(model, frames)
 
         def results(forecast):
             def loss(params, frames):

@@ -20,7 +20,8 @@ from e3d.parallel import devices, processes
 from e3d.training.failures import check_replicas
 
 COMMON = [
-    QUICKSTART, *TINY, '--config.train.log_every=1', '--config.train.evaluate_every=3',
+    QUICKSTART, *TINY, '--config.model.name=convlstm',  # which compiles in less time
+    '--config.train.log_every=1', '--config.train.evaluate_every=3',
     '--config.checkpoint.every=2', '--config.optimizer.ema_decay=0.9',
     '--config.evaluation.batch_size=2',
     # With the default, Adam makes a whole step of rounding where a gradient is almost 0.

@@ -34,7 +34,8 @@ class FadingSum(nn.Module):
 
 def run_of(model, channels=1, size=(8, 8), dataset=()):
     shape = (*size, channels)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 1, *shape)), 1)['params']
+    init = jax.jit(model.init, static_argnums=2)
+    params = init(jax.random.key(0), jnp.zeros((1, 1, *shape)), 1)['params']
     dataset = {'input_frames': INPUT_FRAMES, 'output_frames': OUTPUT_FRAMES} | dict(dataset)
     config = ConfigDict({'dataset': dataset, 'model': {'name': type(model).__name__}})
     return Run(model, params, config, shape, 7)

@@ -125,7 +125,7 @@ def test_collections_do_not_depend_on_the_number_of_devices():
 def test_the_loss_is_that_of_the_future_and_the_terms_of_the_model():
     model, batch = Needy(), make_batch()
     step, state = make_step(model)
-    _, metrics = step(state, batch)
+    _, metrics = jax.jit(step)(state, batch)
     key = jax.random.fold_in(random_key(default_config().seed, DROPPING), 0)
     predictions, _ = model.apply(
         {'params': state.params, **state.collections},

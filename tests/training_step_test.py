@@ -39,6 +39,10 @@ def make_loss(sampling, model=MODEL):
     return build_loss(config, model)
 
 
+def compute(loss, variables, batch):
+    return jax.jit(loss, static_argnums=(2, 3))(variables, batch, 0, None)
+
+
 def make_step(**changes):
     optimizer, rate = build_optimizer(default_config().optimizer.to_dict() | {'clip_norm': 0.1}, 10)
     settings = {
@@ -52,7 +56,9 @@ def make_step(**changes):
     return functools.partial(train_step, **settings), create()
 
 
+@functools.cache
 def run_on(num_devices, steps=2):
+    """The state and the metrics of so many steps; only read them."""
     mesh = devices.local_mesh(num_devices)
     step, state = make_step(axis_name=devices.AXIS)
     step, state = devices.parallel_step(step, mesh), devices.place_state(state, mesh)
@@ -69,9 +75,9 @@ def test_what_a_model_adds_is_part_of_the_loss():
     variables = Penalised().init(jax.random.key(0), batch['frames'], 1)
     (name,) = variables['params']
     params = {'params': variables['params']}
-    value, (parts, collections) = make_loss(HALF, Penalised())(params, batch, 0, None)
+    value, (parts, collections) = compute(make_loss(HALF, Penalised()), params, batch)
     assert not collections
-    alone, _ = make_loss(HALF)({'params': variables['params'][name]}, batch, 0, None)
+    alone, _ = compute(make_loss(HALF), {'params': variables['params'][name]}, batch)
     np.testing.assert_allclose(value, alone + 0.25, rtol=1e-6)
     assert parts['term'] == 0.25
 
@@ -80,7 +86,7 @@ def test_reverse_sampling_feeds_forecasts_among_the_observed_frames():
     frames = random_frames(64)
     params = MODEL.init(jax.random.key(0), frames, 1)['params']
     losses = [
-        make_loss(sampling)({'params': params}, {'frames': frames}, 0, None)[0]
+        compute(make_loss(sampling), {'params': params}, {'frames': frames})[0]
         for sampling in (Sampling(0.5, 0.0), Sampling(kind='reverse', last_step=30_000))
     ]
     mask = draw_truth_mask(Sampling(kind='reverse'), 3, 0, 64, PLAIN)
@@ -102,8 +108,8 @@ def test_update_is_the_gradient_of_the_loss_under_the_mask():
         predictions = MODEL.apply({'params': params}, frames[:, :-1], LENGTH - INPUT, mask)
         return forecast_loss(Objective(), predictions, frames, PLAIN, 0)[0]
 
-    loss, gradients = jax.value_and_grad(loss_of)(state.params)
-    new, metrics = step(state, {'frames': frames})
+    loss, gradients = jax.jit(jax.value_and_grad(loss_of))(state.params)
+    new, metrics = jax.jit(step)(state, {'frames': frames})
     np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-6)
     np.testing.assert_allclose(metrics['gradient_norm'], optax.tree.norm(gradients), rtol=1e-5)
     by_module = {name: optax.tree.norm(part) for name, part in gradients.items()}
