@@ -1,11 +1,11 @@
 import functools
 import itertools
-import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parameter_values import make_params
 from plain_network import reference_forecast
 from selection import fast
 
@@ -19,7 +19,7 @@ OPTIONS = {
     'paper': {},
     'released': {'variant': 'released'},
     'transposed': {'convolution': 'transposed', 'layers': 1},
-    'separable, released': {'convolution': 'separable', 'variant': 'released'},
+    'separable, released': {'convolution': 'separable', 'variant': 'released', 'layers': 1},
     'history 1': {'history': 1},
     'history 5': {'history': 5, 'layers': 1},
     'without attention': {'recall': 'none', 'layers': 1},
@@ -76,17 +76,9 @@ def abstract_params(model, frames):
 
 
 def initialize(model, frames):
-    """Parameters none of which is at its special starting value, in the type of the frames.
-
-    A parameter that two models have in the same shape has the same values in both.
-    """
-
-    def fill(path, leaf):
-        name = jax.tree_util.keystr(path)
-        values = 0.2 * np.random.default_rng(zlib.crc32(name.encode())).normal(size=leaf.shape)
-        return jnp.asarray(values + ('norm_scale' in name), frames.dtype)
-
-    return jax.tree_util.tree_map_with_path(fill, abstract_params(model, frames)['params'])
+    """Parameters none of which is at its special starting value, in the type of the frames."""
+    init = functools.partial(model.init, output_frames=1)
+    return make_params(init, frames, dtype=frames.dtype)['params']
 
 
 def loss_and_gradients(forecast, params, frames, output_frames, truth_mask, options=None):
@@ -167,7 +159,8 @@ LENGTHS = [
 def test_core_equals_the_plain_reading_for_all_lengths(memory, lengths):
     recall, batch, input_frames, output_frames, mask = lengths
     with jax.enable_x64(True):
-        model = E3DLSTM(**SMALL, dtype='float64', memory=memory, history=3, recall=recall)
+        options = {'dtype': 'float64', 'memory': memory, 'history': 3, 'recall': recall}
+        model = E3DLSTM(**(SMALL | options | {'layers': 1}))
         truth_mask = None if mask is None else jnp.full((batch, output_frames - 1), mask)
         time = input_frames + (0 if mask is None else output_frames - 1)
         frames = make_frames(batch, time, size=(4, 6), channels=2, dtype=jnp.float64)
@@ -255,8 +248,9 @@ def test_vmap_and_pmap_give_the_same(small):
     np.testing.assert_allclose(jax.pmap(one)(frames), together, rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_under_vmap_equal_a_loop(small):
-    model, params, frames, _ = small
+def test_gradients_under_vmap_equal_a_loop():
+    model, frames = E3DLSTM(**(SMALL | {'layers': 1})), make_frames()
+    params = initialize(model, frames)
 
     def gradient(frames):
         return jax.grad(
