@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parameter_values import make_params
 
 from e3d.errors import InputError
 from e3d.kernels.convolution import same_padding
@@ -133,15 +134,6 @@ PLAIN = {
 }
 
 
-def perturbed(params):
-    """Float64 parameters none of which is at a special starting value."""
-    generator = np.random.default_rng(3)
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf, np.float64) + 0.3 * generator.standard_normal(leaf.shape),
-        params,
-    )
-
-
 def make_frames(batch=2, time=4, size=(6, 8), channels=1):
     return np.random.default_rng(0).random((batch, time, *size, channels), np.float32)
 
@@ -154,7 +146,7 @@ def test_steps_equal_the_equations_in_float64(name):
         cell = kind(3, **options)
         inputs = np.random.default_rng(1).random((3, 2, options['kernel_size'][0], 5, 4, 2))
         carry = cell.initialize_carry(jax.random.key(0), inputs[0].shape)
-        params = perturbed(jax.jit(cell.init)(jax.random.key(1), carry, inputs[0])['params'])
+        params = make_params(cell.init, carry, inputs[0], dtype=np.float64, spread=0.3)['params']
         plain = [np.asarray(leaf) for leaf in carry]
         step = jax.jit(cell.apply)
         for x in inputs:
@@ -223,8 +215,8 @@ def test_the_network_equals_its_plain_reading_in_float64(case):
     with jax.enable_x64(True):
         model = build_model(name, **SMALL, **options, dtype='float64')
         frames = make_frames(time=3).astype(np.float64)
-        params = jax.jit(model.init, static_argnums=2)(jax.random.key(0), frames, 3)['params']
-        params = perturbed(params)
+        init = functools.partial(model.init, output_frames=3)
+        params = make_params(init, frames, dtype=np.float64, spread=0.3)['params']
         ours, collected = jax.jit(
             lambda params: model.apply({'params': params}, frames, 3, mutable='losses')
         )(params)
@@ -243,8 +235,8 @@ def small(request):
     name, options = MODELS[request.param]
     model = build_model(name, **SMALL, **options)
     frames = make_frames()
-    params = jax.jit(model.init, static_argnums=2)(jax.random.key(0), frames, 2)['params']
-    return model, params, frames
+    init = functools.partial(model.init, output_frames=2)
+    return model, make_params(init, frames, spread=0.0)['params'], frames
 
 
 def test_predictions_depend_on_no_later_frame(small):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parameter_values import make_params
 
 from e3d.errors import InputError
 from e3d.model import build_model, forecast_from, observe, start
@@ -32,7 +33,8 @@ FRAMES = np.random.default_rng(0).random((2, 10, *SHAPE), np.float32)
 @functools.cache
 def prepared(name):
     model = build_model(MODELS[name][0], **MODELS[name][1])
-    params = jax.jit(model.init, static_argnums=2)(jax.random.key(0), FRAMES[:, :1], 1)['params']
+    init = functools.partial(model.init, output_frames=1)
+    params = make_params(init, FRAMES[:, :1])['params']
     params = jax.tree.map(lambda leaf: 1.5 * leaf + 0.1, params)
     return model, params, jax.jit(model.apply, static_argnums=2)
 
