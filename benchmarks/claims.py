@@ -77,6 +77,21 @@ FORECASTS = [
         },
     ),
     *_claims(
+        ELSEWHERE,
+        'tuned',
+        'gated',
+        {
+            'At its own rate the gated form forecasts better than PredRNN': 'predrnn',
+            'At its own rate the gated form forecasts better than the refined one': 'refined',
+        },
+    ),
+    *_claims(
+        ELSEWHERE,
+        'converged',
+        'refined',
+        {'After 10,000 updates the refined form forecasts better than PredRNN': 'predrnn'},
+    ),
+    *_claims(
         'Table 1',
         'copy',
         'e3d_lstm',
@@ -107,14 +122,24 @@ FORECASTS = [
             'With one observed frame the refined form is better than ConvLSTM': 'convlstm',
         },
     ),
+    *_claims(
+        ELSEWHERE,
+        'brief',
+        'gated_1e-2',
+        {
+            'With one observed frame the gated form is better than PredRNN': 'predrnn',
+            'With one observed frame the gated form is better than the refined one': 'refined_1e-2',
+        },
+    ),
     *(
         Claim(
-            f'After {frames} unrelated frames the refined form is better than PredRNN',
+            f'After {frames} unrelated frames the {form} form is better than PredRNN',
             ELSEWHERE,
             'lengths',
-            f'refined_1e-2{AFTER}{frames}',
+            f'{form}_1e-2{AFTER}{frames}',
             f'predrnn{AFTER}{frames}',
         )
+        for form in ('refined', 'gated')
         for frames in (24, 48)
     ),
 ]

@@ -165,6 +165,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config = load_config('quickstart:small' if small else 'quickstart')
     config.name = '_'.join(filter(None, ['study', form, 'small' if small else '']))
     config.model.update({'variant': 'paper', 'recall': 'everywhere'})
+    if not small:
+        config.model.features = 16
     config.optimizer.learning_rate = 3e-3
     if not small and form in ('', 'copy', 'rivals', 'tuned'):
         config.train.update({'steps': 400, 'evaluate_every': 100})

@@ -94,7 +94,7 @@ def fit_config(model: str, steps: int, size: tuple[int, ...]) -> ConfigDict:
     """The settings of the quickstart for another model, number of updates and size of frames."""
     config = default_config('in_memory')
     config.name = 'fit'
-    config.model.update({'layers': 2, 'features': 16, 'variant': 'refined', 'recall': 'in_place'})
+    config.model.update({'layers': 2, 'features': 16, 'variant': 'gated', 'recall': 'in_place'})
     switch_model(config, model)
     if any(side % config.model.get('patch_size', 1) for side in size):
         config.model.pad_frames = True
