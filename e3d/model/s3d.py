@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from e3d.kernels.clips import convolve_clips
 from e3d.model.clip_layers import ConvUnit, SlidingHead, symmetric
 from e3d.model.clip_recognizer import ClipRecognizer
-from e3d.model.i3d import LEAST_FRAMES, MIXED, POOLS, scaled_filters
+from e3d.model.i3d import LEAST_FRAMES, MIXED, MOMENTUM, POOLS, scaled_filters
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
 from e3d.options.option import option
@@ -125,7 +125,7 @@ class S3D(ClipRecognizer):
             padding='SAME' if slim else symmetric(kernel),
             scale=not slim,
             epsilon=1e-3,
-            momentum=0.999,
+            momentum=MOMENTUM,
             dtype=self.dtype,
             name=name,
             **options,
