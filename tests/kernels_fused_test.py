@@ -4,15 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import recall_cases
 
-from e3d.kernels import everywhere, fused, recall, triton
+from e3d.kernels import everywhere, fused, recall
 
-VALID = {
-    'all': np.ones((3, 5), bool),
-    'a window': np.arange(5)[None].repeat(3, 0) > 2,
-    'each sequence its own, one nothing': np.arange(5)[None] < np.array([[0], [5], [3]]),
-    'gaps': np.array([[1, 0, 1, 0, 1], [0, 1, 0, 0, 0], [1, 1, 0, 0, 1]], bool),
-}
+VALID = recall_cases.VALID | {'a window': np.arange(5)[None].repeat(3, 0) > 2}
 
 
 def example(valid, dtype=np.float64):
@@ -62,14 +58,7 @@ def test_bfloat16_states_have_float32_sums():
 def test_a_gpu_takes_the_kernel_where_it_fits_and_blocks_elsewhere(
     monkeypatch, capability, shape, dtype, fit
 ):
-    monkeypatch.setattr(triton, '_capability', lambda: capability)
-    chosen = {}
-
-    def observe(*arrays, **branches):
-        chosen.update(branches)
-        return branches['cpu'](*arrays)
-
-    monkeypatch.setattr(jax.lax, 'platform_dependent', observe)
+    chosen = recall_cases.watch_branches(monkeypatch, capability, 'cpu')
     gate = np.zeros(shape, dtype)
     with jax.enable_x64(True):
         recall.recall_forward(gate, np.zeros((3, 2, *shape[1:]), dtype), np.ones((3, 2), bool))

@@ -4,14 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from recall_cases import VALID, watch_branches
 
-from e3d.kernels import in_place, nearby, recall, triton
-
-VALID = {
-    'all': np.ones((3, 5), bool),
-    'each sequence its own, one nothing': np.arange(5)[None] < np.array([[0], [5], [3]]),
-    'gaps': np.array([[1, 0, 1, 0, 1], [0, 1, 0, 0, 0], [1, 1, 0, 0, 1]], bool),
-}
+from e3d.kernels import in_place, nearby, recall
 
 
 def example(dtype=np.float64):
@@ -52,14 +47,7 @@ def test_bfloat16_states_have_float32_sums():
     ('capability', 'radius', 'fit'), [(90, 0, True), (90, 1, False), (75, 0, False)]
 )
 def test_a_gpu_takes_the_kernel_in_place_only(monkeypatch, capability, radius, fit):
-    monkeypatch.setattr(triton, '_capability', lambda: capability)
-    chosen = {}
-
-    def observe(*arrays, **branches):
-        chosen.update(branches)
-        return branches['default'](*arrays)
-
-    monkeypatch.setattr(jax.lax, 'platform_dependent', observe)
+    chosen = watch_branches(monkeypatch, capability, 'default')
     gate, history, _ = example(np.float32)
     recall.recall_forward(gate, history, VALID['all'], radius)
     assert chosen.get('cuda') is (in_place.recall_forward if fit else None)

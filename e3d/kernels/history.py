@@ -31,6 +31,11 @@ def empty_slots(state: jax.Array, slots: int) -> jax.Array:
     return jnp.zeros((batch, slots, math.prod(sides), channels), state.dtype)
 
 
+def by_positions(state: jax.Array) -> jax.Array:
+    """A state `[B, D, H, W, C]` as a slot holds it, `[B, P, C]`."""
+    return state.reshape(state.shape[0], -1, state.shape[-1])
+
+
 def write(slots: jax.Array, number: jax.Array, state: jax.Array) -> jax.Array:
     """Puts a state in its slot.
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
+from e3d.kernels.history import by_positions
 from e3d.kernels.triton import how, part, remembered_slots, tile_size, whole
 
 _POSITIONS = 16  # of a program: few, so that there are programs enough for a small batch
@@ -97,7 +98,7 @@ def recall_forward(
         ],
         name='recall_in_place',
         **how(interpret),
-    )(*remembered_slots(valid), _flat(gate), history)
+    )(*remembered_slots(valid), by_positions(gate), history)
     return recalled.reshape(gate.shape), log_sum.reshape(gate.shape[:-1])
 
 
@@ -128,12 +129,7 @@ def recall_backward(
         **how(interpret),
     )(
         valid.astype(jnp.int32),
-        *(_flat(gate), history, _flat(recalled)),
-        *(log_sum.reshape(batch, positions), _flat(cotangent)),
+        *(by_positions(gate), history, by_positions(recalled)),
+        *(log_sum.reshape(batch, positions), by_positions(cotangent)),
     )
     return of_gate.reshape(gate.shape), of_history
-
-
-def _flat(array: jax.Array) -> jax.Array:
-    """`[B, P, C]`"""
-    return array.reshape(array.shape[0], -1, array.shape[-1])

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 
 from e3d.kernels import everywhere, fused, in_place, nearby, platforms, triton
+from e3d.kernels.history import by_positions
 from e3d.kernels.precision import chosen_precision
 
 # Of the logits of one block: enough to keep a chip busy, little beside the states that training keeps.
@@ -54,7 +55,9 @@ def recall_forward(
 def _forward(call: _Call, gate, history, valid) -> tuple[jax.Array, jax.Array]:
     if call.radius is not None:
         return _nearby('recall_forward', call.radius, gate, history, valid)
-    recalled, log_sum = _for_backend('recall_forward', call.precision, _flat(gate), history, valid)
+    recalled, log_sum = _for_backend(
+        'recall_forward', call.precision, by_positions(gate), history, valid
+    )
     return recalled.reshape(gate.shape), log_sum
 
 
@@ -65,7 +68,14 @@ def _backward(call: _Call, gate, history, valid, recalled, log_sum, cotangent):
     of_gate, of_history = _for_backend(
         'recall_backward',
         call.precision,
-        *(_flat(gate), history, valid, _flat(recalled), log_sum, _flat(cotangent)),
+        *(
+            by_positions(gate),
+            history,
+            valid,
+            by_positions(recalled),
+            log_sum,
+            by_positions(cotangent),
+        ),
     )
     return of_gate.reshape(gate.shape), of_history
 
@@ -73,7 +83,7 @@ def _backward(call: _Call, gate, history, valid, recalled, log_sum, cotangent):
 def _nearby(name: str, radius: int, gate: jax.Array, history: jax.Array, *others: jax.Array):
     """Runs the function of this name of what was near."""
     by_shifts = functools.partial(getattr(nearby, name), radius=radius)
-    if radius == 0 and triton.fits(_flat(gate), history):
+    if radius == 0 and triton.fits(by_positions(gate), history):
         branches = {'default': by_shifts, 'cuda': getattr(in_place, name)}
         return platforms.choose(gate, history, *others, **branches)
     return by_shifts(gate, history, *others)
@@ -92,11 +102,6 @@ def _for_backend(
     if triton.fits(gate, history):
         branches['cuda'] = functools.partial(getattr(fused, name), precision=precision)
     return platforms.choose(gate, history, *others, **branches)
-
-
-def _flat(array: jax.Array) -> jax.Array:
-    """`[B, P, C]`"""
-    return array.reshape(array.shape[0], -1, array.shape[-1])
 
 
 def recall(
