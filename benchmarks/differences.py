@@ -37,14 +37,17 @@ class Difference(NamedTuple):
         return self.over_seeds or self.over_sequences
 
     def __str__(self) -> str:
-        text = f'{self.mean:+.2f}'
+        return self.text()
+
+    def text(self, digits: int = 2) -> str:
+        """The mean with its intervals."""
+        text = f'{self.mean:+.{digits}f}'
         if self.over_seeds:
-            text += f' ({_range(self.over_seeds)} over {self.seeds} seeds)'
+            text += f' ({_range(self.over_seeds, digits)} over {self.seeds} seeds)'
         if self.over_sequences:
             seeds = f', {self.seeds} seed' + 's' * (self.seeds > 1)
-            text += (
-                f' ({_range(self.over_sequences)} over sequences{seeds * (not self.over_seeds)})'
-            )
+            where = f'over sequences{seeds * (not self.over_seeds)}'
+            text += f' ({_range(self.over_sequences, digits)} {where})'
         return text
 
 
@@ -70,5 +73,5 @@ def difference(first: Seeds, second: Seeds) -> Difference | None:
     return Difference(mean, len(seeds), over_seeds, over_sequences)
 
 
-def _range(interval: Interval) -> str:
-    return '{:+.2f} to {:+.2f}'.format(*interval)
+def _range(interval: Interval, digits: int) -> str:
+    return ' to '.join(f'{end:+.{digits}f}' for end in interval)

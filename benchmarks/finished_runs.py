@@ -61,6 +61,7 @@ def complete(
         description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--runs', type=pathlib.Path, default=runs)
+    parser.add_argument('--path', help='dataset.path of the runs, where the experiment has none')
     parser.add_argument('--write_only', action='store_true', help='run nothing')
     parser.add_argument(
         '--only',
@@ -78,7 +79,8 @@ def complete(
         if not wanted or is_known(numbers[study], entry):
             continue
         if read_result(entry, workdir).status != FINISHED and not arguments.write_only:
-            _train(experiments[study], entry, workdir)
+            data = [f'--config.dataset.path={arguments.path}'] if arguments.path else []
+            _train(experiments[study], entry, workdir, data)
         if read_result(entry, workdir).status == FINISHED:
             numbers[study]['entries'][entry.name] = _common(entry, workdir) | measure(
                 entry, workdir
@@ -142,19 +144,20 @@ def is_known(known: Mapping[str, Any], entry: Entry) -> bool:
     return found is not None and found['arguments'] == list(entry.arguments)
 
 
-def _train(flag: str, entry: Entry, workdir: pathlib.Path) -> None:
+def _train(flag: str, entry: Entry, workdir: pathlib.Path, data: Sequence[str]) -> None:
     """Runs an entry in a process of its own, from where it stopped."""
     workdir.parent.mkdir(parents=True, exist_ok=True)
-    _note_of_commit(workdir).write_text(_commit(), 'utf-8')
+    _note(workdir, 'commit').write_text(_commit(), 'utf-8')
+    _note(workdir, 'device').write_text(jax.devices()[0].device_kind, 'utf-8')
     command = [sys.executable, str(ROOT / 'launch.py'), f'--config={flag}', *entry.arguments]
-    code = run_process([*command, f'--workdir={workdir}'])
+    code = run_process([*command, *data, f'--workdir={workdir}'])
     if code:
         raise SystemExit(f'{entry.name} ended with exit code {code}; the same command continues.')
 
 
-def _note_of_commit(workdir: pathlib.Path) -> pathlib.Path:
-    """Where the commit is kept that made a run, beside its folder."""
-    return workdir.with_name(f'{workdir.name}.commit')
+def _note(workdir: pathlib.Path, name: str) -> pathlib.Path:
+    """Where it is kept what made a run, beside its folder: the commit and the device."""
+    return workdir.with_name(f'{workdir.name}.{name}')
 
 
 def _commit() -> str:
@@ -165,10 +168,13 @@ def _commit() -> str:
 
 def _common(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     lines = read_lines(workdir / METRICS_FILE)
-    note = _note_of_commit(workdir)
+    notes = {name: _note(workdir, name) for name in ('commit', 'device')}
+    kept = {name: note.read_text('utf-8') if note.exists() else '' for name, note in notes.items()}
+    if kept['device'] in ('', 'cpu'):
+        del kept['device']
     return {
         'arguments': list(entry.arguments),
-        'commit': note.read_text('utf-8') if note.exists() else '',
+        **kept,
         # Other work on the machine can only lengthen a step.
         'seconds_per_step': min(
             line['seconds_per_step'] for line in lines if 'seconds_per_step' in line
@@ -176,11 +182,11 @@ def _common(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def count_parameters(entry: Entry) -> int:
-    """How many parameters the model of an entry has."""
+def count_parameters(entry: Entry, shape: Sequence[int] = ()) -> int:
+    """How many parameters the model of an entry has, for frames `[H, W, C]` or those of its config."""
     model, dataset = build_model(**entry.config.model), entry.config.dataset
-    lengths = layout_of(dataset).lengths
-    create = functools.partial(initialize, model, jax.random.key(0), (*dataset.canvas, 1), lengths)
+    lengths, shape = layout_of(dataset).lengths, tuple(shape) or (*dataset.canvas, 1)
+    create = functools.partial(initialize, model, jax.random.key(0), shape, lengths)
     return state.count_parameters(jax.eval_shape(create)['params'])
 
 

@@ -90,6 +90,12 @@ STUDIES = {
         'experiments/study.py:lengths', 'The same by the number of unrelated frames in between'
     ),
     'recall': Study('experiments/study.py:recall', 'The same on 32 x 32, 2,500 updates', 'predrnn'),
+    'large': Study(
+        'experiments/study.py:large',
+        'Moving MNIST, two digits on 64 x 64, 10 frames to 10, 12 million parameters, 800 updates',
+        'e3d_lstm',
+        {'e3d_lstm': 41.3, 'predrnn': 56.5},
+    ),
 }
 SHORTEST = 6  # unrelated frames of `:brief`
 

@@ -45,6 +45,8 @@ _TABLE = {
     'gsta': ('SimVP, gSTA', '#7f7fff', '>'),
     'tau': ('TAU', '#4b3aa8', '*'),
     'st_resnet': ('ST-ResNet', '#9aa7c7', 'p'),
+    'st_resnet_days': ('ST-ResNet, with days and weeks before', '#1b1f6b', 'P'),
+    'st_resnet_days_longer': ('ST-ResNet, with days and weeks before, longer', '#1b1f6b', 'X'),
     # Other recognizers (Tables 5 to 8).
     'cnn_recognizer': ('3D-CNN', '#0064c8', '^'),
     'cnn_3d': ('3D-CNN', '#0064c8', '^'),

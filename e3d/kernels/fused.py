@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from e3d.kernels.triton import how, part, remembered_slots, tile_size, whole
+from e3d.kernels.triton import how, part, remembered_slots, rounding, tile_size, whole
 
 # Queries and states of a tile: small, so that there are programs enough for a small batch.
 _QUERIES = 32
@@ -30,12 +30,12 @@ class _Fixed(NamedTuple):
 
     Attributes:
       tile: how many rows a program visits at once.
-      precision: how products are rounded, see `precision.py`.
+      precision: how products are rounded, see `triton.rounding`.
       dtype: of logits and sums.
     """
 
     tile: int
-    precision: str | None
+    precision: Any
     dtype: Any
 
     def dot(self, left: jax.Array, right: jax.Array, axes: tuple[int, int]) -> jax.Array:
@@ -156,6 +156,7 @@ def recall_forward(
     batch, queries, channels = gate.shape
     slots, positions = history.shape[1:3]
     dtype = jnp.promote_types(gate.dtype, jnp.float32)
+    precision = rounding(precision, gate.dtype, interpret)
     height, rows = tile_size(positions, _STATES), tile_size(queries, _QUERIES)
     return pl.pallas_call(
         functools.partial(_forward_kernel, fixed=_Fixed(height, precision, dtype)),
@@ -189,6 +190,7 @@ def recall_backward(
     batch, queries, channels = gate.shape
     slots, positions = history.shape[1:3]
     dtype = log_sum.dtype
+    precision = rounding(precision, gate.dtype, interpret)
     mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)
     height, rows = tile_size(positions, _STATES), tile_size(queries, _QUERIES)
     bounds, valid = remembered_slots(valid)

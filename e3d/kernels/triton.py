@@ -1,7 +1,10 @@
 """What kernels for NVIDIA GPUs share, in Triton's language by way of Pallas: what fits, tiles, slots."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.experimental import pallas as pl
 
 try:  # JAX means to give this up in favor of what only the newest GPUs have
@@ -63,6 +66,16 @@ def how(interpret: bool) -> dict:
     if interpret:
         return {'interpret': True}
     return {'compiler_params': triton.CompilerParams(num_warps=4, num_stages=2)}
+
+
+def rounding(precision: str | None, dtype: jnp.dtype, interpret: bool) -> Any:
+    """How products of tiles are rounded, for `jax.lax.dot_general`.
+
+    Triton multiplies float32 to its last bits without the units that multiply matrices. Three products
+    in TF32, of what it keeps of each factor and of what it leaves, are nearly as exact.
+    """
+    exact = precision in ('highest', 'float32') and dtype == jnp.float32 and not interpret
+    return lax.DotAlgorithmPreset.TF32_TF32_F32_X3 if exact else precision
 
 
 def remembered_slots(valid: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,0 +1,99 @@
+"""Runs what is missing of the sweep of experiments/bikenyc.py and writes its table (Table 4).
+
+    python -m benchmarks.bikenyc_study --path=NYC14_M16x8_T60.h5
+    python -m benchmarks.bikenyc_study --path=NYC14_M16x8_T60.h5 --only '*/gated,*'
+    python -m benchmarks.bikenyc_study --write_only
+
+A run takes up to ten minutes on two CPU cores. It may be stopped and started again: a run goes on
+from its checkpoint, and the numbers of a finished one are kept in results/bikenyc.json, so that it is
+not run again on another machine either. After each run the section of RESULTS.md between the two
+marks is written again.
+"""
+
+import json
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks import finished_runs
+from benchmarks.differences import difference
+from benchmarks.finished_runs import ROOT, shown
+from benchmarks.study_tables import in_order
+from e3d.evaluation.styles import label_of
+from e3d.sweep.entries import Entry
+from e3d.sweep.results import read_result
+
+NUMBERS = ROOT / 'results' / 'bikenyc.json'
+STUDY = 'bikenyc'
+SHAPE = (16, 8, 2)
+# What needs no training.
+SIMPLE = {
+    'hour_average': 'hour average',
+    'last_week': 'last week',
+    'yesterday': 'yesterday',
+    'mean_image': 'mean training frame',
+    'last_frame': 'repeat the last frame',
+}
+# Metrics of the table, with the digits that are shown.
+METRICS = {'rmse': 2, 'mse': 3, 'mae': 2, 'psnr': 2, 'ssim': 3}
+PER_HOUR = 'rmse_per_frame'
+
+
+def main():
+    """Runs and writes."""
+    flags = {STUDY: 'experiments/bikenyc.py:small'}
+    finished_runs.complete(__doc__, NUMBERS, flags, pathlib.Path('runs'), measure, write)
+
+
+def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
+    """The numbers of a finished run."""
+    report = json.loads((workdir / 'evaluation.json').read_text('utf-8'))
+    keys = (*METRICS, PER_HOUR)
+    return {
+        'parameters': finished_runs.count_parameters(entry, SHAPE),
+        'test': {key: report[key] for key in keys},
+        'mse_per_sequence': [float(f'{value:.4g}') for value in report['mse_per_sequence']],
+        'curve': read_result(entry, workdir).validation['mse'],
+        **{name: {key: report[name][key] for key in keys} for name in SIMPLE},
+    }
+
+
+def write(numbers: finished_runs.Numbers) -> None:
+    """Writes the table."""
+    finished_runs.write_section(STUDY, [table(numbers[STUDY])])
+
+
+def table(known: Mapping[str, Any]) -> str:
+    """The models by their error, then what needs no training, in Markdown."""
+    runs = in_order(known)
+    reference = runs.get('e3d_lstm', {})
+    head = f'less that of {label_of("e3d_lstm")}'
+    columns = ['forecast', 'parameters', 'updates', 'seeds', 'RMSE', 'MSE', head]
+    columns += ['MAE', 'PSNR', 'SSIM', 'RMSE after 1, 2, 3, 4 hours']
+    lines = ['| ' + ' | '.join(columns) + ' |', '|---' * len(columns) + '|']
+    for name, seeds in runs.items():
+        first = next(iter(seeds.values()))
+        against = difference(seeds, reference) if seeds is not reference else None
+        cells = [label_of(name), f'{first["parameters"]:,}', f'{first["curve"][-1][0]:,}']
+        cells += _cells(len(seeds), [seed['test'] for seed in seeds.values()])
+        cells.insert(6, against.text(3) if against else '')
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    if runs:
+        for name, label in SIMPLE.items():
+            cells = [label, '', '', *_cells('', [first[name]])]
+            lines.append('| ' + ' | '.join([*cells[:6], '', *cells[6:]]) + ' |')
+    return '\n'.join(lines) + '\n'
+
+
+def _cells(count: int | str, reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The number of seeds, the metrics, and the RMSE by the hour."""
+    metrics = [
+        shown((report[key] for report in reports), digits) for key, digits in METRICS.items()
+    ]
+    hours = zip(*(report[PER_HOUR] for report in reports), strict=True)
+    return [str(count), *metrics, ', '.join(f'{statistics.mean(hour):.2f}' for hour in hours)]
+
+
+if __name__ == '__main__':
+    main()
