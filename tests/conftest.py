@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 import tempfile
 
 os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=4')
@@ -14,6 +15,12 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 # Tests compile much and compute little.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+# Who wants no byte code among the sources gets it elsewhere: each of the many programs that tests
+# start would compile all that it imports, which takes as long as to run.
+if os.environ.pop('PYTHONDONTWRITEBYTECODE', None):
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.path.join(tempfile.gettempdir(), 'e3d-test-bytecode')
+    os.environ['PYTHONPYCACHEPREFIX'] = sys.pycache_prefix
 
 import jax  # reads the environment
 import pytest
