@@ -20,7 +20,7 @@ NO_VALIDATION = {'dataset.split_fractions': (0.5, 0.0, 0.5)}
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch):
+def tiny(monkeypatch, figures_not_rendered):
     """Trains the tiny model in place of the one that the config names."""
     for module in (parts, trained_run):
         monkeypatch.setattr(module, 'build_model', lambda **model: TinyForecaster())

@@ -110,6 +110,7 @@ def test_the_update_does_not_depend_on_the_number_of_devices(prepared):
         )
 
 
+@pytest.mark.usefixtures('figures_not_rendered')
 def test_the_evaluation_does_not_depend_on_the_number_of_devices(prepared, tmp_path):
     """Five clips in batches of four: the last batch is not full, and four do not divide five."""
     config, model, _, _, create = prepared
@@ -269,6 +270,7 @@ class FrontQuarters:
         return {'frames': frames, 'label': np.int32(index), 'clip_frames': np.int32(40)}
 
 
+@pytest.mark.usefixtures('figures_not_rendered')
 def test_fractions_are_of_the_whole_clip(prepared, tmp_path, monkeypatch):
     """Of 40 frames an eighth is 5; the 8 frames that are shown are no 100 %."""
     config, model, _, _, create = prepared
@@ -409,6 +411,7 @@ def test_another_number_of_classes_is_rejected(tmp_path):
         train(tiny_config(**{'model.classes': 6}), tmp_path)
 
 
+@pytest.mark.usefixtures('figures_not_rendered')
 def test_a_network_over_whole_clips_is_trained_from_start_to_end(tmp_path):
     config = tiny_config()
     switch_model(config, 'c3d')

@@ -28,7 +28,7 @@ from e3d.training.parts import prepare
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch):
+def tiny(monkeypatch, figures_not_rendered):
     """Trains the tiny model in place of the one that the config names."""
     for module in (parts, trained_run):
         monkeypatch.setattr(module, 'build_model', lambda **model: TinyForecaster())
