@@ -204,6 +204,14 @@ def test_another_model_keeps_the_size_of_the_experiment(tmp_path):
     assert config.model.name == 'e3d_lstm'
 
 
+@pytest.mark.parametrize(('variant', 'kept'), [('gated', 'paper'), ('released', 'released')])
+def test_another_model_keeps_a_form_that_it_has(tmp_path, variant, kept):
+    config = changed(tmp_path, **{'model.variant': variant})
+    switch_model(config, 'cdna')
+    assert config.model.variant == kept
+    check_config(config)
+
+
 def test_a_key_of_another_model_is_rejected(tmp_path):
     config = changed(tmp_path)
     with config.unlocked():

@@ -171,7 +171,7 @@ def test_values_are_checked_before_any_work(values, problem):
         e3d.fit(stripes(), input_frames=3, output_frames=2, **values)
 
 
-@pytest.mark.parametrize('name', ['e3d_lstm', 'predrnn', 'simvp', 'dfn', 'st_resnet'])
+@pytest.mark.parametrize('name', ['e3d_lstm', 'predrnn', 'simvp', 'dfn', 'cdna', 'st_resnet'])
 def test_the_settings_fit_every_kind_of_model(name):
     config = fitting.fit_config(name, 10, (15, 16))
     config.dataset.update({'input_frames': 3, 'output_frames': 2})

@@ -307,16 +307,19 @@ def switch_model(config: ConfigDict, name: str) -> None:
     """Replaces the section `model` of a config by that of another model.
 
     What the config has changed from the defaults of its model remains as far as the other model has
-    the key: the size of an experiment is kept. Nothing happens where there is no such model.
+    the key, and a name as far as it knows the name: the size of an experiment is kept, a form that
+    only its own model has is not. Nothing happens where there is no such model.
     """
     old = config.model
     if name not in MODELS or old.name not in MODELS or name == old.name:
         return
-    new, defaults = model_section(name), model_section(old.name)
+    new, defaults, options = model_section(name), model_section(old.name), options_of(MODELS[name])
     kept = {
         key: value
         for key, value in old.items()
-        if key != 'name' and key in new and value != defaults.get(key)
+        if key in options
+        and value != defaults.get(key)
+        and (not isinstance(value, str) or options[key].rule.accepts(value))
     }
     new.update(kept)
     with config.unlocked():
