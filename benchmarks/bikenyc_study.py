@@ -61,7 +61,8 @@ def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
 
 def write(numbers: finished_runs.Numbers) -> None:
     """Writes the table."""
-    finished_runs.write_section(STUDY, [table(numbers[STUDY])])
+    of_devices = finished_runs.of_devices(finished_runs.by_seed(numbers[STUDY]))
+    finished_runs.write_section(STUDY, list(filter(None, [table(numbers[STUDY]), of_devices])))
 
 
 def table(known: Mapping[str, Any]) -> str:

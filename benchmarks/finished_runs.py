@@ -21,6 +21,7 @@ import jax
 
 from e3d.configuration import changeable_keys, load_config
 from e3d.data.sources.layouts import layout_of
+from e3d.evaluation.styles import label_of
 from e3d.files import atomic_write
 from e3d.model import build_model
 from e3d.model.needs import initialize
@@ -202,6 +203,23 @@ def by_seed(known: Mapping[str, Any]) -> dict[str, dict[int, Mapping[str, Any]]]
 def by_name(known: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     """The same, a list of seeds each."""
     return {name: list(seeds.values()) for name, seeds in by_seed(known).items()}
+
+
+def of_devices(runs: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> str:
+    """A sentence about the runs that were made on something else than a CPU; '' where none were.
+
+    Args:
+      runs: by name and seed.
+    """
+    found: dict[str, list[str]] = collections.defaultdict(list)
+    for name, seeds in runs.items():
+        for device in sorted({numbers.get('device', '') for numbers in seeds.values()} - {''}):
+            of = [str(seed) for seed, numbers in seeds.items() if numbers.get('device') == device]
+            which = f' (seed {", ".join(of)})' if len(of) < len(seeds) else ''
+            found[device].append(label_of(name) + which)
+    return ''.join(
+        f'Trained on an {device}: {"; ".join(names)}.\n' for device, names in found.items()
+    )
 
 
 def shown(values: Iterable[float], digits: int) -> str:

@@ -93,6 +93,7 @@ def write(numbers: finished_runs.Numbers) -> None:
     picture = NUMBERS.with_suffix('.png')
     draw(runs, best, picture)
     parts = [table(heading, rows, runs, best) for heading, rows in TABLES.items()]
+    parts += filter(None, [finished_runs.of_devices(finished_runs.by_seed(numbers[STUDY]))])
     parts.append(f'![Accuracy by the part observed]({picture.relative_to(ROOT)})\n')
     finished_runs.write_section('recognition', parts)
 
@@ -122,7 +123,8 @@ def table(
         if name in runs:
             seeds = runs[name]
             cells = [f'{seeds[0]["parameters"]:,}', str(len(seeds))]
-            cells.append(f'{min(seed["seconds_per_step"] for seed in seeds):.2f}')
+            of_cpus = [seed['seconds_per_step'] for seed in seeds if 'device' not in seed]
+            cells.append(f'{min(of_cpus):.2f}' if of_cpus else '')
             cells += [accuracy(seeds, FRACTIONS.index(part / 100)) for part in PARTS]
             cells.append(finished_runs.shown((100 * statistics.mean(s['curve']) for s in seeds), 1))
         else:

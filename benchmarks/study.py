@@ -149,6 +149,7 @@ def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any])
     other = runs if study.reference in runs else study_tables.in_order(numbers['forecast'])
     reference = study.reference, other.get(study.reference, {})
     parts = [head, study_tables.models_table(runs, of_these, reference, study.paper)]
+    parts += filter(None, [finished_runs.of_devices(runs)])
     study_pictures.draw_models(runs, picture)
     parts.append(f'![MSE by step and by frame]({shown})\n')
     return parts

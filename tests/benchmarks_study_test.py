@@ -5,6 +5,7 @@ import jax
 import pytest
 
 from benchmarks import (
+    bikenyc_study,
     claims,
     finished_runs,
     recognition_study,
@@ -144,7 +145,7 @@ def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(
 
 
 def test_the_results_are_those_of_the_kept_numbers(tmp_path, monkeypatch):
-    """`python -m benchmarks.study --write_only` and that of recognition change nothing."""
+    """`python -m benchmarks.study --write_only` and those of the other studies change nothing."""
     committed = finished_runs.TABLES.read_text('utf-8')
     monkeypatch.setattr(finished_runs, 'TABLES', tmp_path / 'RESULTS.md')
     (tmp_path / 'RESULTS.md').write_text(committed, 'utf-8')
@@ -154,8 +155,35 @@ def test_the_results_are_those_of_the_kept_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(recognition_study, 'draw', lambda *arguments: drawn.append(arguments[-1]))
     study.write(json.loads(study.NUMBERS.read_text('utf-8')))
     recognition_study.write(json.loads(recognition_study.NUMBERS.read_text('utf-8')))
+    bikenyc_study.write(json.loads(bikenyc_study.NUMBERS.read_text('utf-8')))
     assert (tmp_path / 'RESULTS.md').read_text('utf-8') == committed
     assert drawn and all(path.exists() and str(path.name) in committed for path in drawn)
+
+
+def test_the_table_of_bikes_has_means_over_seeds_and_what_needs_no_training():
+    metrics = {'rmse': 6.0, 'mse': 0.2, 'mae': 3.0, 'psnr': 30.0, 'ssim': 0.9}
+    report = metrics | {'rmse_per_frame': [5.0, 7.0]}
+    run = {'parameters': 1234, 'curve': [[10, 0.3]], **dict.fromkeys(bikenyc_study.SIMPLE, report)}
+    errors = [0.1, 0.3]
+    entries = {
+        f'{name},seed={seed}': run
+        | {'test': report | {'rmse': rmse}, 'mse_per_sequence': errors, 'arguments': []}
+        for name, seed, rmse in [('e3d_lstm', 0, 6.0), ('gsta', 0, 5.0), ('gsta', 1, 7.0)]
+    }
+    table = bikenyc_study.table({'entries': entries})
+    assert '| SimVP, gSTA | 1,234 | 10 | 2 | 6.00 ± 1.41 | 0.200 ± 0.000 | +0.000 (' in table
+    assert '| E3D-LSTM | 1,234 | 10 | 1 | 6.00 | 0.200 |  | 3.00 |' in table
+    assert (
+        '| hour average |  |  |  | 6.00 | 0.200 |  | 3.00 | 30.00 | 0.900 | 5.00, 7.00 |' in table
+    )
+
+
+def test_it_is_said_what_was_not_trained_on_a_cpu():
+    on_gpu = {'device': 'NVIDIA H100'}
+    runs = {'predrnn': {0: {}, 1: on_gpu}, 'convlstm': {0: {}}, 'gated': {0: on_gpu}}
+    said = finished_runs.of_devices(runs)
+    assert said == 'Trained on an NVIDIA H100: PredRNN (seed 1); E3D-LSTM, gated form.\n'
+    assert not finished_runs.of_devices({'convlstm': {0: {}}})
 
 
 def with_errors(*errors):

@@ -1,5 +1,7 @@
 """The kernel of NVIDIA GPUs, interpreted on a CPU, against the loop over remembered steps."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +45,22 @@ def test_bfloat16_states_have_float32_sums():
     assert {array.dtype for array in (recalled, *gradients)} == {jnp.dtype(jnp.bfloat16)}
     expected = everywhere.recall_forward(gate, history, VALID['all'])
     np.testing.assert_allclose(log_sum, expected[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('precision', 'dtype', 'rounded'),
+    [
+        ('highest', jnp.float32, 'TF32_TF32_F32_X3'),
+        ('default', jnp.float32, '(Precision.DEFAULT, Precision.DEFAULT)'),
+        ('highest', jnp.bfloat16, '(Precision.HIGHEST, Precision.HIGHEST)'),
+    ],
+)
+def test_exact_products_of_float32_use_the_units_for_matrices(precision, dtype, rounded):
+    shapes = [jax.ShapeDtypeStruct(array.shape, dtype) for array in example(VALID['all'])[:2]]
+    traced = jax.make_jaxpr(fused.recall_forward, static_argnums=3)(
+        *shapes, VALID['all'], precision
+    )
+    assert set(re.findall(r'precision=(.*)', str(traced))) == {rounded}
 
 
 @pytest.mark.parametrize(
