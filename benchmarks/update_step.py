@@ -14,8 +14,7 @@ import jax
 import numpy as np
 
 from benchmarks.train_step import matrix_product_rate, timed
-from e3d.configuration import load_config
-from e3d.configuration.sections import switch_model
+from e3d.configuration import load_config, switch_model
 from e3d.data.sources.layouts import layout_of
 from e3d.kernels import depthwise
 from e3d.model import build_model, translators

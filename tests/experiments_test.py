@@ -12,8 +12,7 @@ from selection import fast
 
 import experiments
 from benchmarks import finished_runs, recognition_study
-from e3d.configuration import check_config, default_config, parse_arg
-from e3d.configuration.sections import switch_model
+from e3d.configuration import check_config, default_config, parse_arg, switch_model
 from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
 from e3d.model import FORECASTERS, build_model

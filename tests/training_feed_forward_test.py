@@ -13,8 +13,7 @@ import pytest
 from killed_runs_test import read_checkpoint
 from training_helpers import tiny_config
 
-from e3d.configuration import check_config, default_config
-from e3d.configuration.sections import model_section
+from e3d.configuration import check_config, default_config, model_section
 from e3d.errors import InputError
 from e3d.model import build_model
 from e3d.prediction.forecast import forecast

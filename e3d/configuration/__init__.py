@@ -1,6 +1,7 @@
 """One config for a run, made of the options of its model, data set, task and training.
 
-sections      which sections there are, and a `ConfigDict` made of their options
+sections      which sections and keys there are
+defaults      a `ConfigDict` made of them; another model in its place
 older         what the config of an older run means where it lacks a key or has another name for a value
 comparison    what distinguishes two configs, keys that look like another, configs that are stored
 check         `check_config`: every key by its rule, then rules that join several keys
@@ -15,6 +16,7 @@ from e3d.configuration.comparison import (
     find_differences,
     restore_config,
 )
+from e3d.configuration.defaults import default_config, model_section, switch_model
 from e3d.configuration.experiments import (
     call_experiment,
     change_config,
@@ -24,13 +26,7 @@ from e3d.configuration.experiments import (
     parse_arg,
 )
 from e3d.configuration.older import OLD_SWITCHES
-from e3d.configuration.sections import (
-    all_options,
-    default_config,
-    model_section,
-    options_for,
-    switch_model,
-)
+from e3d.configuration.sections import all_options, options_for
 
 __all__ = [
     'OLD_SWITCHES',

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from e3d.configuration.check import check_config
 from e3d.configuration.comparison import describe_unknown_key
-from e3d.configuration.sections import options_for, switch_model
+from e3d.configuration.defaults import switch_model
+from e3d.configuration.sections import options_for
 from e3d.errors import InputError
 from e3d.options.flat import flatten
 from e3d.options.rules import shown_value
