@@ -92,6 +92,27 @@ FORECASTS = [
         {'After 10,000 updates the refined form forecasts better than PredRNN': 'predrnn'},
     ),
     *_claims(
+        ELSEWHERE,
+        'converged',
+        'gated',
+        {'After 10,000 updates the gated form forecasts better than PredRNN': 'predrnn'},
+    ),
+    *_claims(
+        'Table 1',
+        'large',
+        'e3d_lstm',
+        {'At the size of the paper E3D-LSTM forecasts better than PredRNN': 'predrnn'},
+    ),
+    *_claims(
+        ELSEWHERE,
+        'large',
+        'gated',
+        {
+            'At the size of the paper the gated form forecasts better than PredRNN': 'predrnn',
+            'At the size of the paper the gated form forecasts better than E3D-LSTM': 'e3d_lstm',
+        },
+    ),
+    *_claims(
         'Table 1',
         'copy',
         'e3d_lstm',
