@@ -75,6 +75,7 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
     assert 'blue border' in launch_here('--mode=predict', *arguments).out
 
 
+@pytest.mark.usefixtures('figures_not_rendered')
 @pytest.mark.parametrize(
     'model',
     [
@@ -116,6 +117,7 @@ def test_other_models_train_resume_evaluate_and_predict(tmp_path, monkeypatch, c
         assert all(pathlib.Path(f'next_{number}.gif').is_file() for number in (1, 2))
 
 
+@pytest.mark.usefixtures('figures_not_rendered')
 def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 

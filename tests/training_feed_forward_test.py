@@ -38,6 +38,7 @@ def config_of(tmp_path, name, fields=(), **overrides):
     return config
 
 
+@pytest.mark.usefixtures('figures_not_rendered')
 def test_simvp_resumes_bitwise_evaluates_and_predicts(tmp_path, capsys):
     """With batch statistics, their moving average, and blocks left out at random."""
     keep = {'train.evaluate_every': 4, 'checkpoint.keep': 3}
@@ -66,6 +67,7 @@ def test_simvp_resumes_bitwise_evaluates_and_predicts(tmp_path, capsys):
     np.testing.assert_allclose(one, twice, atol=1e-6)
 
 
+@pytest.mark.usefixtures('figures_not_rendered')
 def test_st_resnet_trains_on_the_calendar_of_flows_and_says_that_clips_have_none(tmp_path):
     day, slot = np.divmod(np.arange(80), 4)
     counts = np.random.default_rng(0).poisson(20 + 5 * slot, (2, 8, 8, 80)).transpose()
@@ -89,6 +91,7 @@ def test_what_needs_a_model_that_is_fed_frame_by_frame_is_rejected(tmp_path):
         check_config(config_of(tmp_path, 'simvp', **{'sampling.kind': 'reverse'}))
 
 
+@pytest.mark.usefixtures('figures_not_rendered')
 def test_in_the_copy_test_parameters_are_for_the_frames_that_are_observed(tmp_path):
     """SimVP, whose number of parameters depends on them, trains and is read again."""
     fields = {'translator': 'convmixer'}
