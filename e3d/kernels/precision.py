@@ -9,7 +9,9 @@ import jax
 
 # In words of a model, in JAX's words.
 PRECISIONS = {
-    'float32': 'highest',  # float32 to its last bits: no TF32 on GPUs, six passes of bfloat16 on TPUs
+    # As float32, nearly to its last bits: no TF32 on GPUs, or three products of it for one (see
+    # `triton.py`); six passes of bfloat16 on TPUs.
+    'float32': 'highest',
     'fast': 'default',  # what the backend does fastest: TF32, one pass of bfloat16
 }
 
