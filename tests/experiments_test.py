@@ -286,7 +286,7 @@ def test_the_recognizers_have_numbers_of_parameters_that_are_alike(published):
     Those of the published networks are as near as a whole number of their few channels allows.
     """
     entries = recognizers()
-    names = [name for name in entries if name not in SHALLOW + DEEP]
+    names = [name for name in entries if not name.startswith(SHALLOW + DEEP)]
     counts = {name: count_parameters(entries[name]) for name in [*names, *published]}
     for name, count in counts.items():
         most = 0.3 if name in published else 0.1
