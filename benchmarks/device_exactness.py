@@ -95,7 +95,7 @@ def compare(case: dict, size: int, device: jax.Device) -> dict:
 
     with jax.default_device(jax.devices('cpu')[0]):
         right = jax.jit(jax.value_and_grad(plain))(params, frames)
-    as_float32 = jax.tree.map(np.float32, (params, frames))
+    as_float32 = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), (params, frames))
     with jax.default_device(device):
         compiled = jax.jit(jax.value_and_grad(ours)).lower(*as_float32).compile()
         value, gradients = compiled(*as_float32)

@@ -180,7 +180,10 @@ def test_training_is_that_of_a_plain_reading_in_float64(translator):
     model, variables, frames = small(translator)
     with jax.enable_x64(True):
         model = model.clone(dtype='float64')
-        variables, frames = jax.tree.map(np.float64, (variables, frames))
+        # Older NumPy makes a scalar of one value by `np.float64`.
+        variables, frames = jax.tree.map(
+            lambda leaf: np.asarray(leaf, np.float64), (variables, frames)
+        )
         found, changed = jax.jit(
             lambda variables: model.apply(
                 variables, frames[:, :2], 3, training=Training(), mutable=['batch_stats']
