@@ -45,6 +45,17 @@ ERRORS_FILE = 'errors.json'
 NEVER_SECONDS = 9 * 10**9  # beyond any date to which a clock is set
 
 
+class _Manager(ocp.CheckpointManager):
+    """One that does not ask JAX's service for preemption, which is off: see `parallel/processes.py`.
+
+    Older versions of Orbax fail where they ask and several processes train.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        """Never: a training looks for signals by itself."""
+        return False
+
+
 class Checkpoints:
     """The checkpoints of a workdir, the last few and the best; a context manager.
 
@@ -88,9 +99,7 @@ class Checkpoints:
                     barrier_sync_key_prefix=f'process{processes.index()}',
                 ),
             )
-            self._manager = ocp.CheckpointManager(
-                self.folder, options=options, item_handlers=handlers
-            )
+            self._manager = _Manager(self.folder, options=options, item_handlers=handlers)
 
     def __enter__(self) -> 'Checkpoints':
         return self
