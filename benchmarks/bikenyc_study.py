@@ -10,7 +10,6 @@ not run again on another machine either. After each run the section of RESULTS.m
 marks is written again.
 """
 
-import json
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,9 @@ from typing import Any
 from benchmarks import finished_runs
 from benchmarks.differences import difference
 from benchmarks.finished_runs import ROOT, shown
-from benchmarks.study_tables import in_order
+from benchmarks.study_tables import in_order, row
 from e3d.evaluation.styles import label_of
 from e3d.sweep.entries import Entry
-from e3d.sweep.results import read_result
 
 NUMBERS = ROOT / 'results' / 'bikenyc.json'
 STUDY = 'bikenyc'
@@ -48,21 +46,15 @@ def main():
 
 def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     """The numbers of a finished run."""
-    report = json.loads((workdir / 'evaluation.json').read_text('utf-8'))
-    keys = (*METRICS, PER_HOUR)
-    return {
-        'parameters': finished_runs.count_parameters(entry, SHAPE),
-        'test': {key: report[key] for key in keys},
-        'mse_per_sequence': [float(f'{value:.4g}') for value in report['mse_per_sequence']],
-        'curve': read_result(entry, workdir).validation['mse'],
-        **{name: {key: report[name][key] for key in keys} for name in SIMPLE},
-    }
+    metrics = (*METRICS, PER_HOUR)
+    return finished_runs.measure_forecasts(entry, workdir, metrics, SIMPLE, SHAPE)
 
 
 def write(numbers: finished_runs.Numbers) -> None:
     """Writes the table."""
-    of_devices = finished_runs.of_devices(finished_runs.by_seed(numbers[STUDY]))
-    finished_runs.write_section(STUDY, list(filter(None, [table(numbers[STUDY]), of_devices])))
+    known = numbers[STUDY]
+    of_devices = finished_runs.of_devices(finished_runs.by_seed(known))
+    finished_runs.write_section(STUDY, [table(known), *of_devices])
 
 
 def table(known: Mapping[str, Any]) -> str:
@@ -72,28 +64,27 @@ def table(known: Mapping[str, Any]) -> str:
     head = f'less that of {label_of("e3d_lstm")}'
     columns = ['forecast', 'parameters', 'updates', 'seeds', 'RMSE', 'MSE', head]
     columns += ['MAE', 'PSNR', 'SSIM', 'RMSE after 1, 2, 3, 4 hours']
-    lines = ['| ' + ' | '.join(columns) + ' |', '|---' * len(columns) + '|']
+    lines = [row(columns), '|---' * len(columns) + '|']
     for name, seeds in runs.items():
         first = next(iter(seeds.values()))
         against = difference(seeds, reference) if seeds is not reference else None
-        cells = [label_of(name), f'{first["parameters"]:,}', f'{first["curve"][-1][0]:,}']
-        cells += _cells(len(seeds), [seed['test'] for seed in seeds.values()])
-        cells.insert(6, against.text(3) if against else '')
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    if runs:
-        for name, label in SIMPLE.items():
-            cells = [label, '', '', *_cells('', [first[name]])]
-            lines.append('| ' + ' | '.join([*cells[:6], '', *cells[6:]]) + ' |')
+        head = [label_of(name), f'{first["parameters"]:,}', f'{first["curve"][-1][0]:,}']
+        reports = [seed['test'] for seed in seeds.values()]
+        compared = against.text(3) if against else ''
+        lines.append(row([*head, str(len(seeds)), *_cells(reports, compared)]))
+    for name, label in SIMPLE.items() if runs else ():
+        lines.append(row([label, '', '', '', *_cells([first[name]])]))
     return '\n'.join(lines) + '\n'
 
 
-def _cells(count: int | str, reports: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The number of seeds, the metrics, and the RMSE by the hour."""
-    metrics = [
+def _cells(reports: Sequence[Mapping[str, Any]], compared: str = '') -> list[str]:
+    """The metrics, after the second what they are beside those of E3D-LSTM, and the RMSE by the hour."""
+    rmse, mse, *others = (
         shown((report[key] for report in reports), digits) for key, digits in METRICS.items()
-    ]
+    )
     hours = zip(*(report[PER_HOUR] for report in reports), strict=True)
-    return [str(count), *metrics, ', '.join(f'{statistics.mean(hour):.2f}' for hour in hours)]
+    by_hour = ', '.join(f'{statistics.mean(hour):.2f}' for hour in hours)
+    return [rmse, mse, compared, *others, by_hour]
 
 
 if __name__ == '__main__':

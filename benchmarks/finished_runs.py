@@ -72,6 +72,8 @@ def complete(
         help="runs by 'study/name', as 'copy/*,seed=0'",
     )
     arguments = parser.parse_args()
+    # A GPU's memory is for the runs, which are processes of their own.
+    jax.config.update('jax_platforms', 'cpu')
     numbers = read_numbers(path, experiments)
     for study, entry in plan(experiments):
         workdir = arguments.runs / study / entry.name
@@ -148,10 +150,15 @@ def is_known(known: Mapping[str, Any], entry: Entry) -> bool:
 def _train(flag: str, entry: Entry, workdir: pathlib.Path, data: Sequence[str]) -> None:
     """Runs an entry in a process of its own, from where it stopped."""
     workdir.parent.mkdir(parents=True, exist_ok=True)
-    _note(workdir, 'commit').write_text(_commit(), 'utf-8')
-    _note(workdir, 'device').write_text(jax.devices()[0].device_kind, 'utf-8')
-    command = [sys.executable, str(ROOT / 'launch.py'), f'--config={flag}', *entry.arguments]
-    code = run_process([*command, *data, f'--workdir={workdir}'])
+    find_device = 'import jax; print(jax.devices()[0].device_kind)'
+    made_by = {
+        'commit': ('git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD'),
+        'device': (sys.executable, '-c', find_device),
+    }
+    for name, command in made_by.items():
+        _note(workdir, name).write_text(_output(command), 'utf-8')
+    launch = [sys.executable, str(ROOT / 'launch.py'), f'--config={flag}', *entry.arguments]
+    code = run_process([*launch, *data, f'--workdir={workdir}'])
     if code:
         raise SystemExit(f'{entry.name} ended with exit code {code}; the same command continues.')
 
@@ -161,9 +168,8 @@ def _note(workdir: pathlib.Path, name: str) -> pathlib.Path:
     return workdir.with_name(f'{workdir.name}.{name}')
 
 
-def _commit() -> str:
-    """The commit that is checked out; '' where that cannot be told."""
-    command = ['git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD']
+def _output(command: Sequence[str]) -> str:
+    """What a command prints; '' where it fails."""
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
@@ -180,6 +186,34 @@ def _common(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
         'seconds_per_step': min(
             line['seconds_per_step'] for line in lines if 'seconds_per_step' in line
         ),
+    }
+
+
+def measure_forecasts(
+    entry: Entry,
+    workdir: pathlib.Path,
+    metrics: Iterable[str],
+    simple: Iterable[str],
+    shape: Sequence[int] = (),
+) -> dict[str, Any]:
+    """The numbers of a finished run of prediction.
+
+    Args:
+      entry: of a study.
+      workdir: of its run.
+      metrics: of its report that are kept.
+      simple: forecasts that need no training, of which they are kept too.
+      shape: see `count_parameters`.
+    """
+    report = json.loads((workdir / 'evaluation.json').read_text('utf-8'))
+    metrics = tuple(metrics)
+    return {
+        'parameters': count_parameters(entry, shape),
+        'test': {key: report[key] for key in metrics},
+        'mse_per_frame': report['mse_per_frame'],
+        'mse_per_sequence': [float(f'{value:.4g}') for value in report['mse_per_sequence']],
+        'curve': read_result(entry, workdir).validation['mse'],
+        **{name: {key: report[name][key] for key in metrics} for name in simple},
     }
 
 
@@ -205,8 +239,8 @@ def by_name(known: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     return {name: list(seeds.values()) for name, seeds in by_seed(known).items()}
 
 
-def of_devices(runs: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> str:
-    """A sentence about the runs that were made on something else than a CPU; '' where none were.
+def of_devices(runs: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
+    """A sentence for each device that is no CPU, with the runs that were made on it.
 
     Args:
       runs: by name and seed.
@@ -217,9 +251,7 @@ def of_devices(runs: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> str:
             of = [str(seed) for seed, numbers in seeds.items() if numbers.get('device') == device]
             which = f' (seed {", ".join(of)})' if len(of) < len(seeds) else ''
             found[device].append(label_of(name) + which)
-    return ''.join(
-        f'Trained on an {device}: {"; ".join(names)}.\n' for device, names in found.items()
-    )
+    return [f'Trained on an {device}: {"; ".join(names)}.\n' for device, names in found.items()]
 
 
 def shown(values: Iterable[float], digits: int) -> str:

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import finished_runs
 from benchmarks.finished_runs import ROOT
+from benchmarks.study_tables import row
 from e3d.data.sources.moving_actions import CLASSES, MovingActions
 from e3d.evaluation.recognition import FRACTIONS, PARTS, wilson_interval
 from e3d.evaluation.styles import SIMPLE_COLOR, label_of, styles_of
@@ -94,7 +95,7 @@ def write(numbers: finished_runs.Numbers) -> None:
     picture = NUMBERS.with_suffix('.png')
     draw(runs, best, picture)
     parts = [table(heading, rows, runs, best) for heading, rows in TABLES.items()]
-    parts += filter(None, [finished_runs.of_devices(finished_runs.by_seed(numbers[STUDY]))])
+    parts += finished_runs.of_devices(finished_runs.by_seed(numbers[STUDY]))
     parts.append(f'![Accuracy by the part observed]({picture.relative_to(ROOT)})\n')
     finished_runs.write_section('recognition', parts)
 
@@ -131,11 +132,11 @@ def table(
         else:
             cells = ['', '', '', *['not run yet'] * len(PARTS), '']
         of_paper = '{:.2f}, {:.2f}'.format(*paper) if paper else ''
-        lines.append('| ' + ' | '.join([label_of(name), *cells, of_paper]) + ' |')
+        lines.append(row([label_of(name), *cells, of_paper]))
     for name, values in (('best possible', best), ('guessing', [1 / len(CLASSES)] * len(best))):
         cells = [f'{100 * values[FRACTIONS.index(part / 100)]:.1f}' for part in PARTS]
         cells.append(f'{100 * statistics.mean(values):.1f}')
-        lines.append('| ' + ' | '.join([name, '', '', '', *cells, '']) + ' |')
+        lines.append(row([name, '', '', '', *cells, '']))
     return '\n'.join(lines) + '\n'
 
 

@@ -21,7 +21,6 @@ from benchmarks import claims, finished_runs, study_pictures, study_tables
 from benchmarks.finished_runs import ROOT
 from benchmarks.study_tables import SIMPLE
 from e3d.sweep.entries import Entry
-from e3d.sweep.results import read_result
 from experiments.study import RATES
 
 NUMBERS = ROOT / 'results' / 'study.json'
@@ -108,16 +107,7 @@ def main():
 
 def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
     """The numbers of a finished run."""
-    report = json.loads((workdir / 'evaluation.json').read_text('utf-8'))
-    metrics = ('mse', 'ssim', 'psnr')
-    return {
-        'parameters': finished_runs.count_parameters(entry),
-        'test': {key: report[key] for key in metrics},
-        'mse_per_frame': report['mse_per_frame'],
-        'mse_per_sequence': [float(f'{value:.4g}') for value in report['mse_per_sequence']],
-        'curve': read_result(entry, workdir).validation['mse'],
-        **{name: {key: report[name][key] for key in metrics} for name in SIMPLE},
-    }
+    return finished_runs.measure_forecasts(entry, workdir, ('mse', 'ssim', 'psnr'), SIMPLE)
 
 
 def write(numbers: finished_runs.Numbers) -> None:
@@ -149,7 +139,7 @@ def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any])
     other = runs if study.reference in runs else study_tables.in_order(numbers['forecast'])
     reference = study.reference, other.get(study.reference, {})
     parts = [head, study_tables.models_table(runs, of_these, reference, study.paper)]
-    parts += filter(None, [finished_runs.of_devices(runs)])
+    parts += finished_runs.of_devices(runs)
     study_pictures.draw_models(runs, picture)
     parts.append(f'![MSE by step and by frame]({shown})\n')
     return parts

@@ -56,12 +56,12 @@ def models_table(
         if costs:
             cells.append(f'{cost["operations"] / 1e9:.2f}' if cost else '')
             cells.append(f'{cost["seconds"]:.3f}' if cost else '')
-        lines.append(_row(cells + [str(paper.get(name, ''))] * bool(paper)))
+        lines.append(row(cells + [str(paper.get(name, ''))] * bool(paper)))
     everything = list(itertools.chain(*(seeds.values() for seeds in runs.values())))
     for name, words in SIMPLE.items():
         mse, ssim, psnr = quality(everything, name)
         cells = [words, '', '', mse, *[''] * bool(compared), ssim, psnr, *['', ''] * bool(costs)]
-        lines.append(_row(cells + [''] * bool(paper)))
+        lines.append(row(cells + [''] * bool(paper)))
     return '\n'.join(lines) + '\n'
 
 
@@ -93,7 +93,7 @@ def equal_time_table(runs: Runs, costs: Costs) -> str:
         '|---|---|---|',
     ]
     for error, name, updates in sorted(rows, key=lambda row: row[0] or np.inf):
-        lines.append(_row([label_of(name), f'{updates:.0f}', f'{error:.2f}' if error else '']))
+        lines.append(row([label_of(name), f'{updates:.0f}', f'{error:.2f}' if error else '']))
     return '\n'.join(lines) + '\n'
 
 
@@ -107,7 +107,7 @@ def rates_table(known: Mapping[str, Any], rates: Sequence[str]) -> str:
         marked = [
             f'**{cell}**' if rate == best else cell for rate, cell in zip(rates, cells, strict=True)
         ]
-        lines.append(_row([label_of(name), *marked]))
+        lines.append(row([label_of(name), *marked]))
     return '\n'.join(lines) + '\n'
 
 
@@ -151,7 +151,7 @@ def lengths_table(runs: Mapping[str, Mapping[int, Seeds]]) -> str:
             shown((seed['test']['mse'] for seed in of[n].values()), 2) if n in of else ''
             for n in frames
         ]
-        lines.append(_row([label_of(name), *cells]))
+        lines.append(row([label_of(name), *cells]))
     return '\n'.join(lines) + '\n'
 
 
@@ -163,5 +163,6 @@ def _curve(seeds: Seeds) -> tuple[list[float], list[float]]:
     return steps, [statistics.mean(values) for values in errors]
 
 
-def _row(cells: Sequence[str]) -> str:
+def row(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return '| ' + ' | '.join(cells) + ' |'

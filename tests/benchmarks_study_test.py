@@ -182,7 +182,7 @@ def test_it_is_said_what_was_not_trained_on_a_cpu():
     on_gpu = {'device': 'NVIDIA H100'}
     runs = {'predrnn': {0: {}, 1: on_gpu}, 'convlstm': {0: {}}, 'gated': {0: on_gpu}}
     said = finished_runs.of_devices(runs)
-    assert said == 'Trained on an NVIDIA H100: PredRNN (seed 1); E3D-LSTM, gated form.\n'
+    assert said == ['Trained on an NVIDIA H100: PredRNN (seed 1); E3D-LSTM, gated form.\n']
     assert not finished_runs.of_devices({'convlstm': {0: {}}})
 
 
