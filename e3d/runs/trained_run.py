@@ -100,6 +100,9 @@ def load_run(
       checkpoint: 'newest'; 'best', the one with the least error on the validation split; or the
         step of one that was kept.
 
+    Returns:
+      The model, its parameters and all else that a forecast needs.
+
     Raises:
       InputError: there is no run, it has no such checkpoint, the checkpoint cannot be read or does
         not fit its config, or its model is one of your own that was not imported.
