@@ -26,14 +26,15 @@ def test_the_weights_are_those_of_recall(radius):
     """At depth 1, where they tell of each key, RECALL is their sum over the states."""
     gate = jnp.asarray(3 * GENERATOR.normal(size=(1, 1, 4, 3, 2)))
     states = jnp.asarray(GENERATOR.normal(size=(1, 3, 12, 2)))
-    history = History(states, jnp.array([[True, False, True]]))
+    history = History(states, jnp.array([[3, 0, 1]]))
     places = np.array([[0, 0], [2, 1], [3, 2]])
-    weights = attention(gate, history, radius, jnp.asarray(places))
+    bias = jnp.asarray(GENERATOR.normal(size=(1, 3)))
+    weights = attention(gate, history, radius, jnp.asarray(places), bias)
     assert weights.shape == (3, 3, 4, 3) and not weights[1].any()
     recalled = jnp.einsum('kphw,khwc->pc', weights, states[0].reshape(3, 4, 3, 2))
-    expected = recall(gate, *history, radius)[0, 0][places[:, 0], places[:, 1]]
+    expected = recall(gate, states, history.valid, radius, bias)[0, 0][places[:, 0], places[:, 1]]
     np.testing.assert_allclose(recalled, expected, atol=1e-6)
-    nothing = attention(gate, history._replace(valid=jnp.zeros((1, 3), bool)), radius, places)
+    nothing = attention(gate, history._replace(ages=jnp.zeros((1, 3), jnp.int32)), radius, places)
     assert not nothing.any()
 
 

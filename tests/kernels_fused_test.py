@@ -26,24 +26,26 @@ def example(valid, dtype=np.float64):
 def test_the_kernel_and_its_gradients_equal_the_loop(name):
     valid = VALID[name]
     gate, history, spoilt, cotangent = example(valid)
+    bias = recall_cases.bias_of(valid)
     with jax.enable_x64(True):
-        expected = everywhere.recall_forward(gate, history, valid)
-        gradients = everywhere.recall_backward(gate, history, valid, *expected, cotangent)
-        found = fused.recall_forward(gate, spoilt, valid, interpret=True)
-        ours = fused.recall_backward(gate, spoilt, valid, *found, cotangent, interpret=True)
+        expected = everywhere.recall_forward(gate, history, bias)
+        gradients = everywhere.recall_backward(gate, history, bias, *expected, cotangent)
+        found = fused.recall_forward(gate, spoilt, bias, interpret=True)
+        ours = fused.recall_backward(gate, spoilt, bias, *found, cotangent, interpret=True)
     for one, other in zip((*found, *ours), (*expected, *gradients), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
 
 
 def test_bfloat16_states_have_float32_sums():
     gate, history, _, cotangent = (jnp.asarray(a, jnp.bfloat16) for a in example(VALID['all']))
-    recalled, log_sum = fused.recall_forward(gate, history, VALID['all'], interpret=True)
-    gradients = fused.recall_backward(
-        gate, history, VALID['all'], recalled, log_sum, cotangent, interpret=True
+    bias = np.zeros((3, 5), np.float32)
+    recalled, log_sum = fused.recall_forward(gate, history, bias, interpret=True)
+    *of_states, of_bias = fused.recall_backward(
+        gate, history, bias, recalled, log_sum, cotangent, interpret=True
     )
-    assert log_sum.dtype == jnp.float32
-    assert {array.dtype for array in (recalled, *gradients)} == {jnp.dtype(jnp.bfloat16)}
-    expected = everywhere.recall_forward(gate, history, VALID['all'])
+    assert log_sum.dtype == of_bias.dtype == jnp.float32
+    assert {array.dtype for array in (recalled, *of_states)} == {jnp.dtype(jnp.bfloat16)}
+    expected = everywhere.recall_forward(gate, history, bias)
     np.testing.assert_allclose(log_sum, expected[1], rtol=1e-5)
 
 
@@ -58,7 +60,7 @@ def test_bfloat16_states_have_float32_sums():
 def test_exact_products_of_float32_use_the_units_for_matrices(precision, dtype, rounded):
     shapes = [jax.ShapeDtypeStruct(array.shape, dtype) for array in example(VALID['all'])[:2]]
     traced = jax.make_jaxpr(fused.recall_forward, static_argnums=3)(
-        *shapes, VALID['all'], precision
+        *shapes, np.zeros((3, 5), np.float32), precision
     )
     assert set(re.findall(r'precision=(.*)', str(traced))) == {rounded}
 

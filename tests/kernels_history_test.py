@@ -4,11 +4,11 @@ import pytest
 
 from e3d.kernels.history import (
     add_to_newest,
+    ages_of_slots,
     empty_slots,
     newest,
     newest_history,
     read,
-    valid_slots,
     write,
 )
 
@@ -24,11 +24,13 @@ def test_the_newest_states_stand_in_the_valid_slots(slots):
     assert states.shape == (2, slots, 4, 3)
     for steps in range(8):
         states = write(states, jnp.int32(steps - 1), number_of(steps - 1))
-        valid = valid_slots(states, jnp.int32(steps))
-        assert valid.shape == (2, slots)
-        found = [sorted(row[valid[0]].max((-1, -2)).tolist()) for row in np.asarray(states)]
+        ages = np.asarray(ages_of_slots(states, jnp.int32(steps)))
+        assert ages.shape == (2, slots)
+        numbers = np.asarray(states).max((-1, -2))
+        found = [sorted(row[ages[0] > 0].tolist()) for row in numbers]
         last_ones = list(range(max(0, steps - slots), steps))
         assert found == [last_ones, last_ones]
+        np.testing.assert_array_equal((steps - numbers)[ages > 0], ages[ages > 0])
         last = read(states, jnp.int32(steps - 1), (2, 1, 2, 2, 3))
         np.testing.assert_array_equal(last, number_of(steps - 1))
 
@@ -41,7 +43,7 @@ def test_each_sequence_counts_for_itself():
         [True, False, False],
         [False, True, False],
     ]
-    assert valid_slots(states, steps).tolist() == [[False] * 3, [True] * 3]
+    assert ages_of_slots(states, steps).tolist() == [[0] * 3, [1, 3, 2]]
 
 
 @pytest.mark.parametrize('limit', [1, 3, 5, 6, 9])
@@ -54,6 +56,8 @@ def test_a_step_has_before_it_the_states_that_it_recalls_and_adds_to_no_others(l
         recalled = list(range(max(0, int(steps) - limit), int(steps)))
         found = np.asarray(history.states)[:, :, 0, 0][np.asarray(history.valid)]
         assert found.tolist() == recalled * 2
+        ages = np.asarray(history.ages)[np.asarray(history.valid)]
+        np.testing.assert_array_equal(found, int(steps) - ages)
         ones = jnp.where(history.valid[..., None, None], jnp.ones_like(history.states), 0)
         added = np.asarray(add_to_newest(states, steps, ones) - states)[0, :, 0, 0]
         assert np.flatnonzero(added).tolist() == recalled

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from recall_cases import VALID, watch_branches
+from recall_cases import VALID, bias_of, watch_branches
 
 from e3d.kernels import in_place, nearby, recall
 
@@ -20,24 +20,25 @@ def example(dtype=np.float64):
 @pytest.mark.parametrize('name', VALID)
 def test_the_kernel_and_its_gradients_equal_the_plain_sums(name):
     valid = VALID[name]
+    bias = bias_of(valid)
     gate, history, cotangent = example()
     spoilt = np.where(valid[:, :, None, None], history, np.nan)
     with jax.enable_x64(True):
-        expected = nearby.recall_forward(gate, history, valid, 0)
-        gradients = nearby.recall_backward(gate, history, valid, *expected, cotangent, 0)
-        found = in_place.recall_forward(gate, spoilt, valid, interpret=True)
-        ours = in_place.recall_backward(gate, spoilt, valid, *found, cotangent, interpret=True)
+        expected = nearby.recall_forward(gate, history, bias, 0)
+        gradients = nearby.recall_backward(gate, history, bias, *expected, cotangent, 0)
+        found = in_place.recall_forward(gate, spoilt, bias, interpret=True)
+        ours = in_place.recall_backward(gate, spoilt, bias, *found, cotangent, interpret=True)
     for one, other in zip((*found, *ours), (*expected, *gradients), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
 
 
 def test_bfloat16_states_have_float32_sums():
-    valid = VALID['all']
+    bias = np.zeros((3, 5), np.float32)
     gate, history, cotangent = (jnp.asarray(array, jnp.bfloat16) for array in example())
-    found = in_place.recall_forward(gate, history, valid, interpret=True)
-    ours = in_place.recall_backward(gate, history, valid, *found, cotangent, interpret=True)
-    expected = nearby.recall_forward(gate, history, valid, 0)
-    gradients = nearby.recall_backward(gate, history, valid, *expected, cotangent, 0)
+    found = in_place.recall_forward(gate, history, bias, interpret=True)
+    ours = in_place.recall_backward(gate, history, bias, *found, cotangent, interpret=True)
+    expected = nearby.recall_forward(gate, history, bias, 0)
+    gradients = nearby.recall_backward(gate, history, bias, *expected, cotangent, 0)
     for one, other in zip((*found, *ours), (*expected, *gradients), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_allclose(*(a.astype(np.float32) for a in (one, other)), rtol=1e-2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from plain_network import are_near
 from plain_network import recall as plain_recall
+from recall_cases import bias_of
 
 from e3d.kernels.recall import recall, recall_again, recall_forward
 
@@ -28,19 +29,21 @@ def example(dtype=np.float64, shape=SHAPE):
 
 
 def for_all(valid):
-    return np.broadcast_to(valid, (SHAPE[0], SLOTS))
+    return jnp.broadcast_to(valid, (SHAPE[0], SLOTS))
 
 
-def literally(gate, history, valid, radius):
+def literally(gate, history, valid, radius, bias):
     """The equation, one position at a time."""
     states = history.reshape(*history.shape[:2], *gate.shape[1:])
     recalled = np.zeros_like(gate)
     for b, d, y, x in np.ndindex(gate.shape[:-1]):
         rows = slice(max(y - radius, 0), y + radius + 1)
         columns = slice(max(x - radius, 0), x + radius + 1)
-        keys = states[b, valid[b], d, rows, columns].reshape(-1, gate.shape[-1])
+        keys = states[b, valid[b], d, rows, columns]
         if len(keys):
-            weights = np.exp(keys @ gate[b, d, y, x])
+            near = keys.shape[1] * keys.shape[2]
+            keys = keys.reshape(-1, gate.shape[-1])
+            weights = np.exp(keys @ gate[b, d, y, x] + np.repeat(bias[b, valid[b]], near))
             recalled[b, d, y, x] = weights / weights.sum() @ keys
     return recalled
 
@@ -49,8 +52,11 @@ def literally(gate, history, valid, radius):
 def test_equals_the_equation_where_each_sequence_remembers_its_own(radius):
     gate, history = example()
     with jax.enable_x64(True):
-        found = jax.jit(recall, static_argnums=3)(gate, history, EACH, radius)
-        np.testing.assert_allclose(found, literally(gate, history, EACH, radius), rtol=1e-12)
+        for bias in (None, np.where(EACH, bias_of(EACH), 1.0)):
+            found = jax.jit(recall, static_argnums=3)(gate, history, EACH, radius, bias)
+            added = np.zeros(EACH.shape) if bias is None else bias
+            expected = literally(gate, history, EACH, radius, added)
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize('radius', [0, 1, 2])
@@ -61,20 +67,26 @@ def test_gradients_equal_automatic_differentiation(name, radius):
     with jax.enable_x64(True):
         weight = np.random.default_rng(1).normal(size=gate.shape)
         near = are_near(gate.shape[1:4], radius)
-        kept = recall_forward(gate, history, for_all(valid), radius)
+        bias = np.random.default_rng(2).normal(size=SLOTS)
+        kept = recall_forward(gate, history, for_all(valid), radius, for_all(bias))
 
-        def plain(gate, history):
-            return plain_recall(gate, history.reshape(3, SLOTS, *gate.shape[1:]), valid, near)
+        def plain(gate, history, bias):
+            states = history.reshape(3, SLOTS, *gate.shape[1:])
+            return plain_recall(gate, states, valid, near, bias)
 
         def gradients(function):
-            return jax.jit(jax.grad(lambda *arrays: (function(*arrays) * weight).sum(), (0, 1)))(
-                gate, history
+            return jax.jit(jax.grad(lambda *arrays: (function(*arrays) * weight).sum(), (0, 1, 2)))(
+                gate, history, bias
             )
 
         expected = gradients(plain)
         for function in (
-            lambda *arrays: recall(*arrays, for_all(valid), radius),
-            lambda *arrays: recall_again(*arrays, for_all(valid), *kept, radius),
+            lambda gate, history, bias: recall(
+                gate, history, for_all(valid), radius, for_all(bias)
+            ),
+            lambda gate, history, bias: recall_again(
+                gate, history, for_all(valid), *kept, radius, for_all(bias)
+            ),
         ):
             for ours, other in zip(gradients(function), expected, strict=True):
                 np.testing.assert_allclose(ours, other, rtol=1e-10, atol=1e-12)

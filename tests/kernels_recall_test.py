@@ -2,29 +2,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from recall_cases import bias_of
 
 from e3d.kernels import everywhere
 from e3d.kernels.recall import recall, recall_forward
 
 
-def numpy_recall(gate, history, valid):
-    """Softmax(R . S^T) . S read literally, one sequence at a time."""
+def numpy_recall(gate, history, bias):
+    """Softmax(R . S^T + b) . S read literally, one sequence at a time."""
     results = np.zeros(gate.shape)
     for row in range(gate.shape[0]):
-        memories = history[row][valid[row]].reshape(-1, gate.shape[-1])
+        valid = bias[row] > -np.inf
+        memories = history[row][valid].reshape(-1, gate.shape[-1])
         if not len(memories):
             continue
-        logits = gate[row] @ memories.T
+        logits = gate[row] @ memories.T + np.repeat(bias[row][valid], history.shape[2])
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         results[row] = weights / weights.sum(axis=1, keepdims=True) @ memories
     return results
 
 
-def plain_recall(gate, history, valid):
+def plain_recall(gate, history, valid, radius=None, bias=0.0):
     """The same in JAX with every logit at once, for automatic differentiation."""
     memories = history.reshape(history.shape[0], -1, history.shape[-1])
     mask = jnp.repeat(valid, history.shape[2], axis=1)[:, None]
-    logits = jnp.where(mask, jnp.einsum('bqc,bkc->bqk', gate, memories), -jnp.inf)
+    bias = jnp.repeat(jnp.broadcast_to(bias, valid.shape), history.shape[2], axis=1)[:, None]
+    logits = jnp.where(mask, jnp.einsum('bqc,bkc->bqk', gate, memories) + bias, -jnp.inf)
     return jax.nn.softmax(logits) @ memories
 
 
@@ -46,16 +49,23 @@ VALID = {
 @pytest.mark.parametrize('name', VALID)
 def test_equals_numpy_and_its_gradient_equals_automatic_differentiation(name):
     gate, history = example()
-    valid = VALID[name]
+    valid, bias = VALID[name], bias_of(VALID[name])
+    some_bias = np.where(valid, bias, 1.0)
     with jax.enable_x64(True):
+        found = recall(gate, history, valid, None, some_bias)
+        np.testing.assert_allclose(found, numpy_recall(gate, history, bias), rtol=1e-12)
         np.testing.assert_allclose(
-            recall(gate, history, valid), numpy_recall(gate, history, valid), rtol=1e-12
+            recall(gate, history, valid),
+            numpy_recall(gate, history, np.where(valid, 0, -np.inf)),
+            rtol=1e-12,
         )
         weight = np.random.default_rng(1).normal(size=gate.shape)
 
         def gradients(function):
-            loss = lambda gate, history: (function(gate, history, valid) * weight).sum()  # noqa: E731
-            return jax.jit(jax.grad(loss, (0, 1)))(gate, history)
+            def loss(gate, history, bias):
+                return (function(gate, history, valid, None, bias) * weight).sum()
+
+            return jax.jit(jax.grad(loss, (0, 1, 2)))(gate, history, some_bias)
 
         for ours, plain in zip(gradients(recall), gradients(plain_recall), strict=True):
             np.testing.assert_allclose(ours, plain, rtol=1e-10, atol=1e-12)
@@ -65,14 +75,14 @@ def test_equals_numpy_and_its_gradient_equals_automatic_differentiation(name):
 @pytest.mark.parametrize('name', VALID)
 def test_blocks_of_several_slots_give_the_same(name, slots):
     gate, history = example()
-    valid = VALID[name]
+    valid, bias = VALID[name], bias_of(VALID[name])
     cotangent = np.random.default_rng(1).normal(size=gate.shape)
     spoilt = np.where(valid[:, :, None, None], history, np.nan)
     with jax.enable_x64(True):
-        expected = everywhere.recall_forward(gate, history, valid)
-        gradients = everywhere.recall_backward(gate, history, valid, *expected, cotangent)
-        found = everywhere.recall_forward(gate, spoilt, valid, slots)
-        of_blocks = everywhere.recall_backward(gate, spoilt, valid, *found, cotangent, slots)
+        expected = everywhere.recall_forward(gate, history, bias)
+        gradients = everywhere.recall_backward(gate, history, bias, *expected, cotangent)
+        found = everywhere.recall_forward(gate, spoilt, bias, slots)
+        of_blocks = everywhere.recall_backward(gate, spoilt, bias, *found, cotangent, slots)
     for ours, other in zip((*found, *of_blocks), (*expected, *gradients), strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-12, atol=1e-14)
 

@@ -18,6 +18,7 @@ OPTIONS = {
     'refined': {'variant': 'refined', 'recall': 'in_place'},
     'refined, everywhere': {'variant': 'refined'},
     'gated': {'variant': 'gated', 'recall': 'in_place'},
+    'timed': {'variant': 'timed', 'recall': 'in_place'},
     'transposed': {'convolution': 'transposed'},
     'separable': {'convolution': 'separable'},
     'without attention': {'recall': 'none'},
@@ -96,7 +97,7 @@ def test_steps_equal_the_plain_reading_in_float64(name):
 # In whole networks the gradients of the others are those of the plain reading.
 @pytest.mark.parametrize(
     'name',
-    fast(('paper', 'released', 'refined', 'gated', 'nearby', 'without 3D convolutions'), OPTIONS),
+    fast(('paper', 'released', 'refined', 'timed', 'nearby', 'without 3D convolutions'), OPTIONS),
 )
 def test_every_parameter_gets_a_finite_gradient_that_is_not_zero(name):
     options = OPTIONS[name]
@@ -116,7 +117,7 @@ def test_every_parameter_gets_a_finite_gradient_that_is_not_zero(name):
 def test_every_option_changes_the_result():
     inputs = make_inputs({})
     results = []
-    switches = [*list(OPTIONS.values())[:9], {'recall': 'nearby'}]
+    switches = [*list(OPTIONS.values())[:10], {'recall': 'nearby'}]
     switches += [{'history': 1}, {'kernel_size': (2, 5, 5)}]
     for options in switches:
         network = nn.RNN(make_cell(**options))
@@ -235,7 +236,7 @@ def test_bfloat16_states_and_float32_parameters(recall):
     [
         ({'history': None}, 'history=T-1'),
         ({'history': 0}, 'integer >= 1'),
-        ({'variant': 'tf'}, "'paper', 'refined', 'gated', 'released'"),
+        ({'variant': 'tf'}, "'paper', 'refined', 'gated', 'timed', 'released'"),
         ({'convolution': 'dilated'}, "'separable'"),
         ({'features': 0}, 'integer >= 1'),
         ({'kernel_size': (5, 5)}, 'three sizes'),

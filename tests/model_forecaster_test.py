@@ -28,6 +28,8 @@ OPTIONS = {
     'nearby': {'recall': 'nearby'},
     'refined': {'variant': 'refined', 'recall': 'in_place', 'history': 2},
     'gated': {'variant': 'gated', 'recall': 'in_place', 'layers': 1},
+    'timed, history 2': {'variant': 'timed', 'recall': 'in_place', 'history': 2},
+    'timed, everywhere': {'variant': 'timed', 'layers': 1},
     'refined, nearby, separable': {
         'variant': 'refined',
         'recall': 'nearby',
@@ -57,7 +59,7 @@ EACH_OPTION = (
     'without attention',
     'in place, released, history 1',
     'refined',
-    'gated',
+    'timed, history 2',
     'refined, nearby, separable',
     'nearby, released, history 5',
     'depth 1',
@@ -218,6 +220,7 @@ def test_every_parameter_gets_a_gradient(small):
 
 CHANGES = [
     {'variant': 'released'}, {'variant': 'refined'}, {'variant': 'gated'},
+    {'variant': 'timed'},
     {'convolution': 'transposed'}, {'convolution': 'separable'},
     {'recall': 'none'}, {'recall': 'in_place'}, {'recall': 'nearby'}, {'history': 1},
     {'depth': 3}, {'layers': 1}, {'features': 4},

@@ -52,17 +52,22 @@ def are_near(positions, radius: int):
     return (depth[:, None] == depth) & (apart <= radius)
 
 
-def recall(gate, history, valid, near=True):
+def recall(gate, history, valid, near=True, bias=0.0):
     """Softmax(R . S^T) . S over the valid slots of a history `[B, K, D, H, W, C]`.
 
-    `near` tells of each pair of a query and a position of a slot whether the one sees the other.
+    `near` tells of each pair of a query and a position of a slot whether the one sees the other,
+    `bias` what is added to the logits of each slot.
     """
     batch, channels = gate.shape[0], gate.shape[-1]
     queries = gate.reshape(batch, -1, channels)
     memories = history.reshape(batch, -1, channels)
-    valid = jnp.repeat(valid, memories.shape[1] // history.shape[1])
+    positions = memories.shape[1] // history.shape[1]
+    valid, bias = (
+        jnp.repeat(jnp.broadcast_to(of_slots, history.shape[1]), positions)
+        for of_slots in (valid, bias)
+    )
     near = jnp.tile(jnp.broadcast_to(near, 2 * queries.shape[1:2]), history.shape[1])
-    logits = jnp.where(valid & near, queries @ memories.swapaxes(1, 2), -jnp.inf)
+    logits = jnp.where(valid & near, queries @ memories.swapaxes(1, 2) + bias, -jnp.inf)
     # A row without any valid slot would be 0/0; its result is replaced below.
     logits = jnp.where(valid.any(), logits, 0)
     recalled = jax.nn.softmax(logits, axis=-1) @ memories
@@ -138,9 +143,17 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
         near = True if near is None else are_near(inputs.shape[1:4], near)
         x_i, x_g, x_o, x_r, *x_a, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
         h_i, h_g, h_o, h_r, *h_a = gates('hidden_gates', hidden)
-        refined = model.variant in ('refined', 'gated')
+        refined = model.variant in ('refined', 'gated', 'timed')
         query = x_r + h_r if refined else jax.nn.sigmoid(x_r + h_r)
-        remembered = recall(query, history, valid, near)
+        bias = 0.0
+        if model.variant == 'timed':
+            # Slot k is of step k, so the newest that is valid is of the step before.
+            slots = jnp.arange(valid.size)
+            newest = jnp.max(jnp.where(valid, slots, 0))
+            bias = jnp.array([weights['ages'][: age + 1].sum() for age in range(valid.size)])[
+                jnp.clip(newest - slots, 0)
+            ]
+        remembered = recall(query, history, valid, near, bias)
     else:
         x_i, x_g, x_o, x_i2, x_g2, x_f2 = gates('input_gates', inputs)
         h_i, h_g, h_o = gates('hidden_gates', hidden)
@@ -149,9 +162,9 @@ def cell_step(model, weights, cell, hidden, memory, inputs, history, valid):
 
     i = jax.nn.sigmoid(x_i + h_i)
     g = jnp.tanh(x_g + h_g)
-    if model.variant in ('refined', 'gated'):
+    if model.variant in ('refined', 'gated', 'timed'):
         share = 1 if model.recall in ('none', False) else 0.5
-        if model.variant == 'gated' and share < 1:
+        if model.variant in ('gated', 'timed') and share < 1:
             share = jax.nn.sigmoid(x_a[0] + h_a[0])
         of_remembered = 0 if model.recall in ('none', False) else (1 - share) * remembered
         new_cell = i * g + (1 - i) * (share * cell + of_remembered)

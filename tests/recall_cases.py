@@ -12,6 +12,11 @@ VALID = {
 }
 
 
+def bias_of(valid):
+    """A bias for each slot that is remembered, in float64; minus infinity for the others."""
+    return np.where(valid, np.random.default_rng(2).normal(size=valid.shape), -np.inf)
+
+
 def watch_branches(monkeypatch, capability, taken):
     """Gets the branches of each choice between platforms, once something is traced.
 

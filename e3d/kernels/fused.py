@@ -54,23 +54,24 @@ def _range_of_tiles(range_ref, tiles_of_a_slot: int):
     return range_ref[0] * tiles_of_a_slot, range_ref[1] * tiles_of_a_slot
 
 
-def _is_remembered(valid_ref, tile: jax.Array, tiles_of_a_slot: int) -> jax.Array:
-    """Whether the slot of a tile of states is."""
-    return valid_ref[lax.div(tile, jnp.int32(tiles_of_a_slot))] != 0
+def _bias_of(bias_ref, tile: jax.Array, tiles_of_a_slot: int) -> jax.Array:
+    """That of the slot of a tile of states."""
+    return bias_ref[lax.div(tile, jnp.int32(tiles_of_a_slot))]
 
 
-def _forward_kernel(range_ref, valid_ref, gate_ref, history_ref, recalled_ref, log_sum_ref, fixed):
+def _forward_kernel(range_ref, bias_ref, gate_ref, history_ref, recalled_ref, log_sum_ref, fixed):
     gate = gate_ref[...]
     tile, _, dtype = fixed
-    tiles_of_a_slot = history_ref.shape[0] // valid_ref.shape[0] // tile
+    tiles_of_a_slot = history_ref.shape[0] // bias_ref.shape[0] // tile
     lowest = jnp.asarray(jnp.finfo(dtype).min / 2, dtype)
 
     def visit(number, state):
         maximum, total, recalled = state
         states = history_ref[pl.ds(number * tile, tile), :]
-        remembered = _is_remembered(valid_ref, number, tiles_of_a_slot)
+        bias = _bias_of(bias_ref, number, tiles_of_a_slot)
+        remembered = bias > -jnp.inf
         states = jnp.where(remembered, states, 0)
-        logits = jnp.where(remembered, fixed.dot(gate, states, (1, 1)), lowest)
+        logits = jnp.where(remembered, fixed.dot(gate, states, (1, 1)) + bias, lowest)
         new_maximum = jnp.maximum(maximum, logits.max(axis=1))
         weights = jnp.where(remembered, jnp.exp(logits - new_maximum[:, None]), 0)
         rescale = jnp.exp(maximum - new_maximum)
@@ -87,16 +88,16 @@ def _forward_kernel(range_ref, valid_ref, gate_ref, history_ref, recalled_ref, l
     log_sum_ref[...] = maximum + jnp.log(total)
 
 
-def _weights(states, gate, cotangent, log_sum, mean, remembered, fixed: _Fixed):
+def _weights(states, gate, cotangent, log_sum, mean, bias, fixed: _Fixed):
     """Weights of RECALL `[states, queries]`, and the gradient with respect to their logits."""
-    logits = fixed.dot(states, gate, (1, 1))
-    weights = jnp.where(remembered, jnp.exp(logits - log_sum[None]), 0)
+    logits = fixed.dot(states, gate, (1, 1)) + bias
+    weights = jnp.where(bias > -jnp.inf, jnp.exp(logits - log_sum[None]), 0)
     return weights, weights * (fixed.dot(states, cotangent, (1, 1)) - mean[None])
 
 
 def _gate_gradient_kernel(
     range_ref,
-    valid_ref,
+    bias_ref,
     gate_ref,
     cotangent_ref,
     log_sum_ref,
@@ -107,13 +108,13 @@ def _gate_gradient_kernel(
 ):
     queries = [ref[...] for ref in (gate_ref, cotangent_ref, log_sum_ref, mean_ref)]
     tile, _, dtype = fixed
-    tiles_of_a_slot = history_ref.shape[0] // valid_ref.shape[0] // tile
+    tiles_of_a_slot = history_ref.shape[0] // bias_ref.shape[0] // tile
 
     def visit(number, gradient):
         states = history_ref[pl.ds(number * tile, tile), :]
-        remembered = _is_remembered(valid_ref, number, tiles_of_a_slot)
-        states = jnp.where(remembered, states, 0)
-        _, of_logits = _weights(states, *queries, remembered, fixed)
+        bias = _bias_of(bias_ref, number, tiles_of_a_slot)
+        states = jnp.where(bias > -jnp.inf, states, 0)
+        _, of_logits = _weights(states, *queries, bias, fixed)
         return gradient + fixed.dot(of_logits.astype(states.dtype), states, (0, 0))
 
     bounds = _range_of_tiles(range_ref, tiles_of_a_slot)
@@ -122,25 +123,37 @@ def _gate_gradient_kernel(
 
 
 def _history_gradient_kernel(
-    valid_ref, gate_ref, cotangent_ref, log_sum_ref, mean_ref, history_ref, out_ref, fixed
+    bias_ref,
+    gate_ref,
+    cotangent_ref,
+    log_sum_ref,
+    mean_ref,
+    history_ref,
+    out_ref,
+    of_bias_ref,
+    fixed,
 ):
     states = history_ref[...]
     tile, _, dtype = fixed
-    tiles_of_a_slot = pl.num_programs(1) // valid_ref.shape[0]
-    remembered = _is_remembered(valid_ref, pl.program_id(1), tiles_of_a_slot)
+    tiles_of_a_slot = pl.num_programs(1) // bias_ref.shape[0]
+    bias = _bias_of(bias_ref, pl.program_id(1), tiles_of_a_slot)
+    remembered = bias > -jnp.inf
     states = jnp.where(remembered, states, 0)
 
-    def visit(number, gradient):
+    def visit(number, gradients):
+        gradient, of_bias = gradients
         rows = pl.ds(number * tile, tile)
         gate, cotangent = gate_ref[rows, :], cotangent_ref[rows, :]
         weights, of_logits = _weights(
-            states, gate, cotangent, log_sum_ref[rows], mean_ref[rows], remembered, fixed
+            states, gate, cotangent, log_sum_ref[rows], mean_ref[rows], bias, fixed
         )
         gradient += fixed.dot(of_logits.astype(states.dtype), gate, (1, 0))
-        return gradient + fixed.dot(weights.astype(states.dtype), cotangent, (1, 0))
+        gradient += fixed.dot(weights.astype(states.dtype), cotangent, (1, 0))
+        return gradient, of_bias + of_logits.sum()
 
     tiles = jnp.where(remembered, jnp.int32(gate_ref.shape[0] // tile), jnp.int32(0))
-    gradient = lax.fori_loop(jnp.int32(0), tiles, visit, jnp.zeros(out_ref.shape, dtype))
+    start = (jnp.zeros(out_ref.shape, dtype), jnp.zeros((), dtype))
+    gradient, of_bias_ref[...] = lax.fori_loop(jnp.int32(0), tiles, visit, start)
     out_ref[...] = gradient.astype(out_ref.dtype)
 
 
@@ -148,7 +161,7 @@ def _history_gradient_kernel(
 def recall_forward(
     gate: jax.Array,
     history: jax.Array,
-    valid: jax.Array,
+    bias: jax.Array,
     precision: str | None = None,
     interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
@@ -172,20 +185,20 @@ def recall_forward(
         ],
         name='recall',
         **how(interpret),
-    )(*remembered_slots(valid), gate, history.reshape(batch, -1, channels))
+    )(remembered_slots(bias), bias, gate, history.reshape(batch, -1, channels))
 
 
 @functools.partial(jax.jit, static_argnames=('precision', 'interpret'))
 def recall_backward(
     gate: jax.Array,
     history: jax.Array,
-    valid: jax.Array,
+    bias: jax.Array,
     recalled: jax.Array,
     log_sum: jax.Array,
     cotangent: jax.Array,
     precision: str | None = None,
     interpret: bool = False,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """As `everywhere.recall_backward`, of what `triton.fits`; `interpret` for tests without a GPU."""
     batch, queries, channels = gate.shape
     slots, positions = history.shape[1:3]
@@ -193,7 +206,6 @@ def recall_backward(
     precision = rounding(precision, gate.dtype, interpret)
     mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)
     height, rows = tile_size(positions, _STATES), tile_size(queries, _QUERIES)
-    bounds, valid = remembered_slots(valid)
     states = history.reshape(batch, -1, channels)
     of_queries = (gate, cotangent.astype(gate.dtype), log_sum, mean)
     of_gate = pl.pallas_call(
@@ -208,19 +220,27 @@ def recall_backward(
         out_shape=jax.ShapeDtypeStruct(gate.shape, gate.dtype),
         name='recall_gate_gradient',
         **how(interpret),
-    )(bounds, valid, *of_queries, states)
-    of_history = pl.pallas_call(
+    )(remembered_slots(bias), bias, *of_queries, states)
+    tiles = slots * positions // height
+    of_history, of_bias = pl.pallas_call(
         functools.partial(_history_gradient_kernel, fixed=_Fixed(rows, precision, dtype)),
-        grid=(batch, slots * positions // height),
+        grid=(batch, tiles),
         in_specs=[
             whole(slots),
             *(whole(queries, channels), whole(queries, channels)),
             *(whole(queries), whole(queries)),
             part(height, channels),
         ],
-        out_specs=part(height, channels),
-        out_shape=jax.ShapeDtypeStruct(states.shape, history.dtype),
+        out_specs=[
+            part(height, channels),
+            pl.BlockSpec((None, None), lambda row, tile: (row, tile)),
+        ],
+        out_shape=[
+            jax.ShapeDtypeStruct(states.shape, history.dtype),
+            jax.ShapeDtypeStruct((batch, tiles), dtype),
+        ],
         name='recall_history_gradient',
         **how(interpret),
-    )(valid, *of_queries, states)
-    return of_gate, of_history.reshape(history.shape)
+    )(bias, *of_queries, states)
+    of_bias = of_bias.reshape(batch, slots, -1).sum(axis=2)
+    return of_gate, of_history.reshape(history.shape), of_bias

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -18,11 +19,17 @@ class History(NamedTuple):
 
     Attributes:
       states: `[B, K, P, C]`, K slots of the P = D*H*W positions of a state.
-      valid: bool `[B, K]`, which slots hold a state that may be recalled.
+      ages: int32 `[B, K]`, how many steps ago the state of each slot was made, 1 for the step before;
+        0 where a slot holds none that may be recalled.
     """
 
     states: jax.Array
-    valid: jax.Array
+    ages: jax.Array
+
+    @property
+    def valid(self) -> jax.Array:
+        """Which slots hold a state that may be recalled, bool `[B, K]`."""
+        return self.ages > 0
 
 
 def empty_slots(state: jax.Array, slots: int) -> jax.Array:
@@ -75,8 +82,8 @@ def newest(slots: jax.Array, steps: jax.Array, limit: int) -> jax.Array:
 def newest_history(states: jax.Array, steps: jax.Array, size: int) -> History:
     """What a step may recall of its `newest` slots `[B, n, P, C]` out of N = `size`."""
     batch, count = states.shape[:2]
-    number = _first_of_newest(steps, count, size) + jnp.arange(count)
-    return History(states, jnp.broadcast_to(number < steps, (batch, count)))
+    ages = steps - _first_of_newest(steps, count, size) - jnp.arange(count, dtype=jnp.int32)
+    return History(states, jnp.broadcast_to(jnp.maximum(ages, 0), (batch, count)))
 
 
 def add_to_newest(slots: jax.Array, steps: jax.Array, part: jax.Array) -> jax.Array:
@@ -92,19 +99,20 @@ def _first_of_newest(steps: jax.Array, count: int, size: int) -> jax.Array:
 
 
 def with_zero_state(history: History) -> History:
-    """The history with a state of zeros before its first slot, which may always be recalled."""
+    """The history with a state of zeros before its first slot, older than all, that can be recalled."""
     states = jnp.pad(history.states, ((0, 0), (1, 0), (0, 0), (0, 0)))
-    return History(states, jnp.pad(history.valid, ((0, 0), (1, 0)), constant_values=True))
+    oldest = np.iinfo(np.int32).max
+    return History(states, jnp.pad(history.ages, ((0, 0), (1, 0)), constant_values=oldest))
 
 
-def valid_slots(slots: jax.Array, steps: jax.Array) -> jax.Array:
-    """Which slots hold one of the newest K states, bool `[B, K]`.
+def ages_of_slots(slots: jax.Array, steps: jax.Array) -> jax.Array:
+    """How old each of the newest K states is, as `History.ages`, int32 `[B, K]`.
 
     Args:
       slots: `[B, K, ...]`.
       steps: how many steps are over, int32; or `[B]`, where each sequence has its own.
     """
     batch, size = slots.shape[:2]
-    last = jnp.asarray(steps)[..., None] - 1
-    number = last - (last - jnp.arange(size)) % size
-    return jnp.broadcast_to(number >= 0, (batch, size))
+    steps = jnp.asarray(steps, jnp.int32)[..., None]
+    ages = 1 + (steps - 1 - jnp.arange(size, dtype=jnp.int32)) % size
+    return jnp.broadcast_to(jnp.where(ages <= steps, ages, 0), (batch, size))

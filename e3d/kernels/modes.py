@@ -36,9 +36,15 @@ class Operations:
         """See `e3d.kernels.convolution.convolve`."""
         return convolve(inputs, kernel, padding)
 
-    def recall(self, gate: jax.Array, history: History, radius: int | None = None) -> jax.Array:
+    def recall(
+        self,
+        gate: jax.Array,
+        history: History,
+        radius: int | None = None,
+        bias: jax.Array | None = None,
+    ) -> jax.Array:
         """RECALL(R, history) for a recall gate `[B, D, H, W, C]`, see `e3d.kernels.recall`."""
-        return recall(gate, *history, radius)
+        return recall(gate, history.states, history.valid, radius, bias)
 
     def layer_norm(
         self, inputs: jax.Array, group: Mapping[str, jax.Array], epsilon: float = EPSILON
@@ -76,11 +82,11 @@ class Recording(_InsideStep):
             self.kept.append(outputs)
         return outputs
 
-    def recall(self, gate, history, radius=None):
+    def recall(self, gate, history, radius=None, bias=None):
         """Recalls and keeps the result."""
         if self._is_within():
-            return super().recall(gate, history, radius)
-        recalled, log_sum = recall_forward(gate, *history, radius)
+            return super().recall(gate, history, radius, bias)
+        recalled, log_sum = recall_forward(gate, history.states, history.valid, radius, bias)
         self.kept.append((recalled, log_sum))
         return recalled
 
@@ -106,11 +112,12 @@ class Replaying(_InsideStep):
             return super().convolve(inputs, kernel, padding)
         return convolve_again(inputs, kernel, padding, next(self._next))
 
-    def recall(self, gate, history, radius=None):
+    def recall(self, gate, history, radius=None, bias=None):
         """Gives the next of the kept results."""
         if self._is_within():
-            return super().recall(gate, history, radius)
-        return recall_again(gate, *history, *next(self._next), radius)
+            return super().recall(gate, history, radius, bias)
+        kept = next(self._next)
+        return recall_again(gate, history.states, history.valid, *kept, radius, bias)
 
     def layer_norm(self, inputs, group, epsilon=EPSILON):
         """Normalizes by the next mean and variance, where they were kept."""

@@ -1,10 +1,11 @@
 r"""RECALL of what was near: each position attends to the remembered steps at and around its place.
 
-    RECALL(R, S)[p] = sum_kq w[k, q] S_k[q],    w = softmax_kq(R[p] . S_k[q])
+    RECALL(R, S)[p] = sum_kq w[k, q] S_k[q],    w = softmax_kq(R[p] . S_k[q] + b_k)
 
 k runs over the remembered steps, q over the positions of a state in the depth of p that are at most
 `radius` from p in height and in width. Outside the frame there is no key. With radius 0 the softmax
-is over the steps alone, at each place. No 1/sqrt(C), and keys are values, as in `everywhere.py`.
+is over the steps alone, at each place. b_k is the bias of a step, minus infinity where it is not
+remembered. No 1/sqrt(C), and keys are values, as in `everywhere.py`.
 
 For each shift of that neighborhood the queries are shifted, not the history, which has K times their
 size; they have a margin as wide as the radius, and what is recalled there is cut off. The running
@@ -52,9 +53,13 @@ def _for_each_shift(radius: int, visit: Callable, start: Any) -> Any:
     )
 
 
-def _remembered(gate, history, valid) -> tuple[jax.Array, jax.Array]:
-    """The states `[B, K, D, H, W, C]`, and which are remembered `[B, K, 1, 1, 1]`."""
-    return history.reshape(*history.shape[:2], *gate.shape[1:]), valid[:, :, None, None, None]
+def _remembered(gate, history, bias) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The states `[B, K, D, H, W, C]`, their bias, and which are remembered, both `[B, K, 1, 1, 1]`."""
+    states, bias = (
+        history.reshape(*history.shape[:2], *gate.shape[1:]),
+        bias[:, :, None, None, None],
+    )
+    return states, bias, bias > -jnp.inf
 
 
 def _sum(left: jax.Array, states: jax.Array, axis: int) -> jax.Array:
@@ -63,14 +68,14 @@ def _sum(left: jax.Array, states: jax.Array, axis: int) -> jax.Array:
 
 
 def recall_forward(
-    gate: jax.Array, history: jax.Array, valid: jax.Array, radius: int
+    gate: jax.Array, history: jax.Array, bias: jax.Array, radius: int
 ) -> tuple[jax.Array, jax.Array]:
     """RECALL of what was near and the logarithm of its softmax sums.
 
     Args:
       gate: recall gate R, `[B, D, H, W, C]`.
       history: remembered cell states, `[B, K, P, C]`: K slots of P = D*H*W positions.
-      valid: which slots each sequence remembers, bool `[B, K]`.
+      bias: of each slot `[B, K]`, minus infinity where a sequence does not remember it.
       radius: how far a key may be from the query in height and width, >= 0.
 
     Returns:
@@ -79,12 +84,12 @@ def recall_forward(
     """
     dtype = jnp.promote_types(gate.dtype, jnp.float32)
     size = gate.shape[2:4]
-    states, valid = _remembered(gate, history, valid)
+    states, bias, valid = _remembered(gate, history, bias)
     queries = _margin(gate.astype(dtype), radius)
 
     def visit(shift, state):
         maximum, total, recalled = (_shifted(array, shift, size) for array in state)
-        logits = _sum(_shifted(queries, shift, size)[:, None], states, axis=-1)
+        logits = _sum(_shifted(queries, shift, size)[:, None], states, axis=-1) + bias
         highest = jnp.where(valid, logits, lowest).max(axis=1)
         new_maximum = jnp.maximum(maximum, highest)
         weights = jnp.where(valid, jnp.exp(logits - new_maximum[:, None]), 0)
@@ -106,33 +111,37 @@ def recall_forward(
 def recall_backward(
     gate: jax.Array,
     history: jax.Array,
-    valid: jax.Array,
+    bias: jax.Array,
     recalled: jax.Array,
     log_sum: jax.Array,
     cotangent: jax.Array,
     radius: int,
-) -> tuple[jax.Array, jax.Array]:
-    """Gradients with respect to the gate `[B, D, H, W, C]` and the history `[B, K, P, C]`."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Gradients with respect to the gate `[B, D, H, W, C]`, the history `[B, K, P, C]` and the bias."""
     dtype = jnp.promote_types(gate.dtype, jnp.float32)
     size = gate.shape[2:4]
-    states, valid = _remembered(gate, history, valid)
+    states, bias, valid = _remembered(gate, history, bias)
     mean = (cotangent.astype(dtype) * recalled.astype(dtype)).sum(axis=-1)
     of_queries = tuple(
         _margin(array.astype(dtype), radius) for array in (gate, cotangent, mean, log_sum)
     )
 
     def visit(shift, gradients):
-        gate_gradient, history_gradient = gradients
+        gate_gradient, history_gradient, bias_gradient = gradients
         query, of_recalled, mean, log_sum = (
             _shifted(array, shift, size)[:, None] for array in of_queries
         )
-        weights = jnp.where(valid, jnp.exp(_sum(query, states, axis=-1) - log_sum), 0)
+        logits = _sum(query, states, axis=-1) + bias
+        weights = jnp.where(valid, jnp.exp(logits - log_sum), 0)
         of_logits = weights * (_sum(of_recalled, states, axis=-1) - mean)
         history_gradient += of_logits[..., None] * query + weights[..., None] * of_recalled
         part = _shifted(gate_gradient, shift, size) + _sum(of_logits[..., None], states, axis=1)
-        return _put(gate_gradient, part, shift), history_gradient
+        bias_gradient += of_logits.sum(axis=(2, 3, 4))
+        return _put(gate_gradient, part, shift), history_gradient, bias_gradient
 
-    start = (jnp.zeros_like(of_queries[0]), jnp.zeros(states.shape, dtype))
-    gate_gradient, history_gradient = _for_each_shift(radius, visit, start)
+    zeros = jnp.zeros(states.shape, dtype)
+    start = (jnp.zeros_like(of_queries[0]), zeros, zeros[:, :, 0, 0, 0, 0])
+    gate_gradient, history_gradient, bias_gradient = _for_each_shift(radius, visit, start)
     gate_gradient = _without_margin(gate_gradient, radius).astype(gate.dtype)
-    return gate_gradient, history_gradient.astype(history.dtype).reshape(history.shape)
+    history_gradient = history_gradient.astype(history.dtype).reshape(history.shape)
+    return gate_gradient, history_gradient, bias_gradient

@@ -41,11 +41,11 @@ from e3d.kernels.bundles import bundle
 from e3d.kernels.history import (
     History,
     add_to_newest,
+    ages_of_slots,
     empty_slots,
     newest,
     newest_history,
     read,
-    valid_slots,
     write,
 )
 from e3d.kernels.modes import Operations, Recording, Replaying
@@ -78,8 +78,8 @@ def _read(slots: Arrays, number: jax.Array, like: Arrays) -> Arrays:
 
 
 def histories_at(slots: Arrays, steps: jax.Array) -> tuple[History, ...]:
-    """What the step after `steps` steps may recall of each layer, see `history.valid_slots`."""
-    return tuple(History(one, valid_slots(one, steps)) for one in slots)
+    """What the step after `steps` steps may recall of each layer, see `history.ages_of_slots`."""
+    return tuple(History(one, ages_of_slots(one, steps)) for one in slots)
 
 
 def _recalled(slots: Arrays, steps: jax.Array, limit: int) -> Arrays:

@@ -78,9 +78,9 @@ def rounding(precision: str | None, dtype: jnp.dtype, interpret: bool) -> Any:
     return lax.DotAlgorithmPreset.TF32_TF32_F32_X3 if exact else precision
 
 
-def remembered_slots(valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """First and one past the last remembered slot of each sequence `[B, 2]`, and which `[B, K]`."""
-    slots = jnp.arange(valid.shape[1], dtype=jnp.int32)
-    first = jnp.where(valid, slots, valid.shape[1]).min(axis=1)
+def remembered_slots(bias: jax.Array) -> jax.Array:
+    """First and one past the last remembered slot of each sequence, int32 `[B, 2]`."""
+    slots, valid = jnp.arange(bias.shape[1], dtype=jnp.int32), bias > -jnp.inf
+    first = jnp.where(valid, slots, bias.shape[1]).min(axis=1)
     last = jnp.where(valid, slots + 1, 0).max(axis=1)
-    return jnp.stack([first, last], axis=1), valid.astype(jnp.int32)
+    return jnp.stack([first, last], axis=1)

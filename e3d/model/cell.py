@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from e3d.errors import InputError
-from e3d.kernels.history import History, valid_slots, write
+from e3d.kernels.history import History, ages_of_slots, write
 from e3d.kernels.modes import Operations
 from e3d.kernels.platforms import is_for_accelerators
-from e3d.model.equations import CellOptions, E3DLSTMState, join_inputs, update_e3d_lstm
+from e3d.model.equations import AGES, CellOptions, E3DLSTMState, join_inputs, update_e3d_lstm
 from e3d.model.gates import join_operators, kernel_shapes, mark_kernels
 from e3d.model.openstl import openstl_shapes, update_openstl
 from e3d.model.recurrent import CellBase
@@ -50,7 +50,7 @@ class E3DLSTMCell(CellBase):
       kernel_size: depth, height and width of the convolutions; (1, 5, 5) on inputs of depth 1 is the
         "without 3D convolutions" ablation.
       history: how many earlier cell states RECALL looks at (tau). Needed for `initialize_carry`.
-      variant: 'paper', 'refined', 'gated', 'released', 'published' or 'openstl', see
+      variant: 'paper', 'refined', 'gated', 'timed', 'released', 'published' or 'openstl', see
         `CellOptions`.
       convolution: 'same', 'transposed' or 'separable', see `gates.py`.
       recall: what RECALL attends to: 'everywhere', 'in_place', 'nearby' or 'none', see
@@ -138,6 +138,8 @@ class E3DLSTMCell(CellBase):
         groups['outputs'] = [mark_kernels(group) for group in outputs]
         if options.normalizes:
             groups['cell_norm'] = self.param('cell_norm', lambda key: self._initial_norm(features))
+        if options.timed:
+            groups['ages'] = self.param('ages', lambda key: jnp.zeros(AGES, self.param_dtype))
         groups['projection'] = self.param('projection', self._initial_projection, released)
         return groups
 
@@ -210,7 +212,7 @@ class E3DLSTMCell(CellBase):
             state = self.update(weights, state, inputs, operations)
             return E3DLSTMCarry(*state, history, carry.steps + 1)
         states = history.reshape(*history.shape[:2], -1, history.shape[-1])
-        past = History(states, valid_slots(states, carry.steps))
+        past = History(states, ages_of_slots(states, carry.steps))
         state = self.update(weights, state, inputs, operations, past)
         history = write(history, carry.steps, state.cell)
         return E3DLSTMCarry(*state, history, carry.steps + 1)

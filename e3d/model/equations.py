@@ -38,11 +38,13 @@ class Form(NamedTuple):
     gated_query: bool = True  # whether R is a sigmoid of its pre-activation
     hands_on: bool = False  # whether the layer above gets M_below in place of M
     weighs: bool = False  # whether a gate A says how much of what is kept is C', how much recalled
+    timed: bool = False  # whether the logits of a step have a bias by how long ago it was
 
 
 # What RECALL attends to, see `update_e3d_lstm`.
 RECALLS = ('everywhere', 'in_place', 'nearby', 'none')
 MOST_RADIUS = 16  # the work grows with its square
+AGES = 64  # steps that many steps ago, and earlier ones, share a bias
 
 
 def _identity(values):
@@ -67,6 +69,7 @@ _PAPER = Form(
     output=_identity,
 )
 _REFINED = _PAPER._replace(gated_query=False, kept=_gated)
+_GATED = _REFINED._replace(weighs=True)
 _RELEASED = Form(
     kept=_normalized,
     forget=lambda gate: gate + 1,
@@ -76,7 +79,8 @@ _RELEASED = Form(
 FORMS = {
     'paper': _PAPER,
     'refined': _REFINED,
-    'gated': _REFINED._replace(weighs=True),
+    'gated': _GATED,
+    'timed': _GATED._replace(timed=True),
     'released': _RELEASED,
     'published': _RELEASED._replace(epsilon=1e-12, recalls_zero=True, hands_on=True),
 }
@@ -93,8 +97,9 @@ class CellOptions:
       history: how many earlier C RECALL looks at (tau); None for all.
       variant: 'paper' for equations 1 and 2 as printed, 'refined' for a gate in place of the
         LayerNorm and R without a sigmoid, 'gated' for a second gate between C' and what is
-        recalled, 'released' for the published code's form; for weights trained with other codes
-        'published' (google/e3d_lstm as it is) and 'openstl' (see `openstl.py`).
+        recalled, 'timed' for that and a learned bias by how long ago a step was, 'released' for the
+        published code's form; for weights trained with other codes 'published' (google/e3d_lstm as
+        it is) and 'openstl' (see `openstl.py`).
       convolution: the operator `*`: 'same', 'transposed' or 'separable' (see `gates.py`).
       recall: 'everywhere', 'in_place' or 'nearby', see `update_e3d_lstm`; 'none' leaves the memory
         attention out (baseline 4 of Table 2): C = I.G + LN(C'). True is 'everywhere', False 'none'.
@@ -144,6 +149,11 @@ class CellOptions:
     def normalizes_gates(self) -> bool:
         """Whether each group of gates has a LayerNorm, and every convolution a bias."""
         return self.variant in ('released', 'published')
+
+    @property
+    def timed(self) -> bool:
+        """Whether RECALL has a bias by how long ago a step was."""
+        return self.recalls and FORMS[self.variant].timed
 
     @property
     def radius(self) -> int | None:
@@ -204,7 +214,16 @@ def update_e3d_lstm(
         A  = sigmoid(Wxa*X + Wha*H' + ba)
         C  = I.G + (1 - I).(A.C' + (1 - A).RECALL(R, history))
 
-    Without RECALL there is one memory in both, and C = I.G + (1 - I).C'. RESULTS.md has what they gain.
+    Without RECALL there is one memory in both, and C = I.G + (1 - I).C'.
+
+    `variant='timed'` is the gated form with a learned bias b by how many steps ago k was, as there is
+    for relative positions in T5 (Raffel et al. 2020):
+
+        RECALL(R, S)[p] = sum_kq softmax_kq(R[p] . S_k[q] + b[t - k]) S_k[q],    b[n] = d_1 + ... + d_n
+
+    for n up to 64, and b[n] = b[64] for larger ones. The parameters are the steps d from one age to the
+    next: those beyond the length of training stay 0, so that in a longer forecast what is older than
+    all that was seen there is as good as the oldest that was. RESULTS.md has what these forms gain.
 
     `variant='released'` has F' = sigmoid(. + 1), M = I'.G' + F'.tanh(Wmm*M_below), O = sigmoid(tanh(.)).
     `variant='published'` is the same with three traits of the code that it is named after: every layer
@@ -232,7 +251,8 @@ def update_e3d_lstm(
     if options.recalls:
         R = operations.gate('R', a.r) if form.gated_query else a.r
         history = with_zero_state(history) if form.recalls_zero else history
-        recalled = operations.recall(R, history, options.radius)
+        bias = _bias_of_ages(weights['ages'], history.ages) if form.timed else None
+        recalled = operations.recall(R, history, options.radius, bias)
         if form.weighs:
             A = operations.gate('A', a.a)
             memories = [A * C_before + (1 - A) * recalled]
@@ -279,6 +299,11 @@ def _pre_activations(
         for gate, values in gates(name, operand).items():
             sums[gate] = of_inputs[gate] + values if gate in of_inputs else values
     return SimpleNamespace(**sums)
+
+
+def _bias_of_ages(increments: jax.Array, ages: jax.Array) -> jax.Array:
+    """The bias `[B, K]` of slots of these ages; what stands where nothing is remembered is not used."""
+    return jnp.cumsum(increments)[jnp.clip(ages, 1, len(increments)) - 1]
 
 
 def join_inputs(options: CellOptions, groups: Mapping[str, Any]) -> dict[str, Any]:

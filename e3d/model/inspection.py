@@ -65,10 +65,10 @@ class Watching(Operations):
         self.weights: list[jax.Array] = []
         self.gates: dict[str, list[jax.Array]] = {}
 
-    def recall(self, gate, history, radius=None):
+    def recall(self, gate, history, radius=None, bias=None):
         """Recalls."""
-        self.weights.append(attention(gate, history, radius, self._places))
-        return super().recall(gate, history, radius)
+        self.weights.append(attention(gate, history, radius, self._places, bias))
+        return super().recall(gate, history, radius, bias)
 
     def gate(self, name, values):
         """Opens a gate."""
@@ -80,7 +80,11 @@ class Watching(Operations):
 
 
 def attention(
-    gate: jax.Array, history: History, radius: int | None, places: jax.Array
+    gate: jax.Array,
+    history: History,
+    radius: int | None,
+    places: jax.Array,
+    bias: jax.Array | None = None,
 ) -> jax.Array:
     """The weights of RECALL in the first sequence of a batch, for some queries.
 
@@ -89,6 +93,7 @@ def attention(
       history: what is remembered, K slots.
       radius: see `e3d.kernels.recall`.
       places: row and column of the queries, int32 `[P, 2]`; they are of the newest slot of the depth.
+      bias: of each slot, see `e3d.kernels.recall`.
 
     Returns:
       `[K, P, h, w]`, the slots of the depth together; 0 where nothing is remembered.
@@ -98,6 +103,8 @@ def attention(
     states = history.states[0].reshape(-1, depth, height, width, channels).astype(precise)
     queries = gate[0, -1, places[:, 0], places[:, 1]].astype(precise)
     logits = jnp.einsum('pc,kdhwc->pkdhw', queries, states, precision='highest')
+    if bias is not None:
+        logits += bias[0].astype(precise)[:, None, None, None]
     seen = jnp.broadcast_to(history.valid[0][:, None, None, None], logits.shape)
     if radius is not None:
         rows = jnp.abs(jnp.arange(height) - places[:, :1])  # [P, h]

@@ -136,9 +136,9 @@ def _convolve(
 
 def _recall(gate: jax.Array, history: History, operations: Operations) -> jax.Array:
     """RECALL among rows of numbers, see above."""
-    states, valid = with_zero_state(history)
+    states, ages = with_zero_state(history)
     rows = _rows(gate.reshape(gate.shape[0], -1, gate.shape[-1])).reshape(gate.shape)
-    recalled = operations.recall(rows, History(_rows(states), valid))
+    recalled = operations.recall(rows, History(_rows(states), ages))
     channels = recalled.reshape(gate.shape[0], gate.shape[-1], -1)
     return jnp.swapaxes(channels, -1, -2).reshape(gate.shape)
 
