@@ -152,6 +152,15 @@ FORECASTS = [
             'With one observed frame the gated form is better than the refined one': 'refined_1e-2',
         },
     ),
+    *_claims(
+        ELSEWHERE,
+        'brief',
+        'timed_1e-2',
+        {
+            'With one observed frame the timed form is better than PredRNN': 'predrnn',
+            'With one observed frame the timed form is better than the gated one': 'gated_1e-2',
+        },
+    ),
     *(
         Claim(
             f'After {frames} unrelated frames the {form} form is better than PredRNN',
@@ -160,7 +169,7 @@ FORECASTS = [
             f'{form}_1e-2{AFTER}{frames}',
             f'predrnn{AFTER}{frames}',
         )
-        for form in ('refined', 'gated')
+        for form in ('refined', 'gated', 'timed')
         for frames in (24, 48)
     ),
 ]

@@ -61,12 +61,14 @@ ENTRIES = {
 # What matters most comes first. A learning rate other than that of all has its place in the name.
 _REFINED = {'model.variant': 'refined', 'model.recall': 'in_place', 'model.features': 16}
 _GATED = {**_REFINED, 'model.variant': 'gated', 'model.features': 15}
+_TIMED = {**_GATED, 'model.variant': 'timed'}
 _FASTER = {'optimizer.learning_rate': 1e-2}
 RECALL_ENTRIES = {
     'refined': _REFINED,
     'predrnn': ENTRIES['predrnn'],
     'refined_1e-2': {**_REFINED, **_FASTER},
     'gated_1e-2': {**_GATED, **_FASTER},
+    'timed_1e-2': {**_TIMED, **_FASTER},
     'predrnn_1e-2': {**ENTRIES['predrnn'], **_FASTER},
     'in_place': {'model.recall': 'in_place', 'model.features': 16},
     'without_attention': ENTRIES['without_attention'],
@@ -109,6 +111,7 @@ LENGTH_ENTRIES = {
     for name, keys in {
         'refined_1e-2': RECALL_ENTRIES['refined_1e-2'],
         'gated_1e-2': RECALL_ENTRIES['gated_1e-2'],
+        'timed_1e-2': RECALL_ENTRIES['timed_1e-2'],
         'predrnn': ENTRIES['predrnn'],
         'convlstm': ENTRIES['convlstm'],
         'everywhere': ENTRIES['e3d_lstm'],
@@ -125,6 +128,7 @@ _TUNED = {
     'e3d_lstm': ENTRIES['e3d_lstm'],
     'refined': _REFINED,
     'gated': _GATED,
+    'timed': _TIMED,
     'predrnn': ENTRIES['predrnn'],
     'convlstm': ENTRIES['convlstm'],
     'without_attention': ENTRIES['without_attention'],
@@ -138,7 +142,8 @@ RATE_ENTRIES = {
 }
 # Of the models of which rates were tried, see results/study.json; a test compares.
 CHOSEN_RATES = {
-    'predrnn': '1e-2', 'convlstm': '1e-2', 'refined': '1e-2', 'gated': '1e-2', 'e3d_lstm': '1e-2',
+    'predrnn': '1e-2', 'convlstm': '1e-2', 'refined': '1e-2', 'gated': '1e-2', 'timed': '1e-2',
+    'e3d_lstm': '1e-2',
 }  # fmt: skip
 TUNED_ENTRIES = {
     name: {**_TUNED[name], 'optimizer.learning_rate': float(rate)}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-EMPHASIZED = 'e3d_lstm', 'everywhere', 'e3d_recognizer', 'refined'
+EMPHASIZED = 'e3d_lstm', 'everywhere', 'e3d_recognizer', 'refined', 'timed'
 SIMPLE_COLOR = '#777777'
 SIMPLE_DASHES = ('--', ':', '-.', (0, (1, 4)), (0, (8, 3)), (0, (5, 1, 1, 1)))
 
@@ -22,6 +22,7 @@ _TABLE = {
     'e3d_lstm_released': ('E3D-LSTM, released form', '#6b2a00', 'v'),
     'refined': ('E3D-LSTM, refined form', '#6b2a00', '^'),
     'gated': ('E3D-LSTM, gated form', '#aa1144', 'H'),
+    'timed': ('E3D-LSTM, timed form', '#009e73', 'p'),
     'refined_nearby': ('E3D-LSTM, refined form, RECALL nearby', '#c98b8b', 'P'),
     'refined_without_attention': ('E3D-LSTM, refined form without RECALL', '#a08a50', 'X'),
     'in_place': ('E3D-LSTM, RECALL in place', '#f0b000', 'd'),

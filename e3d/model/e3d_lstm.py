@@ -78,9 +78,10 @@ class E3DLSTM(Forecaster):
       features, kernel_size, depth: as in `Forecaster`, with the paper's values; depth 1 with
         kernel_size (1, 5, 5) is the "without 3D convolutions" ablation.
       variant: 'paper' (equations 1 and 2), 'refined' (a gate in place of the LayerNorm of C, see
-        `update_e3d_lstm`), 'gated' (and one between C' and what is recalled), 'released' (the
-        published code's form, its update of M mended), or for weights trained with other codes
-        'published' (google/e3d_lstm as it is) and 'openstl' (see `openstl.py`).
+        `update_e3d_lstm`), 'gated' (and one between C' and what is recalled), 'timed' (and a learned
+        bias of RECALL by how long ago a step was), 'released' (the published code's form, its update
+        of M mended), or for weights trained with other codes 'published' (google/e3d_lstm as it is)
+        and 'openstl' (see `openstl.py`).
       convolution: 'same', 'transposed' or 'separable', see `gates.py`.
       recall: what RECALL attends to: every position of the remembered steps ('everywhere', equation 1
         as printed), the same position ('in_place'), those around it ('nearby'), or 'none' without
