@@ -30,6 +30,8 @@ CASES = (
     {'history': 2},
     {'variant': 'refined', 'recall': 'in_place'},
     {'variant': 'gated', 'recall': 'in_place'},
+    {'variant': 'timed', 'recall': 'in_place'},
+    {'variant': 'timed'},
     {'variant': 'released'},
     {'memory': 'recompute'},
     {'features': 24},
