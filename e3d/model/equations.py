@@ -226,7 +226,7 @@ def update_e3d_lstm(
     all that was seen there is as good as the oldest that was.
 
     In the copy test of `experiments/study.py:brief`, where only memory helps, the MSE is 3.11 as
-    printed, 2.33 in place, 1.99 refined, 1.89 gated and 0.90 timed, that of PredRNN 2.14; but the timed
+    printed, 2.33 in place, 1.99 refined, 1.89 gated and 0.89 timed, that of PredRNN 2.14; but the timed
     form has learned one distance in time, and with another it is the worst (RESULTS.md).
 
     `variant='released'` has F' = sigmoid(. + 1), M = I'.G' + F'.tanh(Wmm*M_below), O = sigmoid(tanh(.)).
