@@ -14,7 +14,7 @@ from e3d.model.streaming import _continue, _see
 from e3d.weights.stream_file import load_stream, save_stream
 
 OPTIONS = {'layers': 2, 'features': 2, 'patch_size': 2}
-E3D = OPTIONS | {'kernel_size': (2, 3, 3)}
+E3D = OPTIONS | {'kernel_size': (2, 3, 3), 'variant': 'timed'}  # that knows how old a state is
 MODELS = {
     'all of the past': ('e3d_lstm', E3D),
     'bounded': ('e3d_lstm', E3D | {'history': 2}),
