@@ -98,6 +98,15 @@ FORECASTS = [
         {'After 10,000 updates the gated form forecasts better than PredRNN': 'predrnn'},
     ),
     *_claims(
+        ELSEWHERE,
+        'converged',
+        'gated_plain',
+        {
+            'After 10,000 updates the gated form without 3D convolutions is better than with': 'gated',
+            'After 10,000 updates without 3D convolutions it is better than PredRNN': 'predrnn',
+        },
+    ),
+    *_claims(
         'Table 1',
         'large',
         'e3d_lstm',

@@ -62,6 +62,7 @@ ENTRIES = {
 _REFINED = {'model.variant': 'refined', 'model.recall': 'in_place', 'model.features': 16}
 _GATED = {**_REFINED, 'model.variant': 'gated', 'model.features': 15}
 _TIMED = {**_GATED, 'model.variant': 'timed'}
+_GATED_PLAIN = {**_GATED, **_PLAIN, 'model.features': 22}
 _FASTER = {'optimizer.learning_rate': 1e-2}
 RECALL_ENTRIES = {
     'refined': _REFINED,
@@ -69,6 +70,7 @@ RECALL_ENTRIES = {
     'refined_1e-2': {**_REFINED, **_FASTER},
     'gated_1e-2': {**_GATED, **_FASTER},
     'timed_1e-2': {**_TIMED, **_FASTER},
+    'gated_plain_1e-2': {**_GATED_PLAIN, **_FASTER},
     'predrnn_1e-2': {**ENTRIES['predrnn'], **_FASTER},
     'in_place': {'model.recall': 'in_place', 'model.features': 16},
     'without_attention': ENTRIES['without_attention'],
@@ -129,6 +131,7 @@ _TUNED = {
     'refined': _REFINED,
     'gated': _GATED,
     'timed': _TIMED,
+    'gated_plain': _GATED_PLAIN,
     'predrnn': ENTRIES['predrnn'],
     'convlstm': ENTRIES['convlstm'],
     'without_attention': ENTRIES['without_attention'],
@@ -143,7 +146,7 @@ RATE_ENTRIES = {
 # Of the models of which rates were tried, see results/study.json; a test compares.
 CHOSEN_RATES = {
     'predrnn': '1e-2', 'convlstm': '1e-2', 'refined': '1e-2', 'gated': '1e-2', 'timed': '1e-2',
-    'e3d_lstm': '1e-2',
+    'gated_plain': '1e-2', 'e3d_lstm': '1e-2',
 }  # fmt: skip
 TUNED_ENTRIES = {
     name: {**_TUNED[name], 'optimizer.learning_rate': float(rate)}

@@ -22,6 +22,7 @@ _TABLE = {
     'e3d_lstm_released': ('E3D-LSTM, released form', '#6b2a00', 'v'),
     'refined': ('E3D-LSTM, refined form', '#6b2a00', '^'),
     'gated': ('E3D-LSTM, gated form', '#aa1144', 'H'),
+    'gated_plain': ('E3D-LSTM, gated form without 3D convolutions', '#c9629b', 'h'),
     'timed': ('E3D-LSTM, timed form', '#009e73', 'p'),
     'refined_nearby': ('E3D-LSTM, refined form, RECALL nearby', '#c98b8b', 'P'),
     'refined_without_attention': ('E3D-LSTM, refined form without RECALL', '#a08a50', 'X'),
