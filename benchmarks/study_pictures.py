@@ -2,7 +2,7 @@
 
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,6 +35,7 @@ def draw_models(runs: Runs, path: pathlib.Path) -> None:
         frames = [1 + aside + frame for frame in range(len(curves[0]))]
         _draw_seeds(by_frame, frames, curves, styles[name])
     by_step.set(xlabel='update', ylabel=VALIDATION)
+    _limit(by_step, runs.values())
     by_frame.set(xlabel='predicted frame', ylabel=TEST)
     by_frame.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(figure, by_frame, path)
@@ -50,6 +51,7 @@ def draw_times(runs: Runs, costs: Costs, path: pathlib.Path) -> None:
             times = [step * costs[name]['seconds'] for step in steps]
             _draw_seeds(axes, times, curves, style)
     axes.set(xlabel='seconds of one core, without compilation', ylabel=VALIDATION, xscale='log')
+    _limit(axes, [runs[name] for name in runs if name in costs])
     _finish(figure, axes, path)
 
 
@@ -75,6 +77,20 @@ def _curves(seeds: Seeds) -> tuple[list[int], list[list[float]]]:
     """Updates, and the MSE on the validation split after them by seed."""
     curves = [seed['curve'] for seed in seeds.values()]
     return [step for step, _ in curves[0]], [[value for _, value in curve] for curve in curves]
+
+
+def _limit(axes: Axes, runs: Iterable[Seeds]) -> None:
+    """Keeps the first steps of a model that starts far above all others from pressing them flat."""
+    later = [
+        statistics.mean(values) for seeds in runs for values in zip(*_later(seeds), strict=True)
+    ]
+    if later:
+        axes.set_ylim(top=min(axes.get_ylim()[1], 1.5 * max(later)))
+
+
+def _later(seeds: Seeds) -> list[list[float]]:
+    """The curves of all seeds without what was measured first."""
+    return [curve[1:] for curve in _curves(seeds)[1]]
 
 
 def _draw_seeds(
