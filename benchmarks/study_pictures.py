@@ -81,16 +81,10 @@ def _curves(seeds: Seeds) -> tuple[list[int], list[list[float]]]:
 
 def _limit(axes: Axes, runs: Iterable[Seeds]) -> None:
     """Keeps the first steps of a model that starts far above all others from pressing them flat."""
-    later = [
-        statistics.mean(values) for seeds in runs for values in zip(*_later(seeds), strict=True)
-    ]
+    curves = [list(zip(*_curves(seeds)[1], strict=True)) for seeds in runs]
+    later = [statistics.mean(values) for curve in curves for values in curve[1:]]
     if later:
         axes.set_ylim(top=min(axes.get_ylim()[1], 1.5 * max(later)))
-
-
-def _later(seeds: Seeds) -> list[list[float]]:
-    """The curves of all seeds without what was measured first."""
-    return [curve[1:] for curve in _curves(seeds)[1]]
 
 
 def _draw_seeds(

@@ -22,7 +22,7 @@ def numpy_recall(gate, history, bias):
     return results
 
 
-def plain_recall(gate, history, valid, radius=None, bias=0.0):
+def plain_recall(gate, history, valid, bias=0.0):
     """The same in JAX with every logit at once, for automatic differentiation."""
     memories = history.reshape(history.shape[0], -1, history.shape[-1])
     mask = jnp.repeat(valid, history.shape[2], axis=1)[:, None]
@@ -63,7 +63,7 @@ def test_equals_numpy_and_its_gradient_equals_automatic_differentiation(name):
 
         def gradients(function):
             def loss(gate, history, bias):
-                return (function(gate, history, valid, None, bias) * weight).sum()
+                return (function(gate, history, valid, bias=bias) * weight).sum()
 
             return jax.jit(jax.grad(loss, (0, 1, 2)))(gate, history, some_bias)
 

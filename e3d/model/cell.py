@@ -139,7 +139,8 @@ class E3DLSTMCell(CellBase):
         if options.normalizes:
             groups['cell_norm'] = self.param('cell_norm', lambda key: self._initial_norm(features))
         if options.timed:
-            groups['ages'] = self.param('ages', lambda key: jnp.zeros(AGES, self.param_dtype))
+            steps = self.param('ages', lambda key: jnp.zeros(AGES, self.param_dtype))
+            groups['bias_of_ages'] = jnp.cumsum(steps)  # once, and not at every step
         groups['projection'] = self.param('projection', self._initial_projection, released)
         return groups
 

@@ -255,7 +255,7 @@ def update_e3d_lstm(
     if options.recalls:
         R = operations.gate('R', a.r) if form.gated_query else a.r
         history = with_zero_state(history) if form.recalls_zero else history
-        bias = _bias_of_ages(weights['ages'], history.ages) if form.timed else None
+        bias = _of_ages(weights['bias_of_ages'], history.ages) if form.timed else None
         recalled = operations.recall(R, history, options.radius, bias)
         if form.weighs:
             A = operations.gate('A', a.a)
@@ -305,9 +305,9 @@ def _pre_activations(
     return SimpleNamespace(**sums)
 
 
-def _bias_of_ages(increments: jax.Array, ages: jax.Array) -> jax.Array:
+def _of_ages(bias: jax.Array, ages: jax.Array) -> jax.Array:
     """The bias `[B, K]` of slots of these ages; what stands where nothing is remembered is not used."""
-    return jnp.cumsum(increments)[jnp.clip(ages, 1, len(increments)) - 1]
+    return bias[jnp.clip(ages, 1, len(bias)) - 1]
 
 
 def join_inputs(options: CellOptions, groups: Mapping[str, Any]) -> dict[str, Any]:
