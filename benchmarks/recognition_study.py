@@ -1,4 +1,4 @@
-"""Runs what is missing of the sweep of experiments/moving_actions.py and writes Tables 5 to 8.
+"""Runs what is missing of the sweeps of experiments/moving_actions.py and writes Tables 5 to 8.
 
     python -m benchmarks.recognition_study
     python -m benchmarks.recognition_study --only 'moving_actions_sweep/i3d,*'
@@ -6,10 +6,11 @@
 
 Every run takes about ten minutes on two CPU cores. It may be stopped and started again: a run goes
 on from its checkpoint, and the numbers of a finished one are kept in results/recognition.json, so
-that it is not run again on another machine either. After each run the section of RESULTS.md between
-the two marks and the picture results/recognition.png are written again.
+that it is not run again on another machine either. After each run the sections of RESULTS.md between
+marks and the pictures results/recognition*.png are written again.
 """
 
+import functools
 import json
 import pathlib
 import statistics
@@ -28,10 +29,16 @@ from e3d.evaluation.recognition import FRACTIONS, PARTS, wilson_interval
 from e3d.evaluation.styles import SIMPLE_COLOR, label_of, styles_of
 from e3d.files import atomic_write
 from e3d.sweep.entries import Entry
-from experiments.moving_actions import RUNS
+from experiments.moving_actions import RUNS, SLOW
 
 NUMBERS = ROOT / 'results' / 'recognition.json'
-STUDY = pathlib.Path(RUNS).name
+STUDY, SLOWER = pathlib.Path(RUNS).name, 'moving_actions_slow_sweep'
+STUDIES = {
+    STUDY: 'experiments/moving_actions.py',
+    SLOWER: 'experiments/moving_actions.py:slow',
+}
+
+Rows = Mapping[str, tuple[float, float] | None]
 
 # The rows of each table of the paper, with its accuracies for the front 25 % and 50 % of 41 classes,
 # where it has them: its rivals have a backbone like that of E3D-LSTM, not those that are published.
@@ -54,6 +61,7 @@ TABLES = {
         'cnn_on_top': (9.63, 14.82),
         'without_3d_convolutions': (9.58, 13.92),
         'without_attention': (11.39, 18.84),
+        'gated': None,
         **_E3D_LSTM,
     },
     'Table 7: strategies': {
@@ -71,9 +79,7 @@ TABLES = {
 
 def main():
     """Runs and writes."""
-    flags = {STUDY: 'experiments/moving_actions.py'}
-    runs = pathlib.Path(RUNS).parent
-    finished_runs.complete(__doc__, NUMBERS, flags, runs, measure, write)
+    finished_runs.complete(__doc__, NUMBERS, STUDIES, pathlib.Path(RUNS).parent, measure, write)
 
 
 def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
@@ -89,19 +95,37 @@ def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def write(numbers: finished_runs.Numbers) -> None:
-    """Writes the tables and the picture."""
-    runs = finished_runs.by_name(numbers[STUDY])
-    best = best_accuracies()
-    picture = NUMBERS.with_suffix('.png')
-    draw(runs, best, picture)
-    parts = [table(heading, rows, runs, best) for heading, rows in TABLES.items()]
-    parts += finished_runs.of_devices(finished_runs.by_seed(numbers[STUDY]))
-    parts.append(f'![Accuracy by the part observed]({picture.relative_to(ROOT)})\n')
-    finished_runs.write_section('recognition', parts)
+    """Writes the tables and the pictures."""
+    tables = list(TABLES.values())
+    panels = {
+        'models (Tables 5 and 6)': tables[0] | tables[2],
+        'published networks, as small': tables[1],
+        'strategies, offline and online (Tables 7 and 8)': tables[3] | tables[4],
+    }
+    _write_section('recognition', numbers[STUDY], TABLES, panels)
+    slower = {'The same at half the speed': dict.fromkeys(SLOW)}
+    _write_section('recognition_slow', numbers[SLOWER], slower, slower)
 
 
+def _write_section(
+    name: str, known: Mapping[str, Any], tables: Mapping[str, Rows], panels: Mapping[str, Rows]
+) -> None:
+    runs, best = finished_runs.by_name(known), best_accuracies()
+    picture = NUMBERS.with_name(f'{name}.png')
+    parts = [table(heading, rows, runs, best) for heading, rows in tables.items()]
+    parts += finished_runs.of_devices(finished_runs.by_seed(known))
+    if runs:
+        draw(panels, runs, best, picture)
+        parts.append(f'![Accuracy by the part observed]({picture.relative_to(ROOT)})\n')
+    finished_runs.write_section(name, parts)
+
+
+@functools.cache
 def best_accuracies() -> list[float]:
-    """Share of right answers, by `FRACTIONS`, who knows the rules and sees exact positions."""
+    """Share of right answers, by `FRACTIONS`, who knows the rules and sees exact positions.
+
+    At half the speed it is the same.
+    """
     actions = MovingActions()
     return [
         actions.oracle_accuracy(round(actions.clip_frames * fraction)) for fraction in FRACTIONS
@@ -110,17 +134,16 @@ def best_accuracies() -> list[float]:
 
 def table(
     heading: str,
-    rows: Mapping[str, tuple[float, float] | None],
+    rows: Rows,
     runs: Mapping[str, Sequence[Mapping[str, Any]]],
     best: Sequence[float],
 ) -> str:
-    """A table of the paper in Markdown."""
-    observed = ' | '.join(f'front {part} %' for part in PARTS)
-    lines = [
-        f'### {heading}\n',
-        f'| entry | parameters | seeds | seconds a step | {observed} | mean | paper, 25 and 50 % |',
-        '|---|---|---|---|---|---|---|---|---|',
-    ]
+    """The rows in Markdown; a column for the paper where it has some of them."""
+    columns = ['entry', 'parameters', 'seeds', 'seconds a step']
+    columns += [f'front {part} %' for part in PARTS] + ['mean']
+    of_paper = ['paper, 25 and 50 %'] * any(rows.values())
+    columns += of_paper
+    lines = [f'### {heading}\n', row(columns), '|---' * len(columns) + '|']
     for name, paper in rows.items():
         if name in runs:
             seeds = runs[name]
@@ -131,12 +154,12 @@ def table(
             cells.append(finished_runs.shown((100 * statistics.mean(s['curve']) for s in seeds), 1))
         else:
             cells = ['', '', '', *['not run yet'] * len(PARTS), '']
-        of_paper = '{:.2f}, {:.2f}'.format(*paper) if paper else ''
-        lines.append(row([label_of(name), *cells, of_paper]))
+        cells += ['{:.2f}, {:.2f}'.format(*paper) if paper else ''] * len(of_paper)
+        lines.append(row([label_of(name), *cells]))
     for name, values in (('best possible', best), ('guessing', [1 / len(CLASSES)] * len(best))):
         cells = [f'{100 * values[FRACTIONS.index(part / 100)]:.1f}' for part in PARTS]
         cells.append(f'{100 * statistics.mean(values):.1f}')
-        lines.append(row([name, '', '', '', *cells, '']))
+        lines.append(row([name, '', '', '', *cells, *[''] * len(of_paper)]))
     return '\n'.join(lines) + '\n'
 
 
@@ -150,17 +173,15 @@ def accuracy(seeds: Sequence[Mapping[str, Any]], place: int) -> str:
 
 
 def draw(
-    runs: Mapping[str, Sequence[Mapping[str, Any]]], best: Sequence[float], path: pathlib.Path
+    panels: Mapping[str, Rows],
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    best: Sequence[float],
+    path: pathlib.Path,
 ) -> None:
-    """Draws the accuracy by the part observed: the models, and the strategies of E3D-LSTM."""
-    figure = Figure(figsize=(18, 5.2), dpi=110, layout='constrained')
-    tables = list(TABLES.values())
-    panels = {
-        'models (Tables 5 and 6)': tables[0] | tables[2],
-        'published networks, as small': tables[1],
-        'strategies, offline and online (Tables 7 and 8)': tables[3] | tables[4],
-    }
-    for axes, (title, rows) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+    """Draws the accuracy by the part observed, a panel for each group of rows."""
+    figure = Figure(figsize=(6 * len(panels), 5.2), dpi=110, layout='constrained')
+    several = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, rows) in zip(several, panels.items(), strict=True):
         _draw_curves(axes, {name: runs[name] for name in rows if name in runs}, best)
         axes.set(title=title, xlabel='observed (%)', ylabel='top-1 accuracy (%)', ylim=(0, 103))
     with atomic_write(path) as temporary:
