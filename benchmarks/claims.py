@@ -9,13 +9,13 @@ another seed would change; then the verdict says so.
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.differences import Interval, difference
 from benchmarks.finished_runs import ROOT, by_seed
 from benchmarks.recognition_study import SLOWER, STUDY
-from benchmarks.study_tables import AFTER
+from benchmarks.study_tables import AFTER, row
 from e3d.evaluation.recognition import FRACTIONS
 from e3d.evaluation.styles import label_of
 
@@ -229,19 +229,33 @@ RECOGNITIONS = [
 ]
 
 
-def table(numbers: Mapping[str, Any]) -> list[str]:
-    """The table in Markdown, of the numbers of the study and those kept of recognition."""
-    lines = [
-        '| claim | where | measured here | difference | verdict |',
-        '|---|---|---|---|---|',
-    ]
-    lines += [_row(claim, *_of_forecasts(claim, numbers)) for claim in FORECASTS]
+def tables(numbers: Mapping[str, Any]) -> tuple[str, str]:
+    """Of what the paper claims, and of what the project adds.
+
+    Args:
+      numbers: of the study; those of recognition are read from where they are kept.
+    """
     stored = json.loads(RECOGNITION.read_text('utf-8')) if RECOGNITION.exists() else {}
-    runs = {study: by_seed(known) for study, known in stored.items()}
-    lines += [
-        _row(claim, *_of_recognitions(claim, runs.get(claim.study, {}))) for claim in RECOGNITIONS
+    recognized = {study: by_seed(known) for study, known in stored.items()}
+    rows = [(claim, _of_forecasts(claim, numbers)) for claim in FORECASTS]
+    rows += [
+        (claim, _of_recognitions(claim, recognized.get(claim.study, {}))) for claim in RECOGNITIONS
     ]
-    return ['\n'.join(lines) + '\n']
+    of_paper = [found for found in rows if found[0].where != ELSEWHERE]
+    added = [found for found in rows if found[0].where == ELSEWHERE]
+    return _table(['claim', 'where'], of_paper), _table(['claim'], added)
+
+
+def _table(columns: Sequence[str], rows: Iterable[tuple[Claim, Sequence[str]]]) -> str:
+    """In Markdown; the first columns say what is claimed, and where."""
+    heads = [*columns, 'measured here', 'difference', 'verdict']
+    lines = [row(heads), '|---' * len(heads) + '|']
+    for claim, (measured, interval, decided) in rows:
+        names = (label_of(name.partition(AFTER)[0]) for name in (claim.better, claim.worse))
+        measured += f' ({", ".join(names)})' * bool(interval)
+        cells = [claim.text, claim.where][: len(columns)]
+        lines.append(row([*cells, measured, interval, decided]))
+    return '\n'.join(lines) + '\n'
 
 
 def verdict(interval: Interval | None, over_seeds: bool) -> str:
@@ -277,9 +291,3 @@ def _of_recognitions(claim: Claim, runs: Mapping[str, Any]) -> tuple[str, str, s
     measured = 'accuracy {:.1%} and {:.1%} after half of the clip'.format(*shares)
     text = f'{mean:+.1%} ({interval[0]:+.1%} to {interval[1]:+.1%} over clips)'
     return measured, text, verdict(interval, over_seeds=False)
-
-
-def _row(claim: Claim, measured: str, difference: str, verdict: str) -> str:
-    names = ', '.join(label_of(name.partition(AFTER)[0]) for name in (claim.better, claim.worse))
-    text = f'{measured} ({names})' if difference else measured
-    return '| ' + ' | '.join([claim.text, claim.where, text, difference, verdict]) + ' |'

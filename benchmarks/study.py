@@ -116,7 +116,9 @@ def write(numbers: finished_runs.Numbers) -> None:
     for name in STUDIES:
         finished_runs.write_section(name, section(name, numbers, costs))
     finished_runs.write_section('time', times(numbers, costs))
-    finished_runs.write_section('claims', claims.table(numbers))
+    of_paper, added = claims.tables(numbers)
+    finished_runs.write_section('claims', [of_paper])
+    finished_runs.write_section('claims_added', [added])
 
 
 def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any]) -> list[str]:
