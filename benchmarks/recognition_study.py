@@ -104,15 +104,19 @@ def write(numbers: finished_runs.Numbers) -> None:
     }
     _write_section('recognition', numbers[STUDY], TABLES, panels)
     slower = {'The same at half the speed': dict.fromkeys(SLOW)}
-    _write_section('recognition_slow', numbers[SLOWER], slower, slower)
+    _write_section('recognition_slow', numbers[SLOWER], slower, slower, costs=False)
 
 
 def _write_section(
-    name: str, known: Mapping[str, Any], tables: Mapping[str, Rows], panels: Mapping[str, Rows]
+    name: str,
+    known: Mapping[str, Any],
+    tables: Mapping[str, Rows],
+    panels: Mapping[str, Rows],
+    costs: bool = True,
 ) -> None:
     runs, best = finished_runs.by_name(known), best_accuracies()
     picture = NUMBERS.with_name(f'{name}.png')
-    parts = [table(heading, rows, runs, best) for heading, rows in tables.items()]
+    parts = [table(heading, rows, runs, best, costs) for heading, rows in tables.items()]
     parts += finished_runs.of_devices(finished_runs.by_seed(known))
     if runs:
         draw(panels, runs, best, picture)
@@ -137,9 +141,10 @@ def table(
     rows: Rows,
     runs: Mapping[str, Sequence[Mapping[str, Any]]],
     best: Sequence[float],
+    costs: bool,
 ) -> str:
-    """The rows in Markdown; a column for the paper where it has some of them."""
-    columns = ['entry', 'parameters', 'seeds', 'seconds a step']
+    """The rows in Markdown; a column for the paper where it has some of them, and one for the costs."""
+    columns = ['entry', 'parameters', 'seeds'] + ['seconds a step'] * costs
     columns += [f'front {part} %' for part in PARTS] + ['mean']
     of_paper = ['paper, 25 and 50 %'] * any(rows.values())
     columns += of_paper
@@ -149,17 +154,17 @@ def table(
             seeds = runs[name]
             cells = [f'{seeds[0]["parameters"]:,}', str(len(seeds))]
             of_cpus = [seed['seconds_per_step'] for seed in seeds if 'device' not in seed]
-            cells.append(f'{min(of_cpus):.2f}' if of_cpus else '')
+            cells += [f'{min(of_cpus):.2f}' if of_cpus else ''] * costs
             cells += [accuracy(seeds, FRACTIONS.index(part / 100)) for part in PARTS]
             cells.append(finished_runs.shown((100 * statistics.mean(s['curve']) for s in seeds), 1))
         else:
-            cells = ['', '', '', *['not run yet'] * len(PARTS), '']
+            cells = ['', '', *[''] * costs, *['not run yet'] * len(PARTS), '']
         cells += ['{:.2f}, {:.2f}'.format(*paper) if paper else ''] * len(of_paper)
         lines.append(row([label_of(name), *cells]))
     for name, values in (('best possible', best), ('guessing', [1 / len(CLASSES)] * len(best))):
         cells = [f'{100 * values[FRACTIONS.index(part / 100)]:.1f}' for part in PARTS]
         cells.append(f'{100 * statistics.mean(values):.1f}')
-        lines.append(row([name, '', '', '', *cells, *[''] * len(of_paper)]))
+        lines.append(row([name, '', '', *[''] * costs, *cells, *[''] * len(of_paper)]))
     return '\n'.join(lines) + '\n'
 
 

@@ -145,7 +145,8 @@ RATE_ENTRIES = {
 # Of the models of which rates were tried, see results/study.json; a test compares.
 CHOSEN_RATES = {
     'predrnn': '1e-2', 'convlstm': '1e-2', 'refined': '1e-2', 'gated': '1e-2', 'timed': '1e-2',
-    'gated_plain': '1e-2', 'e3d_lstm': '1e-2',
+    'gated_plain': '1e-2', 'e3d_lstm': '1e-2', 'without_attention': '1e-2', 'gsta': '1e-2',
+    'predrnn_plus_plus': '3e-3',
 }  # fmt: skip
 TUNED_ENTRIES = {
     name: {**_TUNED[name], 'optimizer.learning_rate': float(rate)}
