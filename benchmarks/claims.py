@@ -69,6 +69,22 @@ FORECASTS = [
         },
     ),
     *_claims(
+        'Table 1',
+        'tuned',
+        'e3d_lstm',
+        {
+            'At its own rate E3D-LSTM forecasts better than PredRNN++': 'predrnn_plus_plus',
+            'At its own rate E3D-LSTM forecasts better than PredRNN': 'predrnn',
+            'At its own rate E3D-LSTM forecasts better than ConvLSTM': 'convlstm',
+        },
+    ),
+    *_claims(
+        'Table 2',
+        'tuned',
+        'e3d_lstm',
+        {'At its own rate the memory attention helps': 'without_attention'},
+    ),
+    *_claims(
         ELSEWHERE,
         'tuned',
         'refined',
