@@ -103,7 +103,7 @@ def write(numbers: finished_runs.Numbers) -> None:
         'strategies, offline and online (Tables 7 and 8)': tables[3] | tables[4],
     }
     _write_section('recognition', numbers[STUDY], TABLES, panels)
-    slower = {'The same at half the speed': dict.fromkeys(SLOW)}
+    slower = {'Moving actions at half the speed': dict.fromkeys(SLOW)}
     _write_section('recognition_slow', numbers[SLOWER], slower, slower, costs=False)
 
 
