@@ -126,16 +126,17 @@ LENGTH_ENTRIES = {
 }
 
 RATES = ('3e-4', '1e-3', '3e-3', '1e-2')
-# MCnet and ST-ResNet are not among them: at every rate they stay black, see above.
 _TUNED = {
-    **ENTRIES,
+    'e3d_lstm': ENTRIES['e3d_lstm'],
     'refined': _REFINED,
     'gated': _GATED,
     'timed': _TIMED,
     'gated_plain': _GATED_PLAIN,
-    **{
-        name: RIVAL_ENTRIES[name] for name in ('gsta', 'tau', 'frnn', 'cdna', 'vpn_baseline', 'dfn')
-    },
+    'predrnn': ENTRIES['predrnn'],
+    'convlstm': ENTRIES['convlstm'],
+    'without_attention': ENTRIES['without_attention'],
+    'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
+    'gsta': RIVAL_ENTRIES['gsta'],
 }
 RATE_ENTRIES = {
     f'{name}_{rate}': {**keys, 'optimizer.learning_rate': float(rate)}
