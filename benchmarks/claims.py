@@ -12,14 +12,13 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from benchmarks import recognition_study
 from benchmarks.differences import Interval, difference
-from benchmarks.finished_runs import ROOT, by_seed
-from benchmarks.recognition_study import SLOWER, STUDY
+from benchmarks.finished_runs import by_seed
 from benchmarks.study_tables import AFTER, row
 from e3d.evaluation.recognition import FRACTIONS
 from e3d.evaluation.styles import label_of
 
-RECOGNITION = ROOT / 'results' / 'recognition.json'
 HALF = FRACTIONS.index(0.5)  # of the clip: the later mark of the paper's tables
 
 
@@ -200,10 +199,15 @@ FORECASTS = [
     ),
 ]
 RECOGNITIONS = [
-    *_claims('Table 5', STUDY, 'e3d_lstm', {'E3D-LSTM recognizes earlier than a 3D-CNN': 'cnn_3d'}),
+    *_claims(
+        'Table 5',
+        recognition_study.STUDY,
+        'e3d_lstm',
+        {'E3D-LSTM recognizes earlier than a 3D-CNN': 'cnn_3d'},
+    ),
     *_claims(
         'Table 6',
-        STUDY,
+        recognition_study.STUDY,
         'e3d_lstm',
         {
             '3D convolutions inside the units help recognition': 'without_3d_convolutions',
@@ -212,7 +216,7 @@ RECOGNITIONS = [
     ),
     *_claims(
         'Table 7',
-        STUDY,
+        recognition_study.STUDY,
         'e3d_lstm',
         {
             'Forecasting as a second task helps': 'classification_only',
@@ -222,13 +226,13 @@ RECOGNITIONS = [
     ),
     *_claims(
         'Table 8',
-        STUDY,
+        recognition_study.STUDY,
         'online',
         {'Online, forecasting as a second task helps': 'online_classification_only'},
     ),
     *_claims(
         'Tables 5 and 6',
-        SLOWER,
+        recognition_study.SLOWER,
         'e3d_lstm',
         {
             'Half as fast, E3D-LSTM recognizes earlier than a 3D-CNN': 'cnn_3d',
@@ -238,7 +242,7 @@ RECOGNITIONS = [
     ),
     *_claims(
         ELSEWHERE,
-        SLOWER,
+        recognition_study.SLOWER,
         'gated',
         {'Half as fast, the gated form recognizes earlier than E3D-LSTM': 'e3d_lstm'},
     ),
@@ -251,7 +255,8 @@ def tables(numbers: Mapping[str, Any]) -> tuple[str, str]:
     Args:
       numbers: of the study; those of recognition are read from where they are kept.
     """
-    stored = json.loads(RECOGNITION.read_text('utf-8')) if RECOGNITION.exists() else {}
+    kept = recognition_study.NUMBERS
+    stored = json.loads(kept.read_text('utf-8')) if kept.exists() else {}
     recognized = {study: by_seed(known) for study, known in stored.items()}
     rows = [(claim, _of_forecasts(claim, numbers)) for claim in FORECASTS]
     rows += [

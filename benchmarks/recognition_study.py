@@ -10,7 +10,6 @@ that it is not run again on another machine either. After each run the sections 
 marks and the pictures results/recognition*.png are written again.
 """
 
-import functools
 import json
 import pathlib
 import statistics
@@ -103,9 +102,10 @@ def write(numbers: finished_runs.Numbers) -> None:
         'published networks, as small': tables[1],
         'strategies, offline and online (Tables 7 and 8)': tables[3] | tables[4],
     }
-    _write_section('recognition', numbers[STUDY], TABLES, panels)
+    best = best_accuracies()
+    _write_section('recognition', numbers[STUDY], TABLES, panels, best, costs=True)
     slower = {'Moving actions at half the speed': dict.fromkeys(SLOW)}
-    _write_section('recognition_slow', numbers[SLOWER], slower, slower, costs=False)
+    _write_section('recognition_slow', numbers[SLOWER], slower, slower, best, costs=False)
 
 
 def _write_section(
@@ -113,9 +113,10 @@ def _write_section(
     known: Mapping[str, Any],
     tables: Mapping[str, Rows],
     panels: Mapping[str, Rows],
-    costs: bool = True,
+    best: Sequence[float],
+    costs: bool,
 ) -> None:
-    runs, best = finished_runs.by_name(known), best_accuracies()
+    runs = finished_runs.by_name(known)
     picture = NUMBERS.with_name(f'{name}.png')
     parts = [table(heading, rows, runs, best, costs) for heading, rows in tables.items()]
     parts += finished_runs.of_devices(finished_runs.by_seed(known))
@@ -125,11 +126,10 @@ def _write_section(
     finished_runs.write_section(name, parts)
 
 
-@functools.cache
 def best_accuracies() -> list[float]:
     """Share of right answers, by `FRACTIONS`, who knows the rules and sees exact positions.
 
-    At half the speed it is the same.
+    It does not depend on the speed.
     """
     actions = MovingActions()
     return [

@@ -50,7 +50,6 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(study, 'ROOT', tmp_path)
     monkeypatch.setattr(study, 'NUMBERS', tmp_path / 'results' / 'study.json')
     monkeypatch.setattr(study, 'COSTS', tmp_path / 'results' / 'costs.json')
-    monkeypatch.setattr(claims, 'RECOGNITION', tmp_path / 'results' / 'recognition.json')
     monkeypatch.setattr(recognition_study, 'ROOT', tmp_path)
     monkeypatch.setattr(recognition_study, 'NUMBERS', tmp_path / 'results' / 'recognition.json')
     monkeypatch.setattr(finished_runs, 'TABLES', tmp_path / 'RESULTS.md')

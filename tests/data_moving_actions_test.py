@@ -61,6 +61,12 @@ def test_the_oracle_guesses_before_the_onset_and_knows_at_the_end():
     assert ACTIONS.oracle_accuracy(16) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize('observed', [2, 6, 10, 14])
+def test_the_oracle_sees_as_early_at_half_the_speed(observed):
+    slow = MovingActions(length=16, travel=ACTIONS.travel / 2)
+    assert slow.oracle_accuracy(observed) == pytest.approx(ACTIONS.oracle_accuracy(observed))
+
+
 def test_drawing_between_pixels():
     image = np.full((1, 2, 2), 100, np.uint8)
     whole, half, outside = draw(image, np.array([[[3, 3]], [[3, 3.5]], [[-50, 90]]]), (6, 7))
