@@ -64,6 +64,7 @@ _GATED = {**_REFINED, 'model.variant': 'gated', 'model.features': 15}
 _TIMED = {**_GATED, 'model.variant': 'timed'}
 _GATED_PLAIN = {**_GATED, **_PLAIN, 'model.features': 22}
 _FASTER = {'optimizer.learning_rate': 1e-2}
+_FRNN = {'model.name': 'frnn', 'model.width': 1 / 16}
 RECALL_ENTRIES = {
     'refined': _REFINED,
     'predrnn': ENTRIES['predrnn'],
@@ -78,6 +79,7 @@ RECALL_ENTRIES = {
     'nearby': {'model.recall': 'nearby', 'model.features': 16},
     'convlstm': ENTRIES['convlstm'],
     'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
+    'frnn': _FRNN,
     'refined_nearby_1e-2': {**_REFINED, **_FASTER, 'model.recall': 'nearby'},
     'refined_without_attention_1e-2': {
         **_REFINED, **_FASTER, 'model.recall': 'none', 'model.features': 17,
@@ -97,7 +99,7 @@ RIVAL_ENTRIES = {
     },
     'mcnet': _MCNET,
     'mcnet_1e-4': {**_MCNET, 'optimizer.learning_rate': 1e-4},
-    'frnn': {'model.name': 'frnn', 'model.width': 1 / 16},
+    'frnn': _FRNN,
     'gsta': {'model.name': 'simvp', 'model.layers': 4, 'model.features': 72},
     'tau': {
         'model.name': 'simvp', 'model.translator': 'tau', 'model.layers': 4, 'model.features': 72,
@@ -122,6 +124,7 @@ LENGTH_ENTRIES = {
         'everywhere_last_5': {**ENTRIES['e3d_lstm'], 'model.history': 5},
         'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
         'predrnn_1e-2': RECALL_ENTRIES['predrnn_1e-2'],
+        'frnn': _FRNN,
     }.items()
 }
 
