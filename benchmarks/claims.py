@@ -215,6 +215,16 @@ FORECASTS = [
     ),
     *(
         Claim(
+            f'After {frames} unrelated frames RECALL in place helps',
+            ELSEWHERE,
+            'lengths',
+            f'in_place{AFTER}{frames}',
+            f'without_attention{AFTER}{frames}',
+        )
+        for frames in (24, 48)
+    ),
+    *(
+        Claim(
             f'After {frames} unrelated frames the {form} form is better than PredRNN',
             ELSEWHERE,
             'lengths',
