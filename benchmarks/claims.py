@@ -2,8 +2,9 @@
 
 A verdict is made of an interval: a claim holds here where the interval of the difference lies on its
 side of 0, it does not where the interval lies on the other, and is open where 0 is within. The interval
-is that over three seeds or more, or else that over test sequences or clips, which does not hold what
-another seed would change; then the verdict says so.
+is that over three seeds or more, or else that over test sequences, which does not hold what another
+seed would change, or over clips, to whose variance that between a model's two seeds is added; then the
+verdict says so.
 """
 
 import json
@@ -337,15 +338,18 @@ def _of_forecasts(claim: Claim, numbers: Mapping[str, Any]) -> tuple[str, str, s
 
 
 def _of_recognitions(claim: Claim, runs: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Of the accuracy after half of the clip; the interval is that of 700 clips each."""
+    """Of the accuracy after half of the clip, a mean that varies with clips and with seeds."""
     if claim.better not in runs or claim.worse not in runs:
         return 'not run yet', '', 'open'
-    both = [runs[name].values() for name in (claim.better, claim.worse)]
-    shares = [statistics.mean(seed['curve'][HALF] for seed in seeds) for seeds in both]
-    clips = [next(iter(seeds))['clips'] for seeds in both]
-    variances = (p * (1 - p) / n for p, n in zip(shares, clips, strict=True))
-    margin, mean = 1.96 * math.sqrt(sum(variances)), shares[0] - shares[1]
+    both = [list(runs[name].values()) for name in (claim.better, claim.worse)]
+    by_seeds = [[seed['curve'][HALF] for seed in seeds] for seeds in both]
+    shares = [statistics.mean(of_seeds) for of_seeds in by_seeds]
+    variance = sum(p * (1 - p) / seeds[0]['clips'] for p, seeds in zip(shares, both, strict=True))
+    repeated = [of_seeds for of_seeds in by_seeds if len(of_seeds) > 1]
+    variance += sum(statistics.variance(of_seeds) / len(of_seeds) for of_seeds in repeated)
+    margin, mean = 1.96 * math.sqrt(variance), shares[0] - shares[1]
     interval = (mean - margin, mean + margin)
     measured = 'accuracy {:.1%} and {:.1%} after half of the clip'.format(*shares)
-    text = f'{mean:+.1%} ({interval[0]:+.1%} to {interval[1]:+.1%} over clips)'
+    source = 'clips and seeds' if repeated else 'clips'
+    text = f'{mean:+.1%} ({interval[0]:+.1%} to {interval[1]:+.1%} over {source})'
     return measured, text, verdict(interval, over_seeds=False)

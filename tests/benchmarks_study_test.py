@@ -227,6 +227,23 @@ def test_verdicts(interval, over_seeds, expected):
     assert claims.verdict(interval, over_seeds) == expected
 
 
+def test_a_verdict_of_recognition_counts_how_far_two_seeds_are_apart(places):
+    def line(*shares):
+        run = {'clips': 700}
+        entries = {f'e3d_lstm,seed={i}': {**run, 'curve': [p] * 8} for i, p in enumerate(shares)}
+        entries['cnn_3d,seed=0'] = {**run, 'curve': [0.6] * 8}
+        finished_runs.keep(
+            recognition_study.NUMBERS,
+            {recognition_study.STUDY: {'setting': {}, 'entries': entries}},
+        )
+        of_paper, _ = claims.tables(read_numbers())
+        return next(line for line in of_paper.splitlines() if 'earlier than a 3D-CNN' in line)
+
+    assert line(0.7).endswith('| +10.0% (+5.0% to +15.0% over clips) | holds, for these seeds |')
+    assert line(0.7, 0.7).endswith('over clips and seeds) | holds, for these seeds |')
+    assert line(0.6, 0.8).endswith('| +10.0% (-10.2% to +30.2% over clips and seeds) | open |')
+
+
 def test_the_chosen_rates_are_those_of_the_kept_numbers():
     known = json.loads(study.NUMBERS.read_text('utf-8'))['rates']
     found = study_tables.chosen_rates(known, RATES)
