@@ -74,6 +74,10 @@ ENTRIES |= {
     for name in ('i3d', 's3d', 'p3d')
 }  # fmt: skip
 ENTRIES['r2plus1d_1e-2'] = {**ENTRIES['r2plus1d'], **_FASTER}  # which has no dropout
+# Whether it leaves chance at all.
+ENTRIES['classification_only_3000_updates'] = {
+    **ENTRIES['classification_only'], 'train.steps': 3000,
+}  # fmt: skip
 # What `:slow` is to tell apart.
 SLOW = (
     'e3d_lstm', 'gated', 'without_attention', 'without_3d_convolutions', 'cnn_on_top', 'cnn_3d', 'r3d',
