@@ -6,8 +6,8 @@
 
 A run takes up to ten minutes on two CPU cores. It may be stopped and started again: a run goes on
 from its checkpoint, and the numbers of a finished one are kept in results/bikenyc.json, so that it is
-not run again on another machine either. After each run the section of RESULTS.md between the two
-marks is written again.
+not run again on another machine either. After each run what stands between the two
+marks in results/bikenyc.md is written again.
 """
 
 import pathlib
@@ -54,7 +54,7 @@ def write(numbers: finished_runs.Numbers) -> None:
     """Writes the table."""
     known = numbers[STUDY]
     of_devices = finished_runs.of_devices(finished_runs.by_seed(known))
-    finished_runs.write_section(STUDY, [table(known), *of_devices])
+    finished_runs.write_section(NUMBERS.with_suffix('.md'), STUDY, [table(known), *of_devices])
 
 
 def table(known: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What the paper claims and what was measured here: the first table of RESULTS.md.
+"""What the paper claims and what was measured here: the tables of RESULTS.md and of results/forms.md.
 
 A verdict is made of an interval: a claim holds here where the interval of the difference lies on its
 side of 0, it does not where the interval lies on the other, and is open where 0 is within. The interval

@@ -33,7 +33,7 @@ from e3d.sweep.execution import run_process
 from e3d.sweep.results import FINISHED, read_result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TABLES = ROOT / 'RESULTS.md'
+SUMMARY = ROOT / 'RESULTS.md'
 
 # {study: {'setting': its config, 'entries': {name: numbers of the finished run}}}
 Numbers = Mapping[str, Any]
@@ -261,13 +261,13 @@ def shown(values: Iterable[float], digits: int) -> str:
     return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
 
 
-def write_section(name: str, parts: Sequence[str]) -> None:
-    """Puts text into RESULTS.md, between the marks with this name, or at the end."""
+def write_section(page: pathlib.Path, name: str, parts: Sequence[str]) -> None:
+    """Puts text into a page of results, between the marks with this name, or at the end."""
     marks = f'<!-- {name}: begin -->\n', f'<!-- {name}: end -->\n'
-    text = TABLES.read_text('utf-8') if TABLES.exists() else '# Results\n'
+    text = page.read_text('utf-8') if page.exists() else '# Results\n'
     if marks[0] not in text:
         text += '\n' + ''.join(marks)
     before, _, rest = text.partition(marks[0])
     _, _, after = rest.partition(marks[1])
-    with atomic_write(TABLES) as temporary:
+    with atomic_write(page) as temporary:
         temporary.write_text(before + marks[0] + '\n'.join(parts) + marks[1] + after, 'utf-8')

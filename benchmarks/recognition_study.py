@@ -6,8 +6,8 @@
 
 Every run takes about ten minutes on two CPU cores. It may be stopped and started again: a run goes
 on from its checkpoint, and the numbers of a finished one are kept in results/recognition.json, so
-that it is not run again on another machine either. After each run the sections of RESULTS.md between
-marks and the pictures results/recognition*.png are written again.
+that it is not run again on another machine either. After each run the sections of
+results/recognition.md between marks and the pictures results/recognition*.png are written again.
 """
 
 import json
@@ -123,8 +123,8 @@ def _write_section(
     parts += finished_runs.of_devices(finished_runs.by_seed(known))
     if runs:
         draw(panels, runs, best, picture)
-        parts.append(f'![Accuracy by the part observed]({picture.relative_to(ROOT)})\n')
-    finished_runs.write_section(name, parts)
+        parts.append(f'![Accuracy by the part observed]({picture.name})\n')
+    finished_runs.write_section(NUMBERS.with_suffix('.md'), name, parts)
 
 
 def best_accuracies() -> list[float]:
@@ -150,7 +150,7 @@ def table(
     columns += [f'front {part} %' for part in PARTS] + ['mean']
     of_paper = ['paper, 25 and 50 %'] * any(rows.values())
     columns += of_paper
-    lines = [f'### {heading}\n', row(columns), '|---' * len(columns) + '|']
+    lines = [f'## {heading}\n', row(columns), '|---' * len(columns) + '|']
     for name, paper in rows.items():
         if name in runs:
             seeds = runs[name]

@@ -6,8 +6,8 @@
 
 Every run takes minutes on two CPU cores. It may be stopped and started again: a run goes on from its
 checkpoint, and the numbers of a finished one are kept in results/study.json, so that it is not
-run again on another machine either. After each run the sections of RESULTS.md between marks and the
-pictures results/study*.png are written again, from the kept numbers alone: what was measured by other
+run again on another machine either. After each run what stands between marks in RESULTS.md and in the
+pages of results/, and the pictures results/study*.png, are written again, from the kept numbers alone: what was measured by other
 commands, the costs of `benchmarks.study_costs` and the runs of `benchmarks.recognition_study`,
 included.
 """
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from benchmarks import claims, finished_runs, study_pictures, study_tables
-from benchmarks.finished_runs import ROOT
+from benchmarks.finished_runs import ROOT, SUMMARY
 from benchmarks.study_tables import SIMPLE
 from e3d.sweep.entries import Entry
 from experiments.study import RATES
@@ -36,12 +36,14 @@ class Study(NamedTuple):
       reference: the model that the others are compared with; where it is none of them, that of plain
         forecasting.
       paper: the MSE of the paper's tables 1 and 2, by name.
+      page: of results/ that has its section.
     """
 
     flag: str
     heading: str
     reference: str = ''
     paper: Mapping[str, float] = {}
+    page: str = 'forecasting'
 
 
 STUDIES = {
@@ -62,7 +64,7 @@ STUDIES = {
     ),
     'rivals': Study(
         'experiments/study.py:rivals',
-        'The same with the other models of table 1, and with newer ones',
+        'The other models of table 1, and newer ones, 400 updates at a rate of 3e-3',
         'e3d_lstm',
         {'dfn': 89.0, 'cdna': 84.2, 'frnn': 68.4, 'vpn_baseline': 64.1},
     ),
@@ -72,23 +74,36 @@ STUDIES = {
         'Each model at its own rate, 400 updates',
         'e3d_lstm',
     ),
-    'converged': Study('experiments/study.py:converged', 'The same for 10,000 updates', 'predrnn'),
-    'longer': Study('experiments/study.py:longer', 'The same for 900 updates'),
+    'converged': Study(
+        'experiments/study.py:converged',
+        'Each model at its own rate, 10,000 updates',
+        'predrnn',
+    ),
+    'longer': Study('experiments/study.py:longer', 'Forms of E3D-LSTM, 900 updates'),
     'copy': Study(
         'experiments/study.py:copy',
         'Copy test, one digit on 32 x 32, 3 frames to 3 after a context of 6 and 6 unrelated frames',
         'e3d_lstm',
         {'e3d_lstm': 56.8, 'predrnn': 80.3, 'convlstm': 143.2},
+        page='memory',
     ),
     'brief': Study(
         'experiments/study.py:brief',
         'Copy test, 1 frame to 5, a digit of 8 pixels on 16 x 16, 600 updates',
         'predrnn',
+        page='memory',
     ),
     'lengths': Study(
-        'experiments/study.py:lengths', 'The same by the number of unrelated frames in between'
+        'experiments/study.py:lengths',
+        'Copy test, 1 frame to 5, by the number of unrelated frames in between',
+        page='memory',
     ),
-    'recall': Study('experiments/study.py:recall', 'The same on 32 x 32, 2,500 updates', 'predrnn'),
+    'recall': Study(
+        'experiments/study.py:recall',
+        'Copy test, 1 frame to 5, on 32 x 32, 2,500 updates',
+        'predrnn',
+        page='memory',
+    ),
     'large': Study(
         'experiments/study.py:large',
         'Moving MNIST, two digits on 64 x 64, 10 frames to 10, 12 million parameters, 800 updates',
@@ -113,29 +128,30 @@ def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
 def write(numbers: finished_runs.Numbers) -> None:
     """Writes the tables and the pictures."""
     costs = json.loads(COSTS.read_text('utf-8')) if COSTS.exists() else {}
-    for name in STUDIES:
-        finished_runs.write_section(name, section(name, numbers, costs))
-    finished_runs.write_section('time', times(numbers, costs))
+    for name, study in STUDIES.items():
+        page = NUMBERS.with_name(f'{study.page}.md')
+        finished_runs.write_section(page, name, section(name, numbers, costs))
+    page = NUMBERS.with_name(f'{STUDIES["forecast"].page}.md')
+    finished_runs.write_section(page, 'time', times(numbers, costs))
     of_paper, added = claims.tables(numbers)
-    finished_runs.write_section('claims', [of_paper])
-    finished_runs.write_section('claims_added', [added])
+    finished_runs.write_section(SUMMARY, 'claims', [of_paper])
+    finished_runs.write_section(NUMBERS.with_name('forms.md'), 'claims_added', [added])
 
 
 def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any]) -> list[str]:
     """The parts of a study's section in Markdown; draws its pictures."""
     study, known = STUDIES[name], numbers[name]
-    head = f'### {study.heading}\n'
+    head = f'## {study.heading}\n'
     if not known['entries']:
         return [head, f'{study_tables.NOT_RUN}\n']
     if name == 'rates':
         return [head, study_tables.rates_table(known, RATES)]
     picture = NUMBERS.with_name(f'study_{name}.png')
-    shown = str(picture.relative_to(ROOT))
     if name == 'lengths':
         runs = study_tables.by_length(known, numbers['brief'], SHORTEST)
         any_run = next(iter(known['entries'].values()))
         study_pictures.draw_lengths(runs, any_run['mean_image']['mse'], picture)
-        return [head, study_tables.lengths_table(runs), f'![MSE by length]({shown})\n']
+        return [head, study_tables.lengths_table(runs), f'![MSE by length]({picture.name})\n']
     runs = study_tables.in_order(known)
     of_these = costs.get(name, {})
     other = runs if study.reference in runs else study_tables.in_order(numbers['forecast'])
@@ -143,7 +159,7 @@ def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any])
     parts = [head, study_tables.models_table(runs, of_these, reference, study.paper)]
     parts += finished_runs.of_devices(runs)
     study_pictures.draw_models(runs, picture)
-    parts.append(f'![MSE by step and by frame]({shown})\n')
+    parts.append(f'![MSE by step and by frame]({picture.name})\n')
     return parts
 
 
@@ -152,12 +168,12 @@ def times(numbers: finished_runs.Numbers, costs: Mapping[str, Any]) -> list[str]
     of_all = numbers['forecast']['entries'] | numbers['rivals']['entries']
     runs = study_tables.in_order({'entries': of_all})
     together = costs.get('forecast', {}) | costs.get('rivals', {})
-    head, table = '### At equal time\n', study_tables.equal_time_table(runs, together)
+    head, table = '## At equal time\n', study_tables.equal_time_table(runs, together)
     if not table:
         return [head, f'{study_tables.NOT_RUN}\n']
     picture = NUMBERS.with_name('study_time.png')
     study_pictures.draw_times(runs, together, picture)
-    return [head, table, f'![MSE by seconds]({picture.relative_to(ROOT)})\n']
+    return [head, table, f'![MSE by seconds]({picture.name})\n']
 
 
 if __name__ == '__main__':

@@ -16,6 +16,10 @@ PAGES = {
     'building.md': 'BUILD.md',
     'contributing.md': 'CONTRIBUTING.md',
     'results.md': 'RESULTS.md',
+    **{
+        f'results/{path.name}': f'results/{path.name}'
+        for path in sorted((ROOT / 'results').glob('*.md'))
+    },
     'speed.md': 'benchmarks/README.md',
     'changes.md': 'CHANGELOG.md',
 }

@@ -16,7 +16,8 @@ exact positions tell it as early.
 The sweep holds the models of Tables 5 and 6, the strategies of Table 7 and the online ones of Table
 8, each with about as many parameters as E3D-LSTM with 8 channels, and the published networks whose
 names stand in Table 5, made as small. One run takes about ten minutes on two CPU cores. The last
-command runs what RESULTS.md does not have yet of `--sweep=get_sweep`, and writes the tables.
+command runs what results/recognition.json does not have yet of `--sweep=get_sweep`, and writes the
+tables.
 """
 
 from ml_collections import ConfigDict

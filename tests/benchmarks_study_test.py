@@ -1,5 +1,6 @@
 import functools
 import json
+import shutil
 
 import jax
 import pytest
@@ -15,13 +16,21 @@ from benchmarks import (
     study_tables,
 )
 from benchmarks.differences import difference
+from benchmarks.finished_runs import ROOT
 from benchmarks.operation_counts import forward_operations
 from e3d.model import E3DLSTM
 from e3d.options.flat import flatten
 from experiments.study import CHOSEN_RATES, RATES
 
 EXPERIMENTS = {name: flag for name, (flag, *_) in study.STUDIES.items()}
-SECTIONS = (*EXPERIMENTS, 'time', 'claims', 'claims_added')
+SECTIONS = {
+    'forecasting.md': [
+        *(name for name, of in study.STUDIES.items() if of.page == 'forecasting'),
+        'time',
+    ],
+    'memory.md': [name for name, of in study.STUDIES.items() if of.page == 'memory'],
+    'forms.md': ['claims_added'],
+}
 RECOGNITION = recognition_study.STUDIES
 
 
@@ -47,12 +56,11 @@ def numbers_of(mse, ssim=0.5):
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, 'ROOT', tmp_path)
+    monkeypatch.setattr(study, 'SUMMARY', tmp_path / 'RESULTS.md')
     monkeypatch.setattr(study, 'NUMBERS', tmp_path / 'results' / 'study.json')
     monkeypatch.setattr(study, 'COSTS', tmp_path / 'results' / 'costs.json')
-    monkeypatch.setattr(recognition_study, 'ROOT', tmp_path)
     monkeypatch.setattr(recognition_study, 'NUMBERS', tmp_path / 'results' / 'recognition.json')
-    monkeypatch.setattr(finished_runs, 'TABLES', tmp_path / 'RESULTS.md')
+    (tmp_path / 'results').mkdir()
     return tmp_path
 
 
@@ -66,20 +74,24 @@ def write(numbers):
 
 
 def test_the_tables_have_mean_and_deviation_and_leave_the_other_text(places):
-    marks = [f'<!-- {name}: begin -->\n<!-- {name}: end -->\n' for name in SECTIONS]
-    (places / 'RESULTS.md').write_text('before\n' + 'kept\n'.join(marks) + 'after\n')
+    for page, names in SECTIONS.items():
+        marks = [f'<!-- {name}: begin -->\n<!-- {name}: end -->\n' for name in names]
+        (places / 'results' / page).write_text('before\n' + 'kept\n'.join(marks) + 'after\n')
     numbers = read_numbers()
     entries = numbers['forecast']['entries']
     entries['predrnn,seed=0'], entries['predrnn,seed=1'] = numbers_of(10.0), numbers_of(12.0)
     entries['e3d_lstm,seed=0'] = numbers_of(9.0)
     for _ in range(2):
         write(numbers)
-    text = (places / 'RESULTS.md').read_text()
-    assert text.startswith('before\n') and text.endswith('after\n')
-    assert text.count('kept\n') == len(SECTIONS) - 1
+    texts = {page: (places / 'results' / page).read_text() for page in SECTIONS}
+    for page, names in SECTIONS.items():
+        assert texts[page].startswith('before\n') and texts[page].endswith('after\n')
+        assert texts[page].count('kept\n') == len(names) - 1
+    text = texts['forecasting.md']
     assert '| PredRNN | 1,234 | 2 | 11.00 ± 1.41 | +1.00 | 0.500 ± 0.000 |' in text
     assert text.index('| E3D-LSTM | 1,234 | 1 | 9.00 |') < text.index('| PredRNN |')
-    assert text.count('Not run yet.') == len(SECTIONS) - 3  # claims, and the one study
+    not_run = [*SECTIONS['forecasting.md'], *SECTIONS['memory.md']]
+    assert ''.join(texts.values()).count('Not run yet.') == len(not_run) - 1
     assert (places / 'results' / 'study_forecast.png').exists()
     assert read_numbers() == json.loads(json.dumps(numbers))
 
@@ -136,7 +148,7 @@ def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(
     of_none = {'setting': {}, 'entries': {}}
     of_all = {recognition_study.STUDY: {'setting': {}, 'entries': entries}}
     recognition_study.write({recognition_study.SLOWER: of_none, **of_all})
-    text = (places / 'RESULTS.md').read_text()
+    text = (places / 'results' / 'recognition.md').read_text()
     cell = '55.0 ± 7.1 (51.3 to 58.6)'
     assert f'| 3D-CNN | 1,234 | 2 | 0.50 | {cell} | {cell} | {cell} | 55.0 ± 7.1 |' in text
     assert '| 0.0 (0.0 to 0.5) | 0.0 (0.0 to 0.5) | 100.0 (99.5 to 100.0) | 12.5 |' in text
@@ -145,20 +157,25 @@ def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(
     assert (places / 'results' / 'recognition.png').stat().st_size > 1000
 
 
-def test_the_results_are_those_of_the_kept_numbers(tmp_path, monkeypatch):
+def test_the_results_are_those_of_the_kept_numbers(places, monkeypatch):
     """`python -m benchmarks.study --write_only` and those of the other studies change nothing."""
-    committed = finished_runs.TABLES.read_text('utf-8')
-    monkeypatch.setattr(finished_runs, 'TABLES', tmp_path / 'RESULTS.md')
-    (tmp_path / 'RESULTS.md').write_text(committed, 'utf-8')
+    pages = [ROOT / 'RESULTS.md', *sorted((ROOT / 'results').glob('*.md'))]
+    for path in [*pages, *(ROOT / 'results').glob('*.json')]:
+        shutil.copy(path, places / path.relative_to(ROOT))
+    monkeypatch.setattr(bikenyc_study, 'NUMBERS', places / 'results' / 'bikenyc.json')
     drawn = []
     for name in ('draw_models', 'draw_times', 'draw_lengths'):
         monkeypatch.setattr(study_pictures, name, lambda *arguments: drawn.append(arguments[-1]))
     monkeypatch.setattr(recognition_study, 'draw', lambda *arguments: drawn.append(arguments[-1]))
-    study.write(json.loads(study.NUMBERS.read_text('utf-8')))
-    recognition_study.write(json.loads(recognition_study.NUMBERS.read_text('utf-8')))
-    bikenyc_study.write(json.loads(bikenyc_study.NUMBERS.read_text('utf-8')))
-    assert (tmp_path / 'RESULTS.md').read_text('utf-8') == committed
-    assert drawn and all(path.exists() and str(path.name) in committed for path in drawn)
+    for module in (study, recognition_study, bikenyc_study):
+        module.write(json.loads(module.NUMBERS.read_text('utf-8')))
+    committed = {page: page.read_text('utf-8') for page in pages}
+    for page, text in committed.items():
+        assert (places / page.relative_to(ROOT)).read_text('utf-8') == text, page
+    assert drawn
+    for path in drawn:
+        assert (ROOT / 'results' / path.name).exists(), path.name
+        assert any(f'({path.name})' in text for text in committed.values()), path.name
 
 
 def test_the_table_of_bikes_has_means_over_seeds_and_what_needs_no_training():
