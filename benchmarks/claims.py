@@ -251,6 +251,16 @@ RECOGNITIONS = [
         },
     ),
     *_claims(
+        'Table 7',
+        recognition_study.STUDY,
+        'e3d_lstm_3000_updates',
+        {
+            'After 3,000 updates forecasting as a second task helps': (
+                'classification_only_3000_updates'
+            )
+        },
+    ),
+    *_claims(
         'Table 8',
         recognition_study.STUDY,
         'online',

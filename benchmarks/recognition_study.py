@@ -66,7 +66,7 @@ TABLES = {
     },
     'Table 7: strategies': {
         'classification_only': (13.78, 20.91),
-        'classification_only_3000_updates': None,
+        **dict.fromkeys(('classification_only_3000_updates', 'e3d_lstm_3000_updates')),
         'pre_trained': (14.00, 22.15),
         'fixed_ratio': (13.57, 20.46),
         **_E3D_LSTM,

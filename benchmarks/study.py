@@ -7,9 +7,9 @@
 Every run takes minutes on two CPU cores. It may be stopped and started again: a run goes on from its
 checkpoint, and the numbers of a finished one are kept in results/study.json, so that it is not
 run again on another machine either. After each run what stands between marks in RESULTS.md and in the
-pages of results/, and the pictures results/study*.png, are written again, from the kept numbers alone: what was measured by other
-commands, the costs of `benchmarks.study_costs` and the runs of `benchmarks.recognition_study`,
-included.
+pages of results/, and the pictures results/study*.png, are written again, from the kept numbers
+alone: what was measured by other commands, the costs of `benchmarks.study_costs` and the runs of
+`benchmarks.recognition_study`, included.
 """
 
 import json

@@ -9,12 +9,12 @@ https://github.com/lucktroy/DeepST/tree/master/data/BikeNYC: in- and outflow on 
 frame each hour, 4,392 of them. The last 10 days are for testing, the 4 before for validation.
 The frames are so small that the model of the paper (12.4 million parameters, at least 0.3 GiB)
 takes hours on a CPU. `:small` takes 2 layers of 32 channels, less than ten minutes on two CPU cores,
-and forecasts with an RMSE of 6.2 bikes, the average of the hour with 8.5 (results/bikenyc.md), measured with
-a shorter file, NYC14_M16x8_T60.h5: 1,295 hours from 2014-08-08 to 2014-09-30.
+and forecasts with an RMSE of 6.2 bikes, the average of the hour with 8.5 (results/bikenyc.md),
+measured with a shorter file, NYC14_M16x8_T60.h5: 1,295 hours from 2014-08-08 to 2014-09-30.
 
 The last command runs what results/bikenyc.json does not have yet of `--sweep=get_sweep`, models of
-like size beside the small one, and writes its table. ST-ResNet has its published size, L4, and its authors' rate;
-with the days and weeks before, also ten times as many updates.
+like size beside the small one, and writes its table. ST-ResNet has its published size, L4, and its
+authors' rate; with the days and weeks before, also ten times as many updates.
 """
 
 from ml_collections import ConfigDict

@@ -19,8 +19,8 @@ E3D-LSTM with 16 channels (411,440); all train for the same number of updates on
 sequences, with the same learning rate and sampling. `:copy` is the copy test of table 1, `:rivals` the
 same study of the other models of table 1, and of SimVP, TAU and ST-ResNet; those that see their input
 at once, all but DFN, CDNA and the VPN baseline, have a loss of the forecast alone and no sampling.
-Three seeds each, seed 0 of every model first. The first command runs what results/study.json does not have
-yet and writes the tables; the others only run the sweep.
+Three seeds each, seed 0 of every model first. The first command runs what results/study.json does
+not have yet and writes the tables; the others only run the sweep.
 
 `:rates` looks for the learning rate of each model: four rates, half of the updates, the one with the
 least error on the validation split is taken (`CHOSEN_RATES`). `:tuned` is plain forecasting at that
