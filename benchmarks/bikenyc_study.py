@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks import finished_runs
+from benchmarks import finished_runs, study_pictures
 from benchmarks.differences import difference
 from benchmarks.finished_runs import ROOT, shown
 from benchmarks.study_tables import in_order, row
@@ -51,10 +51,17 @@ def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def write(numbers: finished_runs.Numbers) -> None:
-    """Writes the table."""
+    """Writes the table and draws the picture."""
     known = numbers[STUDY]
     of_devices = finished_runs.of_devices(finished_runs.by_seed(known))
-    finished_runs.write_section(NUMBERS.with_suffix('.md'), STUDY, [table(known), *of_devices])
+    parts, runs = [table(known), *of_devices], in_order(known)
+    if runs:
+        picture = NUMBERS.with_suffix('.png')
+        any_run = next(iter(known['entries'].values()))
+        simple = {label: any_run[name][PER_HOUR] for name, label in SIMPLE.items()}
+        study_pictures.draw_hours(runs, simple, picture)
+        parts.append(f'![RMSE by hour]({picture.name})\n')
+    finished_runs.write_section(NUMBERS.with_suffix('.md'), STUDY, parts)
 
 
 def table(known: Mapping[str, Any]) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from benchmarks.differences import Seeds
+from benchmarks.direct_labels import label_ends
 from benchmarks.study_tables import Costs, Runs
-from e3d.evaluation.styles import Style, styles_of
+from e3d.evaluation.styles import Style, simple_styles, styles_of
 from e3d.files import atomic_write
 
 VALIDATION = 'MSE per frame, validation split'
@@ -26,6 +28,7 @@ def draw_models(runs: Runs, path: pathlib.Path) -> None:
     figure = Figure(figsize=(10.5, 4), dpi=130, layout='constrained')
     by_step, by_frame = figure.subplots(1, 2)
     styles = styles_of(runs)
+    lines = []
     for place, (name, seeds) in enumerate(runs.items()):
         aside = 0.24 * (place / max(1, len(runs) - 1) - 0.5)  # of the distance between points
         steps, curves = _curves(seeds)
@@ -33,12 +36,13 @@ def draw_models(runs: Runs, path: pathlib.Path) -> None:
         _draw_seeds(by_step, [step + aside * every for step in steps], curves, styles[name])
         curves = [seed['mse_per_frame'] for seed in seeds.values()]
         frames = [1 + aside + frame for frame in range(len(curves[0]))]
-        _draw_seeds(by_frame, frames, curves, styles[name])
+        lines.append(_draw_seeds(by_frame, frames, curves, styles[name]))
     by_step.set(xlabel='update', ylabel=VALIDATION)
     _limit(by_step, runs.values())
     by_frame.set(xlabel='predicted frame', ylabel=TEST)
     by_frame.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(figure, by_frame, path)
+    label_ends(by_frame, lines, list(styles.values()))
+    _finish(figure, path)
 
 
 def draw_times(runs: Runs, costs: Costs, path: pathlib.Path) -> None:
@@ -52,7 +56,8 @@ def draw_times(runs: Runs, costs: Costs, path: pathlib.Path) -> None:
             _draw_seeds(axes, times, curves, style)
     axes.set(xlabel='seconds of one core, without compilation', ylabel=VALIDATION, xscale='log')
     _limit(axes, [runs[name] for name in runs if name in costs])
-    _finish(figure, axes, path)
+    figure.legend(loc='outside right center', fontsize='small')
+    _finish(figure, path)
 
 
 def draw_lengths(
@@ -61,16 +66,42 @@ def draw_lengths(
     """Draws the MSE on the test split by the number of unrelated frames in between."""
     figure = Figure(figsize=(7.5, 3.8), dpi=130, layout='constrained')
     axes = figure.subplots()
-    for name, style in styles_of(runs).items():
+    styles, lines = styles_of(runs), []
+    for name, style in styles.items():
         lengths = sorted(runs[name])
         errors = [[seed['test']['mse'] for seed in runs[name][n].values()] for n in lengths]
-        axes.plot(lengths, [statistics.mean(values) for values in errors], **style.of_line)
-    axes.axhline(mean_image, color='#777777', linestyle='--', label='mean image')
-    axes.set(xlabel='unrelated frames in between', ylabel=TEST, xscale='log', ylim=(0, None))
+        means = [statistics.mean(values) for values in errors]
+        lines += axes.plot(lengths, means, **style.of_line)
     ticks = sorted({n for of in runs.values() for n in of})
+    simple = simple_styles(['mean image'])
+    for style in simple.values():
+        lines += axes.plot(ticks, [mean_image] * len(ticks), **style.of_line)
+    axes.set(xlabel='unrelated frames in between', ylabel=TEST, xscale='log', ylim=(0, None))
     axes.set_xticks(ticks, [str(n) for n in ticks])
     axes.minorticks_off()
-    _finish(figure, axes, path)
+    label_ends(axes, lines, list((styles | simple).values()))
+    _finish(figure, path)
+
+
+def draw_hours(runs: Runs, simple: Mapping[str, Sequence[float]], path: pathlib.Path) -> None:
+    """Draws the RMSE of flows on the test split by hour; `simple` needs no training, by its name."""
+    figure = Figure(figsize=(7.5, 4.4), dpi=130, layout='constrained')
+    axes = figure.subplots()
+    styles, lines = styles_of(runs), []
+    for name, style in styles.items():
+        curves = [seed['test']['rmse_per_frame'] for seed in runs[name].values()]
+        hours = list(range(1, 1 + len(curves[0])))
+        lines.append(_draw_seeds(axes, hours, curves, style))
+    gray = simple_styles(simple)
+    for name, style in gray.items():
+        lines += axes.plot(hours, simple[name], **style.of_line)
+    axes.set(xlabel='hours ahead', ylabel='RMSE in bikes, test split', yscale='log')
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 6, 7, 8)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    label_ends(axes, lines, [*styles.values(), *gray.values()])
+    _finish(figure, path)
 
 
 def _curves(seeds: Seeds) -> tuple[list[int], list[list[float]]]:
@@ -89,18 +120,17 @@ def _limit(axes: Axes, runs: Iterable[Seeds]) -> None:
 
 def _draw_seeds(
     axes: Axes, places: Sequence[float], curves: Sequence[Sequence[float]], style: Style
-) -> None:
-    """Draws the mean of a curve over seeds, and bars of its standard deviation."""
+) -> Line2D:
+    """Draws the mean of a curve over seeds, which it returns, and bars of its standard deviation."""
     means = [statistics.mean(values) for values in zip(*curves, strict=True)]
     spread = [statistics.stdev(values) for values in zip(*curves, strict=True) if len(values) > 1]
-    axes.errorbar(places, means, spread or None, capsize=2, elinewidth=0.8, **style.of_line)
+    drawn = axes.errorbar(places, means, spread or None, capsize=2, elinewidth=0.8, **style.of_line)
+    return drawn.lines[0]
 
 
-def _finish(figure: Figure, labeled: Axes, path: pathlib.Path) -> None:
+def _finish(figure: Figure, path: pathlib.Path) -> None:
     for axes in figure.axes:
         axes.spines[['top', 'right']].set_visible(False)
         axes.grid(alpha=0.25)
-    handles = labeled.get_legend_handles_labels()
-    figure.legend(*handles, loc='outside right center', fontsize='small')
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png')

@@ -164,7 +164,7 @@ def test_the_results_are_those_of_the_kept_numbers(places, monkeypatch):
         shutil.copy(path, places / path.relative_to(ROOT))
     monkeypatch.setattr(bikenyc_study, 'NUMBERS', places / 'results' / 'bikenyc.json')
     drawn = []
-    for name in ('draw_models', 'draw_times', 'draw_lengths'):
+    for name in ('draw_models', 'draw_times', 'draw_lengths', 'draw_hours'):
         monkeypatch.setattr(study_pictures, name, lambda *arguments: drawn.append(arguments[-1]))
     monkeypatch.setattr(recognition_study, 'draw', lambda *arguments: drawn.append(arguments[-1]))
     for module in (study, recognition_study, bikenyc_study):
