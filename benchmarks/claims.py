@@ -330,8 +330,7 @@ def _of_forecasts(claim: Claim, numbers: Mapping[str, Any]) -> tuple[str, str, s
     found = difference(worse, better)
     if found is None:
         return 'not run yet', '', 'open'
-    errors = [statistics.mean(s['test']['mse'] for s in of.values()) for of in (better, worse)]
-    measured = 'MSE {:.2f} and {:.2f}'.format(*errors)
+    measured = 'MSE {1:.2f} and {0:.2f}'.format(*found.of_both)
     return measured, str(found), verdict(found.interval, found.over_seeds is not None)
 
 

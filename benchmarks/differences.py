@@ -19,6 +19,7 @@ class Difference(NamedTuple):
 
     Attributes:
       mean: over the seeds that count.
+      of_both: the MSE of the one and of the other, over these seeds.
       seeds: how many these are: those that both have; where these are fewer than three, of them those
         of which the errors of single sequences were kept, if there are any.
       over_seeds: Student's interval of the mean over seeds, of three seeds or more.
@@ -27,6 +28,7 @@ class Difference(NamedTuple):
     """
 
     mean: float
+    of_both: tuple[float, float]
     seeds: int
     over_seeds: Interval | None
     over_sequences: Interval | None
@@ -60,17 +62,19 @@ def difference(first: Seeds, second: Seeds) -> Difference | None:
     both = [seed for seed in seeds if kept in first[seed] and kept in second[seed]]
     if len(seeds) < 3 and both:
         seeds = both
-    values = [first[seed]['test']['mse'] - second[seed]['test']['mse'] for seed in seeds]
+    errors = [[of[seed]['test']['mse'] for seed in seeds] for of in (first, second)]
+    values = [one - other for one, other in zip(*errors, strict=True)]
     mean, over_seeds, over_sequences = statistics.mean(values), None, None
     if len(values) > 2:
         margin = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * statistics.stdev(values)
         margin /= math.sqrt(len(values))
         over_seeds = (mean - margin, mean + margin)
     if both:
-        errors = [np.subtract(first[seed][kept], second[seed][kept]) for seed in both]
-        low, high = mean_interval(np.mean(errors, axis=0)) or (math.nan, math.nan)
+        paired = [np.subtract(first[seed][kept], second[seed][kept]) for seed in both]
+        low, high = mean_interval(np.mean(paired, axis=0)) or (math.nan, math.nan)
         over_sequences = (low, high)
-    return Difference(mean, len(seeds), over_seeds, over_sequences)
+    of_both = statistics.mean(errors[0]), statistics.mean(errors[1])
+    return Difference(mean, of_both, len(seeds), over_seeds, over_sequences)
 
 
 def _range(interval: Interval, digits: int) -> str:
