@@ -28,7 +28,7 @@ def label_ends(axes: Axes, lines: Sequence[Line2D], styles: Sequence[Style]) -> 
     heights = [to_axes.transform(end)[1] for end in ends]
     points = 72 * axes.figure.get_figheight() * 0.8  # about what the layout leaves to the axes
     places = spread(heights, 1.3 * SIZE / points)
-    for line, style, end, place in zip(lines, styles, ends, places, strict=True):
+    for style, end, place in zip(styles, ends, places, strict=True):
         axes.annotate(
             style.label,
             end,
@@ -39,8 +39,8 @@ def label_ends(axes: Axes, lines: Sequence[Line2D], styles: Sequence[Style]) -> 
             verticalalignment='center',
             arrowprops={
                 'arrowstyle': '-',
-                'color': line.get_color(),
-                'linestyle': line.get_linestyle(),
+                'color': style.color,
+                'linestyle': style.line,
                 'linewidth': 0.8,
                 'relpos': (0, 0.5),
                 'shrinkA': 1,

@@ -131,8 +131,7 @@ def write(numbers: finished_runs.Numbers) -> None:
     for name, study in STUDIES.items():
         page = NUMBERS.with_name(f'{study.page}.md')
         finished_runs.write_section(page, name, section(name, numbers, costs))
-    page = NUMBERS.with_name(f'{STUDIES["forecast"].page}.md')
-    finished_runs.write_section(page, 'time', times(numbers, costs))
+    finished_runs.write_section(NUMBERS.with_name('forecasting.md'), 'time', times(numbers, costs))
     of_paper, added = claims.tables(numbers)
     finished_runs.write_section(SUMMARY, 'claims', [of_paper])
     finished_runs.write_section(NUMBERS.with_name('forms.md'), 'claims_added', [added])

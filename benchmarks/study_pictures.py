@@ -1,4 +1,4 @@
-"""The pictures of the study."""
+"""The pictures of the studies of forecasting."""
 
 import pathlib
 import statistics
@@ -79,7 +79,7 @@ def draw_lengths(
     axes.set(xlabel='unrelated frames in between', ylabel=TEST, xscale='log', ylim=(0, None))
     axes.set_xticks(ticks, [str(n) for n in ticks])
     axes.minorticks_off()
-    label_ends(axes, lines, list((styles | simple).values()))
+    label_ends(axes, lines, [*styles.values(), *simple.values()])
     _finish(figure, path)
 
 

@@ -219,10 +219,7 @@ def test_differences_are_paired_by_seed_and_by_sequence():
     second[1]['test']['mse'] = 2.0
     found = difference(first, second)
     assert (found.mean, found.seeds, found.over_seeds) == (3.0, 1, None)
-    assert found.of_both == (
-        5.0,
-        2.0,
-    )  # of the seed that both have, so that they agree with the mean
+    assert found.of_both == (5.0, 2.0)  # of the seed that both have, as the mean
     assert found.interval == found.over_sequences
     assert difference(first, {7: with_errors(1.0)}) is None
 
