@@ -69,6 +69,9 @@ STUDIES = {
         {'dfn': 89.0, 'cdna': 84.2, 'frnn': 68.4, 'vpn_baseline': 64.1},
     ),
     'rates': Study('experiments/study.py:rates', 'MSE on the validation split after 200 updates'),
+    'final_rates': Study(
+        'experiments/study.py:final_rates', 'MSE on the validation split after 1,000 updates'
+    ),
     'tuned': Study(
         'experiments/study.py:tuned',
         'Each model at its own rate, 400 updates',
@@ -143,7 +146,7 @@ def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any])
     head = f'## {study.heading}\n'
     if not known['entries']:
         return [head, f'{study_tables.NOT_RUN}\n']
-    if name == 'rates':
+    if name in ('rates', 'final_rates'):
         return [head, study_tables.rates_table(known, RATES)]
     picture = NUMBERS.with_name(f'study_{name}.png')
     if name == 'lengths':
