@@ -2,7 +2,6 @@
 
     python -m benchmarks.bikenyc_study --path=NYC14_M16x8_T60.h5
     python -m benchmarks.bikenyc_study --path=NYC14_M16x8_T60.h5 --only '*/gated,*'
-    python -m benchmarks.bikenyc_study --write_only
 
 A run takes up to ten minutes on two CPU cores. It may be stopped and started again: a run goes on
 from its checkpoint, and the numbers of a finished one are kept in results/bikenyc.json, so that it is
@@ -24,6 +23,7 @@ from e3d.sweep.entries import Entry
 
 NUMBERS = ROOT / 'results' / 'bikenyc.json'
 STUDY = 'bikenyc'
+EXPERIMENTS = {STUDY: 'experiments/bikenyc.py:small'}
 SHAPE = (16, 8, 2)
 # What needs no training.
 SIMPLE = {
@@ -40,8 +40,7 @@ PER_HOUR = 'rmse_per_frame'
 
 def main():
     """Runs and writes."""
-    flags = {STUDY: 'experiments/bikenyc.py:small'}
-    finished_runs.complete(__doc__, NUMBERS, flags, pathlib.Path('runs'), measure, write)
+    finished_runs.complete(__doc__, NUMBERS, EXPERIMENTS, pathlib.Path('runs'), measure, write)
 
 
 def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:

@@ -7,14 +7,13 @@ seed would change, or over clips, to whose variance that between a model's two s
 verdict says so.
 """
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks import recognition_study
-from benchmarks.differences import Interval, difference
+from benchmarks.differences import Interval, Seeds, difference
 from benchmarks.finished_runs import by_seed
 from benchmarks.study_tables import AFTER, row
 from e3d.evaluation.recognition import FRACTIONS
@@ -289,15 +288,11 @@ def tables(numbers: Mapping[str, Any]) -> tuple[str, str]:
     """Of what the paper claims, and of what the project adds.
 
     Args:
-      numbers: of the study; those of recognition are read from where they are kept.
+      numbers: of the studies of forecasting and of recognition, by name.
     """
-    kept = recognition_study.NUMBERS
-    stored = json.loads(kept.read_text('utf-8')) if kept.exists() else {}
-    recognized = {study: by_seed(known) for study, known in stored.items()}
-    rows = [(claim, _of_forecasts(claim, numbers)) for claim in FORECASTS]
-    rows += [
-        (claim, _of_recognitions(claim, recognized.get(claim.study, {}))) for claim in RECOGNITIONS
-    ]
+    runs = {study: by_seed(known) for study, known in numbers.items()}
+    rows = [(claim, _of_forecasts(claim, runs[claim.study])) for claim in FORECASTS]
+    rows += [(claim, _of_recognitions(claim, runs[claim.study])) for claim in RECOGNITIONS]
     of_paper = [found for found in rows if found[0].where != ELSEWHERE]
     added = [found for found in rows if found[0].where == ELSEWHERE]
     return _table(['claim', 'where'], of_paper), _table(['claim'], added)
@@ -324,8 +319,7 @@ def verdict(interval: Interval | None, over_seeds: bool) -> str:
     return word if over_seeds or word == 'open' else f'{word}, for these seeds'
 
 
-def _of_forecasts(claim: Claim, numbers: Mapping[str, Any]) -> tuple[str, str, str]:
-    runs = by_seed(numbers[claim.study])
+def _of_forecasts(claim: Claim, runs: Mapping[str, Seeds]) -> tuple[str, str, str]:
     better, worse = runs.get(claim.better, {}), runs.get(claim.worse, {})
     found = difference(worse, better)
     if found is None:
@@ -334,7 +328,7 @@ def _of_forecasts(claim: Claim, numbers: Mapping[str, Any]) -> tuple[str, str, s
     return measured, str(found), verdict(found.interval, found.over_seeds is not None)
 
 
-def _of_recognitions(claim: Claim, runs: Mapping[str, Any]) -> tuple[str, str, str]:
+def _of_recognitions(claim: Claim, runs: Mapping[str, Seeds]) -> tuple[str, str, str]:
     """Of the accuracy after half of the clip, a mean that varies with clips and with seeds."""
     if claim.better not in runs or claim.worse not in runs:
         return 'not run yet', '', 'open'

@@ -33,7 +33,6 @@ from e3d.sweep.execution import run_process
 from e3d.sweep.results import FINISHED, read_result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SUMMARY = ROOT / 'RESULTS.md'
 
 # {study: {'setting': its config, 'entries': {name: numbers of the finished run}}}
 Numbers = Mapping[str, Any]
@@ -63,7 +62,6 @@ def complete(
     )
     parser.add_argument('--runs', type=pathlib.Path, default=runs)
     parser.add_argument('--path', help='dataset.path of the runs, where the experiment has none')
-    parser.add_argument('--write_only', action='store_true', help='run nothing')
     parser.add_argument(
         '--only',
         default=['*'],
@@ -81,7 +79,7 @@ def complete(
         wanted = any(fnmatch.fnmatchcase(name, pattern) for pattern in arguments.only)
         if not wanted or is_known(numbers[study], entry):
             continue
-        if read_result(entry, workdir).status != FINISHED and not arguments.write_only:
+        if read_result(entry, workdir).status != FINISHED:
             data = [f'--config.dataset.path={arguments.path}'] if arguments.path else []
             _train(experiments[study], entry, workdir, data)
         if read_result(entry, workdir).status == FINISHED:

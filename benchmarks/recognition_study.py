@@ -2,7 +2,6 @@
 
     python -m benchmarks.recognition_study
     python -m benchmarks.recognition_study --only 'moving_actions_sweep/i3d,*'
-    python -m benchmarks.recognition_study --write_only
 
 Every run takes about ten minutes on two CPU cores. It may be stopped and started again: a run goes
 on from its checkpoint, and the numbers of a finished one are kept in results/recognition.json, so
@@ -32,7 +31,7 @@ from experiments.moving_actions import RUNS, SLOW
 
 NUMBERS = ROOT / 'results' / 'recognition.json'
 STUDY, SLOWER = pathlib.Path(RUNS).name, 'moving_actions_slow_sweep'
-STUDIES = {
+EXPERIMENTS = {
     STUDY: 'experiments/moving_actions.py',
     SLOWER: 'experiments/moving_actions.py:slow',
 }
@@ -80,7 +79,7 @@ TABLES = {
 
 def main():
     """Runs and writes."""
-    finished_runs.complete(__doc__, NUMBERS, STUDIES, pathlib.Path(RUNS).parent, measure, write)
+    finished_runs.complete(__doc__, NUMBERS, EXPERIMENTS, pathlib.Path(RUNS).parent, measure, write)
 
 
 def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:

@@ -1,15 +1,13 @@
 """Runs what is missing of experiments/study.py and writes its tables and curves.
 
     python -m benchmarks.study
-    python -m benchmarks.study --write_only
     python -m benchmarks.study --only 'brief/*,seed=0' 'copy/predrnn,*'
 
 Every run takes minutes on two CPU cores. It may be stopped and started again: a run goes on from its
 checkpoint, and the numbers of a finished one are kept in results/study.json, so that it is not
-run again on another machine either. After each run what stands between marks in RESULTS.md and in the
-pages of results/, and the pictures results/study*.png, are written again, from the kept numbers
-alone: what was measured by other commands, the costs of `benchmarks.study_costs` and the runs of
-`benchmarks.recognition_study`, included.
+run again on another machine either. After each run what stands between marks in results/forecasting.md
+and memory.md, and the pictures results/study*.png, are written again, from the kept numbers and the
+costs of `benchmarks.study_costs`. `benchmarks.report` writes RESULTS.md.
 """
 
 import json
@@ -17,8 +15,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from benchmarks import claims, finished_runs, study_pictures, study_tables
-from benchmarks.finished_runs import ROOT, SUMMARY
+from benchmarks import finished_runs, study_pictures, study_tables
+from benchmarks.finished_runs import ROOT
 from benchmarks.study_tables import SIMPLE
 from e3d.sweep.entries import Entry
 from experiments.study import RATES
@@ -114,13 +112,15 @@ STUDIES = {
         {'e3d_lstm': 41.3, 'predrnn': 56.5},
     ),
 }
+EXPERIMENTS = {name: study.flag for name, study in STUDIES.items()}
 SHORTEST = 6  # unrelated frames of `:brief`
 
 
 def main():
     """Runs and writes."""
-    flags = {name: study.flag for name, study in STUDIES.items()}
-    finished_runs.complete(__doc__, NUMBERS, flags, pathlib.Path('runs/study'), measure, write)
+    finished_runs.complete(
+        __doc__, NUMBERS, EXPERIMENTS, pathlib.Path('runs/study'), measure, write
+    )
 
 
 def measure(entry: Entry, workdir: pathlib.Path) -> dict[str, Any]:
@@ -135,9 +135,6 @@ def write(numbers: finished_runs.Numbers) -> None:
         page = NUMBERS.with_name(f'{study.page}.md')
         finished_runs.write_section(page, name, section(name, numbers, costs))
     finished_runs.write_section(NUMBERS.with_name('forecasting.md'), 'time', times(numbers, costs))
-    of_paper, added = claims.tables(numbers)
-    finished_runs.write_section(SUMMARY, 'claims', [of_paper])
-    finished_runs.write_section(NUMBERS.with_name('forms.md'), 'claims_added', [added])
 
 
 def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any]) -> list[str]:
