@@ -98,8 +98,9 @@ def equal_time_table(runs: Runs, costs: Costs) -> str:
 
 
 def rates_table(known: Mapping[str, Any], rates: Sequence[str]) -> str:
-    """The validation MSE by model and learning rate; the least of a model in bold."""
+    """The validation MSE by model and learning rate, of those tried; the least of a model in bold."""
     found = chosen_rates(known, rates)
+    rates = [rate for rate in rates if any(rate in errors for errors in found.values())]
     lines = ['| model | ' + ' | '.join(rates) + ' |', '|---' * (1 + len(rates)) + '|']
     for name, errors in found.items():
         best = min(errors, key=lambda rate: errors[rate])

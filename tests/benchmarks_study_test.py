@@ -267,11 +267,12 @@ def test_the_chosen_rates_are_those_of_the_kept_numbers():
 
 
 def test_the_rate_with_the_least_error_is_marked():
-    entries = {
-        f'predrnn_{rate},seed=0': numbers_of(mse) for rate, mse in [('1e-3', 9), ('3e-3', 8)]
-    }
-    table = study_tables.rates_table({'entries': entries}, ('1e-3', '3e-3', '1e-2'))
+    runs = [('predrnn_1e-3', 9), ('predrnn_3e-3', 8), ('convlstm_3e-3', 7), ('convlstm_1e-2', 6)]
+    entries = {f'{name},seed=0': numbers_of(mse) for name, mse in runs}
+    table = study_tables.rates_table({'entries': entries}, RATES)
+    assert '| model | 1e-3 | 3e-3 | 1e-2 |' in table
     assert '| PredRNN | 9.00 | **8.00** |  |' in table
+    assert '| ConvLSTM |  | 7.00 | **6.00** |' in table
 
 
 def test_at_equal_time_errors_are_those_of_fewer_updates():
