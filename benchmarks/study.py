@@ -80,7 +80,6 @@ STUDIES = {
         'Each model at its own rate, 10,000 updates',
         'predrnn',
     ),
-    'longer': Study('experiments/study.py:longer', 'Forms of E3D-LSTM, 900 updates'),
     'copy': Study(
         'experiments/study.py:copy',
         'Copy test, one digit on 32 x 32, 3 frames to 3 after a context of 6 and 6 unrelated frames',
