@@ -25,9 +25,9 @@ not have yet and writes the tables; the others only run the sweep.
 `:rates` looks for the learning rate of each model: four rates, half of the updates, the one with the
 least error on the validation split is taken (`CHOSEN_RATES`). `:final_rates` is the two best of each
 model for 1,000 updates. `:tuned` is plain forecasting at the rate taken, `:converged` the same for
-10,000 updates, and at the better rate after 1,000 (`LATER_RATES`) where that is another. `:large` is for a GPU: two digits on 64 x 64, 10
-frames to 10, 4 layers, 12 million parameters as in the paper, but 800 updates in place of 80,000,
-without L1, in TF32, with one seed.
+10,000 updates, and at the better rate after 1,000 (`LATER_RATES`) where that is another. `:large` is
+for a GPU: two digits on 64 x 64, 10 frames to 10, 4 layers, 12 million parameters as in the paper, but
+800 updates in place of 80,000, without L1, in TF32, with one seed.
 
 Three more are about what RECALL attends to. `:recall` is the copy test with one observed frame, so that
 the direction of a digit can only come from the context that was seen before an unrelated sequence;
