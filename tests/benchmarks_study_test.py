@@ -21,7 +21,7 @@ from benchmarks.finished_runs import ROOT
 from benchmarks.operation_counts import forward_operations
 from e3d.model import E3DLSTM
 from e3d.options.flat import flatten
-from experiments.study import CHOSEN_RATES, FINAL_RATES, LATER_RATES, RATES
+from experiments.study import CHOSEN_RATES, CONVERGED_RATES, FINAL_RATES, RATES
 
 SECTIONS = {
     'forecasting.md': [
@@ -264,12 +264,6 @@ def test_the_chosen_rates_are_those_of_the_kept_numbers():
     assert {name: set(rates[:2]) for name, rates in ordered.items()} == {
         name: set(rates) for name, rates in FINAL_RATES.items()
     }
-    later = {
-        name: min(errors, key=errors.get)
-        for name, errors in study_tables.chosen_rates(kept['final_rates'], RATES).items()
-    }
-    other = {name: rate for name, rate in later.items() if rate != CHOSEN_RATES[name]}
-    assert other == LATER_RATES
 
 
 def test_the_rate_with_the_least_error_is_marked():
