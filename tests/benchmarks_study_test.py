@@ -266,6 +266,18 @@ def test_the_chosen_rates_are_those_of_the_kept_numbers():
     }
 
 
+def test_the_rate_for_long_training_is_the_best_of_those_tried():
+    known = json.loads(study.NUMBERS.read_text('utf-8'))['converged']['entries']
+    compared = [
+        (known[f'{name},seed=0']['curve'][-1][1], known[f'{name}_{rate},seed=0']['curve'][-1][1])
+        for name in CONVERGED_RATES
+        for rate in RATES
+        if f'{name},seed=0' in known and f'{name}_{rate},seed=0' in known
+    ]
+    assert compared
+    assert all(own < other for own, other in compared)
+
+
 def test_the_rate_with_the_least_error_is_marked():
     runs = [('predrnn_1e-3', 9), ('predrnn_3e-3', 8), ('convlstm_3e-3', 7), ('convlstm_1e-2', 6)]
     entries = {f'{name},seed=0': numbers_of(mse) for name, mse in runs}
