@@ -179,6 +179,14 @@ def test_the_settings_fit_every_kind_of_model(name):
     assert config.model.name == name and config.train.batch_size % jax.local_device_count() == 0
 
 
+@pytest.mark.parametrize(
+    ('name', 'steps', 'rate'),
+    [('e3d_lstm', 500, 1e-2), ('e3d_lstm', 10_000, 3e-3), ('predrnn', 500, 3e-3)],
+)
+def test_long_training_takes_a_lower_rate(name, steps, rate):
+    assert fitting.fit_config(name, steps, (16, 16)).optimizer.learning_rate == rate
+
+
 def test_windows_are_the_newest_frames_in_order():
     frames = np.random.default_rng(0).random((2, 4, 3, 5, 1))
     deep = np.asarray(e3d.windows(frames, depth=3))
