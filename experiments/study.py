@@ -36,6 +36,8 @@ models; `:lengths` is `:brief` with longer unrelated sequences, of 12, 24 and 48
 last 3 are forecast too.
 """
 
+from collections.abc import Mapping, Sequence
+
 from ml_collections import ConfigDict
 
 from e3d.configuration import load_config, parse_arg
@@ -134,28 +136,28 @@ _TUNED = {
     'predrnn_plus_plus': ENTRIES['predrnn_plus_plus'],
     'gsta': RIVAL_ENTRIES['gsta'],
 }
-RATE_ENTRIES = {
-    f'{name}_{rate}': {**keys, 'optimizer.learning_rate': float(rate)}
-    for name, keys in _TUNED.items()
-    for rate in RATES
-}
+
+
+def _at_rates(rates: Mapping[str, Sequence[str]]) -> dict[str, dict]:
+    """Models at each of several rates, which have them in their names."""
+    return {
+        f'{name}_{rate}': {**_TUNED[name], 'optimizer.learning_rate': float(rate)}
+        for name, tried in rates.items()
+        for rate in tried
+    }
+
+
+RATE_ENTRIES = _at_rates(dict.fromkeys(_TUNED, RATES))
 # The two best of each model after 200 updates, see results/study.json; a test compares.
 FINAL_RATES = dict.fromkeys(_TUNED, ('3e-3', '1e-2')) | {'predrnn_plus_plus': ('1e-3', '3e-3')}
-FINAL_RATE_ENTRIES = {
-    f'{name}_{rate}': RATE_ENTRIES[f'{name}_{rate}']
-    for name, rates in FINAL_RATES.items()
-    for rate in rates
-}
+FINAL_RATE_ENTRIES = _at_rates(FINAL_RATES)
 # Of the models of which rates were tried, see results/study.json; a test compares.
 CHOSEN_RATES = {
     'predrnn': '1e-2', 'convlstm': '1e-2', 'refined': '1e-2', 'gated': '1e-2', 'timed': '1e-2',
     'gated_plain': '1e-2', 'e3d_lstm': '1e-2', 'without_attention': '1e-2', 'gsta': '1e-2',
     'predrnn_plus_plus': '3e-3',
 }  # fmt: skip
-TUNED_ENTRIES = {
-    name: {**_TUNED[name], 'optimizer.learning_rate': float(rate)}
-    for name, rate in CHOSEN_RATES.items()
-}
+TUNED_ENTRIES = {name: RATE_ENTRIES[f'{name}_{rate}'] for name, rate in CHOSEN_RATES.items()}
 # Another rate is better for 10,000 updates, see results/study.json; a test compares. Those that were
 # tried beside it have it in their name.
 CONVERGED_RATES = dict.fromkeys(_TUNED, '3e-3')
@@ -164,11 +166,7 @@ _ALSO_TRIED = dict.fromkeys(('e3d_lstm', 'predrnn'), ('1e-2', '1e-3')) | dict.fr
 )
 CONVERGED_ENTRIES = {
     name: RATE_ENTRIES[f'{name}_{rate}'] for name, rate in CONVERGED_RATES.items()
-} | {
-    f'{name}_{rate}': RATE_ENTRIES[f'{name}_{rate}']
-    for name, rates in _ALSO_TRIED.items()
-    for rate in rates
-}
+} | _at_rates(_ALSO_TRIED)
 
 LARGE_ENTRIES = {
     'e3d_lstm': {'model.features': 64},

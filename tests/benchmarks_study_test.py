@@ -30,8 +30,6 @@ SECTIONS = {
     ],
     'memory.md': [name for name, of in study.STUDIES.items() if of.page == 'memory'],
 }
-
-
 MODULES = (study, recognition_study, bikenyc_study)
 EXPERIMENTS = {name: flag for module in MODULES for name, flag in module.EXPERIMENTS.items()}
 
