@@ -248,7 +248,9 @@ class Server(ThreadingHTTPServer):
                 write_clip(path, forecast)
             else:
                 scaled = self.run.scale.from_unit(forecast)
-                pictures = Presentation().draw(clip.frames, scaled, clip.size)
+                plain = Presentation()
+                white = plain.white(clip.frames, scaled[np.newaxis])
+                pictures = plain.draw(clip.frames, scaled, clip.size, white)
                 write_clip(path, pictures, clip.rate or DEFAULT_RATE)
             return path.read_bytes()
 

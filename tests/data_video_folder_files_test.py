@@ -51,6 +51,7 @@ def pictures(folder, count=3):
         ('train/clip.mp4', 'train/jpg_frames/clip'),
         ('train/videos/clip.mp4', 'train/frames/clip'),
         ('videos/train/clip.mp4', 'frames/train/clip'),
+        ('mp4/clip.mp4', 'faces/clip'),
     ],
 )
 def test_frames_beside_their_video_are_no_clip_of_their_own(tmp_path, video, frames):
@@ -69,6 +70,9 @@ def test_frames_beside_their_video_are_no_clip_of_their_own(tmp_path, video, fra
         ['A.mp4', 'a.mp4'],
         ['1.mp4', *pictures('walk/1')],
         ['train/1.mp4', 'test/1.avi'],
+        ['boxing/1.avi', 'walking/1.mp4'],
+        ['train/boxing/1.avi', 'train/walking/1.mp4'],
+        ['boxing/1.avi', *pictures('walking/1')],
     ],
 )
 def test_other_clips_are_never_taken_for_the_same(tmp_path, names):

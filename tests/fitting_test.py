@@ -124,6 +124,10 @@ def test_clips_are_held_out_whole_and_a_video_by_time():
     assert seen['train'] == set(range(80)) and len(parts['train']) == 75
     assert seen['validation'] == set(range(80, 90)) and seen['test'] == set(range(90, 100))
     assert len(parts['test']) == 3  # each frame is forecast once
+    rule = divide_clips([video[:40], video], None, 6, None).account[1]
+    assert (
+        rule == 'divided by time: the last 6 to 10 frames of each clip each for validation and test'
+    )
 
     clips = [video[start : start + 10] for start in range(0, 100, 10)]
     splits = divide_clips(clips, None, 6, None).splits
@@ -150,6 +154,9 @@ def test_numbers_with_a_unit_are_scaled_and_forecast_in_it():
         (np.zeros((9, 4, 4)), 'needs 15'),
         (np.full((30, 4, 4), np.nan), 'NaN'),
         (np.full((30, 4, 4), 'a'), 'dtype'),
+        (np.zeros((30, 3, 8, 8)), r'8 channels, 3 high and 8 wide.*np\.moveaxis\(frames, -3, -1\)'),
+        (np.zeros((30, 20, 8, 8)), r'\[N, T, H, W\], add their one channel: frames\[\.\.\., np'),
+        (np.zeros((8, 8, 30)), r'may be \[T, H, W\] or \[H, W, T\].*np\.moveaxis\(frames, -1, 0\)'),
     ],
 )
 def test_what_cannot_be_fitted_is_rejected(frames, problem):

@@ -131,6 +131,15 @@ def test_bad_arrays_and_horizons_are_rejected(run, frames, horizon, message):
         forecast(run, frames, horizon)
 
 
+def test_a_file_with_time_last_is_rejected_as_an_array_is(tmp_path):
+    wide = run_of(FadingSum(), size=(8, 9))
+    np.save(tmp_path / 'in.npy', np.zeros((8, 9, 5), np.uint8))
+    with pytest.raises(InputError, match=r'time seems to be the last axis.*np\.moveaxis'):
+        predict_file(wide, tmp_path / 'in.npy', tmp_path / 'out.npy')
+    np.save(tmp_path / 'in.npy', np.zeros((8, 9, 5, 1), np.uint8))  # 8 frames of 9 x 5
+    predict_file(wide, tmp_path / 'in.npy', tmp_path / 'out.npy')
+
+
 def test_a_forecast_that_is_not_finite_is_no_forecast(run, clip):
     with pytest.raises(RunError, match='not finite from frame 1'):
         forecast(run._replace(params={'rate': np.nan}), clip)

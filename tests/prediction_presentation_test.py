@@ -17,13 +17,13 @@ PREDICTION = np.random.default_rng(1).random((2, 8, 6, 1), np.float32)
 
 
 def test_plain_pictures_are_the_forecast():
-    pictures = Presentation().draw(SEEN_FRAMES, PREDICTION, (80, 90))
+    pictures = Presentation().draw(SEEN_FRAMES, PREDICTION, (80, 90), 1.0)
     np.testing.assert_array_equal(pictures, np.round(PREDICTION * 255))
     assert pictures.dtype == np.uint8
 
 
 def test_pixels_become_squares():
-    pictures = Presentation(scale=4).draw(SEEN_FRAMES, PREDICTION, (80, 90))
+    pictures = Presentation(scale=4).draw(SEEN_FRAMES, PREDICTION, (80, 90), 1.0)
     assert pictures.shape == (2, 32, 24, 1)
     for row in range(4):
         for column in range(4):
@@ -34,7 +34,7 @@ def test_pixels_become_squares():
 @pytest.mark.parametrize('scale', [1, 20])
 def test_borders_tell_the_input_from_the_forecast(scale):
     presentation = Presentation(with_input=True, scale=scale)
-    pictures = presentation.draw(SEEN_FRAMES, PREDICTION, (80, 90))
+    pictures = presentation.draw(SEEN_FRAMES, PREDICTION, (80, 90), 1.0)
     assert pictures.shape == (5, *presentation.shape((8, 6, 1), (80, 90)), 3)
     width = (pictures.shape[2] - 6 * scale) // 2
     assert width >= 2
@@ -50,7 +50,7 @@ def test_borders_tell_the_input_from_the_forecast(scale):
 def test_the_size_of_the_input_undoes_the_stretching():
     left = np.zeros((1, 4, 4, 1), np.float32)
     left[:, :, :2] = 1
-    pictures = Presentation(size='input').draw(left, left, (8, 20))
+    pictures = Presentation(size='input').draw(left, left, (8, 20), 1.0)
     assert pictures.shape == (1, 8, 20, 1)
     assert (pictures[:, :, :6] == 255).all() and (pictures[:, :, -6:] == 0).all()
 

@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 from prediction_helpers import INPUT_FRAMES, OUTPUT_FRAMES, run_of
 from training_helpers import TinyForecaster, random_frames, tiny_config
 
 from e3d.configuration import check_config
 from e3d.data.sources.layouts import Layout
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.evaluation.ensembles import ensemble_metrics
 from e3d.model.beside import draw_noise
@@ -18,6 +20,7 @@ from e3d.model.needs import Needs, needs_of
 from e3d.model.streaming import start
 from e3d.prediction.forecast import forecast
 from e3d.prediction.inspection import inspect_run
+from e3d.prediction.predict import predict_file
 from e3d.tasks.layout_forecast import LayoutForecast
 from e3d.tasks.prediction_loss import build_loss, draw_two
 from e3d.weights.exporting import export_run
@@ -142,6 +145,22 @@ def test_members_are_futures_of_the_same_clip(variables):
     with pytest.raises(InputError, match='one future only'):
         forecast(run_of(TinyForecaster()), frames, members=2)
     assert forecast(run_of(TinyForecaster()), frames, members=1).shape[0] == 1
+
+
+def test_pictures_of_all_members_have_one_white(variables, tmp_path):
+    counts = 100 * random_frames(1, length=INPUT_FRAMES)[0].repeat(2, 1).repeat(2, 2)
+    np.save(tmp_path / 'in.npy', counts)
+    run = run_of(MODEL, 1 + CHANNELS, dataset={'name': 'taxibj', 'slots_per_day': None})
+    run = run._replace(params=variables['params'], frame_shape=(8, 8, 1))
+    run = run._replace(scale=Scale((0.0, 10.0), (-np.inf, np.inf)))
+    futures = forecast(run, counts, members=2)
+    assert min(futures[0].max(), futures[1].max()) > 10  # each alone would have a white of its own
+    text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'next', members=2)
+    assert f'the brightest {futures.max():g}' in text
+    for number, future in enumerate(futures, 1):
+        frame = np.asarray(Image.open(tmp_path / f'next_{number}' / 'frame_00001.png'))
+        expected = np.clip(future[0, ..., 0] / futures.max(), 0, 1) * 255
+        np.testing.assert_allclose(frame, expected, atol=1)
 
 
 def test_what_has_one_future_only_says_so(variables, tmp_path):

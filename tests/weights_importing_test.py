@@ -19,9 +19,11 @@ from training_helpers import tiny_config
 from weight_fixtures import write_bundle, zip_file
 from weights_readers_test import damage
 
+from e3d.configuration import default_config
 from e3d.errors import InputError
 from e3d.import_weights import main
 from e3d.prediction.forecast import forecast
+from e3d.prediction.predict import predict_file
 from e3d.runs.trained_run import load_run
 from e3d.weights.importing import import_run
 from e3d.weights.tensor_file import read_run, write_run
@@ -103,10 +105,18 @@ def test_damaged_files_are_refused(run, folder):
 
 def test_a_file_of_openstl_sets_the_frames_of_the_data(folder, config):
     path = folder / 'weights.pth'
-    path.write_bytes(zip_file(openstl_weights(1, 2, 4, (6, 3))))
+    hyper = {'pre_seq_length': 4, 'aft_seq_length': 6}
+    path.write_bytes(
+        zip_file(
+            openstl_weights(1, 2, 4, (6, 3)),
+            lambda weights: {'state_dict': weights, 'hyper_parameters': hyper},
+        )
+    )
     import_run(path, folder / 'openstl', config, patch_size=2, stride=1)
     run = load_run(folder / 'openstl')
     assert run.frame_shape == (12, 6, 1) and run.config.dataset.canvas == (12, 6)
+    lengths = [run.config.dataset[key] for key in ('input_frames', 'output_frames')]
+    assert lengths == [2, 2]  # those of the config
     for options, message in (
         ({'frame_size': (8, 8)}, 'for frames of 12 x 6 alone'),
         ({'average': True}, '--ema is for checkpoints of google'),
@@ -117,6 +127,33 @@ def test_a_file_of_openstl_sets_the_frames_of_the_data(folder, config):
     import_run(path, folder / 'own data', patch_size=2, stride=1)
     dataset = load_run(folder / 'own data').config.dataset
     assert (dataset.name, dataset.frame_size, dataset.channels) == ('video_folder', (12, 6), 1)
+    assert (dataset.input_frames, dataset.output_frames) == (4, 6)  # those of the weights
+
+
+def test_data_with_a_unit_keep_it(run, folder):
+    prefix = folder / 'model.ckpt-80000'
+    rain = 50 * np.random.default_rng(0).random((60, 8, 8), np.float32)
+    rain[0] = 0  # so that 0 is 0 of a picture as well, where its forecasts end
+    np.save(folder / 'rain.npy', rain)
+    config = default_config('grids')
+    config.name = 'rain'
+    config.dataset.update({'path': str(folder / 'rain.npy'), 'unit': 'mm/h', 'input_frames': 2})
+    config.dataset.output_frames = 2
+    with pytest.raises(InputError, match='frame_size'):
+        import_run(prefix, folder / 'rain', config, patch_size=2)
+    import_run(prefix, folder / 'rain', config, patch_size=2, frame_size=(8, 8))
+    rained = load_run(folder / 'rain')
+    assert rained.scale.unit == 'mm/h' and rained.scale.value_range[1] > 49
+    scaled = rained.scale.from_unit(rain[-2:, ..., None])
+    expected = rained.scale.to_unit(forecast(run, scaled, 2))
+    np.testing.assert_allclose(forecast(rained, rain[-2:], 2), expected, rtol=1e-5)
+    predict_file(rained, folder / 'rain.npy', folder / 'next.npy')
+    np.testing.assert_allclose(np.load(folder / 'next.npy'), expected, rtol=1e-5)
+    rain[3, 4, 5] = np.nan
+    np.save(folder / 'rain.npy', rain)
+    with pytest.raises(InputError, match='with valid beside them'):
+        import_run(prefix, folder / 'no', config, patch_size=2, frame_size=(8, 8))
+    assert not (folder / 'no').exists()
 
 
 def test_the_command_line(run, folder, capsys):

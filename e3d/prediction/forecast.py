@@ -19,7 +19,7 @@ from e3d.model.beside import draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
 from e3d.model.tiles import in_tiles
 from e3d.parallel import devices
-from e3d.prediction.inputs import checked_frames, prepare_frames
+from e3d.prediction.inputs import check_time_first, checked_frames, prepare_frames
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.opening import open_run
 from e3d.runs.trained_run import Run
@@ -97,7 +97,7 @@ def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
             '[B, T, H, W, C] (batch, time, height, width, channels).'
         )
     if frames.ndim == 3:
-        _check_time_first(frames, run)
+        check_time_first(frames.shape, run)
         frames = frames[..., np.newaxis]
     clips = frames if frames.ndim == 5 else frames[np.newaxis]
     # Larger frames than those that were cut out for training are forecast in tiles.
@@ -231,17 +231,6 @@ def _keys_beside(run: Run) -> Iterator[str]:
     for key in ('static', 'calendar', 'known', 'targets'):
         if run.config.dataset.get(key):
             yield f'dataset.{key}={tuple(run.config.dataset[key])}'
-
-
-def _check_time_first(frames: np.ndarray, run: Run) -> None:
-    """Raises InputError for `[H, W, T]`, known by the size of the frames of the training."""
-    size = tuple(run.frame_shape[:2])
-    if frames.shape[:2] == size != frames.shape[1:]:
-        raise InputError(
-            f'The array of frames has shape {frames.shape}, in which time seems to be the last axis, as '
-            f'the frames of the training have {size[0]} x {size[1]} pixels. It must be [T, H, W], '
-            'e.g. np.moveaxis(frames, -1, 0), or [T, H, W, 1].'
-        )
 
 
 def checked_horizon(horizon: int | None, run: Run) -> int:

@@ -61,6 +61,8 @@ def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> I
         dataset.get('frame_rate'),
     )
     preparation = preparation_of(dataset, run.frame_shape)
+    if _is_array(path) and not layout and (reading := read_numbers(path)).layout == 'THW':
+        check_time_first(reading.frames.shape[:3], run)
     if not run.scale.of_pixels:
         decoded, account = _read_numbers(path, run, last, layout)
         timing = None
@@ -117,11 +119,29 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
         raise InputError(f'{path} has no value at all in its last {end - start} frames.')
     unit = f' {run.scale.unit}' if run.scale.unit else ''
     known = setup.read_all(setup.targets, start, end)
+    stretches, wanted = len(setup.timeline.runs), dataset['input_frames']
+    few = ''
+    if end - start < wanted:
+        few = f' (there are no more; the model was trained on {wanted})'
+    of_last = ''
+    if stretches > 1:
+        of_last = f' of the last of {stretches:,} series or stretches without a gap in time'
     account = [
-        f'Read the last {end - start} of {end:,} frames of {path}, with values from '
-        f'{np.nanmin(known):g} to {np.nanmax(known):g}{unit}.'
+        f'Read the last {end - start} of {end - first:,} frames{of_last}{few} of {path}, with values '
+        f'from {np.nanmin(known):g} to {np.nanmax(known):g}{unit}.'
     ]
     return InputClip(frames, frames.shape[1:3], None, account, sequence)
+
+
+def check_time_first(shape: tuple[int, ...], run: Run) -> None:
+    """Raises InputError for a shape `[H, W, T]`, known by the size of the frames of the training."""
+    size = tuple(run.frame_shape[:2])
+    if shape[:2] == size != shape[1:]:
+        raise InputError(
+            f'The array of frames has shape {shape}, in which time seems to be the last axis, as '
+            f'the frames of the training have {size[0]} x {size[1]} pixels. It must be [T, H, W], '
+            'e.g. np.moveaxis(frames, -1, 0), or [T, H, W, 1].'
+        )
 
 
 def prepare_frames(

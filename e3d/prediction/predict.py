@@ -80,6 +80,7 @@ def predict_file(
     beside = {name: array[np.newaxis] for name, array in clip.beside.items()}
     futures = forecast_clips(run, clip.frames[np.newaxis], horizon, count, beside)[:, 0]
     rate = clip.rate or DEFAULT_RATE
+    white = None
     if numbers:
         height, width, channels = frame_shape
         values = run.scale.to_unit(futures)
@@ -88,8 +89,9 @@ def predict_file(
         seen = clip.frames
         if 'valid' in clip.beside:
             seen = np.where(clip.beside['valid'], seen, np.nan)
+        white = presentation.white(seen, futures)
         for one, future in zip(outputs, futures, strict=True):
-            pictures = presentation.draw(seen, future, clip.size)
+            pictures = presentation.draw(seen, future, clip.size, white)
             channels = pictures.shape[-1]
             write_clip(one, pictures, rate, overwrite)
     lines = [*clip.account]
@@ -98,7 +100,6 @@ def predict_file(
         f'{color_name(channels)}, to {_names(outputs)}{_account_of_rate(output, clip.rate)}.'
     )
     if not run.scale.of_pixels:
-        white = None if numbers else presentation.white(clip.frames, futures[0])
         lines.append(_account_of_values(run, white))
     if presentation.with_input:
         lines.append(

@@ -50,17 +50,26 @@ class Presentation(NamedTuple):
         border = 2 * self._border(height, width) if self.with_input else 0
         return height * self.scale + border, width * self.scale + border
 
-    def white(self, seen: np.ndarray, prediction: np.ndarray) -> float:
-        """The value that is drawn as white: 1, or the largest of data that go beyond."""
-        return white_of(np.concatenate([seen, prediction]) if self.with_input else prediction)
+    def white(self, seen: np.ndarray, futures: np.ndarray) -> float:
+        """The value that is drawn as white: 1, or the largest of data that go beyond.
 
-    def draw(self, seen: np.ndarray, prediction: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        Args:
+          seen: `[T_in, H, W, C]` as the model saw them.
+          futures: `[M, T_out, H, W, C]`, which are drawn alike so that they can be compared.
+        """
+        drawn = [futures.reshape(-1, *seen.shape[1:]), *([seen] if self.with_input else [])]
+        return white_of(np.concatenate(drawn))
+
+    def draw(
+        self, seen: np.ndarray, prediction: np.ndarray, size: tuple[int, int], white: float
+    ) -> np.ndarray:
         """Makes the pictures.
 
         Args:
           seen: `[T_in, H, W, C]` as the model saw them.
           prediction: `[T_out, H, W, C]`.
           size: of what the model saw of the clip.
+          white: the value that is drawn as white.
 
         Returns:
           Uint8 `[T, H', W', 1]` for gray without a border, else `[T, H', W', 3]`; H' and W' as
@@ -68,7 +77,6 @@ class Presentation(NamedTuple):
         """
         frames = np.concatenate([seen, prediction]) if self.with_input else prediction
         height, width = size if self.size == 'input' else frames.shape[1:3]
-        white = self.white(seen, prediction)
         frames = adapt_frames(frames, (height, width, frames.shape[-1]))
         plain = frames.shape[-1] == 1 and not self.with_input
         pixels = as_colors(frames, white)[..., : 1 if plain else 3]

@@ -1,17 +1,23 @@
 """A run made of weights: those of other codes, or a file that was exported."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, default_config, model_section
-from e3d.data.sources.scales import PIXELS
+from e3d.data.sources.dataset import DATASETS
+from e3d.data.sources.registry import open_source
+from e3d.data.sources.registry import scale as scale_of
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError
 from e3d.files import local_path
 from e3d.model import build_model
+from e3d.model.beside import widths_beside
 from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import FOLDER, Checkpoints
 from e3d.runs.state import TrainState, check_fit
@@ -43,8 +49,9 @@ def import_run(
         `.pth` or `.ckpt` file of OpenSTL; or a `.safetensors` file of `export_run`.
       workdir: of the run that is made; it must hold none.
       config: of an experiment: its data, lengths and training become those of the run, and its model
-        becomes the one of the weights. If not given, the data are one's own (`video_folder`). Not for
-        `.safetensors`, which have a config of their own.
+        becomes the one of the weights. Data with a unit must be there, as their range is kept with the
+        run. If not given, the data are one's own (`video_folder`), with the lengths of the weights where
+        they tell them. Not for `.safetensors`, which have a config of their own.
       patch_size: side of a patch in pixels, where the file does not tell it.
       stride: of the convolutions in the cells of OpenSTL, where the file does not tell it.
       frame_size: height and width of the frames, where the weights are for any; that of the config,
@@ -111,6 +118,8 @@ def _as_run(
     if config is None:
         config = default_config('video_folder')
         config.name = source.stem
+        if foreign.lengths:
+            config.dataset.input_frames, config.dataset.output_frames = foreign.lengths
     if config.task != 'prediction':
         raise InputError(
             f'task={config.task!r}: weights of forecasters need a config of prediction.'
@@ -134,14 +143,28 @@ def _as_run(
         dataset[key] = tuple(size)
     if 'channels' in dataset:
         dataset.channels = foreign.channels
-    if foreign.lengths:
-        dataset.input_frames, dataset.output_frames = foreign.lengths
     check_config(config)
     model = build_model(**config.model)
     shape = (*size, foreign.channels)
     expected = jax.eval_shape(lambda: initialize(model, jax.random.key(0), shape))
     check_fit({'params': foreign.params}, expected, source)
-    return Run(model, foreign.params, config, shape, 0, PIXELS)
+    return Run(model, foreign.params, config, shape, 0, _scale_of(dataset, shape, source))
+
+
+def _scale_of(dataset: Mapping[str, Any], frame_shape: tuple[int, int, int], source: Path) -> Scale:
+    """What the values of the data stand for; those with a unit are opened, as they alone tell."""
+    if DATASETS[dataset['name']].resizable:
+        return PIXELS
+    data = open_source(dataset, 'train')
+    sequence = data[0]
+    found, beside = sequence['frames'].shape[1:], widths_beside(sequence)
+    if beside or found != frame_shape:
+        raise InputError(
+            f"The data '{dataset['path']}' have frames of {found} [H, W, C] with "
+            f'{" and ".join(beside) or "nothing"} beside them; {source} is for {frame_shape} with '
+            'nothing beside them.'
+        )
+    return scale_of(data)
 
 
 def _write(run: Run, workdir: str | os.PathLike) -> None:

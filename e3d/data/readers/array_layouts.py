@@ -32,10 +32,12 @@ class Reading(NamedTuple):
     Attributes:
       frames: a view, [N, T, H, W, C] of sequences or [T, H, W, C] of a clip.
       account: how the array was read, for the user.
+      layout: the axes of the array.
     """
 
     frames: np.ndarray
     account: str
+    layout: str
 
 
 def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
@@ -64,7 +66,7 @@ def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
     else:
         layout, reason = _tell_sequences(array, name)
     frames = _arrange(array, layout)
-    return Reading(frames, _account(array, layout, reason, frames.shape, name))
+    return Reading(frames, _account(array, layout, reason, frames.shape, name), layout)
 
 
 def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = True) -> Reading:
@@ -92,7 +94,8 @@ def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = Tru
         layout, reason = _tell_clip(array, name)
         reason += other
     frames = _arrange(array, layout)
-    return Reading(frames[0], _account(array, layout, reason, frames.shape, name, pixels))
+    account = _account(array, layout, reason, frames.shape, name, pixels)
+    return Reading(frames[0], account, layout)
 
 
 def grid_layout(array: np.ndarray, layout: str, name: str) -> str:
@@ -165,6 +168,11 @@ def _tell_clip(array: np.ndarray, name: str) -> tuple[str, str]:
         f'{name} holds an array of shape {shape}; a clip is [T, H, W] or [T, H, W, C] (time, '
         f'height, width, channels).{several}'
     )
+
+
+def channels_come_first(shape: Sequence[int]) -> bool:
+    """Whether frames that are said to be [H, W, C] look like [C, H, W], by the sizes alone."""
+    return shape[2] > FEW and _tell_channels(shape) == 'CHW'
 
 
 def _tell_channels(shape: Sequence[int]) -> str | None:

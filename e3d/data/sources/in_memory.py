@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from e3d.data.readers.array_layouts import channels_come_first
 from e3d.data.sources.dataset import Dataset, Origin, register_dataset
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
@@ -123,6 +124,12 @@ def _as_clips(frames: Frames, name: str) -> tuple[np.ndarray, ...]:
         clips = tuple(as_array(clip, f'{name}[{index}]') for index, clip in enumerate(frames))
     if not clips:
         raise InputError(f'{name} holds no clips.')
+    for clip in clips:
+        if clip.ndim == 3 and clip.shape[0] == clip.shape[1] != clip.shape[2]:
+            raise InputError(
+                f'{name} has a clip of shape {clip.shape}, which may be [T, H, W] or [H, W, T]. Say so: '
+                'frames[..., np.newaxis] for the first, np.moveaxis(frames, -1, 0) for the second.'
+            )
     clips = tuple(clip[..., np.newaxis] if clip.ndim == 3 else clip for clip in clips)
     for clip in clips:
         if clip.ndim != 4 or clip.shape[1:] != clips[0].shape[1:] or clip.dtype != clips[0].dtype:
@@ -131,6 +138,13 @@ def _as_clips(frames: Frames, name: str) -> tuple[np.ndarray, ...]:
                 '[T, H, W, C] or [N, T, H, W, C] (clips, time, height, width, channels), or a list of '
                 'the first two, all of one size and type.'
             )
+    if channels_come_first(clips[0].shape[1:]):
+        raise InputError(
+            f'{name} has a clip of shape {clips[0].shape}, which as [T, H, W, C] is of '
+            f'{clips[0].shape[3]} channels, {clips[0].shape[1]} high and {clips[0].shape[2]} wide. If '
+            'the channels come before height and width, move them: np.moveaxis(frames, -3, -1); if '
+            'these are clips [N, T, H, W], add their one channel: frames[..., np.newaxis].'
+        )
     return clips
 
 
@@ -183,7 +197,9 @@ def _divide(
             parts[split].append(clip[-count:])
             clip = clip[:-count]
         parts['train'].append(clip)
-    rule = f'divided by time: the last tenth of each clip each for {names}'
+    counts = sorted({max(length, len(clip) // SHARE) for clip in clips})
+    held = f'{counts[0]}' if len(counts) == 1 else f'{counts[0]} to {counts[-1]}'
+    rule = f'divided by time: the last {held} frames of each clip each for {names}'
     return {split: tuple(some) for split, some in parts.items()}, rule
 
 

@@ -40,6 +40,13 @@ BESIDE_PICTURES = 'beside the pictures of a clip'
 OTHER_FORM = 'another form of a clip with the same name'
 SAME_FILE = 'a link to a file that is used under another name'
 
+# What a folder is called that has one of the forms of clips, and is no class or camera.
+_OF_A_FORM = re.compile(
+    r'(videos?|movies?|arrays?|masks?|depth|flow|rgb|'
+    + '|'.join(suffix.strip('.') for suffix in CLIP_SUFFIXES)
+    + r')([\W_]|$)',
+    re.IGNORECASE,
+)
 # What folders of frames are called: 'frames', 'clip_frames'.
 _OF_FRAMES = re.compile(r'[\W_]*(frames?|images?|imgs?|pngs?|jpe?gs?)$', re.IGNORECASE)
 
@@ -208,7 +215,8 @@ def _same_clip(
 def _are_parallel(forms: Mapping[str, set[str]]) -> bool:
     """Whether trees hold the same clips in one form each, as videos/a.mp4 and frames/a do.
 
-    It is not so for x/a.mp4 and y/a.mp4. The videos may lie beside a tree that is named for frames.
+    It is not so for x/a.mp4 and y/a.mp4; nor for boxing/1.avi and walking/1.mp4, so a tree must be named
+    for its form. The videos may lie beside a tree that is named for frames.
 
     Args:
       forms: of the clips in each tree; '' for those beside the trees.
@@ -216,6 +224,8 @@ def _are_parallel(forms: Mapping[str, set[str]]) -> bool:
     if len(forms) < 2 or any(len(of_tree) > 1 for of_tree in forms.values()):
         return False
     if '' in forms and not all(_OF_FRAMES.search(top) for top in forms if top):
+        return False
+    if not any(_OF_FRAMES.search(top) or _OF_A_FORM.match(top) for top in forms):
         return False
     found = [form for of_tree in forms.values() for form in of_tree]
     videos = sum(form in VIDEO_SUFFIXES for form in found)
