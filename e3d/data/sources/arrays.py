@@ -228,7 +228,8 @@ def read_clips(path: str, layout: str = '') -> tuple[Clips, str]:
         (array,) = arrays.values()
     if array.size:
         check_dtype(array, str(file))
-    return read_sequences(array, layout, str(file))
+    reading = read_sequences(array, layout, str(file))
+    return reading.frames, reading.account
 
 
 def _divide_released(
