@@ -203,5 +203,8 @@ def test_windows_are_the_newest_frames_in_order():
             source = step - 2 + slot
             expected = frames[:, source] if source >= 0 else 0 * frames[:, 0]
             np.testing.assert_allclose(deep[:, step, slot], expected, rtol=1e-6)
+    levels = np.round(255 * frames).astype(np.uint8)
+    scaled = e3d.windows(levels / np.float32(255), depth=3)
+    np.testing.assert_allclose(e3d.windows(levels, depth=3), scaled, rtol=1e-6)
     with pytest.raises(ValueError, match='B, T, H, W, C'):
         e3d.windows(frames[0])

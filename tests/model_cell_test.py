@@ -243,6 +243,10 @@ def test_bfloat16_states_and_float32_parameters(recall):
         ({'recall': 'here'}, "'everywhere', 'in_place', 'nearby', 'none'"),
         ({'recall_radius': -1}, 'recall_radius=-1: must be an integer >= 0'),
         ({'recall_radius': 17}, 'recall_radius=17: must be at most 16'),
+        (
+            {'variant': 'published', 'dtype': jnp.float16},
+            'dtype=float16: must be float32 or bfloat16',
+        ),
     ],
 )
 def test_a_value_that_is_not_allowed_is_rejected_with_what_is(options, words):

@@ -7,7 +7,9 @@ import pytest
 
 from e3d.errors import InputError
 from e3d.model import C3D, I3D, MC3, P3D, R3D, S3D, R2Plus1D, build_model, start
+from e3d.model.clip_layers import Head, SlidingHead
 from e3d.model.clip_recognizer import ClipRecognizer, resample_fronts
+from e3d.model.dropping import Dropout
 from e3d.model.needs import Training
 from e3d.model.s3d import Gate, identity_in_time
 from e3d.model.video_resnet import middle_features
@@ -126,6 +128,42 @@ def test_there_is_a_length_for_every_clip():
         InputError, match=r'lengths of shape \(3,\): must be \[B\] or \[B, L\], B=2'
     ):
         Means(2, clip_frames=4).apply({}, np.zeros((2, 4, 5, 6, 1)), lengths=jnp.ones(3, int))
+
+
+@pytest.mark.parametrize('lengths', [[0, 4], [5, 1], [-3, 4]])
+def test_a_length_is_within_the_clip(lengths):
+    with pytest.raises(InputError, match=r'lengths of (0|5|-3): must be 1 to T = 4'):
+        Means(2, clip_frames=4).apply({}, np.zeros((2, 4, 5, 6, 1)), lengths=jnp.array(lengths))
+
+
+@pytest.mark.parametrize('head', [Head(3, 0.5), SlidingHead(3, 0.5)])
+def test_what_is_dropped_does_not_depend_on_the_number_of_devices(head):
+    x = RANDOM.random((4, 2, 2, 2, 8), np.float32)
+    variables = head.init(jax.random.key(0), x)
+
+    def score(x):
+        return head.apply(variables, x, Training('batch'), rngs={'dropout': jax.random.key(1)})
+
+    scores = [
+        jax.pmap(score, 'batch', devices=jax.devices()[:count])(x.reshape(count, -1, *x.shape[1:]))
+        for count in (1, 2, 4)
+    ]
+    for found in scores[1:]:
+        np.testing.assert_allclose(found.reshape(4, 3), scores[0][0], rtol=1e-5)
+    whole = head.apply(variables, x, Training(), rngs={'dropout': jax.random.key(1)})
+    np.testing.assert_allclose(whole, scores[0][0], rtol=1e-5)
+    same = head.apply(
+        variables, x[:1].repeat(2, 0), Training(), rngs={'dropout': jax.random.key(1)}
+    )
+    assert np.abs(same[0] - same[1]).max() > 1e-3  # each sequence has its own
+
+
+def test_a_share_of_the_features_is_dropped_and_the_mean_is_kept():
+    x = np.ones((100, 50), np.float32)
+    y = Dropout(0.2).apply({}, x, Training(), rngs={'dropout': jax.random.key(0)})
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1.25)}
+    assert abs(float((y == 0).mean()) - 0.2) < 0.02
+    np.testing.assert_array_equal(Dropout(0.2).apply({}, x), x)
 
 
 def test_there_is_no_state_between_frames():

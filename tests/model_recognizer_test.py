@@ -146,6 +146,7 @@ def test_the_slots_of_the_newest_steps_stand_in_the_order_of_time():
         ({'window': 0}, 'window=0: must be an integer >= 1'),
         ({'classes': 1}, 'classes=1: must be an integer >= 2'),
         ({'history': 0}, 'history=0'),
+        ({'encoder_layers': 0}, 'encoder_layers=0: must be an integer >= 1'),
     ],
 )
 def test_impossible_fields_are_rejected(fields, message):
@@ -155,7 +156,13 @@ def test_impossible_fields_are_rejected(fields, message):
 
 def test_impossible_arguments_are_rejected():
     model, params, frames = prepared('online')
-    for arguments in ((0,), (6,), (1, jnp.ones((2, 2), bool)), (1, None, jnp.ones(3, int))):
+    for arguments in (
+        (0,),
+        (6,),
+        (1, jnp.ones((2, 2), bool)),
+        (1, None, jnp.ones(3, int)),
+        (1, None, jnp.array([0, 9])),
+    ):
         with pytest.raises(InputError):
             model.apply({'params': params}, frames, *arguments)
     with pytest.raises(InputError, match='frame of shape'):

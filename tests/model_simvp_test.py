@@ -296,6 +296,13 @@ def test_what_cannot_be_is_rejected(fields, shape, words):
         shapes_of(build_model('simvp', **({'features': 4} | fields)), shape)
 
 
+@pytest.mark.parametrize('fields', [{'features': 17}, {'features': 16, 'encoder_features': 2}])
+def test_incepu_has_any_width(fields):
+    """Groups are for widths that are multiples of 8; three frames of 2 channels make 6."""
+    model = build_model('simvp', translator='incepu', **fields)
+    assert jax.tree.leaves(shapes_of(model, (8, 8, 1)))
+
+
 def test_frames_of_another_number_do_not_fit():
     model, variables, frames = small('convmixer')
     with pytest.raises(InputError, match='parameters are not for inputs'):

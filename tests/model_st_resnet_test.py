@@ -143,6 +143,20 @@ def test_units_whose_second_convolution_is_zero_do_nothing():
     np.testing.assert_allclose(found, without, rtol=1e-6)
 
 
+def test_bytes_are_scaled_beside_the_frames_as_well():
+    model, params, _, inputs = small()
+    model = model.clone(dtype='float32')
+    frames = np.random.default_rng(0).integers(0, 256, (2, SEEN, *SHAPE), np.uint8)
+    levels = {name: (255 * array).astype(np.uint8) for name, array in inputs.items()}
+    forecast = jax.jit(
+        lambda frames, inputs: model.apply({'params': params}, frames, AHEAD, inputs=inputs)
+    )
+    scaled = {name: array / np.float32(255) for name, array in levels.items()}
+    np.testing.assert_allclose(
+        forecast(frames, levels), forecast(frames / np.float32(255), scaled), rtol=1e-5
+    )
+
+
 def test_what_is_missing_is_said():
     model, params, frames, inputs = small()
     with pytest.raises(InputError, match='trend: must be among the inputs'):

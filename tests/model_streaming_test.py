@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from parameter_values import make_params
 
 from e3d.errors import InputError
-from e3d.model import build_model, forecast_from, observe, start
+from e3d.model import E3DLSTMCell, build_model, forecast_from, observe, start
+from e3d.model.e3d_lstm import E3DLSTMStack
+from e3d.model.forecaster import Forecaster
+from e3d.model.stack import RecurrentStack
 from e3d.model.streaming import _continue, _see
 from e3d.weights.stream_file import load_stream, save_stream
 
@@ -103,6 +107,50 @@ def test_a_stream_goes_on_from_its_file(tmp_path, name):
     (tmp_path / 'cut').write_bytes(content[:-1])
     with pytest.raises(InputError, match='cut cannot be read'):
         load_stream(tmp_path / 'cut', model, params, SHAPE, 2)
+
+
+class OfCells(Forecaster):
+    """A forecaster of one's own, whose memory is no field of it."""
+
+    depth: int = 2
+    windows: tuple[int | None, ...] = (2, 2)
+
+    @nn.nowrap
+    def build_stack(self):
+        cells = [E3DLSTMCell(2, (2, 3, 3), window, parent=None) for window in self.windows]
+        return RecurrentStack(tuple(cells), parent=None)
+
+
+class OfOneStack(OfCells):
+    @nn.nowrap
+    def build_stack(self):
+        return E3DLSTMStack(2, 2, (2, 3, 3), self.windows[0], parent=None)
+
+
+@pytest.mark.parametrize('window', [2, None])
+def test_cells_in_a_stack_of_ones_own_remember_as_much_as_they_say(window):
+    fields = OPTIONS | {'kernel_size': (2, 3, 3), 'windows': (window, window)}
+    model, same = OfCells(**fields), OfOneStack(**fields)
+    variables = make_params(functools.partial(model.init, output_frames=1), FRAMES[:, :1])
+    variables = jax.tree.map(lambda leaf: 1.5 * leaf + 0.1, variables)
+    expected = jax.jit(same.apply, static_argnums=2)(variables, FRAMES, 3)
+    found = jax.jit(model.apply, static_argnums=2)(variables, FRAMES, 3)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    short = jax.jit(model.clone(windows=(1, 1)).apply, static_argnums=2)(variables, FRAMES, 3)
+    assert np.abs(short - expected).max() > 1e-3
+    state, _ = stream(model, variables['params'], FRAMES)
+    future = forecast_from(model, variables['params'], state, 3)
+    np.testing.assert_allclose(future, expected[:, 9:], atol=1e-5)
+    if window:
+        assert state.histories[0].shape[1] == window
+
+
+def test_cells_of_one_stack_have_equal_windows():
+    model = OfCells(**OPTIONS, kernel_size=(2, 3, 3), windows=(2, None))
+    with pytest.raises(
+        InputError, match='history of 2 and None: cells that recall must have equal'
+    ):
+        jax.eval_shape(functools.partial(model.init, output_frames=1), jax.random.key(0), FRAMES)
 
 
 def test_impossible_streams_are_rejected():

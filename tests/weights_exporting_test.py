@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from prediction_helpers import run_of
@@ -11,6 +12,7 @@ from prediction_helpers import run_of
 from e3d import export
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
+from e3d.kernels import triton
 from e3d.model import build_model
 from e3d.prediction.forecast import forecast
 from e3d.weights import exporting
@@ -69,6 +71,19 @@ def test_fewer_frames_and_a_fixed_batch(run, tmp_path):
     np.testing.assert_array_equal(exported.call(clips), expected)
     with pytest.raises(ValueError, match='shape'):
         exported.call(clips[:1])
+
+
+@pytest.mark.parametrize('platforms', [('cuda',), ('cpu', 'cuda')])
+def test_no_kernel_of_this_machine_is_in_a_program(tmp_path, monkeypatch, platforms):
+    """Where an NVIDIA GPU is, a fixed batch could have kernels that no file may hold."""
+    monkeypatch.setattr(triton, '_capability', lambda: 90)
+    options = {'layers': 1, 'features': 16, 'kernel_size': (1, 1, 1), 'patch_size': 4, 'depth': 1}
+    run = run_of(build_model('e3d_lstm', **options, recall='in_place'), size=(16, 16))
+    kept = jnp.zeros((1, 16, 16)), jnp.zeros((1, 2, 16, 16))
+    assert triton.fits(*kept)
+    program = tmp_path / 'forecast.stablehlo'
+    export_run(run, program, 'stablehlo', horizon=2, batch=1, platforms=platforms)
+    assert b'triton' not in program.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ def register_metric(name: str, least_side: int = 1) -> Callable[[Metric], Metric
     Args:
       name: in reports and in `evaluation.presets`.
       least_side: of the frames, pixels.
+
+    Raises:
+      InputError: another metric has the name.
     """
 
     def decorate(metric: Metric) -> Metric:

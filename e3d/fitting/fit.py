@@ -65,7 +65,7 @@ def fit(
     Raises:
       InputError: the frames or the values cannot be used.
       RunError: the training diverged.
-      Interrupted: by SIGTERM or SIGINT.
+      KeyboardInterrupt: by SIGTERM or SIGINT.
 
     Example:
       >>> run = e3d.fit(frames, input_frames=3, output_frames=2, steps=2, **{'model.layers': 1})

@@ -14,6 +14,7 @@ import jax
 from jax import lax
 
 _traced_for: contextvars.ContextVar[str | None] = contextvars.ContextVar('platform', default=None)
+_exporting: contextvars.ContextVar[bool] = contextvars.ContextVar('exporting', default=False)
 _prepared_for: contextvars.ContextVar[str | None] = contextvars.ContextVar('prepared', default=None)
 
 
@@ -47,8 +48,9 @@ def traced_once(*static: str) -> Callable[[Callable], Callable]:
 
         @functools.wraps(function)
         def call(*arguments: Any) -> Any:
-            # What is kept has the branches of all platforms.
-            return (kept if _traced_for.get() is None else function)(*arguments)
+            # What is kept has the branches of all platforms, and kernels that cannot be stored.
+            anew = _traced_for.get() is not None or _exporting.get()
+            return (function if anew else kept)(*arguments)
 
         return call
 
@@ -66,6 +68,24 @@ def traced_for(platform: str) -> Iterator[None]:
         yield
     finally:
         _traced_for.reset(token)
+
+
+@contextlib.contextmanager
+def exporting() -> Iterator[None]:
+    """What is traced within is to be stored, and has no kernels of this machine's GPU.
+
+    Trace a function of your own, as for `traced_for`.
+    """
+    token = _exporting.set(True)
+    try:
+        yield
+    finally:
+        _exporting.reset(token)
+
+
+def is_exporting() -> bool:
+    """Whether what is traced now is to be stored."""
+    return _exporting.get()
 
 
 def is_for_accelerators() -> bool:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
+from e3d.kernels.platforms import is_exporting
+
 try:  # JAX means to give this up in favor of what only the newest GPUs have
     from jax.experimental.pallas import triton
 except ImportError:
@@ -27,7 +29,8 @@ def fits(gate: jax.Array, history: jax.Array) -> bool:
     channels = gate.shape[-1]
     return (
         _capability() >= _LEAST_CAPABILITY
-        and isinstance(gate.shape[0], int)  # not open, as in programs that are exported
+        and not is_exporting()
+        and isinstance(gate.shape[0], int)  # not open
         and gate.dtype in (jnp.float32, jnp.bfloat16)
         and channels & (channels - 1) == 0
         and _FEWEST <= channels <= _MOST_CHANNELS

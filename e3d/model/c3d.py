@@ -27,6 +27,7 @@ import jax
 
 from e3d.kernels.clips import convolve_clips
 from e3d.model.clip_recognizer import ClipRecognizer
+from e3d.model.dropping import Dropout
 from e3d.model.needs import Training
 from e3d.model.registry import register_recognizer
 
@@ -62,5 +63,5 @@ class C3D(ClipRecognizer):
         x = x.reshape(len(x), -1)
         for layer in range(2):
             x = nn.relu(nn.Dense(self.scaled(HIDDEN), name=f'hidden_{layer}', **common)(x))
-            x = nn.Dropout(self.dropout, deterministic=training is None)(x)
+            x = Dropout(self.dropout)(x, training)
         return nn.Dense(self.classes, dtype=self.dtype, name='scores')(x)

@@ -223,9 +223,14 @@ class E3DLSTMCell(CellBase):
         """The carry before the first step, for inputs of shape `[B, D, H, W, channels]`.
 
         Raises:
-          InputError: another number of axes; or `history` is None, so that the carry would have no
-            fixed shape.
+          InputError: another number of axes; `history` is None, so that the carry would have no
+            fixed shape; or a type in which no gradient of the variant is finite.
         """
+        if self.variant == 'published' and jnp.dtype(self.dtype or 'float32') == jnp.float16:
+            raise InputError(
+                "dtype=float16: must be float32 or bfloat16 with variant='published', whose LayerNorm "
+                'multiplies the gradients of the first state by 10^6, more than float16 holds'
+            )
         if self.recalls and self.history is None:
             raise InputError(
                 'history=None: the carry of a cell or stack has a fixed shape, so history must be '

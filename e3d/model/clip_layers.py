@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from e3d.kernels.clips import convolve_clips
+from e3d.model.dropping import Dropout
 from e3d.model.needs import Training
 
 Sizes = tuple[int, int, int]
@@ -86,7 +87,7 @@ class Head(nn.Module):
     def __call__(self, x: jax.Array, training: Training | None = None) -> jax.Array:
         """From `[B, ..., C]` to `[B, classes]`."""
         x = x.mean(axis=tuple(range(1, x.ndim - 1)))
-        x = nn.Dropout(self.dropout, deterministic=training is None)(x)
+        x = Dropout(self.dropout)(x, training)
         return nn.Dense(self.classes, dtype=self.dtype, name='scores')(x)
 
 
@@ -105,7 +106,7 @@ class SlidingHead(nn.Module):
     def __call__(self, x: jax.Array, training: Training | None = None) -> jax.Array:
         """From `[B, T, H, W, C]`, T >= 2, to `[B, classes]`."""
         x = nn.avg_pool(x, (2, *x.shape[2:4]))
-        x = nn.Dropout(self.dropout, deterministic=training is None)(x)
+        x = Dropout(self.dropout)(x, training)
         x = _Linear(self.classes, self.dtype, name='Conv3d_0c_1x1')(x)
         return x.mean(axis=(1, 2, 3), dtype=jnp.promote_types(x.dtype, jnp.float32))
 

@@ -62,11 +62,6 @@ class E3DLSTMStack(StackBase):
         options = {name: getattr(self, name) for name in shared}
         return [E3DLSTMCell(**options, parent=None) for _ in range(self.layers)]
 
-    @nn.nowrap
-    def recalled_steps(self, steps: int) -> int:
-        """All but the newest of the steps, or `history` of them."""
-        return min(self.history or steps, max(steps - 1, 1))
-
 
 @register_forecaster('e3d_lstm')
 class E3DLSTM(Forecaster):

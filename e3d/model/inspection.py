@@ -153,7 +153,7 @@ def inspect_model(
                 f'{model.patch_size} x {model.patch_size} pixels'
             )
     # As many slots as are ever needed, so that one program serves all steps.
-    count = getattr(model, 'history', None) or steps
+    count = model.build_stack().recall_window or steps
     room = tuple(jnp.zeros((1, count, *slots.shape[2:]), slots.dtype) for slots in state.histories)
     state, looked = state._replace(histories=room), []
     shown, entered = jnp.asarray(frames, state.outputs.dtype), []

@@ -141,7 +141,8 @@ class Network(nn.Module):
         Returns:
           The last carry, and every `y` stacked over N.
         """
-        recalled = stack.recalled_steps(len(inputs.frame))
+        steps = len(inputs.frame)
+        recalled = min(stack.recall_window or steps, max(steps - 1, 1))
         weights = prepare_kernels(weights)
         carry, _, outputs = scan_with_history(step, recalled, self.memory, weights, *start, inputs)
         return carry, outputs

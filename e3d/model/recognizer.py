@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from e3d.errors import InputError
 from e3d.kernels.convolution import VALID, Kernel, same_padding
@@ -66,6 +67,10 @@ def check_clips(
     lengths = jnp.asarray(lengths)
     if lengths.shape[:1] != (batch,) or lengths.ndim > 2:
         raise InputError(f'lengths of shape {lengths.shape}: must be [B] or [B, L], B={batch}')
+    if not isinstance(lengths, jax.core.Tracer):
+        outside = [int(one) for one in np.ravel(lengths) if not 1 <= one <= steps]
+        if outside:
+            raise InputError(f'lengths of {outside[0]}: must be 1 to T = {steps}')
     return frames, lengths
 
 
@@ -159,7 +164,7 @@ class Recognizer(Network):
     )
     depth: int = option(2, 'slots of a state; 1 for 2D states', whole(1, MOST_LAYERS))
     encoder_layers: int = option(
-        2, 'convolutions of stride 2 before the layers', whole(0, MOST_LAYERS)
+        2, 'convolutions of stride 2 before the layers', whole(1, MOST_LAYERS)
     )
     encoder_depth: int = option(
         2, 'depth of their kernels; 1 for 2D convolutions', whole(1, MOST_LAYERS)
@@ -279,9 +284,9 @@ class Recognizer(Network):
             front part.
           truth_mask: bool `[B, T]`: which frames enter as they are, the model's own prediction in
             place of the others. None: all that are observed.
-          lengths: how many frames are observed, int `[B]`, at most T; or `[B, L]`: L lengths of
-            each clip are classified. None: T - output_frames + 1. No later frame has an influence
-            on the scores.
+          lengths: how many frames are observed, int `[B]`, 1 to T, which is not checked under
+            `jax.jit`; or `[B, L]`: L lengths of each clip are classified. None: T - output_frames +
+            1. No later frame has an influence on the scores.
 
         Returns:
           A `Recognition`; its predictions are of x_1 .. x_T.

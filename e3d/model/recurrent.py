@@ -32,7 +32,8 @@ class CellBase(nn.RNNCellBase):
     A subclass has `State`, a NamedTuple with `hidden` among its fields, the pure function `update`,
     and a method `weights(shape)` that declares the parameters for inputs of that shape. A state with a
     field `memory` takes part in the zig-zag route of M (see `stack.py`). Where `recalls` is true,
-    `update` takes a `history` of the state's `cell`, too.
+    `update` takes a `history` of the state's `cell`, too, and a field `history` says of how many earlier
+    steps, None for all.
     """
 
     if TYPE_CHECKING:  # fields of every subclass

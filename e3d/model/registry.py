@@ -28,12 +28,26 @@ Model = TypeVar('Model', bound=type[nn.Module])
 
 
 def register_forecaster(name: str) -> Callable[[Model], Model]:
-    """Enters a class of forecasters under this name."""
+    """A decorator that enters a class of forecasters, with the options that its fields are.
+
+    Args:
+      name: that `model.name` has in a config.
+
+    Raises:
+      InputError: another model has the name.
+    """
     return enter(FORECASTERS, name, 'model', MODELS)
 
 
 def register_recognizer(name: str) -> Callable[[Model], Model]:
-    """Enters a class of recognizers under this name."""
+    """A decorator that enters a class of recognizers, with the options that its fields are.
+
+    Args:
+      name: that `model.name` has in a config.
+
+    Raises:
+      InputError: another model has the name.
+    """
     return enter(RECOGNIZERS, name, 'model', MODELS)
 
 

@@ -151,7 +151,7 @@ class STResNet(nn.Module):
           frames: `[B, T, H, W, C]` in [0, 1] or uint8.
           output_frames: T_out >= 1.
           inputs: 'period' and 'trend', as far as there are such branches, `[B, T_out, count, H, W, C]`:
-            of each frame that is forecast the days and weeks before, the newest first.
+            of each frame that is forecast the days and weeks before, the newest first; as `frames`.
 
         Returns:
           `[B, T_out, H, W, C]` in (0, 1).
@@ -162,7 +162,10 @@ class STResNet(nn.Module):
         self._check(frames.shape, output_frames)
         seen, size = self.closeness or frames.shape[1], frames.shape[2:]
         newest = _to_signed(scale_types(frames)[:, ::-1][:, :seen])
-        before = {name: _to_signed(value) for name, value in (inputs or {}).items()}
+        before = {
+            name: _to_signed(scale_types(jnp.asarray(value), name))
+            for name, value in (inputs or {}).items()
+        }
         missing = [name for name in self.needs.inputs if name not in before]
         if missing:
             raise InputError(f'{" and ".join(missing)}: must be among the inputs of this ST-ResNet')

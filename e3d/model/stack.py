@@ -43,8 +43,9 @@ class Stack(Protocol):
         """State and remembered states before the first step, for inputs of this shape."""
         ...
 
-    def recalled_steps(self, steps: int) -> int:
-        """How many of the newest states RECALL looks at in a sequence of `steps` steps, >= 1."""
+    @property
+    def recall_window(self) -> int | None:
+        """How many of the newest states RECALL looks at, >= 1; None for all."""
         ...
 
 
@@ -153,10 +154,20 @@ class StackBase(nn.RNNCellBase):
         states = memory_of_the_top([cell.initial_state(shape) for cell in cells])
         return _set_apart(states, [cell.recalls for cell in cells])
 
-    @nn.nowrap
-    def recalled_steps(self, steps: int) -> int:
-        """How many of the newest states RECALL looks at; no matter where there is none."""
-        return 1
+    @property
+    def recall_window(self) -> int | None:
+        """The `history` of the cells that recall; 1, which is no matter, where none does.
+
+        Raises:
+          InputError: they differ, but one loop remembers for all.
+        """
+        windows = {cell.history for cell in self.build_cells() if cell.recalls}
+        if len(windows) > 1:
+            raise InputError(
+                f'history of {" and ".join(sorted(map(str, windows)))}: cells that recall must have '
+                'equal history, as one loop remembers their states'
+            )
+        return windows.pop() if windows else 1
 
     def __call__(self, carry, inputs: jax.Array):
         """One step.

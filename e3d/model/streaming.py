@@ -88,7 +88,7 @@ def start(
         size = model.sizes(frame_shape[:2])[-1]
         window = (model.window, shape[0], model.depth, *size, model.features)
         outputs = jnp.zeros(window, model.dtype)
-    slots = getattr(model, 'history', None) or _FIRST_SLOTS
+    slots = model.build_stack().recall_window or _FIRST_SLOTS
     histories = tuple(empty_slots(state, slots) for state in remembered)
     return StreamState(carry, remembered, histories, outputs, jnp.int32(0))
 
@@ -130,7 +130,7 @@ def observe(
         raise InputError(
             f'frame of shape {frame.shape}: must be {expected.shape[1:]}, {len(expected)} at once'
         )
-    grows = state.histories and not getattr(model, 'history', None)
+    grows = model.build_stack().recall_window is None
     if grows and isinstance(state.steps, jax.core.Tracer):
         raise InputError(
             'history=None: the memory of the model grows from frame to frame, which jax.jit does '
@@ -175,7 +175,7 @@ def forecast_from(model: Forecaster, params: Any, state: StreamState, horizon: i
     if int(state.steps) < 1:
         raise InputError('forecast_from: no frame was observed yet; call observe before.')
     room = max(_LEAST_ROOM, _power_of_two(horizon))
-    if state.histories and not getattr(model, 'history', None):
+    if model.build_stack().recall_window is None:
         slots = _power_of_two(int(state.steps) + room)
         state = _with_slots(state, max(slots, state.histories[0].shape[1]))
     frames = _continue(model, params, state, jnp.int32(horizon), room)

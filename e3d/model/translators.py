@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from e3d.kernels.depthwise import convolve_depthwise
+from e3d.model.dropping import draw_for_share
 from e3d.model.needs import RANDOM, Training
 
 EPSILON = 1e-5  # of batch and group normalization
@@ -88,20 +89,8 @@ class InnerBlock(nn.Module):
         if self.training is None or not self.drop_path:
             return branch
         keep, count = 1.0 - self.drop_path, len(branch)
-        kept = draw_for_share(self.make_rng(RANDOM), keep, count, self.training.axis_name)
+        kept = draw_for_share(self.make_rng(RANDOM), keep, (count,), self.training.axis_name)
         return jnp.where(kept[:, None, None, None], branch / keep, 0.0).astype(branch.dtype)
-
-
-def draw_for_share(key: jax.Array, keep: float, count: int, axis_name: str | None) -> jax.Array:
-    """Which of this device's sequences keep something, bool `[count]`.
-
-    Drawn for the whole batch on every device, so that it does not depend on how many there are.
-    """
-    if axis_name is None:
-        return jax.random.bernoulli(key, keep, (count,))
-    everyone = jax.random.bernoulli(key, keep, (count * jax.lax.psum(1, axis_name),))
-    first = jax.lax.axis_index(axis_name) * count
-    return jax.lax.dynamic_slice_in_dim(everyone, first, count)
 
 
 class AttentionBlock(InnerBlock):
@@ -224,7 +213,8 @@ class Blocks(nn.Module):
 class Inception(nn.Module):
     """A 1 x 1 convolution, and the sum of convolutions of several sizes after it.
 
-    Each of these is in groups and followed by group normalization and a leaky ReLU (0.2).
+    Each of these is in 8 groups, where both widths are multiples of 8, and followed by group
+    normalization and a leaky ReLU (0.2).
 
     Attributes:
       hidden: channels after the first.
@@ -244,7 +234,8 @@ class Inception(nn.Module):
         """`[B, h, w, channels]` to `[B, h, w, features]`."""
         common = {'dtype': self.dtype, 'kernel_init': BY_FAN_IN}
         inputs = nn.Dense(self.hidden, name='point', **common)(inputs)
-        groups = self.GROUPS if self.hidden % self.GROUPS == 0 else 1
+        both = self.hidden % self.GROUPS == 0 and self.features % self.GROUPS == 0
+        groups = self.GROUPS if both else 1
         total = 0.0
         for size in self.SIZES:
             convolution = nn.Conv(

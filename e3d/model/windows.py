@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from e3d.model.frames import scale_types
+
 
 def windows(frames: jax.Array, depth: int = 2) -> jax.Array:
     """What a cell takes of ordinary video: at each step the newest frames, one behind the other.
@@ -13,13 +15,14 @@ def windows(frames: jax.Array, depth: int = 2) -> jax.Array:
     themselves; a cell in a model of your own is given it.
 
     Args:
-      frames: `[B, T, H, W, C]`.
+      frames: `[B, T, H, W, C]`; floats, or uint8, uint16 or bool, which become floats in [0, 1].
       depth: D, >= 1.
 
     Returns:
       `[B, T, D, H, W, C]`, which `nn.RNN(E3DLSTMCell(...))` takes.
 
     Raises:
+      InputError: frames of another type.
       ValueError: frames of another rank, or a depth below 1.
 
     Example:
@@ -27,7 +30,7 @@ def windows(frames: jax.Array, depth: int = 2) -> jax.Array:
       >>> e3d.windows(video)[0, :, :, 0, 0, 0].tolist()
       [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
     """
-    frames = jnp.asarray(frames)
+    frames = scale_types(jnp.asarray(frames))
     if frames.ndim != 5 or depth < 1:
         raise ValueError(
             f'frames have shape {frames.shape}, depth={depth}: must be [B, T, H, W, C] (batch, time, '

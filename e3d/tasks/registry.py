@@ -49,5 +49,12 @@ TASKS: dict[str, type[Task]] = {}
 
 
 def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
-    """Enters a task under the name that `task` has in a config."""
+    """A decorator that enters a task.
+
+    Args:
+      name: that `task` has in a config.
+
+    Raises:
+      InputError: another task has the name.
+    """
     return enter(TASKS, name, 'task')

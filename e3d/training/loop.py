@@ -62,7 +62,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     Raises:
       InputError: the config, the data or the workdir cannot be used.
       RunError: the training diverged, or a file could not be written.
-      Interrupted: by SIGTERM or SIGINT, after what is to be kept was saved.
+      KeyboardInterrupt: by SIGTERM or SIGINT, after what is to be kept was saved.
 
     Example:
       >>> values = {'train.steps': 2, 'evaluation.perceptual': False}

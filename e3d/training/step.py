@@ -32,7 +32,7 @@ def train_step(
       batch: 'frames' `[B, T, H, W, C]` in [0, 1], and what else the task needs; with `axis_name`
         the share of one device.
       loss: of the task.
-      optimizer: see `state.build_optimizer`.
+      optimizer: any; that of a config is `e3d.training.optimizer.build_optimizer`.
       learning_rate: of the optimizer, by step; only to report it.
       ema_decay: of the moving average, if the state keeps one. It begins lower and approaches
         this value, min(ema_decay, (1 + step) / (10 + step)), so that short runs have one as well.

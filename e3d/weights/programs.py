@@ -14,7 +14,7 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 from e3d.data.sources.scales import Scale
 from e3d.errors import RunError
-from e3d.kernels.platforms import traced_for
+from e3d.kernels.platforms import exporting, traced_for
 from e3d.prediction.forecast import continue_clips
 from e3d.runs.trained_run import Run
 
@@ -36,7 +36,8 @@ def export_stablehlo(
     size = jax.export.symbolic_shape('batch')[0] if batch == ANY_BATCH else batch
     argument = jax.ShapeDtypeStruct((size, frames, *run.frame_shape), jnp.float32)
     continued = jax.jit(_continued(run, frames, horizon))
-    return jax.export.export(continued, platforms=platforms)(argument).serialize()
+    with exporting():
+        return jax.export.export(continued, platforms=platforms)(argument).serialize()
 
 
 def export_onnx(run: Run, frames: int, horizon: int, batch: int) -> bytes:

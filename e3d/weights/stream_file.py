@@ -57,7 +57,7 @@ def load_stream(
         raise InputError(f'{path} cannot be read: {error}.') from error
     template = start(model, params, frame_shape, batch_size)
     expected = dict(_named(template))
-    grows = getattr(model, 'history', None) is None
+    grows = model.build_stack().recall_window is None
     problems = [f'{name} is missing' for name in expected if name not in tensors]
     problems += [f'{name} is not part of it' for name in tensors if name not in expected]
     for name in expected.keys() & tensors.keys():

@@ -108,5 +108,12 @@ DATASETS: dict[str, type[Dataset]] = {}
 
 
 def register_dataset(name: str) -> Callable[[type[Dataset]], type[Dataset]]:
-    """Enters a data set under the name that `dataset.name` has in a config."""
+    """A decorator that enters a data set, with the options that its fields are.
+
+    Args:
+      name: that `dataset.name` has in a config.
+
+    Raises:
+      InputError: another data set has the name.
+    """
     return enter(DATASETS, name, 'data set')
