@@ -216,6 +216,21 @@ def test_units_ranges_and_transforms(tmp_path, rain):
     )
 
 
+def test_nothing_below_0_is_forecast_of_a_variable_that_is_never_below_it(tmp_path):
+    random = np.random.default_rng(0)
+    ranges = {'rain': (0, 10), 'heat': (50, 100), 'wind': (-5, 5)}
+    arrays = {name: random.uniform(*ends, (40, 8, 8)) for name, ends in ranges.items()}
+    np.savez(tmp_path / 'both.npz', rain=arrays['rain'], heat=arrays['heat'])
+    np.savez(tmp_path / 'all.npz', **arrays)
+    for name, lows in (('both', [0, 0]), ('all', [0, 0, -np.inf])):
+        scale = opened(tmp_path / f'{name}.npz', scale='minmax').scale
+        np.testing.assert_allclose(
+            scale.to_unit(scale.clip(np.float32([-np.inf]))), lows, atol=1e-5
+        )
+    fixed = opened(tmp_path / 'all.npz', scale='0,100').scale
+    assert fixed.bounds == ((0, 0, -np.inf), np.inf) and not fixed.ranges
+
+
 def test_flows_of_a_city_are_read_with_their_dates(tmp_path):
     counts = np.random.default_rng(0).integers(0, 90, (72, 2, 8, 6)).astype(float)
     with h5py.File(tmp_path / 'NYC.h5', 'w') as file:

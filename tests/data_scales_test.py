@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from e3d.data.sources.scales import Scale
+from e3d.evaluation.metrics import frame_metrics
 
 COUNTS = Scale((3.0, 267.0), (-3 / 264, math.inf))
 
@@ -25,6 +26,15 @@ def test_bounds_cut_only_where_there_are_some():
     np.testing.assert_allclose(COUNTS.clip(values), [-3 / 264, 0.5, 7.0], rtol=1e-6)
     np.testing.assert_array_equal(Scale().clip(values), [0, 0.5, 1])
     assert Scale().of_pixels and not COUNTS.of_pixels and not Scale(None, (0, math.inf)).of_pixels
+
+
+def test_bounds_may_be_those_of_each_channel():
+    scale = Scale((0.0, 10.0), ((0.0, -1.0), math.inf), ((0.0, 10.0), (50.0, 100.0)))
+    cut = scale.clip(np.float32([[-0.9, -0.9], [7, -3]]))
+    np.testing.assert_array_equal(cut, np.float32([[0, -0.9], [7, -1]]))
+    assert cut.dtype == np.float32
+    metrics = frame_metrics(np.full((1, 1, 8, 8, 2), -2.0), np.zeros((1, 1, 8, 8, 2)), scale.bounds)
+    assert metrics['mae_mean'].tolist() == [[0.5]]
 
 
 @pytest.mark.parametrize('transform', ['log1p', 'dBZ'])
@@ -54,8 +64,16 @@ def test_channels_may_have_ranges_of_their_own():
         COUNTS,
         Scale(None, (-math.inf, math.inf)),
         Scale((0.0, 9.0), (0.0, math.inf), ((0.0, 9.0), (1.0, 2.0)), 'log1p', 'mm/h'),
+        Scale((0.0, 9.0), ((0.0, -math.inf), math.inf), ((0.0, 9.0), (-1.0, 2.0))),
     ],
 )
 def test_json_keeps_it(scale):
     stored = json.loads(json.dumps(scale.to_json(), allow_nan=False))
     assert Scale.from_json(stored) == scale
+
+
+def test_a_scale_of_a_run_from_before_bounds_had_channels_means_the_same():
+    stored = {'value_range': [0, 10], 'bounds': [-1.0, None], 'ranges': [[0, 10], [50, 100]]}
+    scale = Scale.from_json(stored)
+    assert scale.bounds == (-1, math.inf)
+    np.testing.assert_array_equal(scale.clip(np.float32([[-3, -3]])), [[-1, -1]])

@@ -78,6 +78,25 @@ def test_a_masked_cell_changes_nothing_anywhere(tmp_path):
     assert 'Read the last 1 of 1 frames (there are no more; the model was trained on 2)' in said
 
 
+def test_each_variable_has_its_own_least_value(tmp_path):
+    random = np.random.default_rng(0)
+    rain, heat = random.uniform(0, 10, (40, 8, 8)), random.uniform(50, 100, (40, 8, 8))
+    np.savez(tmp_path / 'both.npz', rain=rain, heat=heat, wind=rain - 5)
+    config = config_of(tmp_path, tmp_path / 'both.npz', scale='0,100')
+    loop.train(config, tmp_path / 'run')
+    run = load_run(tmp_path / 'run')
+    assert run.scale.bounds == ((0, 0, -np.inf), np.inf)
+    frames = np.stack([rain, heat, rain - 5], axis=-1)
+    forecast(run, frames - np.float32([0, 50, 90]))
+    with pytest.raises(InputError, match='values from -1; the data of the run have none below 0'):
+        forecast(run, np.where(frames < 0, frames, -1))
+    with pytest.raises(InputError, match='shape'):
+        forecast(run, frames[..., 0])
+    far = run._replace(scale=run.scale._replace(bounds=((2.0, 5.0, -np.inf), np.inf)))
+    cut = forecast(far, frames + 500)
+    assert (cut[..., :2].min(axis=(0, 1, 2)) >= [200, 500]).all() and cut[..., 2].min() < 200
+
+
 def test_what_is_known_ahead_is_read_from_the_file(tmp_path):
     content = labeled()
     content.to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')

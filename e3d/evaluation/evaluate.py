@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from e3d.data.sources.scales import PIXELS, Scale
+from e3d.data.sources.scales import PIXELS, Bound, Scale
 from e3d.errors import InputError, RunError
 from e3d.evaluation.balanced import balanced_errors
 from e3d.evaluation.baselines import last_known
@@ -17,7 +16,7 @@ from e3d.evaluation.collection import KEPT, Collection
 from e3d.evaluation.ensembles import ensemble_metrics, ensemble_report
 from e3d.evaluation.events import Events, count_events, event_report
 from e3d.evaluation.intervals import mean_interval, skill_interval
-from e3d.evaluation.metrics import errors_in_unit, frame_metrics
+from e3d.evaluation.metrics import errors_in_unit, frame_metrics, within
 from e3d.evaluation.optical_flow import extrapolate
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
 from e3d.evaluation.presets import PRESETS
@@ -181,11 +180,11 @@ def _frame_metrics(
     prediction: jax.Array,
     truth: jax.Array,
     valid: jax.Array | None,
-    bounds: tuple[float, float],
+    bounds: tuple[Bound, Bound],
     presets: tuple[str, ...],
 ) -> dict[str, jax.Array]:
     metrics = frame_metrics(prediction, truth, bounds=bounds, valid=valid)
-    prediction = jnp.clip(prediction, *bounds)
+    prediction = within(prediction, bounds)
     metrics |= {name: PRESETS[name](prediction, truth) for name in presets}
     of_prediction, of_truth = (total_gradient(frames, valid) for frames in (prediction, truth))
     return metrics | {'gradient': of_prediction, 'true_gradient': of_truth}
@@ -197,10 +196,10 @@ def _count(
     truth: jax.Array,
     valid: jax.Array | None,
     levels_and_balance: tuple[Any, Any],
-    bounds: tuple[float, float],
+    bounds: tuple[Bound, Bound],
 ) -> dict[str, jax.Array]:
     levels, balance = levels_and_balance
-    prediction = jnp.clip(prediction, *bounds)
+    prediction = within(prediction, bounds)
     counts = count_events(prediction, truth, levels, valid)
     if balance is None:
         return counts

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from e3d.data.sources.scales import Scale
+from e3d.data.sources.scales import Bound, Scale
 
 PSNR_CAP = 100.0  # dB; a frame without error would have infinitely many
 SSIM_WINDOW = 7  # side of the uniform window, pixels
@@ -19,7 +19,7 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 def frame_metrics(
     prediction: Array,
     truth: Array,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: tuple[Bound, Bound] = (0.0, 1.0),
     valid: Array | None = None,
 ) -> dict[str, Array]:
     """Compares every forecast frame with the true one. Can be jitted.
@@ -30,7 +30,8 @@ def frame_metrics(
     Args:
       prediction: `[B, T, H, W, C]`, any range.
       truth: `[B, T, H, W, C]` in [0, 1]; data without hard bounds may leave it.
-      bounds: the least and the largest value there can be; infinite where there is none.
+      bounds: the least and the largest value there can be, each a number for all channels or a
+        tuple with one of each; infinite where there is none.
       valid: which of the true values are known, bool `[B, T, H, W, C]`; None: all.
 
     Returns:
@@ -57,7 +58,7 @@ def frame_metrics(
         raise ValueError(
             f'The predictions have shape {prediction.shape}, but the true frames have {truth.shape}.'
         )
-    prediction = jnp.clip(prediction.astype(jnp.float32), *bounds)
+    prediction = within(prediction.astype(jnp.float32), bounds)
     truth = truth.astype(jnp.float32)
     frame = (-3, -2, -1)
     if valid is None:
@@ -79,6 +80,11 @@ def frame_metrics(
     if min(truth.shape[-3:-1]) >= SSIM_WINDOW:
         metrics |= _structural_similarity(prediction, truth, valid)
     return metrics
+
+
+def within(frames: Array, bounds: tuple[Bound, Bound]) -> Array:
+    """Frames `[..., C]` brought within bounds as `frame_metrics` takes them. Can be jitted."""
+    return jnp.clip(frames, *(jnp.asarray(bound, frames.dtype) for bound in bounds))
 
 
 def errors_in_unit(

@@ -195,15 +195,18 @@ def checked_numbers(frames: np.ndarray, scale: Scale, name: str, gaps: bool = Fa
             f'{name} holds numbers that are NaN, infinite or too large for float32. Fill them as the '
             'data of the training were filled.'
         )
-    least = float(np.min(scale.to_unit(scale.bounds[0])))
+    least = scale.to_unit(scale.bounds[0])
+    if np.ndim(scale.bounds[0]) == 0 or frames.shape[-1:] != least.shape:
+        least = np.min(least)  # frames of another number of channels are rejected for that later
     # Rounding may leave the bound by a few units of float32.
-    if (frames < least - 1e-4 * max(1.0, abs(least))).any():
+    below = frames < least - 1e-4 * np.maximum(1, np.abs(least))
+    if below.any():
         remedy = ''
         if scale.value_range is None:  # dataset.npz, whose counts nobody knows
             remedy = ' They are scaled as those of the training: (x + 1) / 2 of values from -1 on.'
         raise InputError(
-            f'{name} has values from {np.nanmin(frames):g}; the data of the run have none below '
-            f'{least:g}.{remedy}'
+            f'{name} has values from {frames[below].min():g}; the data of the run have none below '
+            f'{np.max(least):g}.{remedy}'
         )
     return frames
 

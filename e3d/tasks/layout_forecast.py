@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from e3d.data.sources.layouts import Layout
+from e3d.data.sources.scales import Bound
+from e3d.evaluation.metrics import within
 from e3d.model.beside import beside_frames, draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
 from e3d.tasks.losses import Batch
@@ -21,12 +23,12 @@ class LayoutForecast:
     Attributes:
       model: a forecaster, see `e3d.model.E3DLSTM`.
       layout: of the sequences.
-      bounds: the least and the largest value there can be.
+      bounds: the least and the largest value there can be, see `Scale`.
     """
 
     model: nn.Module
     layout: Layout
-    bounds: tuple[float, float]
+    bounds: tuple[Bound, Bound]
 
     def __call__(self, variables: Any, batch: Batch) -> jax.Array:
         """Forecasts what follows the frames.
@@ -58,4 +60,4 @@ class LayoutForecast:
             arguments = inputs.frames, layout.later_frames, inputs.truth_mask
         predictions = call_in_use(self.model, variables, arguments, batch)
         predictions = predictions[..., : frames.shape[-1]]
-        return jnp.clip(predictions[:, -layout.output_frames :], *self.bounds)
+        return within(predictions[:, -layout.output_frames :], self.bounds)

@@ -6,7 +6,7 @@ import numpy as np
 
 from e3d.data.sources.grid_setup import GridSetup
 from e3d.data.sources.grid_survey import Spread, Survey
-from e3d.data.sources.scales import TRANSFORMS, Scale
+from e3d.data.sources.scales import TRANSFORMS, Bound, Scale
 from e3d.errors import InputError
 from e3d.options.rules import MOST
 
@@ -58,11 +58,15 @@ def choose_scale(setup: GridSetup, found: Survey) -> Scale:
         setup.unit,
         tuple(beside),
     )
-    if min(found.least[name] for name in setup.targets) >= 0:
-        # Nothing that is measured lies below 0, so nothing that is forecast does.
-        lowest = float(np.min(scale.from_unit(np.zeros(len(ranges)))))
-        scale = scale._replace(bounds=(lowest, math.inf))
-    return scale
+    return scale._replace(bounds=(_lowest(setup, found, scale), math.inf))
+
+
+def _lowest(setup: GridSetup, found: Survey, scale: Scale) -> Bound:
+    """Where nothing of a variable that is measured lies below 0, nothing that is forecast does."""
+    least = [found.least[name] for name in setup.targets for _ in found.spreads[name]]
+    zeros = scale.from_unit(np.zeros(len(least))).tolist()
+    lows = [zero if low >= 0 else -math.inf for zero, low in zip(zeros, least, strict=True)]
+    return lows[0] if len(set(lows)) == 1 else tuple(lows)
 
 
 def _ends(spread: Spread, kind: str) -> tuple[float, float]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from e3d.data.readers.array_layouts import channels_come_first
 from e3d.data.sources.dataset import Dataset, Origin, register_dataset
-from e3d.data.sources.scales import PIXELS, Scale
+from e3d.data.sources.scales import PIXELS, Bound, Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 from e3d.pixel_values import (
@@ -241,7 +241,7 @@ class Windows:
         return self.scale.value_range
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[Bound, Bound]:
         """See `Scale`."""
         return self.scale.bounds
 

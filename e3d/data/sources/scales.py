@@ -22,6 +22,9 @@ def _to_rain(decibels: np.ndarray) -> np.ndarray:
     return (linear / factor) ** (1 / power)
 
 
+Bound = float | tuple[float, ...]  # a number, or one for each channel
+
+
 class Transform(NamedTuple):
     """What is done to values before they are mapped to [0, 1], and its inverse; for values >= 0."""
 
@@ -42,8 +45,9 @@ class Scale(NamedTuple):
       value_range: (low, high), what 0 and 1 stand for in the unit of the data; None for pictures,
         where they are black and white, and for data whose unit is not known. Of several channels
         that differ that of the first.
-      bounds: the least and the largest value there can be, as the model sees them; infinite where
-        there is none. Later flows may be larger than all of the training, which end at 1.
+      bounds: the least and the largest value there can be, as the model sees them, each a number
+        for all channels or a tuple with one of each; infinite where there is none. Later flows may be
+        larger than all of the training, which end at 1.
       ranges: (low, high) of each channel where they differ; () where they are all `value_range`.
       transform: a key of `TRANSFORMS`, by which values go before they are mapped; '' for none.
       unit: its name, such as 'mm/h'; '' where it is not known.
@@ -51,7 +55,7 @@ class Scale(NamedTuple):
     """
 
     value_range: tuple[float, float] | None = None
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: tuple[Bound, Bound] = (0.0, 1.0)
     ranges: tuple[tuple[float, float], ...] = ()
     transform: str = ''
     unit: str = ''
@@ -110,14 +114,13 @@ class Scale(NamedTuple):
 
     def clip(self, values: np.ndarray) -> np.ndarray:
         """Values as the model sees them, brought within the bounds."""
-        return np.clip(values, *self.bounds)
+        return np.clip(values, *(np.array(bound, values.dtype) for bound in self.bounds))
 
     def to_json(self) -> dict[str, Any]:
         """The scale as `from_json` reads it; JSON has no infinite numbers, so they become None."""
-        bounds = [bound if math.isfinite(bound) else None for bound in self.bounds]
         stored = {
             'value_range': None if self.value_range is None else list(self.value_range),
-            'bounds': bounds,
+            'bounds': [_stored_bound(bound) for bound in self.bounds],
         }
         more = {
             'ranges': [list(ends) for ends in self.ranges],
@@ -135,10 +138,6 @@ class Scale(NamedTuple):
           ValueError, TypeError, KeyError: it is something else.
         """
         low, high = stored['bounds']
-        bounds = (
-            -math.inf if low is None else float(low),
-            math.inf if high is None else float(high),
-        )
         value_range = stored['value_range']
         ranges, beside = (
             tuple(_rising(ends) for ends in stored.get(name, ())) for name in ('ranges', 'beside')
@@ -148,12 +147,24 @@ class Scale(NamedTuple):
             raise ValueError(f'there is no transform {transform!r}')
         return cls(
             None if value_range is None else _rising(value_range),
-            bounds,
+            (_read_bound(low, -math.inf), _read_bound(high, math.inf)),
             ranges,
             transform,
             str(stored.get('unit', '')),
             beside,
         )
+
+
+def _stored_bound(bound: Bound) -> Any:
+    if isinstance(bound, tuple):
+        return [_stored_bound(one) for one in bound]
+    return bound if math.isfinite(bound) else None
+
+
+def _read_bound(stored: Any, none: float) -> Bound:
+    if isinstance(stored, list):
+        return tuple(none if one is None else float(one) for one in stored)
+    return none if stored is None else float(stored)
 
 
 def _rising(ends: Any) -> tuple[float, float]:
