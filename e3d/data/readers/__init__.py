@@ -8,7 +8,7 @@ picture_folders  one picture per frame; order and gaps: picture_order, picture_n
 clip_arrays   a clip from .npy or .npz: array_files; its axes: array_layouts
 hdf5_files    data sets out of HDF5 files
 grids         variables over time from .npy, .npz and .h5, in pieces; netCDF and zarr: labeled_grids,
-              zarr_stores
+              zarr_stores; when their frames are: grid_times
 archives      zip archives, in bounds
 downloads     files from the network, whole and checked
 walk          through folders, without getting lost in them

@@ -4,8 +4,7 @@ For netCDF and zarr see `labeled_grids`, which gives the same.
 """
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from e3d.data.readers.array_files import load_arrays, map_array
 from e3d.data.readers.array_layouts import AXES, grid_layout
+from e3d.data.readers.grid_times import Times, as_text, parse_times
 from e3d.data.readers.hdf5_files import check_dataset, open_hdf5
 from e3d.errors import InputError
 
@@ -21,9 +21,9 @@ MAX_ARCHIVE_BYTES = 2**33
 MAX_TIMES = 10**8
 TIME_NAMES = ('time', 'times', 'date', 'dates', 'datetime', 'timestamp', 'valid_time')
 SUFFIXES = {'.npy', '.npz', '.h5', '.hdf5'}
-_UNITS = {'s': 1, 'sec': 1, 'second': 1, 'min': 60, 'minute': 60, 'h': 3600, 'hour': 3600}
-_UNITS |= {'d': 86400, 'day': 86400}
-_ATTRIBUTES = ('scale_factor', 'add_offset', '_FillValue', 'missing_value', 'units')
+_ATTRIBUTES = ('scale_factor', 'add_offset', '_FillValue', 'missing_value', '_Unsigned', 'units')
+# From what stands for no value, beside what the file says, to float32 [H, W], NaN where there is none.
+Field = Callable[[float | None], np.ndarray]
 
 
 class Grid(NamedTuple):
@@ -34,15 +34,16 @@ class Grid(NamedTuple):
       file: that holds it.
       shape: (N, T, H, W, C): series, times of each, rows, columns, channels.
       unit: as the file says; '' where it does not.
-      read: from (series, first time, the one after the last) to float32 `[t, H, W, C]` in the unit,
-        NaN where nothing was measured.
+      read: from (series, first time, the one after the last, the stored number that stands for no
+        value, beside what the file says, or None) to float32 `[t, H, W, C]` in the unit, NaN where
+        nothing was measured.
     """
 
     name: str
     file: Path
     shape: tuple[int, int, int, int, int]
     unit: str
-    read: Callable[[int, int, int], np.ndarray]
+    read: Callable[[int, int, int, float | None], np.ndarray]
 
 
 class GridFile(NamedTuple):
@@ -52,23 +53,24 @@ class GridFile(NamedTuple):
       path: of the file.
       grids: variables with a time axis, by name.
       fields: those without one, `[H, W]`, by name.
-      times: datetime64[s] or float64 `[T]`; None where it has none.
+      times: of its frames; None where it has none.
       close: ends reading.
     """
 
     path: Path
     grids: Mapping[str, Grid]
-    fields: Mapping[str, np.ndarray]
-    times: np.ndarray | None
+    fields: Mapping[str, Field]
+    times: Times | None
     close: Callable[[], None]
 
 
-def open_grid_file(path: Path, layout: str = '') -> GridFile:
+def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -> GridFile:
     """Opens a file; values are read when they are asked for, but those of `.npz` at once.
 
     Args:
       path: `.npy`, `.npz`, `.h5` or `.hdf5`.
       layout: of its arrays, see `array_layouts`; '' where their shapes must tell.
+      wanted: names of the arrays that are needed; others may be whatever they are. () for all.
 
     Raises:
       InputError: it cannot be read, or does not tell which axis is which.
@@ -81,15 +83,19 @@ def open_grid_file(path: Path, layout: str = '') -> GridFile:
                 arrays = load_arrays(path, MAX_ARCHIVE_BYTES)
             case _:
                 content = stack.enter_context(open_hdf5(path))
-                arrays = {name: check_dataset(content, name) for name in _datasets(content)}
+                arrays = _sound_datasets(content, wanted)
         attributes = {name: _attributes_of(array) for name, array in arrays.items()}
         times = _find_times(arrays, attributes, path)
-        grids, fields = {}, {}
-        for name, array in arrays.items():
-            if array.ndim == 2 and array.dtype.kind in 'iufb':
-                fields[name] = decode(np.asarray(array[()]), attributes[name])
-            elif array.ndim > 2:
-                grids[name] = _grid(array, attributes[name], layout, name, path)
+        fields = {
+            name: _field(array, attributes[name])
+            for name, array in arrays.items()
+            if array.ndim == 2 and array.dtype.kind in 'iufb'
+        }
+        grids = each_grid(
+            [name for name, array in arrays.items() if array.ndim > 2],
+            lambda name: _grid(arrays[name], attributes[name], layout, name, path),
+            wanted,
+        )
         if not grids:
             raise InputError(
                 f'{path} holds no grids over time: it must have an array [T, H, W], [T, H, W, C] or '
@@ -102,6 +108,46 @@ def open_grid_file(path: Path, layout: str = '') -> GridFile:
 def describe_arrays(arrays: Mapping[str, Any]) -> str:
     """Names and shapes, for a message."""
     return ', '.join(f'{name} {list(array.shape)}' for name, array in arrays.items()) or 'nothing'
+
+
+def each_grid(
+    names: Collection[str], make: Callable[[str], Grid], wanted: Collection[str]
+) -> dict[str, Grid]:
+    """Variables by name, without those that cannot be used where nobody asked for them.
+
+    Args:
+      names: of all that there are.
+      make: gives one, or raises InputError.
+      wanted: names of those that are needed; () for all.
+
+    Raises:
+      InputError: as `make`.
+    """
+    made = {}
+    for name in names:
+        try:
+            made[name] = make(name)
+        except InputError as error:
+            if name in wanted or len(names) == 1:
+                raise
+            if not wanted:
+                raise InputError(
+                    f'{error} Or leave it out: name the others with dataset.variables.'
+                ) from error
+    return made
+
+
+def _sound_datasets(content: h5py.File, wanted: Collection[str]) -> dict[str, h5py.Dataset]:
+    """What lies at the top of a file, without what cannot be read where nobody asked for it."""
+    sound = {}
+    for name in _datasets(content):
+        try:
+            sound[name] = check_dataset(content, name)
+        except InputError:
+            # Times without which frames would follow each other are asked for by all.
+            if not wanted or name in wanted or name in TIME_NAMES:
+                raise
+    return sound
 
 
 def _datasets(content: h5py.File) -> Iterator[str]:
@@ -123,13 +169,17 @@ def _grid(array: Any, attributes: Mapping[str, Any], layout: str, name: str, pat
     axes = grid_layout(array, layout, f"'{name}' in {path}")
     sizes = dict(zip(axes, array.shape, strict=True))
 
-    def read(series: int, start: int, stop: int) -> np.ndarray:
+    def read(series: int, start: int, stop: int, missing: float | None) -> np.ndarray:
         places = {'N': slice(series, series + 1), 'T': slice(start, stop)}
         piece = np.asarray(array[tuple(places.get(axis, slice(None)) for axis in axes)])
-        return arranged(decode(piece, attributes), axes)
+        return arranged(decode(piece, attributes, missing), axes)
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
     return Grid(name, path, shape, as_text(attributes.get('units', '')), read)  # type: ignore[arg-type]
+
+
+def _field(array: Any, attributes: Mapping[str, Any]) -> Field:
+    return lambda missing: decode(np.asarray(array[()]), attributes, missing)
 
 
 def arranged(piece: np.ndarray, axes: str) -> np.ndarray:
@@ -139,37 +189,58 @@ def arranged(piece: np.ndarray, axes: str) -> np.ndarray:
     return np.expand_dims(piece.transpose(order), missing)[0]
 
 
-def decode(values: np.ndarray, attributes: Mapping[str, Any]) -> np.ndarray:
-    """Stored numbers in their unit, float32: `scale_factor`, `add_offset`, NaN for what is missing."""
+def decode(
+    values: np.ndarray, attributes: Mapping[str, Any], missing: float | None = None
+) -> np.ndarray:
+    """Stored numbers in their unit, float32: `scale_factor`, `add_offset`, NaN for what is missing.
+
+    Args:
+      values: as stored.
+      attributes: of netCDF, as the file has them.
+      missing: the stored number that stands for no value, beside `_FillValue` and `missing_value`.
+    """
+    # NetCDF 3 has no unsigned integers: they are stored as signed ones.
+    unsigned = as_text(attributes.get('_Unsigned', '')).lower() == 'true'
+    if values.dtype.kind == 'b' or (unsigned and values.dtype.kind == 'i'):
+        values = values.astype(f'u{values.dtype.itemsize}')
+    stated = [attributes[name] for name in ('_FillValue', 'missing_value') if name in attributes]
     gaps = [
-        values == np.asarray(attributes[name]).ravel()[0]
-        for name in ('_FillValue', 'missing_value')
-        if name in attributes
+        np.isin(values, _as_stored(np.ravel(numbers), values.dtype, unsigned))
+        for numbers in [*stated, *([] if missing is None else [missing])]
     ]
-    # A large offset, as in 10,000 hPa, is subtracted before digits are lost.
     with np.errstate(over='ignore', invalid='ignore'):
-        kind = np.float64 if values.dtype.itemsize > 2 else np.float32
-        wide: np.ndarray[Any, np.dtype[np.floating]] = values.astype(kind)
         factor, offset = (
             float(np.asarray(attributes.get(name, default)).ravel()[0])
             for name, default in (('scale_factor', 1.0), ('add_offset', 0.0))
         )
         if (factor, offset) != (1.0, 0.0):
-            wide = wide * factor + offset
-        numbers = wide.astype(np.float32)
+            # A large offset, as in 10,000 hPa, is subtracted before digits are lost.
+            values = values.astype(np.float64) * factor + offset
+        numbers = values.astype(np.float32)
     for gap in gaps:
         numbers[gap] = np.nan
     return numbers
 
 
-def as_text(value: Any) -> str:
-    """An attribute as text."""
-    return value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)
+def _as_stored(numbers: np.ndarray, dtype: np.dtype[Any], unsigned: bool) -> np.ndarray:
+    """Numbers as a dtype holds them, without those that it cannot hold: they occur nowhere.
+
+    The attributes of a file may have another dtype than its values: -999.9 in float64 is none of the
+    float32 that were stored for it.
+    """
+    if numbers.dtype.kind not in 'iuf':
+        return np.zeros(0, dtype)
+    if unsigned and numbers.dtype.kind == 'i':
+        numbers = numbers.astype(dtype)  # -1 is the largest number
+    with np.errstate(over='ignore', invalid='ignore'):
+        stored = numbers.astype(dtype)
+    held = np.isinf(stored) == np.isinf(numbers) if dtype.kind == 'f' else stored == numbers
+    return stored[held]
 
 
 def _find_times(
     arrays: Mapping[str, Any], attributes: Mapping[str, Mapping[str, Any]], path: Path
-) -> np.ndarray | None:
+) -> Times | None:
     name = next((name for name in TIME_NAMES if name in arrays and arrays[name].ndim == 1), None)
     if name is None:
         return None
@@ -177,49 +248,3 @@ def _find_times(
         raise InputError(f"'{name}' in {path} has more than {MAX_TIMES:,} times.")
     units = as_text(attributes[name].get('units', ''))
     return parse_times(np.asarray(arrays[name][()]), units, f"'{name}' in {path}")
-
-
-def _parse_texts(texts: list[str]) -> np.ndarray:
-    """ISO dates, or yyyymmddss with the slot 01, 02, ... of the day, as flows of ST-ResNet have it."""
-    if not all(re.fullmatch('[0-9]{10}', text) for text in texts):
-        times = np.array(texts, 'datetime64[s]')
-        if np.isnat(times).any():
-            raise ValueError('a date is missing')
-        return times
-    days = np.array([f'{text[:4]}-{text[4:6]}-{text[6:8]}' for text in texts], 'datetime64[s]')
-    slots = np.array([int(text[8:]) for text in texts])
-    first, per_day = (0, 24) if slots.min() == 0 else (1, int(slots.max()))
-    return days + ((slots - first) * 86_400 // per_day).astype('timedelta64[s]')
-
-
-def parse_times(values: np.ndarray, units: str, name: str) -> np.ndarray:
-    """Times as datetime64[s], or as plain numbers where nothing says since when they count.
-
-    Args:
-      values: datetime64, texts in ISO 8601 or yyyymmddss, or numbers.
-      units: of the numbers, as in 'hours since 2020-01-01'; '' for none.
-      name: what to call them in messages.
-
-    Raises:
-      InputError: they cannot be parsed.
-    """
-    try:
-        if values.dtype.kind == 'M':
-            return values.astype('datetime64[s]')
-        if values.dtype.kind in 'SUO':
-            return _parse_texts([as_text(value) for value in values.tolist()])
-        if values.dtype.kind not in 'iuf' or not np.isfinite(values).all():
-            raise ValueError(f'dtype {values.dtype}, or not finite')
-        if not units:
-            return values.astype(np.float64)
-        match = re.fullmatch(r'\s*(\w+?)s?\s+since\s+(.+?)\s*', units)
-        if not match or match[1].lower() not in _UNITS:
-            raise ValueError(f'units {units!r}')
-        start = np.datetime64(match[2].removesuffix('Z').removesuffix(' UTC'), 's')
-        seconds = np.rint(values.astype(np.float64) * _UNITS[match[1].lower()])
-        return start + seconds.astype('timedelta64[s]')
-    except (ValueError, OverflowError) as error:
-        raise InputError(
-            f'{name}: the times cannot be parsed ({error}). They must be ISO dates, such as '
-            "2020-05-01T13:00, or numbers with units such as 'hours since 2020-01-01'."
-        ) from error

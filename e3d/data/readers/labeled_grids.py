@@ -1,14 +1,24 @@
 """Grids over time from netCDF files and zarr stores, whose dimensions have names; read by xarray."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from e3d.data.readers.grids import TIME_NAMES, Grid, GridFile, arranged, describe_arrays
+from e3d.data.readers.grid_times import Times, as_text, parse_times
+from e3d.data.readers.grids import (
+    TIME_NAMES,
+    Field,
+    Grid,
+    GridFile,
+    arranged,
+    decode,
+    describe_arrays,
+    each_grid,
+)
 from e3d.data.readers.hdf5_files import check_dataset, open_hdf5
 from e3d.data.readers.zarr_stores import check_store, is_zarr
 from e3d.errors import InputError
@@ -16,7 +26,9 @@ from e3d.files import regular_file
 
 SUFFIXES = {'.nc', '.nc4', '.cdf', '.netcdf'}
 SERIES_NAMES = ('sample', 'sequence', 'event', 'series', 'case', 'batch', 'n')
-CHANNEL_NAMES = ('channel', 'channels', 'band', 'level', 'lev', 'plev', 'pressure', 'height', 'c')
+CHANNEL_NAMES = ('channel', 'channels', 'band', 'c')
+# Of levels: channels where there are none, and rows and columns beside them.
+LEVEL_NAMES = ('level', 'lev', 'plev', 'pressure', 'height')
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -25,14 +37,15 @@ def is_labeled(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES or (path.is_dir() and is_zarr(path))
 
 
-def open_labeled_grids(path: Path, layout: str = '') -> GridFile:
+def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = ()) -> GridFile:
     """Opens a netCDF file or a zarr store; values are read when they are asked for.
 
     Args:
       path: of the file or of the folder of the store.
       layout: letters for the dimensions of the variables in their order, see `array_layouts`; ''
         where their names tell: the time by its dates or its name, rows and columns as the last two,
-        and of others `CHANNEL_NAMES` and `SERIES_NAMES`.
+        and of others `CHANNEL_NAMES`, `LEVEL_NAMES` and `SERIES_NAMES`.
+      wanted: names of the variables that are needed; others may be whatever they are. () for all.
 
     Raises:
       InputError: it cannot be read, or does not tell which dimension is which.
@@ -47,10 +60,13 @@ def open_labeled_grids(path: Path, layout: str = '') -> GridFile:
     options: dict[str, Any] = {'consolidated': False} if engine == 'zarr' else {}
     with contextlib.ExitStack() as stack:
         try:
-            # One variable after the other is read; decoded, gaps are NaN and times are dates.
+            # One variable after the other is read, as it is stored: `decode` has one way for all files.
+            options |= {'mask_and_scale': False, 'decode_times': False}
             content = xarray.open_dataset(path, engine=engine, chunks=None, cache=False, **options)
             stack.callback(content.close)
-            return _read_content(content, layout, path, stack.pop_all().close)
+            axes = [dim for dim in content.dims if dim in content.coords]
+            coords = xarray.decode_cf(content[axes], decode_timedelta=False).coords
+            return _read_content(content, coords, layout, wanted, path, stack.pop_all().close)
         except InputError:
             raise
         except Exception as error:  # of any type: the libraries expect no damage
@@ -85,27 +101,55 @@ def _is_dimension(content: Any, name: str) -> bool:
     return bytes(stated).startswith(b'This is a netCDF dimension but not a netCDF variable')
 
 
-def _read_content(content: Any, layout: str, path: Path, close: Any) -> GridFile:
-    grids, fields, times = {}, {}, None
-    numbers = {
-        name: array for name, array in content.data_vars.items() if array.dtype.kind in 'iufb'
+def _read_content(
+    content: Any, coords: Any, layout: str, wanted: Collection[str], path: Path, close: Any
+) -> GridFile:
+    """What an opened file holds, stored as `content` has it, with the times of `coords`."""
+    numbers = {str(name): array for name, array in content.data_vars.items() if _is_measured(array)}
+    timed = [
+        name for name, array in numbers.items() if any(_is_time(coords, d) for d in array.dims)
+    ]
+    fields = {
+        name: _field(array)
+        for name, array in numbers.items()
+        if array.ndim == 2 and name not in timed
     }
-    for name, array in numbers.items():
-        if array.ndim == 2:
-            fields[str(name)] = array.values.astype(np.float32)
-        elif array.ndim > 2:
-            axes = _axes(array, layout, f"'{name}' in {path}")
-            grids[str(name)] = _grid(array, axes, str(name), path)
-            times = _times_of(array, axes) if times is None else times
+    # Without a time there is no grid over time, unless no name tells which dimension it is.
+    axes = {}
+
+    def make(name: str) -> Grid:
+        axes[name] = _axes(numbers[name], coords, layout, f"'{name}' in {path}")
+        return _grid(numbers[name], axes[name], name, path)
+
+    grids = each_grid(
+        [
+            name
+            for name, array in numbers.items()
+            if array.ndim > 2 and (name in timed or name in wanted or not timed)
+        ],
+        make,
+        wanted,
+    )
     if not grids:
         raise InputError(
             f'{path} holds no grids over time: it must have a variable with a time and two more '
             f'dimensions; it has {describe_arrays(numbers)}.'
         )
+    first = next((name for name in wanted if name in grids), next(iter(grids)))
+    times = _times_of(numbers[first], coords, axes[first])
     return GridFile(path, grids, fields, times, close)
 
 
-def _axes(array: Any, layout: str, name: str) -> str:
+def _is_measured(array: Any) -> bool:
+    """Whether a variable is numbers, and these are no dates."""
+    return array.dtype.kind in 'iufb' and ' since ' not in _unit(array)
+
+
+def _unit(array: Any) -> str:
+    return as_text(array.attrs.get('units', ''))
+
+
+def _axes(array: Any, coords: Any, layout: str, name: str) -> str:
     if layout:
         if len(layout) != array.ndim:
             raise InputError(
@@ -114,14 +158,18 @@ def _axes(array: Any, layout: str, name: str) -> str:
             )
         return layout
     dims = [str(dim) for dim in array.dims]
-    times = [dim for dim in dims if _is_time(array, dim)]
+    times = [dim for dim in dims if _is_time(coords, dim)]
     rest = [dim for dim in dims if dim not in times]
     letters = {dim: 'T' for dim in times}
-    for dim in list(rest):
-        letter = 'C' if dim.lower() in CHANNEL_NAMES else 'N' if dim.lower() in SERIES_NAMES else ''
-        if letter and letter not in letters.values() and len(rest) > 2:
-            letters[dim] = letter
-            rest.remove(dim)
+    # Beside a width a height is that of frames.
+    levels = [
+        name for name in LEVEL_NAMES if name != 'height' or 'width' not in map(str.lower, rest)
+    ]
+    for letter, names in (('N', SERIES_NAMES), ('C', CHANNEL_NAMES), ('C', levels)):
+        found = next((dim for dim in rest if dim.lower() in names), None)
+        if found and letter not in letters.values() and len(rest) > 2:
+            letters[found] = letter
+            rest.remove(found)
     if len(times) != 1 or len(rest) != 2:
         shown = ', '.join(f'{dim}={size}' for dim, size in zip(dims, array.shape, strict=True))
         raise InputError(
@@ -133,35 +181,37 @@ def _axes(array: Any, layout: str, name: str) -> str:
     return ''.join(letters[dim] for dim in dims)
 
 
-def _is_time(array: Any, dim: str) -> bool:
-    known = dim in array.coords and array.coords[dim].dtype.kind == 'M'
-    return known or dim.lower() in (*TIME_NAMES, 't')
+def _is_time(coords: Any, dim: Any) -> bool:
+    known = dim in coords and coords[dim].dtype.kind == 'M'
+    return known or str(dim).lower() in (*TIME_NAMES, 't')
 
 
 def _grid(array: Any, axes: str, name: str, path: Path) -> Grid:
     sizes = dict(zip(axes, array.shape, strict=True))
     dims = {axis: dim for axis, dim in zip(axes, array.dims, strict=True)}
 
-    def read(series: int, start: int, stop: int) -> np.ndarray:
+    def read(series: int, start: int, stop: int, missing: float | None) -> np.ndarray:
         places: Mapping[Any, slice] = {dims['T']: slice(start, stop)}
         if 'N' in dims:
             places = {**places, dims['N']: slice(series, series + 1)}
-        return arranged(array.isel(places).values.astype(np.float32), axes)
+        return arranged(decode(array.isel(places).values, array.attrs, missing), axes)
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in 'NTHWC')
-    return Grid(name, path, shape, str(array.attrs.get('units', '')), read)  # type: ignore[arg-type]
+    return Grid(name, path, shape, _unit(array), read)  # type: ignore[arg-type]
 
 
-def _times_of(array: Any, axes: str) -> np.ndarray | None:
+def _field(array: Any) -> Field:
+    return lambda missing: decode(array.values, array.attrs, missing)
+
+
+def _times_of(array: Any, coords: Any, axes: str) -> Times | None:
     dim = array.dims[axes.index('T')]
-    if dim not in array.coords:
+    if dim not in coords:
         return None
-    values = array.coords[dim].values
-    if values.dtype.kind == 'M':
-        return values.astype('datetime64[s]')
-    if values.dtype.kind == 'O':
+    values = coords[dim].values
+    if values.dtype.kind == 'O' and not isinstance(values.flat[0], str | bytes):
         raise InputError(
             f"The times of '{array.name}' follow a calendar of their own, such as one without leap "
             'days, which is not read. Convert them to dates of the usual one.'
         )
-    return values.astype(np.float64)
+    return parse_times(values, '', f"'{dim}' of '{array.name}'")

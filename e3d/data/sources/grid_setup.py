@@ -66,9 +66,7 @@ class GridSetup(NamedTuple):
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
         """Frames of a variable in its unit, float32 `[t, H, W, C]`; NaN where nothing was measured."""
-        values = self.timeline.read(name, start, stop)
-        if self.dataset['missing'] is not None:
-            values = np.where(values == np.float32(self.dataset['missing']), np.nan, values)
+        values = self.timeline.read(name, start, stop, self.dataset['missing'])
         if name in self.targets:
             if self.mask is not None:
                 values = np.where(self.mask, values, np.float32(np.nan))
@@ -133,8 +131,7 @@ class GridSetup(NamedTuple):
         more = stop - len(times)
         if more <= 0:
             return inside
-        step = np.median(np.diff(times).astype(np.int64)) if len(times) > 1 else 0
-        later = np.rint(step * np.arange(1, more + 1)).astype('timedelta64[s]')
+        later = np.rint(self.timeline.step * np.arange(1, more + 1)).astype('timedelta64[s]')
         return np.concatenate([inside, times[-1] + later])
 
 
@@ -186,7 +183,7 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
         targets=targets,
         known=known,
         others=tuple(name for name in names if name not in (*targets, *known)),
-        static=_static_fields(timeline, tuple(dataset['static']), size),
+        static=_static_fields(timeline, tuple(dataset['static']), size, dataset['missing']),
         mask=_mask(dataset['mask'], timeline, size),
         factor=factor if dataset['unit'] else 1.0,
         unit=unit,
@@ -218,20 +215,23 @@ def parse_unit(text: str, name: str = '') -> tuple[float, str]:
     return factor, match[2]
 
 
-def _static_fields(timeline: Timeline, names: tuple[str, ...], size: tuple[int, int]) -> np.ndarray:
-    fields = timeline.pieces[0].file.fields
+def _static_fields(
+    timeline: Timeline, names: tuple[str, ...], size: tuple[int, int], missing: float | None
+) -> np.ndarray:
+    fields, read = timeline.pieces[0].file.fields, []
     for name in names:
         if name not in fields:
             raise InputError(
                 f"{timeline.pieces[0].file.path} has no field '{name}' [H, W] without times; it has "
                 f'{", ".join(fields) or "none"}. See dataset.static.'
             )
-        if fields[name].shape != size:
+        read.append(fields[name](missing))
+        if read[-1].shape != size:
             raise InputError(
-                f"The field '{name}' has the shape {fields[name].shape}; it must be {size}, that of "
+                f"The field '{name}' has the shape {read[-1].shape}; it must be {size}, that of "
                 'the frames.'
             )
-    return np.stack([fields[name] for name in names], -1) if names else np.zeros((*size, 0), 'f4')
+    return np.stack(read, -1) if read else np.zeros((*size, 0), 'f4')
 
 
 def _mask(name: str, timeline: Timeline, size: tuple[int, int]) -> np.ndarray | None:
@@ -240,7 +240,7 @@ def _mask(name: str, timeline: Timeline, size: tuple[int, int]) -> np.ndarray | 
         return None
     fields = timeline.pieces[0].file.fields
     if name in fields:
-        mask, source = fields[name], f"'{name}' in {timeline.pieces[0].file.path}"
+        mask, source = fields[name](None), f"'{name}' in {timeline.pieces[0].file.path}"
     else:
         path = local_path(name, 'dataset.mask')
         if not os.path.exists(path):
@@ -269,4 +269,4 @@ def _read_mask(path: Path) -> np.ndarray:
     opened = (labeled_grids.open_labeled_grids if labeled else open_grid_file)(path)
     if len(opened.fields) != 1:
         raise InputError(f'{path} must hold one mask [H, W], as an .npy file does.')
-    return next(iter(opened.fields.values()))
+    return next(iter(opened.fields.values()))(None)

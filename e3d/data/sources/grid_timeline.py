@@ -13,7 +13,8 @@ from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 from e3d.files import local_path, regular_file
 
-# Times that are further apart than so many of the usual steps have a gap between them; months differ.
+# A step that is more than so many times the usual one, or of which the usual one is, ends a stretch:
+# there is a gap, or another rate. Months differ by less.
 GAP = 1.5
 SUFFIXES = grids.SUFFIXES | labeled_grids.SUFFIXES
 SOURCES = (
@@ -37,12 +38,14 @@ class Timeline(NamedTuple):
     Attributes:
       pieces: what they come from.
       times: datetime64[s] or float64 of each frame; None where the files have none.
-      runs: int [R, 2], first and one after the last frame of what follows without a gap.
+      runs: int [R, 2], first and one after the last frame of what follows in the usual step.
+      step: the usual one, in s for dates; 0 where there is none.
     """
 
     pieces: tuple[Piece, ...]
     times: np.ndarray | None
     runs: np.ndarray
+    step: float = 0.0
 
     @property
     def length(self) -> int:
@@ -54,14 +57,18 @@ class Timeline(NamedTuple):
         """Whether the times are those of a calendar."""
         return self.times is not None and self.times.dtype.kind == 'M'
 
-    def read(self, name: str, start: int, stop: int) -> np.ndarray:
-        """The frames of a variable, float32 `[t, H, W, C]` in its unit, NaN where none was measured."""
+    def read(self, name: str, start: int, stop: int, missing: float | None) -> np.ndarray:
+        """The frames of a variable, float32 `[t, H, W, C]` in its unit, NaN where none was measured.
+
+        `missing` is the stored number that stands for no value, beside what the files say.
+        """
         parts = []
         for piece in self.pieces:
             low, high = max(start, piece.first), min(stop, piece.first + piece.length)
             if low < high:
                 grid = piece.file.grids[name]
-                parts.append(grid.read(piece.series, low - piece.first, high - piece.first))
+                ends = low - piece.first, high - piece.first
+                parts.append(grid.read(piece.series, *ends, missing))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -108,7 +115,7 @@ def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
     for path_of_file in find_files(path):
         labeled = labeled_grids.is_labeled(path_of_file)
         opened = (labeled_grids.open_labeled_grids if labeled else grids.open_grid_file)(
-            path_of_file, layout
+            path_of_file, layout, wanted
         )
         # The one array of an .npy file has no name but that of the file, which may be of its day.
         if path_of_file.suffix.lower() == '.npy' and not wanted:
@@ -142,9 +149,9 @@ def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> N
                 f"'{name}' has {_sizes(shape)} in {file.path}, but "
                 f'{_sizes(first.grids[name].shape)} in {first.path}; all files must have one grid.'
             )
-    if file.times is not None and len(file.times) != shapes[names[0]][1]:
+    if file.times is not None and len(file.times.values) != shapes[names[0]][1]:
         raise InputError(
-            f"{file.path} has {len(file.times):,} times, but '{names[0]}' has "
+            f"{file.path} has {len(file.times.values):,} times, but '{names[0]}' has "
             f'{shapes[names[0]][1]:,} of them. Each frame needs one.'
         )
 
@@ -154,51 +161,68 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 
 def _in_order(files: list[GridFile], names: Sequence[str]) -> Timeline:
-    timed = [file.times is not None for file in files]
-    if any(timed) and not all(timed):
-        without = files[timed.index(False)].path
-        raise InputError(f'{without} has no times, though others in its folder do; give it some.')
+    _check_alike(files)
     for file in files:
         _check_rising(file)
-    if all(timed):
-        files = sorted(files, key=lambda file: file.times[0])  # type: ignore[index]
+    if files[0].times is not None:
+        files = sorted(files, key=lambda file: file.times.values[0])  # type: ignore[union-attr]
     pieces: list[Piece] = []
     for file in files:
         series, length = file.grids[names[0]].shape[:2]
         for one in range(series):
             first = pieces[-1].first + pieces[-1].length if pieces else 0
             pieces.append(Piece(file, one, first, length))
-    if not all(timed):
-        return Timeline(tuple(pieces), None, _bounds(pieces))
-    times = np.concatenate([piece.file.times for piece in pieces])
-    if len(pieces) > len(files):  # series beside each other, of the same times
-        return Timeline(tuple(pieces), times, _bounds(pieces))
+    stated = [piece.file.times for piece in pieces]
+    borders = [(piece.first, piece.first + piece.length) for piece in pieces]
+    if None in stated:
+        return Timeline(tuple(pieces), None, np.array(borders))
+    times = np.concatenate([times.values for times in stated if times is not None])
     steps = np.diff(times).astype(np.float64)
+    if len(pieces) > len(files):  # series beside each other, of the same times
+        steps[[first - 1 for first, _ in borders[1:]]] = np.nan
     if (steps <= 0).any():
         where = int(np.argmax(steps <= 0))
         raise InputError(
             f'Files of {files[0].path.parent} overlap in time, at {times[where + 1]}; each time must '
             'be there once. Remove one of them.'
         )
-    breaks = np.flatnonzero(steps > GAP * np.median(steps)) + 1 if steps.size else np.zeros(0, int)
-    ends = np.concatenate([[0], breaks, [len(times)]])
-    return Timeline(tuple(pieces), times, np.stack([ends[:-1], ends[1:]], axis=1))
+    # The middle one of those that there are: a mean of two would be a rate that no frames have.
+    known = np.sort(steps[~np.isnan(steps)])
+    usual = float(known[(len(known) - 1) // 2]) if known.size else 0.0
+    breaks = np.flatnonzero(~((steps <= GAP * usual) & (usual <= GAP * steps))) + 1
+    ends = np.concatenate([[0], breaks, [len(times)]]).astype(int)
+    return Timeline(tuple(pieces), times, np.stack([ends[:-1], ends[1:]], axis=1), usual)
 
 
-def _bounds(pieces: Sequence[Piece]) -> np.ndarray:
-    return np.array([(piece.first, piece.first + piece.length) for piece in pieces])
+def _check_alike(files: Sequence[GridFile]) -> None:
+    """Raises InputError where files do not say in the same way when their frames are."""
+    ways = [_way_of_times(file) for file in files]
+    for file, way in zip(files, ways, strict=True):
+        if way != ways[0]:
+            raise InputError(
+                f'{file.path} has {way}, but {files[0].path} has {ways[0]}; all files of a folder must '
+                'say alike when their frames are. ISO dates, such as 2020-05-01T13:00, always do.'
+            )
+
+
+def _way_of_times(file: GridFile) -> str:
+    if file.times is None:
+        return 'no times'
+    if file.times.form:
+        return f'times as {file.times.form}'
+    return 'dates' if file.times.values.dtype.kind == 'M' else 'times as plain numbers'
 
 
 def _check_rising(file: GridFile) -> None:
-    if file.times is None or len(file.times) < 2:
+    if file.times is None:
         return
-    steps = np.diff(file.times).astype(np.float64)
+    steps = np.diff(file.times.values).astype(np.float64)
     if (steps > 0).all():
         return
     where = int(np.argmax(steps <= 0))
     kind = 'has the time {} twice' if steps[where] == 0 else 'goes back in time at {}'
     raise InputError(
-        f'{file.path} {kind.format(file.times[where + 1])}; each time must be later than the one '
+        f'{file.path} {kind.format(file.times.values[where + 1])}; each time must be later than the one '
         'before. Sort it, and leave one of each.'
     )
 

@@ -7,6 +7,7 @@ not measured is NaN in the files, or the value of `dataset.missing`, or outside 
 """
 
 import dataclasses
+import datetime
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -178,10 +179,12 @@ def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
     times = ''
     if timeline.times is not None:
         times = f', {timeline.times[0]} to {timeline.times[-1]}'
+        form = first.times.form if first.times else ''
+        times += f' (read as {form})' if form else ''
     several = len(timeline.runs)
     lines = [
         f'{where}: {timeline.length:,} frames{times}, in {several:,} '
-        f'stretch{"es" * (several != 1)} without a gap in time'
+        f'stretch{"es" * (several != 1)} without a gap in time{_describe_step(setup)}'
     ]
     kinds = {'forecast': setup.targets, 'known ahead': setup.known, 'known before': setup.others}
     for kind, names in kinds.items():
@@ -193,6 +196,21 @@ def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
     if found.gaps:
         lines.append(f'with gaps: {", ".join(sorted(found.gaps))}')
     return (*lines, rule)
+
+
+def _describe_step(setup: GridSetup) -> str:
+    """What ends stretches where there are several, and which of them are of no use."""
+    timeline, dataset = setup.timeline, setup.dataset
+    if not timeline.step or len(timeline.runs) == 1:
+        return ''
+    step = f'{timeline.step:g}'
+    if timeline.has_dates:
+        step = str(datetime.timedelta(seconds=timeline.step))
+    length = dataset['input_frames'] + dataset['output_frames']
+    short = np.diff(timeline.runs).ravel() < length
+    frames = int(np.diff(timeline.runs).ravel()[short].sum())
+    unused = f'; {frames:,} frames are in stretches too short for a sequence' if frames else ''
+    return f' or a step much unlike the usual one of {step}{unused}'
 
 
 def _describe(name: str, setup: GridSetup) -> str:

@@ -1,0 +1,136 @@
+"""When the frames of grids are: dates as files write them, or plain numbers."""
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from e3d.errors import InputError
+
+_UNITS = {'s': 1, 'sec': 1, 'second': 1, 'min': 60, 'minute': 60, 'h': 3600, 'hour': 3600}
+_UNITS |= {'d': 86400, 'day': 86400}
+# Dates without anything between their parts, by how many digits they have.
+_DIGITS = {8: 'yyyymmdd', 10: 'yyyymmddHH', 12: 'yyyymmddHHMM', 14: 'yyyymmddHHMMSS'}
+_YEARS = (1800, 2200)  # numbers whose digits are dates of these are such dates
+_HOURS, _MINUTES = 24, 1440  # of a day
+
+
+class Times(NamedTuple):
+    """When the frames of a file are.
+
+    Attributes:
+      values: datetime64[s] or float64 `[T]`.
+      form: how dates are written that are no ISO dates, such as 'yyyymmdd'; else ''.
+    """
+
+    values: np.ndarray
+    form: str = ''
+
+
+def as_text(value: Any) -> str:
+    """An attribute as text."""
+    return value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)
+
+
+def parse_times(values: np.ndarray, units: str, name: str) -> Times:
+    """Times as dates, or as plain numbers where nothing says since when they count.
+
+    Args:
+      values: datetime64, texts, or numbers. Texts are dates in ISO 8601, or digits: yyyymmdd,
+        yyyymmddHHMM, yyyymmddHHMMSS, or yyyymmdd and two more, which are hours where some are 00 and
+        slots of the day where they go up to 24, 48, 72 or 96, as in the flows of ST-ResNet. Numbers
+        without units whose digits are all such dates are these.
+      units: of the numbers, as in 'hours since 2020-01-01'; '' for none.
+      name: what to call them in messages.
+
+    Raises:
+      InputError: they cannot be parsed.
+    """
+    try:
+        if values.dtype.kind == 'M':
+            return Times(values.astype('datetime64[s]'))
+        if values.dtype.kind in 'SUO':
+            return _parse_texts([as_text(value) for value in values.tolist()])
+        if values.dtype.kind not in 'iuf' or not np.isfinite(values).all():
+            raise ValueError(f'dtype {values.dtype}, or not finite')
+        if not units:
+            digits = _digits_of_dates(values)
+            return _parse_digits(digits) if digits else Times(values.astype(np.float64))
+        match = re.fullmatch(r'\s*(\w+?)s?\s+since\s+(.+?)\s*', units)
+        if not match or match[1].lower() not in _UNITS:
+            raise ValueError(f'units {units!r}')
+        start = np.datetime64(match[2].removesuffix('Z').removesuffix(' UTC'), 's')
+        seconds = np.rint(values.astype(np.float64) * _UNITS[match[1].lower()])
+        return Times(start + seconds.astype('timedelta64[s]'))
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f'{name}: the times cannot be parsed ({error}). They must be ISO dates, such as '
+            '2020-05-01T13:00, or yyyymmdd, yyyymmddHHMM or yyyymmddHHMMSS, or numbers with units such '
+            "as 'hours since 2020-01-01'."
+        ) from error
+
+
+def _parse_texts(texts: list[str]) -> Times:
+    # A number alone is a year to NumPy, however long it is.
+    if any(re.fullmatch('[0-9]+', text) for text in texts):
+        return _parse_digits(texts)
+    times = np.array(texts, 'datetime64[s]')
+    if np.isnat(times).any():
+        raise ValueError('a date is missing')
+    return Times(times)
+
+
+def _parse_digits(texts: list[str]) -> Times:
+    """Dates without anything between their parts, see `parse_times`."""
+    form = _DIGITS.get(len(texts[0]))
+    odd = [text for text in texts if not re.fullmatch('[0-9]+', text) or len(text) != len(texts[0])]
+    if not form or odd:
+        raise ValueError(f"'{(odd or texts)[0]}' is no date of 8, 10, 12 or 14 digits")
+    days = _days(texts)
+    if form == _DIGITS[10]:
+        return _parse_hours(days, texts)
+    clock = [[int(text[at : at + 2] or 0) for text in texts] for at in (8, 10, 12)]
+    for parts, end in zip(clock, (_HOURS, 60, 60), strict=True):
+        if max(parts) >= end:
+            raise ValueError(f"'{texts[parts.index(max(parts))]}' is no {form}")
+    seconds = np.array([3600, 60, 1]) @ np.array(clock)
+    return Times(days + seconds.astype('timedelta64[s]'), form)
+
+
+def _parse_hours(days: np.ndarray, texts: list[str]) -> Times:
+    """Dates of which the last two digits are the hour, 00 to 23, or the slot of the day, from 01 on."""
+    numbers = np.array([int(text[8:]) for text in texts])
+    least, most = int(numbers.min()), int(numbers.max())
+    if least == 0 and most < _HOURS:
+        first, minutes, form = 0, _MINUTES // _HOURS, _DIGITS[10]
+    elif least > 0 and most % _HOURS == 0:
+        first, minutes, form = 1, _MINUTES // most, f'yyyymmdd and the slot, {most} a day'
+    else:
+        raise ValueError(
+            f"the last two digits of '{texts[0]}' and the others go from {least:02d} to {most:02d}, "
+            'which tells neither hours, of which some are 00, nor slots of a day, up to 24, 48, 72 or '
+            '96'
+        )
+    return Times(days + ((numbers - first) * minutes * 60).astype('timedelta64[s]'), form)
+
+
+def _days(texts: list[str]) -> np.ndarray:
+    return np.array([f'{text[:4]}-{text[4:6]}-{text[6:8]}' for text in texts], 'datetime64[s]')
+
+
+def _digits_of_dates(values: np.ndarray) -> list[str] | None:
+    """Numbers as texts where the digits of all are those of plausible dates; else None."""
+    if not values.size or (values != np.rint(values)).any():
+        return None
+    first, last = str(int(values.min())), str(int(values.max()))
+    years = range(*_YEARS)
+    if len(first) != len(last) or len(first) not in _DIGITS:
+        return None
+    if int(first[:4]) not in years or int(last[:4]) not in years:
+        return None
+    texts = [str(int(value)) for value in values.tolist()]
+    try:
+        _days(texts)
+    except ValueError:  # such as seconds since 1970
+        return None
+    return texts

@@ -1,0 +1,334 @@
+"""Files of grids as others wrote them: times, numbers that stand for no value, names of dimensions."""
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from grid_fixtures import dates, moving_rain
+
+from e3d.configuration import default_config
+from e3d.data.readers.grid_times import parse_times
+from e3d.data.readers.labeled_grids import open_labeled_grids
+from e3d.data.sources.grid_setup import open_setup
+from e3d.data.sources.registry import open_source
+from e3d.errors import InputError
+
+DAYS = np.datetime64('2020-01-30', 's') + np.timedelta64(86_400, 's') * np.arange(5)
+
+
+def dataset_of(path, **values):
+    dataset = default_config('grids').dataset
+    dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2, **values})
+    return dataset
+
+
+def setup_of(path, **values):
+    return open_setup(dataset_of(path, **values))
+
+
+def written(times, form):
+    return [time.item().strftime(form) for time in times]
+
+
+@pytest.mark.parametrize(
+    ('form', 'step', 'read_as'),
+    [
+        ('%Y%m%d', 86_400, 'yyyymmdd'),
+        ('%Y%m%d%H', 3600, 'yyyymmddHH'),
+        ('%Y%m%d%H%M', 600, 'yyyymmddHHMM'),
+        ('%Y%m%d%H%M%S', 5, 'yyyymmddHHMMSS'),
+    ],
+)
+@pytest.mark.parametrize('kind', ['text', 'bytes', 'int', 'float'])
+def test_digits_are_dates(form, step, read_as, kind):
+    times = np.datetime64('2020-02-27', 's') + np.timedelta64(step, 's') * np.arange(50)
+    texts = written(times, form)
+    values = np.array(texts, {'text': 'U', 'bytes': 'S', 'int': np.int64, 'float': float}[kind])
+    found = parse_times(values, '', 'times')
+    np.testing.assert_array_equal(found.values, times)
+    assert found.form == read_as
+
+
+@pytest.mark.parametrize('per_day', [24, 48, 96])
+def test_digits_of_flows_are_slots_of_the_day(per_day):
+    texts = [f'202002{day}{slot:02d}' for day in (28, 29) for slot in range(1, per_day + 1)]
+    found = parse_times(np.array(texts, 'S'), '', 'times')
+    step = np.timedelta64(86_400 // per_day, 's')
+    np.testing.assert_array_equal(
+        found.values, np.datetime64('2020-02-28', 's') + step * np.arange(2 * per_day)
+    )
+    assert found.form == f'yyyymmdd and the slot, {per_day} a day'
+
+
+@pytest.mark.parametrize(
+    ('texts', 'message'),
+    [
+        (
+            [f'20200101{hour:02d}' for hour in range(6, 21)],
+            r'go from 06 to 20, which tells neither',
+        ),
+        (
+            [f'20200101{slot:02d}' for slot in range(1, 48)],
+            r'go from 01 to 47, which tells neither',
+        ),
+        ([f'20200101{slot:02d}' for slot in range(48)], r'go from 00 to 47, which tells neither'),
+        (['202001', '202002'], r"'202001' is no date of 8, 10, 12 or 14 digits"),
+        (['20200101', '2020-01-02'], r"'2020-01-02' is no date of 8"),
+        (['20200101', '202001020000'], r"'202001020000' is no date of 8"),
+        (['20201301'], r'Month out of range'),
+        (['202001012360'], r"'202001012360' is no yyyymmddHHMM"),
+    ],
+)
+def test_digits_that_are_no_dates_are_rejected(texts, message):
+    with pytest.raises(InputError, match=rf'{message}.*They must be ISO dates.*yyyymmddHHMM'):
+        parse_times(np.array(texts), '', 'times')
+
+
+def test_numbers_that_are_hours_or_slots_are_rejected_and_other_numbers_stay_numbers():
+    with pytest.raises(InputError, match='which tells neither'):
+        parse_times(2020010106 + np.arange(15), '', 'times')
+    for numbers in (np.arange(9), 1577836800 + 3600 * np.arange(9), [20200131.5], [-20200101]):
+        found = parse_times(np.asarray(numbers), '', 'times')
+        np.testing.assert_array_equal(found.values, np.float64(numbers))
+        assert found.values.dtype == np.float64 and not found.form
+
+
+@pytest.mark.parametrize('kind', ['npz', 'h5', 'nc'])
+def test_days_written_as_one_number_divide_by_dates_and_have_no_gap(tmp_path, kind):
+    path, times = tmp_path / f'daily.{kind}', DAYS[0] + np.timedelta64(86_400, 's') * np.arange(40)
+    rain, numbers = np.nan_to_num(moving_rain(40)), np.array(written(times, '%Y%m%d'), np.int32)
+    match kind:
+        case 'npz':
+            np.savez(path, rain=rain, date=numbers)
+        case 'h5':
+            with h5py.File(path, 'w') as file:
+                file['rain'], file['time'] = rain, written(times, '%Y%m%d')
+        case _:
+            labeled = xarray.Dataset({'rain': (('time', 'y', 'x'), rain)}, {'time': numbers})
+            labeled.to_netcdf(path, engine='h5netcdf')
+    source = open_source(dataset_of(path, split_dates=('2020-02-20', '2020-03-01')), 'train')
+    np.testing.assert_array_equal(source.setup.timeline.times, times)
+    assert '2020-03-09T00:00:00 (read as yyyymmdd), in 1 stretch' in source.account[0]
+
+
+def test_files_of_a_folder_say_alike_when_their_frames_are(tmp_path):
+    rain = np.nan_to_num(moving_rain(48))
+    for day, slots in ((1, 48), (2, 24)):
+        texts = [f'202001{day:02d}{slot:02d}' for slot in range(1, slots + 1)]
+        np.savez(tmp_path / f'{day}.npz', rain=rain[:slots], date=texts)
+    with pytest.raises(InputError, match=r'2.npz has times as .* 24 a day, but .* 48 a day; all'):
+        setup_of(tmp_path)
+    np.savez(tmp_path / '2.npz', rain=rain)
+    with pytest.raises(InputError, match=r'2.npz has no times, but .*1.npz has times as'):
+        setup_of(tmp_path)
+
+
+def runs_of(tmp_path, times, rain=None):
+    rain = np.nan_to_num(moving_rain(len(times))) if rain is None else rain
+    np.savez(tmp_path / 'rain.npz', rain=rain, time=times)
+    return setup_of(tmp_path / 'rain.npz').timeline.runs.tolist()
+
+
+@pytest.mark.parametrize('hours', [12, 30])
+def test_a_stretch_has_one_rate(tmp_path, hours):
+    first = dates(hours, minutes=60)
+    times = np.concatenate([first, first[-1] + np.timedelta64(600, 's') * np.arange(1, 21)])
+    runs = runs_of(tmp_path, times)
+    long = [run for run in runs if run[1] - run[0] > 1]
+    assert long == ([[0, 30]] if hours == 30 else [[11, 32]])
+    source = open_source(dataset_of(tmp_path / 'rain.npz', split_fractions=(1.0, 0, 0)), 'train')
+    step, unused = ('1:00:00', 20) if hours == 30 else ('0:10:00', 11)
+    assert f'a step much unlike the usual one of {step}; {unused} frames' in source.account[0]
+
+
+def test_as_many_steps_of_two_rates_are_those_of_one_of_them(tmp_path):
+    times = np.cumsum([0, *[10] * 8, *[60] * 8]).astype(float)
+    assert [run for run in runs_of(tmp_path, times) if run[1] - run[0] > 1] == [[0, 9]]
+
+
+def test_months_are_one_stretch(tmp_path):
+    months = np.arange('2019-01', '2022-01', dtype='datetime64[M]').astype('datetime64[s]')
+    assert runs_of(tmp_path, months) == [[0, 36]]
+
+
+def test_series_beside_each_other_have_gaps_in_time_too(tmp_path):
+    times = np.delete(dates(12), 5)
+    rain = np.stack([np.nan_to_num(moving_rain(11))] * 2)[..., None]
+    assert runs_of(tmp_path, times, rain) == [[0, 5], [5, 11], [11, 16], [16, 22]]
+
+
+GAPS = [
+    (np.float32, {'_FillValue': 1e20}, 1e20),
+    (np.float32, {'missing_value': -999.9}, -999.9),
+    (np.float32, {'_FillValue': np.nan, 'missing_value': [-1.0, -999.9]}, -999.9),
+    (np.float64, {'missing_value': np.float32(-999.0)}, -999.0),
+    (np.int16, {'_FillValue': -9999.0}, -9999),
+    (np.int16, {'_FillValue': np.nan, 'missing_value': [1e20, 0.5, -9999.0]}, -9999),
+    (np.int8, {'_FillValue': np.int8(-1), '_Unsigned': 'true'}, -1),
+]
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
+@pytest.mark.parametrize(('dtype', 'attributes', 'gap'), GAPS)
+def test_what_a_file_says_stands_for_no_value_is_none(tmp_path, kind, dtype, attributes, gap):
+    stored = np.random.default_rng(0).integers(1, 99, (6, 8, 9)).astype(dtype)
+    stored[2, 3, 4] = gap
+    path = tmp_path / f'rain.{kind}'
+    with h5py.File(path, 'w') as file:
+        file['rain'] = stored
+        file['rain'].attrs.update(attributes | {'scale_factor': 0.5, 'add_offset': 1.0})
+        if kind == 'nc':
+            for axis, (name, size) in enumerate(zip(('time', 'y', 'x'), stored.shape, strict=True)):
+                file[name] = np.arange(size, dtype=float)
+                file[name].make_scale(name)
+                file['rain'].dims[axis].attach_scale(file[name])
+    values = setup_of(path).read('rain', 0, 6)[..., 0]
+    assert np.argwhere(np.isnan(values)).tolist() == [[2, 3, 4]]
+    known = ~np.isnan(values)
+    np.testing.assert_allclose(values[known], stored[known] * 0.5 + 1)
+
+
+@pytest.mark.filterwarnings('error:.*cast')
+@pytest.mark.parametrize('kind', ['npy', 'npz', 'h5', 'nc', 'zarr'])
+def test_missing_is_the_number_that_is_stored(tmp_path, kind):
+    stored = np.random.default_rng(0).integers(0, 2000, (40, 8, 9)).astype(np.uint16)
+    stored[7, 3, 4] = 65535
+    ground = stored[0].copy()
+    ground[2, 1] = 65535
+    path, values = tmp_path / f'rain.{kind}', {'static': ('ground',)}
+    packed, factor = {'scale_factor': 0.01, 'add_offset': 5.0}, 0.01
+    match kind:
+        case 'npy':
+            np.save(path, stored)
+            values, factor = {}, 1
+        case 'npz':
+            np.savez(path, rain=stored, ground=ground)
+            factor = 1
+        case 'h5':
+            with h5py.File(path, 'w') as file:
+                file['rain'], file['ground'] = stored, ground
+                file['rain'].attrs.update(packed)
+        case _:
+            content = xarray.Dataset(
+                {'rain': (('time', 'y', 'x'), stored, packed), 'ground': (('y', 'x'), ground)},
+                {'time': dates(40).astype('datetime64[ns]')},
+            )
+            if kind == 'nc':
+                content.to_netcdf(path, engine='h5netcdf')
+            else:
+                content.to_zarr(path, consolidated=False, zarr_format=2)
+    setup = setup_of(path, missing=65535.0, **values)
+    read = setup.read(setup.targets[0], 0, 40)[..., 0]
+    assert np.argwhere(np.isnan(read)).tolist() == [[7, 3, 4]]
+    known = ~np.isnan(read)
+    np.testing.assert_allclose(read[known], stored[known] * factor + 5 * (factor != 1), rtol=1e-6)
+    if values:
+        assert np.argwhere(np.isnan(setup.static[..., 0])).tolist() == [[2, 1]]
+    for nowhere in (1e30, -1.0, 0.5, 70000.0):  # the dtype cannot hold them
+        setup = setup_of(path, missing=nowhere, **values)
+        assert not np.isnan(setup.read(setup.targets[0], 0, 40)).any()
+
+
+def test_missing_hides_nothing_of_a_mask(tmp_path):
+    inside = np.full((8, 9), 255, np.uint8)
+    inside[0] = 0
+    np.savez(tmp_path / 'rain.npz', rain=np.ones((6, 8, 9), np.uint8), inside=inside)
+    setup = setup_of(tmp_path / 'rain.npz', mask='inside', missing=255.0)
+    np.testing.assert_array_equal(setup.mask[..., 0], inside > 0)
+
+
+SIZES = {
+    'time': 6, 'sample': 2, 'height': 8, 'y': 8, 'lat': 8, 'width': 9, 'x': 9, 'lon': 9, 'channel': 3,
+    'level': 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('dims', 'axes'),
+    [
+        ('time height width channel', 'THWC'),
+        ('time channel height width', 'TCHW'),
+        ('sample time height width channel', 'NTHWC'),
+        ('time height width', 'THW'),
+        ('time level height width', 'TCHW'),
+        ('time level lat lon', 'TCHW'),
+        ('time height y x', 'TCHW'),
+        ('time height y x channel', ''),
+        ('time y x channel', 'THWC'),
+    ],
+)
+def test_dimensions_are_known_by_their_names(tmp_path, dims, axes):
+    names = dims.split()
+    stored = np.random.default_rng(0).random([SIZES[name] for name in names], np.float32)
+    content = xarray.Dataset({'rain': (names, stored)})
+    content.to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
+    if not axes:
+        with pytest.raises(InputError, match='do not tell time, rows and columns'):
+            setup_of(tmp_path / 'rain.nc')
+        return
+    setup = setup_of(tmp_path / 'rain.nc')
+    grid = setup.timeline.pieces[0].file.grids['rain']
+    assert grid.shape == tuple(
+        dict(zip(axes, stored.shape, strict=True)).get(a, 1) for a in 'NTHWC'
+    )
+    first = stored[0] if 'N' in axes else stored
+    kept = axes.replace('N', '')
+    wanted = np.einsum(f'{kept}->{"THWC" if "C" in kept else "THW"}', first)
+    np.testing.assert_array_equal(setup.read('rain', 0, 6), wanted.reshape(6, *grid.shape[2:]))
+
+
+def test_arrays_that_nobody_asked_for_may_be_whatever_they_are(tmp_path):
+    rain = np.nan_to_num(moving_rain(40))
+    link = h5py.ExternalLink('elsewhere.h5', 'rain')
+    for name, beside in (('odd', {'other': np.zeros((40, 5, 7, 9))}), ('linked', {'other': link})):
+        with h5py.File(tmp_path / f'{name}.h5', 'w') as file:
+            file['rain'], file['other'] = rain, beside['other']
+        for layout in ('', 'THW'):
+            setup = setup_of(tmp_path / f'{name}.h5', variables=('rain',), layout=layout)
+            np.testing.assert_array_equal(setup.read('rain', 3, 5)[..., 0], rain[3:5])
+    with pytest.raises(
+        InputError, match=r"'other' .*; or the like.*name the others with dataset.var"
+    ):
+        setup_of(tmp_path / 'odd.h5')
+    with pytest.raises(InputError, match=r"'other' .*does not tell which axis is which"):
+        setup_of(tmp_path / 'odd.h5', variables=('other',))
+    for variables in ((), ('other',)):
+        with pytest.raises(InputError, match=r"'other' in .* is a link"):
+            setup_of(tmp_path / 'linked.h5', variables=variables)
+    with h5py.File(tmp_path / 'timed.h5', 'w') as file:
+        file['rain'], file['time'] = rain, link
+    with pytest.raises(InputError, match=r"'time' in .* is a link"):  # or gaps would not be seen
+        setup_of(tmp_path / 'timed.h5', variables=('rain',))
+
+
+def test_variables_without_a_time_are_no_grids_over_time(tmp_path):
+    rain = np.nan_to_num(moving_rain(40))
+    corners = (('y', 'x', 'vertices'), np.zeros((*rain.shape[1:], 4), np.float32))
+    content = xarray.Dataset(
+        {
+            'lon_vertices': corners,
+            'rain': (('time', 'y', 'x'), rain),
+            'measured_at': (('time', 'y', 'x'), rain, {'units': 'seconds since 2020-01-01'}),
+            'dry': (('time', 'y', 'x'), rain, {'units': 'days'}),
+            'time_bounds': (('time', 'bound'), np.zeros((40, 2))),
+            'ground': (('y', 'x'), rain[0]),
+        },
+        {'time': dates(40).astype('datetime64[ns]')},
+    )
+    content.to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
+    for layout in ('', 'THW'):
+        opened = open_labeled_grids(tmp_path / 'rain.nc', layout)
+        assert set(opened.grids) == {'rain', 'dry'} and set(opened.fields) == {'ground'}
+    with pytest.raises(InputError, match=r"'lon_vertices' .*do not tell time"):
+        setup_of(tmp_path / 'rain.nc', variables=('lon_vertices',))
+    content['lines'] = (('time', 'a', 'b', 'y', 'x'), np.zeros((40, 2, 2, *rain.shape[1:])))
+    content.to_netcdf(tmp_path / 'more.nc', engine='h5netcdf')
+    assert setup_of(tmp_path / 'more.nc', variables=('rain',)).targets == ('rain',)
+    with pytest.raises(InputError, match=r"'lines' .*name the others with dataset.variables"):
+        setup_of(tmp_path / 'more.nc')
+    undated = content[['rain', 'lon_vertices']].rename(time='frame').drop_vars('frame')
+    undated.to_netcdf(tmp_path / 'undated.nc', engine='h5netcdf')
+    with pytest.raises(InputError, match='do not tell time, rows and columns'):
+        setup_of(tmp_path / 'undated.nc', variables=('rain',))
+    assert setup_of(tmp_path / 'undated.nc', variables=('rain',), layout='THW').targets == ('rain',)
