@@ -153,7 +153,7 @@ def test_bytes_are_scaled_beside_the_frames_as_well():
     )
     scaled = {name: array / np.float32(255) for name, array in levels.items()}
     np.testing.assert_allclose(
-        forecast(frames, levels), forecast(frames / np.float32(255), scaled), rtol=1e-5
+        forecast(frames, levels), forecast(frames / np.float32(255), scaled), atol=1e-6
     )
 
 
