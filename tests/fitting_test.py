@@ -12,8 +12,10 @@ import pytest
 import e3d
 from e3d.data.sources.in_memory import divide_clips, lend
 from e3d.data.sources.registry import open_source
+from e3d.data.sources.scales import Scale
 from e3d.fitting import fit as fitting
-from tests.prediction_helpers import Sums, recognizer_run
+from tests.prediction_helpers import Sums, recognizer_run, run_of
+from tests.training_helpers import TinyForecaster
 
 # In the order in which one needs what another has made.
 IN_ORDER = ('fit', 'train', 'load_run', 'Run', 'start', 'observe', 'forecast_from', 'save_stream')
@@ -145,6 +147,29 @@ def test_numbers_with_a_unit_are_scaled_and_forecast_in_it():
         divide_clips(degrees, None, 5, None)
 
 
+def test_no_range_is_offered_for_what_is_not_finite():
+    frames = stripes()
+    frames[3] = np.nan
+    with pytest.raises(e3d.InputError, match='NaN') as caught:
+        divide_clips(frames, None, 5, None)
+    assert 'value_range' not in str(caught.value)
+
+
+def test_a_clip_with_gaps_and_larger_than_the_crop_is_shown_as_it_is_forecast():
+    dataset = {'name': 'grids', 'crop': (8, 8)}
+    run = fitting.Run(*run_of(TinyForecaster(), channels=2, dataset=dataset))
+    run = run._replace(beside={'valid': 1}, frame_shape=(8, 8, 1))
+    run = run._replace(scale=Scale((0.0, 50.0), (-np.inf, np.inf)))
+    clip = 50 * np.random.default_rng(0).random((6, 12, 12), np.float32)
+    clip[1, 2, 3] = np.nan
+    shown = run.show(clip)
+    assert shown.gif.startswith(b'GIF89a')
+    clip[:, 2, 3] = 25  # in place of hatching
+    assert run.show(clip).gif != shown.gif
+    with pytest.raises(e3d.InputError, match=r'horizon is 2\.5; it must be an integer'):
+        run.show(clip, 2.5)
+
+
 @pytest.mark.parametrize(
     ('frames', 'problem'),
     [
@@ -171,6 +196,10 @@ def test_what_cannot_be_fitted_is_rejected(frames, problem):
         ({'model': 'i3d'}, r"model\.name='i3d': must be 'cdna'"),
         ({'model.feature': 3}, r'model\.features'),
         ({'value_range': (1, 1)}, 'two finite numbers'),
+        ({'value_range': 255}, r'value_range=255: must be \(low, high\)'),
+        ({'value_range': (0, 1, 2)}, r'value_range=\(0, 1, 2\): must be'),
+        ({'value_range': 'ab'}, "value_range='ab': must be"),
+        ({'seed': 1.5}, 'seed'),
     ],
 )
 def test_values_are_checked_before_any_work(values, problem):
@@ -192,6 +221,11 @@ def test_the_settings_fit_every_kind_of_model(name):
 )
 def test_long_training_takes_a_lower_rate(name, steps, rate):
     assert fitting.fit_config(name, steps, (16, 16)).optimizer.learning_rate == rate
+
+
+def test_numbers_of_numpy_count():
+    with pytest.raises(e3d.InputError, match='needs 15'):
+        e3d.fit(stripes(9), input_frames=np.int64(3), output_frames=np.int32(2))
 
 
 def test_windows_are_the_newest_frames_in_order():

@@ -183,6 +183,7 @@ def test_a_failure_shows_a_message_and_no_traceback(tmp_path):
         ([QUICKSTART, '--config.train={}'], r'train: there is no such key'),
         ([QUICKSTART, '--config.train.steps=two'], r"train.steps='two': must be an integer"),
         ([QUICKSTART, '--config.train.steps=1.5'], r"train.steps='1.5': must be an integer"),
+        ([QUICKSTART, '--config.model.layers=two'], r"model.layers='two': must be an integer >= 1"),
         (
             [QUICKSTART, '--config.model.recall=perhaps'],
             r"model.recall='perhaps': must be 'every",

@@ -1,6 +1,7 @@
 """A run continues arrays and files of any length, size and color."""
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from prediction_helpers import INPUT_FRAMES, OUTPUT_FRAMES, FadingSum, run_of
 from e3d.data.readers.clips import read_clip
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
+from e3d.model.needs import Needs, initialize
 from e3d.prediction import forecast as forecast_module
 from e3d.prediction import memory, opening
 from e3d.prediction.forecast import forecast
@@ -138,6 +140,29 @@ def test_a_file_with_time_last_is_rejected_as_an_array_is(tmp_path):
         predict_file(wide, tmp_path / 'in.npy', tmp_path / 'out.npy')
     np.save(tmp_path / 'in.npy', np.zeros((8, 9, 5, 1), np.uint8))  # 8 frames of 9 x 5
     predict_file(wide, tmp_path / 'in.npy', tmp_path / 'out.npy')
+
+
+class AllAtOnce(nn.Module):
+    """Its parameters depend on how many frames it sees and forecasts."""
+
+    needs = Needs(future_only=True)
+
+    @nn.compact
+    def __call__(self, frames, output_frames):
+        seen = jnp.moveaxis(frames[..., 0], 1, -1)
+        return jnp.moveaxis(nn.Dense(output_frames)(seen), -1, 1)[..., None]
+
+
+def test_a_horizon_that_the_parameters_are_not_for_is_named():
+    run = run_of(FadingSum())._replace(model=AllAtOnce())
+    variables = initialize(run.model, jax.random.key(0), (8, 8, 1), (3, 2))
+    run = run._replace(params=variables['params'])
+    frames = np.random.default_rng(0).random((5, 8, 8), np.float32)
+    assert forecast(run, frames).shape == (2, 8, 8, 1)
+    with pytest.raises(
+        InputError, match=r'3 frames to see and 4 to forecast: .* for 3 and 2 alone'
+    ):
+        forecast(run, frames, 4)
 
 
 def test_a_forecast_that_is_not_finite_is_no_forecast(run, clip):

@@ -138,7 +138,7 @@ def test_get_sweep_that_cannot_be_used(tmp_path, body, message):
 
 
 def test_experiment_without_get_sweep():
-    with pytest.raises(InputError, match='get_sweep'):
+    with pytest.raises(InputError, match=r'must define the function get_sweep\(arg=None\)'):
         make_entries('get_sweep', 'experiments/quickstart.py', ['launch.py', '--config=x'])
 
 

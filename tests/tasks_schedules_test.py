@@ -89,6 +89,12 @@ def test_halving_after_each_fifth(warmup):
     assert found == [1.0, 1.0, 0.5, 0.5, 0.25, 0.125, 0.0625, 0.0625]
 
 
+@pytest.mark.parametrize(('warmup', 'at_its_end'), [(30, 0.5), (50, 0.25), (90, 0.0625)])
+def test_a_long_warmup_loses_no_halving(warmup, at_its_end):
+    rate = learning_rate_schedule('halving', 1.0, warmup, 100)
+    assert [float(rate(step)) for step in (warmup, 99)] == [at_its_end, 0.0625]
+
+
 def test_one_cycle_is_that_of_pytorch():
     rate = learning_rate_schedule('onecycle', 1.0, 0, 1000)
     found = [float(rate(step)) for step in (0, 150, 300, 650, 1000)]

@@ -11,6 +11,7 @@ from e3d.configuration import (
     all_options,
     describe_unknown_key,
     load_config,
+    options_for,
     switch_model,
 )
 from e3d.errors import InputError
@@ -30,7 +31,7 @@ def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
     Raises:
       InputError: an unknown flag or key, a value of a wrong type, a config that cannot be loaded.
     """
-    values = define_flags()
+    values, config = define_flags(), None
     try:
         rest = values(arguments, known_only=True)
         config = find_config(values, rest)
@@ -45,7 +46,7 @@ def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
         overrides.set_gnu_getopt(True)
         _check_no_more(overrides(rest, known_only=True), values)
     except flags.Error as error:
-        raise InputError(_explain(str(error))) from error
+        raise InputError(_explain(str(error), config)) from error
     return values, overrides.config
 
 
@@ -161,10 +162,12 @@ def _check_no_more(rest: list[str], values: flags.FlagValues) -> None:
         )
 
 
-def _explain(message: str) -> str:
+def _explain(message: str, config: ConfigDict | None) -> str:
     """Says what is allowed for a key, where absl only says that it cannot read a value."""
     match = re.match(r'flag --config\.([\w.]+)=(.*?): ', message, re.DOTALL)
-    known = all_options().get(match[1]) if match else None
+    # What is allowed may differ between models.
+    options = (config and options_for(flatten(config))) or all_options()
+    known = options.get(match[1]) if match else None
     if match is None or known is None:
         return message
     return f"{match[1]}='{match[2][:MOST_SHOWN]}': must be {known.rule.allowed}"

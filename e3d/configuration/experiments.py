@@ -62,7 +62,10 @@ def call_experiment(flag: str, function: str) -> Any:
         known = '\n'.join(f'  {file:<36}{summary}' for file, summary in list_experiments().items())
         raise InputError(f"--config='{flag}': there is no such file. There are:\n{known}")
     try:
-        call = getattr(_import(path), function)
+        module = _import(path)
+        if not hasattr(module, function):
+            raise ValueError(f'it must define the function {function}(arg=None)')
+        call = getattr(module, function)
         return call(argument) if colon else call()
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'

@@ -8,6 +8,7 @@ import tempfile
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from e3d.configuration import change_config, default_config, switch_model
@@ -72,10 +73,8 @@ def fit(
       >>> run.report['num_sequences'], len(run.report['mse_per_frame'])
       (1, 2)
     """
-    counts = {'input_frames': input_frames, 'output_frames': output_frames, 'steps': steps}
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InputError(f'{name}={count!r}: must be an integer >= 1.')
+    given = {'input_frames': input_frames, 'output_frames': output_frames, 'steps': steps}
+    input_frames, output_frames, steps = (_count(name, one) for name, one in given.items())
     lent = divide_clips(frames, test, input_frames + output_frames, value_range)
     with contextlib.ExitStack() as stack:
         kept = workdir is not None
@@ -90,6 +89,13 @@ def fit(
         change_config(config, model, {'seed': seed} | values)
         report = train(config, pathlib.Path(workdir))
         return load_run(workdir)._replace(report=report)
+
+
+def _count(name: str, given: Any) -> int:
+    """A whole number of at least 1, of NumPy's as well."""
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
+        raise InputError(f'{name}={given!r}: must be an integer >= 1.')
+    return int(given)
 
 
 def fit_config(model: str, steps: int, size: tuple[int, ...]) -> ConfigDict:

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from e3d.data.sources.adaptation import preparation_of
 from e3d.errors import InputError
 from e3d.evaluation.pictures import draw_animation
 from e3d.evaluation.recognition import format_recognition
 from e3d.evaluation.report import format_table
 from e3d.files import read_json
 from e3d.fitting.animation import Animation, animate
-from e3d.prediction.forecast import forecast
-from e3d.prediction.inputs import checked_frames, prepare_frames
+from e3d.prediction.forecast import checked_horizon, forecast
+from e3d.prediction.inputs import checked_frames, preparation_for, prepare_frames
 from e3d.prediction.recognize import Recognized, recognize
 from e3d.runs import trained_run
 from e3d.runs.state import count_parameters
@@ -87,17 +86,17 @@ class Run(trained_run.Run):
         Example:
           >>> run.show(clip, horizon=2).save('forecast.gif')
         """
-        horizon = self.config.dataset.output_frames if horizon is None else horizon
-        clip = checked_frames(frames, self.scale, 'The clip')
+        horizon, gaps = checked_horizon(horizon, self), 'valid' in self.beside
+        clip = checked_frames(frames, self.scale, 'The clip', gaps)
         clip = clip[..., np.newaxis] if clip.ndim == 3 else clip
-        if clip.ndim != 4 or not 0 < horizon < len(clip):
+        if clip.ndim != 4 or horizon >= len(clip):
             raise InputError(
                 f'The clip has shape {np.shape(frames)}; to show a forecast of {horizon} frames it must '
                 f'be [T, H, W] or [T, H, W, C] with T > {horizon}.'
             )
-        preparation = preparation_of(self.config.dataset, self.frame_shape)
+        preparation = preparation_for(self, clip.shape[1:3])
         seen = self.config.dataset.input_frames
-        clip = prepare_frames(clip[-seen - horizon :], preparation, self.scale, 'The clip')
+        clip = prepare_frames(clip[-seen - horizon :], preparation, self.scale, 'The clip', gaps)
         future = self.scale.from_unit(self.forecast(self.scale.to_unit(clip[:-horizon]), horizon))
         observed = np.ones(len(clip) - horizon, bool)
         return animate(draw_animation(clip, future, observed))

@@ -12,17 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from e3d.data.sources.adaptation import preparation_of
 from e3d.errors import InputError, RunError
 from e3d.model import RECOGNIZERS
 from e3d.model.beside import draw_noise, enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
 from e3d.model.tiles import in_tiles
 from e3d.parallel import devices
-from e3d.prediction.inputs import check_time_first, checked_frames, prepare_frames
+from e3d.prediction.inputs import (
+    check_time_first,
+    checked_frames,
+    preparation_for,
+    prepare_frames,
+)
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.opening import open_run
-from e3d.runs.trained_run import Run
+from e3d.runs.trained_run import Run, check_lengths
 from e3d.tasks.schedules import NOISE, random_key
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -100,9 +104,7 @@ def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
         check_time_first(frames.shape, run)
         frames = frames[..., np.newaxis]
     clips = frames if frames.ndim == 5 else frames[np.newaxis]
-    # Larger frames than those that were cut out for training are forecast in tiles.
-    size = clips.shape[2:4] if run.config.dataset.get('crop') else run.frame_shape[:2]
-    preparation = preparation_of(run.config.dataset, (*size, run.frame_shape[2]))
+    preparation = preparation_for(run, clips.shape[2:4])
     last = clips[:, -run.config.dataset.input_frames :]
     return prepare_frames(last, preparation, run.scale, 'The array of frames', gaps)
 
@@ -179,6 +181,7 @@ def forecast_clips(
     more = [(0, 0), (0, room - length)] + [(0, 0)] * 3
     padded = np.pad(seen, more)
     others = {name: np.pad(array, more) for name, array in beside.items()}
+    check_lengths(run, (room, horizon))
     tile_rows, tile_columns, _ = run.frame_shape
 
     def arguments_of(batch: Mapping[str, np.ndarray]) -> tuple[Any, ...]:

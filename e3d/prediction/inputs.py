@@ -133,6 +133,15 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
     return InputClip(frames, frames.shape[1:3], None, account, sequence)
 
 
+def preparation_for(run: Run, size: tuple[int, ...]) -> Preparation:
+    """How frames of a height and width in memory are prepared for the model of a run.
+
+    Larger frames than those that were cut out for training stay as they are, to be forecast in tiles.
+    """
+    size = size if run.config.dataset.get('crop') else run.frame_shape[:2]
+    return preparation_of(run.config.dataset, (size[0], size[1], run.frame_shape[2]))
+
+
 def check_time_first(shape: tuple[int, ...], run: Run) -> None:
     """Raises InputError for a shape `[H, W, T]`, known by the size of the frames of the training."""
     size = tuple(run.frame_shape[:2])

@@ -1,10 +1,12 @@
 """A trained run: its newest or best parameters and all that using them takes."""
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -73,6 +75,40 @@ def shapes_of_variables(
     height, width, channels = frame_shape
     entering = height, width, channels + channels_beside(beside, needs_of(model))
     return jax.eval_shape(lambda: initialize(model, jax.random.key(0), entering, lengths))
+
+
+def check_lengths(run: Run, lengths: tuple[int, int]) -> None:
+    """Raises InputError for numbers of frames that the parameters of a run are not for.
+
+    They may depend on these where the model sees its input at once, and on none in the others.
+
+    Args:
+      run: of any model.
+      lengths: how many frames are to be seen and to be forecast.
+    """
+    trained = layout_of(run.config.dataset).lengths
+    if not needs_of(run.model).future_only or lengths == trained:
+        return
+    needed = _parameters_for(run.model, run.frame_shape, tuple(run.beside.items()), lengths)
+    found = jax.tree.map(jnp.shape, run.params)
+    if needed != found:
+        raise InputError(
+            f'{lengths[0]} frames to see and {lengths[1]} to forecast: the parameters of this '
+            f'{run.config.model.name} are for {trained[0]} and {trained[1]} alone. Use these, or train '
+            f'with dataset.input_frames={lengths[0]} and dataset.output_frames={lengths[1]}.'
+        )
+
+
+@functools.lru_cache(maxsize=16)  # a forecast of another horizon is asked for again and again
+def _parameters_for(
+    model: nn.Module,
+    frame_shape: tuple[int, int, int],
+    beside: tuple[tuple[str, int], ...],
+    lengths: tuple[int, int],
+) -> Any:
+    """The shapes of the parameters for so many frames."""
+    shapes = shapes_of_variables(model, frame_shape, dict(beside), lengths)
+    return jax.tree.map(jnp.shape, shapes['params'])
 
 
 def open_checkpoints(workdir: str | os.PathLike[str]) -> Checkpoints:

@@ -1,5 +1,6 @@
 """Quantities that change during training, each a function of the step alone."""
 
+import collections
 import dataclasses
 
 import jax
@@ -134,10 +135,12 @@ def learning_rate_schedule(
     if schedule == 'cosine':
         main = optax.cosine_decay_schedule(learning_rate, max(steps - warmup_steps, 1))
     elif schedule == 'halving':
-        fifths = [part * steps // 5 - warmup_steps for part in range(1, 5)]
-        main = optax.piecewise_constant_schedule(
-            learning_rate, {max(start, 0): 0.5 for start in fifths}
+        # Those that end within the warm-up halve at its end, each of them.
+        fifths = collections.Counter(
+            max(part * steps // 5 - warmup_steps, 0) for part in range(1, 5)
         )
+        factors = {start: 0.5**times for start, times in fifths.items()}
+        main = optax.piecewise_constant_schedule(learning_rate, factors)
     else:
         main = optax.constant_schedule(learning_rate)
     if not warmup_steps:

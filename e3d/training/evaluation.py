@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import summarize
+from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import scale
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
@@ -15,7 +16,7 @@ from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
 from e3d.runs.checkpoints import FOLDER
 from e3d.runs.contents import Contents, contents_of, read_contents
-from e3d.runs.trained_run import Run, load_run
+from e3d.runs.trained_run import Run, check_lengths, load_run
 from e3d.runs.workdir import other_config_message, prepare_workdir, resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_trained_clips
 from e3d.tasks.provenance import describe, describe_choice, report_name
@@ -56,6 +57,7 @@ def evaluate(
     ]
     if differences:
         raise InputError(other_config_message(workdir, differences))
+    check_lengths(run, layout_of(config.dataset).lengths)
     if processes.is_first():
         workdir = prepare_workdir(workdir)
     memory.check_sequence(config)

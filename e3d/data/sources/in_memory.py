@@ -95,9 +95,7 @@ def divide_clips(
             _checked_pixels(own_test, 'test')
         values = f'{found.name}, {describe_values(found)}'
     else:
-        low, high = map(float, value_range)
-        if not -np.inf < low < high < np.inf:
-            raise InputError(f'value_range={value_range}: must be (low, high), two finite numbers.')
+        low, high = _checked_range(value_range)
         scale = Scale((low, high), (-np.inf, np.inf))
         clips, own_test = (
             tuple(_in_unit(clip, scale, name) for clip in some)
@@ -114,6 +112,18 @@ def divide_clips(
         splits['test'] = _long_enough(own_test, length, 'test')
         rule += f'; {_count(own_test)} given for the test'
     return Lent({split: splits[split] for split in SPLITS}, scale, (account, rule))
+
+
+def _checked_range(value_range: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, value_range)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not -np.inf < low < high < np.inf:
+        raise InputError(
+            f'value_range={value_range!r}: must be (low, high), two finite numbers that rise.'
+        )
+    return low, high
 
 
 def _as_clips(frames: Frames, name: str) -> tuple[np.ndarray, ...]:
@@ -152,10 +162,12 @@ def _checked_pixels(clips: Sequence[np.ndarray], name: str) -> np.dtype:
     for clip in clips:
         check_dtype(clip, name)
     dtype = clips[0].dtype
+    extent = joint_extent(map(extent_of, clips))
     try:
-        check_extent(dtype, joint_extent(map(extent_of, clips)), name)
+        check_extent(dtype, extent, name)
     except InputError as error:
-        extent = joint_extent(map(extent_of, clips))
+        if extent.unusable:  # for which there is no range
+            raise
         raise InputError(
             f'{error} Or give value_range=({extent.low:g}, {extent.high:g}): forecasts are then in '
             'the unit of the data.'
