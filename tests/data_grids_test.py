@@ -137,6 +137,28 @@ def test_the_mask_and_a_missing_value_hide_whatever_stands_there(tmp_path, rain)
     assert not one[11]['valid'][1, 4, 4] and one[11]['valid'][0, 4, 4]
 
 
+@pytest.mark.parametrize('name', ['mask.npz', 'mask.h5', 'mask.nc'])
+def test_a_mask_lies_in_a_file_of_any_kind(tmp_path, rain, name):
+    mask = (~outside()).astype(np.uint8)
+    match name:
+        case 'mask.npz':
+            np.savez(tmp_path / name, land=mask)
+        case 'mask.h5':
+            with h5py.File(tmp_path / name, 'w') as file:
+                file['land'] = mask
+        case _:
+            xarray = pytest.importorskip('xarray')
+            xarray.Dataset({'land': (('y', 'x'), mask)}).to_netcdf(tmp_path / name)
+    np.save(tmp_path / 'mask.npy', mask)
+    np.save(tmp_path / 'rain.npy', rain)
+    one, other = (
+        opened(tmp_path / 'rain.npy', mask=str(tmp_path / file)) for file in ('mask.npy', name)
+    )
+    np.testing.assert_array_equal(one[0]['valid'], other[0]['valid'])
+    with pytest.raises(InputError, match=r'no grids over time, only fields \[H, W\]: land'):
+        opened(tmp_path / name)
+
+
 def test_targets_and_what_is_known_beside_them(tmp_path):
     labeled().to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
     values = {'static': ('orography',), 'calendar': ('hour', 'weekday')}

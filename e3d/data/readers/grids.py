@@ -96,7 +96,7 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
             lambda name: _grid(arrays[name], attributes[name], layout, name, path),
             wanted,
         )
-        if not grids:
+        if not grids and not fields:
             raise InputError(
                 f'{path} holds no grids over time: it must have an array [T, H, W], [T, H, W, C] or '
                 f'[N, T, H, W, C]; it has {describe_arrays(arrays)}.'

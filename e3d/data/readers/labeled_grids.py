@@ -130,13 +130,13 @@ def _read_content(
         make,
         wanted,
     )
-    if not grids:
+    if not grids and not fields:
         raise InputError(
             f'{path} holds no grids over time: it must have a variable with a time and two more '
             f'dimensions; it has {describe_arrays(numbers)}.'
         )
-    first = next((name for name in wanted if name in grids), next(iter(grids)))
-    times = _times_of(numbers[first], coords, axes[first])
+    first = next((name for name in (*wanted, *grids) if name in grids), None)
+    times = None if first is None else _times_of(numbers[first], coords, axes[first])
     return GridFile(path, grids, fields, times, close)
 
 

@@ -122,6 +122,12 @@ def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
             (grid,) = opened.grids.values()
             opened = opened._replace(grids={'values': grid._replace(name='values')})
         files.append(opened)
+    for file in files:
+        if not file.grids:
+            raise InputError(
+                f'{file.path} holds no grids over time, only fields [H, W]: {", ".join(file.fields)}. Each '
+                'variable must have a time axis: [T, H, W], [T, H, W, C] or [N, T, H, W, C].'
+            )
     names = list(wanted) or list(files[0].grids)
     for file in files:
         _check_variables(file, names, files[0])
