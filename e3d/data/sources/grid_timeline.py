@@ -125,8 +125,8 @@ def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
     for file in files:
         if not file.grids:
             raise InputError(
-                f'{file.path} holds no grids over time, only fields [H, W]: {", ".join(file.fields)}. Each '
-                'variable must have a time axis: [T, H, W], [T, H, W, C] or [N, T, H, W, C].'
+                f'{file.path} holds no grids over time, only fields [H, W]: {", ".join(file.fields)}. '
+                'Each variable must have a time axis: [T, H, W], [T, H, W, C] or [N, T, H, W, C].'
             )
     names = list(wanted) or list(files[0].grids)
     for file in files:
