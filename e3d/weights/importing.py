@@ -48,10 +48,10 @@ def import_run(
       source: a checkpoint of github.com/google/e3d_lstm (`model.ckpt-N`, TensorFlow's version 2); a
         `.pth` or `.ckpt` file of OpenSTL; or a `.safetensors` file of `export_run`.
       workdir: of the run that is made; it must hold none.
-      config: of an experiment: its data, lengths and training become those of the run, and its model
-        becomes the one of the weights. Data with a unit must be there, as their range is kept with the
-        run. If not given, the data are one's own (`video_folder`), with the lengths of the weights where
-        they tell them. Not for `.safetensors`, which have a config of their own.
+      config: of an experiment: its data and training become those of the run, and its lengths where
+        the weights do not tell theirs; its model becomes the one of the weights. Data with a unit must
+        be there, as their range is kept with the run. If not given, the data are one's own
+        (`video_folder`). Not for `.safetensors`, which have a config of their own.
       patch_size: side of a patch in pixels, where the file does not tell it.
       stride: of the convolutions in the cells of OpenSTL, where the file does not tell it.
       frame_size: height and width of the frames, where the weights are for any; that of the config,
@@ -88,9 +88,10 @@ def import_run(
         account = foreign.account
     _write(run, workdir)
     height, width, channels = run.frame_shape
+    dataset = run.config.dataset
     account.append(
-        f'Made the run {workdir} for frames of {height} x {width} x {channels}: --mode=evaluate and '
-        '--mode=predict work with it.'
+        f'Made the run {workdir} for frames of {height} x {width} x {channels}, {dataset.input_frames} '
+        f'to {dataset.output_frames}: --mode=evaluate and --mode=predict work with it.'
     )
     return '\n'.join(account)
 
@@ -118,8 +119,6 @@ def _as_run(
     if config is None:
         config = default_config('video_folder')
         config.name = source.stem
-        if foreign.lengths:
-            config.dataset.input_frames, config.dataset.output_frames = foreign.lengths
     if config.task != 'prediction':
         raise InputError(
             f'task={config.task!r}: weights of forecasters need a config of prediction.'
@@ -143,6 +142,8 @@ def _as_run(
         dataset[key] = tuple(size)
     if 'channels' in dataset:
         dataset.channels = foreign.channels
+    if foreign.lengths:
+        dataset.input_frames, dataset.output_frames = foreign.lengths
     check_config(config)
     model = build_model(**config.model)
     shape = (*size, foreign.channels)
