@@ -8,9 +8,11 @@ import pytest
 from training_helpers import TinyForecaster, tiny_config
 
 from e3d.configuration import default_config
+from e3d.data.sources.in_memory import divide_clips, lend
+from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from e3d.runs import trained_run
-from e3d.runs.contents import CONTENTS_FILE, Contents, read_contents
+from e3d.runs.contents import CONTENTS_FILE, Contents, read_contents, training_means
 from e3d.runs.trained_run import load_run
 from e3d.tasks.provenance import report_name
 from e3d.training import parts
@@ -188,6 +190,84 @@ def test_data_that_changed_where_they_are_are_told(tmp_path, capsys):
     train(more, workdir)
     said = capsys.readouterr().err
     assert 'The data have changed' in said and '12 sequences in the test split, not 9' in said
+
+
+def with_other_training(found):
+    return {k: v**3 if k.startswith('train') else v for k, v in found.items()}
+
+
+def test_other_training_sequences_elsewhere_are_refused_but_measured_as_the_same(tmp_path, capsys):
+    workdir = tmp_path / 'run'
+    train(folder_config(tmp_path, clips()), workdir)
+    (tmp_path / 'other').mkdir()
+    config = folder_config(tmp_path / 'other', with_other_training(clips()), **{'train.steps': 5})
+    before = (workdir / 'config.json').read_bytes()
+    with pytest.raises(InputError, match=r'holds other data than.*other frames in the train split'):
+        train(config, workdir)
+    assert (workdir / 'config.json').read_bytes() == before
+    evaluate(config, workdir)
+    assert list(reports_in(workdir)) == ['evaluation.json']
+    # A run of an earlier version does not tell of its training sequences.
+    stored = json.loads((workdir / 'checkpoints' / CONTENTS_FILE).read_text())
+    older = {key: stored[key] for key in ('frames', 'sequences', 'means', 'no_best', 'path')}
+    (workdir / 'checkpoints' / CONTENTS_FILE).write_text(json.dumps(older))
+    capsys.readouterr()
+    train(config, workdir)
+    said = capsys.readouterr().err
+    assert 'from step 4' in said and 'have changed' not in said
+
+
+def test_training_sequences_that_changed_where_they_are_are_told(tmp_path, capsys):
+    workdir = tmp_path / 'run'
+    train(folder_config(tmp_path, clips()), workdir)
+    config = folder_config(tmp_path, with_other_training(clips()), **{'train.steps': 5})
+    config.dataset.data_dir += '_again'
+    train(config, workdir)
+    said = capsys.readouterr().err
+    assert 'The data have changed' in said and 'other frames in the train split' in said
+
+
+def test_a_run_on_arrays_goes_on_with_the_same_ones_alone(tmp_path, capsys):
+    frames = np.random.default_rng(0).random((60, 8, 8), np.float32)
+    other = frames.copy()
+    other[7, 3, 3] = 1 - other[7, 3, 3]  # which no mean tells
+
+    def fit(frames, steps):
+        config = tiny_config(tmp_path)
+        common = {key: config.dataset[key] for key in ('input_frames', 'output_frames')}
+        config.dataset = default_config('in_memory').dataset
+        config.dataset.update(common)
+        config.train.steps = steps
+        with lend(divide_clips(frames, None, 4, None)) as config.dataset.path:
+            train(config, tmp_path / 'run')
+
+    fit(frames, 4)
+    for steps in (4, 5):
+        with pytest.raises(InputError, match=r'other frames\. Give the same arrays'):
+            fit(other, steps)
+    fit(frames.copy(), 5)
+    assert 'have changed' not in capsys.readouterr().err
+
+
+class Drawn:
+    """Noise that is another one at every reading."""
+
+    def __init__(self, seed, size=9):
+        self.random, self.size = np.random.default_rng(seed), size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        return {'frames': self.random.random((4, 2, 2, 1), np.float32)}
+
+
+def test_sequences_that_are_drawn_are_not_told(tmp_path):
+    dataset = tiny_config(tmp_path).dataset
+    test, endless = open_source(dataset, 'test'), open_source(dataset, 'train')
+    for source in (endless, Drawn(0), Drawn(1)):
+        assert training_means(source) == ()
+    assert len(training_means(test)) == len(test) == 5
 
 
 def test_reports_of_different_data_have_different_names(tmp_path):

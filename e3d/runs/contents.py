@@ -3,12 +3,13 @@
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from e3d.data.sources.dataset import Source
+from e3d.data.sources.registry import checksum, is_drawn
 from e3d.errors import InputError
 from e3d.files import atomic_write, read_json
 from e3d.pixel_values import as_floats
@@ -16,7 +17,7 @@ from e3d.terminal import tell
 
 CONTENTS_FILE = 'data.json'
 MAX_BYTES = 2**20
-_LOOKED_AT = 8  # sequences of the test split
+_LOOKED_AT = 8  # sequences of a split
 # Means of frames in [0, 1]; another version of a video decoder does not change them so much.
 _TOLERANCE = 2e-3
 
@@ -30,6 +31,9 @@ class Contents(NamedTuple):
       means: of a few sequences of the test split, spread evenly over it.
       no_best: why no checkpoint is the best; '' where one is selected.
       path: where they lie.
+      training: like `means`, of the training split; () where that is not known: its sequences are
+        drawn, or the run is of an earlier version.
+      checksum: of all of them; '' where there is none.
     """
 
     frames: tuple[int, ...]
@@ -37,9 +41,14 @@ class Contents(NamedTuple):
     means: tuple[float, ...]
     no_best: str = ''
     path: str = ''
+    training: tuple[float, ...] = ()
+    checksum: str = ''
 
     def find_differences(self, other: 'Contents') -> list[str]:
-        """How other data differ, a line each; nothing where they seem to be the same."""
+        """How other data differ, a line each; nothing where they seem to be the same.
+
+        Of what is trained on only the number counts here: an evaluation is of the test.
+        """
         lines = []
         if self.frames != other.frames:
             lines.append(f'sequences [T, H, W, C] of {list(other.frames)}, not {list(self.frames)}')
@@ -47,25 +56,60 @@ class Contents(NamedTuple):
             count, now = self.sequences[split], other.sequences[split]
             if now != count:
                 lines.append(f'{now:,} sequences in the {split} split, not {count:,}')
-        near = len(self.means) == len(other.means) and all(
-            math.isclose(mean, now, abs_tol=_TOLERANCE)
-            for mean, now in zip(self.means, other.means, strict=True)
-        )
+        near = _are_near(self.means, other.means)
         return lines if lines or near else ['other frames in the test split']
 
+    def find_other_training(self, other: 'Contents') -> list[str]:
+        """The same for what is trained on, as far as both tell it."""
+        if self.checksum and other.checksum:
+            return ['other frames'] if self.checksum != other.checksum else []
+        known = self.training and other.training
+        near = not known or _are_near(self.training, other.training)
+        return [] if near else ['other frames in the train split']
 
-def contents_of(sources: Mapping[str, Source], no_best: str = '', path: str = '') -> Contents:
-    """Looks at a few sequences of opened splits, 'test' among them."""
+
+def contents_of(
+    sources: Mapping[str, Source],
+    no_best: str = '',
+    path: str = '',
+    training: tuple[float, ...] = (),
+) -> Contents:
+    """Looks at a few sequences of the test split, which is among those that are opened."""
     test = sources['test']
-    chosen = np.unique(np.linspace(0, len(test) - 1, _LOOKED_AT).round().astype(int))
-    # One after the other: a sequence may be long.
-    means = tuple(_mean(test[int(index)]['frames']) for index in chosen)
     lengths = {split: len(source) for split, source in sources.items()}
-    return Contents(test[0]['frames'].shape, lengths, means, no_best, path)
+    shape = test[0]['frames'].shape
+    return Contents(shape, lengths, _means(test), no_best, path, training, checksum(test))
 
 
-def _mean(frames: np.ndarray) -> float:
-    return round(float(as_floats(np.asarray(frames)).mean(dtype=np.float64)), 6)
+def training_means(source: Source) -> tuple[float, ...]:
+    """The `Contents.training` of an opened training split."""
+    if is_drawn(source):
+        return ()
+    means, last = _means(source), _places(source)[-1]
+    # A data set of the user's own may draw without saying so: then it gives others each time.
+    return means if means[-1] == _mean(source, last) else ()
+
+
+def _means(source: Source) -> tuple[float, ...]:
+    # One after the other: a sequence may be long.
+    return tuple(_mean(source, index) for index in _places(source))
+
+
+def _places(source: Source) -> list[int]:
+    places = np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int)
+    return [int(place) for place in np.unique(places)]
+
+
+def _mean(source: Source, index: int) -> float:
+    frames = as_floats(np.asarray(source[index]['frames']))
+    return round(float(frames.mean(dtype=np.float64)), 6)
+
+
+def _are_near(means: Sequence[float], others: Sequence[float]) -> bool:
+    return len(means) == len(others) and all(
+        math.isclose(mean, other, abs_tol=_TOLERANCE)
+        for mean, other in zip(means, others, strict=True)
+    )
 
 
 def check_same_data(before: Contents, found: Contents) -> None:
@@ -74,14 +118,19 @@ def check_same_data(before: Contents, found: Contents) -> None:
     Raises:
       InputError: they lie elsewhere and are others, which no run goes on with.
     """
-    differences = '; '.join(before.find_differences(found))
+    differences = '; '.join(before.find_differences(found) or before.find_other_training(found))
     if not differences:
         return
     if before.path != found.path:
+        remedy = (
+            'Give the same arrays, or another workdir.'
+            if found.checksum
+            else 'Give the path of those data, or another --workdir; --mode=evaluate measures the run '
+            'by others.'
+        )
         raise InputError(
             f"'{found.path}' (dataset.path) holds other data than '{before.path}', by which the run "
-            f'was trained: {differences}. Give the path of those data, or another --workdir; '
-            '--mode=evaluate measures the run by others.'
+            f'was trained: {differences}. {remedy}'
         )
     tell(f'The data have changed since the run was trained with them: {differences}.')
 
@@ -102,6 +151,8 @@ def read_contents(folder: pathlib.Path) -> Contents | None:
             tuple(float(mean) for mean in stored['means']),
             str(stored['no_best']),
             str(stored['path']),
+            tuple(float(mean) for mean in stored.get('training', ())),
+            str(stored.get('checksum', '')),
         )
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None

@@ -16,7 +16,7 @@ from e3d.model import build_model
 from e3d.model.beside import channels_beside, widths_beside
 from e3d.model.needs import needs_of
 from e3d.parallel import devices, processes
-from e3d.runs.contents import Contents, contents_of
+from e3d.runs.contents import Contents, contents_of, training_means
 from e3d.runs.state import TrainState
 from e3d.runs.transfer import check_beginning
 from e3d.runs.workdir import check_same_experiment, prepare_workdir
@@ -93,9 +93,10 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     check_evaluation(config, evaluator)
     parallel = devices.parallel_step(update.step, mesh)
     sources = evaluator.sources
-    paths = (config.dataset.path, config.dataset.get('test_path'))
+    paths = filter(None, (config.dataset.path, config.dataset.get('test_path')))
+    training = training_means(sources['train'])
     no_best = why_no_best(config, sources['validation'])
-    contents = contents_of(sources, no_best, ', '.join(filter(None, paths)))
+    contents = contents_of(sources, no_best, ', '.join(paths), training)
     return Parts(
         config,
         workdir,

@@ -18,8 +18,8 @@ class Source(Protocol):
     """Sequences by random access; can be pickled, so that worker processes can read it.
 
     It may have `class_names`, `channel_names`, a `value_range`, `bounds`, `simple_forecasts()`, an
-    `account` and `left_out`, see the functions of these names in `registry.py`, and say by `split`
-    that it has the sequences of another split.
+    `account`, `left_out` and a `checksum`, see the functions of these names in `registry.py`, and say
+    by `split` that it has the sequences of another split.
     """
 
     def __len__(self) -> int: ...

@@ -6,6 +6,7 @@ a checksum of their values, so that a run goes on only with the same ones.
 
 import contextlib
 import dataclasses
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -53,7 +54,8 @@ _LENT: dict[str, Lent] = {}
 @contextlib.contextmanager
 def lend(lent: Lent) -> Iterator[str]:
     """Lets a data set use clips as long as the block lasts; gives its `dataset.path`."""
-    checksum = zlib.crc32(repr(lent.scale).encode())
+    # As a run stores it: what a later version adds to a scale does not make the same frames others.
+    checksum = zlib.crc32(json.dumps(lent.scale.to_json()).encode())
     for split in SPLITS:
         for clip in lent.splits[split]:
             checksum = zlib.crc32(np.ascontiguousarray(clip).data, checksum)
@@ -239,6 +241,7 @@ class Windows:
       length: frames of each.
       scale: what the values stand for.
       account: how the clips were understood.
+      checksum: of the clips of all splits.
     """
 
     clips: tuple[np.ndarray, ...]
@@ -246,6 +249,7 @@ class Windows:
     length: int
     scale: Scale
     account: tuple[str, ...]
+    checksum: str
 
     @property
     def value_range(self) -> tuple[float, float] | None:
@@ -296,4 +300,4 @@ class InMemoryDataset(Dataset):
             for number, clip in enumerate(clips)
             for first in range(0, len(clip) - length + 1, stride)
         ]
-        return Windows(clips, np.array(starts), length, lent.scale, lent.account)
+        return Windows(clips, np.array(starts), length, lent.scale, lent.account, dataset['path'])

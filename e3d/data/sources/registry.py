@@ -7,7 +7,7 @@ import numpy as np
 
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.sources.copy_test import CopySequences
-from e3d.data.sources.dataset import DATASETS, Source
+from e3d.data.sources.dataset import DATASETS, ENDLESS, Source
 from e3d.data.sources.layouts import plain_dataset
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
@@ -48,6 +48,16 @@ def validates_on_test(source: Source) -> bool:
     by such a validation is chosen on the test.
     """
     return _stated(source, 'split', None) == 'test'
+
+
+def checksum(source: Source) -> str:
+    """A checksum of all values of a data set, of every split; '' where that would take too long."""
+    return str(_stated(source, 'checksum', ''))
+
+
+def is_drawn(source: Source) -> bool:
+    """Whether the sequences of a source are drawn, and may be others with another version of NumPy."""
+    return len(source) >= ENDLESS or _stated(source, 'crop', None) is not None
 
 
 def account(source: Source) -> tuple[str, ...]:
