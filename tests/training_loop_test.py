@@ -10,6 +10,7 @@ import sys
 import chex
 import jax
 import numpy as np
+import optax
 import pytest
 from selection import fast
 from training_helpers import TinyForecaster, tiny_config
@@ -20,6 +21,7 @@ from e3d.pages.content import read_samples
 from e3d.parallel import devices
 from e3d.runs import reporting, trained_run
 from e3d.runs.checkpoints import Checkpoints
+from e3d.runs.transfer import begin_from
 from e3d.signals import Interrupted
 from e3d.tasks.prediction import ForecastEvaluator
 from e3d.training import loop, parts
@@ -538,6 +540,33 @@ def test_going_on_elsewhere_with_the_optimizer(tmp_path, finished):
     norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(fresh)))
     assert 0 < norm <= 1.001  # what was added is the gradient, clipped
     assert int(after.opt_state[1][1].count) == int(after.step) == 1
+
+
+def test_going_on_elsewhere_with_the_moments_of_rmsprop(tmp_path, finished):
+    begun = tiny_config(tmp_path, **{'optimizer.kind': 'rmsprop'})
+    train(begun, tmp_path / 'run_rmsprop')
+    overrides = {'optimizer.clip_norm': 1e-9, 'train.steps': 1, 'init_optimizer': True}
+    config = tiny_config(tmp_path, init_from=str(tmp_path / 'run_rmsprop'), **overrides)
+    with pytest.raises(InputError, match=r"has optimizer\.kind='rmsprop', this one 'adam'"):
+        train(config, tmp_path / 'next')
+    config.optimizer.kind = 'rmsprop'
+    train(config, tmp_path / 'next')
+    before = read_state(begun, tmp_path / 'run_rmsprop').opt_state[0].nu
+    after = read_state(config, tmp_path / 'next').opt_state[1][0].nu
+    # The gradient is next to nothing, so that the moments only decay; new ones would be 1.
+    decayed = jax.tree.map(lambda leaf: config.optimizer.b2 * leaf, before)
+    chex.assert_trees_all_close(after, decayed, rtol=1e-6)
+    assert not any(np.allclose(leaf, 1, atol=2e-3) for leaf in jax.tree.leaves(before))
+    config.init_from = str(finished)
+    with pytest.raises(InputError, match=r"has optimizer\.kind='adam', this one 'rmsprop'"):
+        train(config, tmp_path / 'other')
+
+
+def test_an_optimizer_without_moments_takes_none(tmp_path, finished):
+    state = read_state(tiny_config(tmp_path), finished)
+    plain = state.replace(opt_state=optax.sgd(0.1).init(state.params))
+    with pytest.raises(InputError, match='the optimizer of this run has no moments'):
+        begin_from(plain, finished, keep_optimizer=True)
 
 
 def test_the_optimizer_of_another_model_is_not_taken(tmp_path, finished, monkeypatch):

@@ -49,7 +49,7 @@ class Experiment:
     )
     init_optimizer: bool = option(
         False,
-        'take the moments of Adam as well, to continue with other values',
+        'take the moments of the optimizer as well, to continue with other values',
         SWITCH,
         older=False,
     )

@@ -48,12 +48,12 @@ def begin_from(
     Args:
       state: a new one.
       workdir: of the other run; or a key of `PACKAGED`; or a `.pth` file of torchvision's.
-      keep_optimizer: takes its parameters, their moving average and the moments of Adam, all of
-        which must fit; only the step, and with it every schedule, starts over. Otherwise what is
+      keep_optimizer: takes its parameters, their moving average and the moments of its optimizer, all
+        of which must fit; only the step, and with it every schedule, starts over. Otherwise what is
         taken is what the other run forecasts with, and the optimizer starts over.
 
     Raises:
-      InputError: there is no such run, or nothing of it fits.
+      InputError: there is no such run, nothing of it fits, or its optimizer is of another kind.
     """
     if workdir in PACKAGED or str(workdir).endswith(SUFFIXES):
         if keep_optimizer:
@@ -118,7 +118,9 @@ def _with_optimizer(state: TrainState, workdir: str | os.PathLike[str]) -> Train
         stored |= {f'ema_{name}': leaf for name, leaf in stored.items() if _is_variable(name)}
     names = [name for name, _ in _named(state)]
     # Where the moments lie depends on what else the optimizer does.
-    theirs, ours = _places_of_moments(stored), _places_of_moments(names)
+    moments, own_moments = _moments(stored), _moments(names)
+    _check_kinds(workdir, moments, own_moments)
+    theirs, ours = sorted(moments), sorted(own_moments)
     taken = {}
     for name, leaf in _named(state):
         place = next((place for place in ours if name.startswith(place)), None)
@@ -142,10 +144,41 @@ def _is_variable(name: str) -> bool:
     return name.startswith(('params/', 'collections/'))
 
 
-def _places_of_moments(names: Iterable[str]) -> list[str]:
-    """What the names of Adam's moments begin with; one for each network, in order."""
-    found = (re.match('(opt_state/(?:.*?/)?)mu/', name) for name in names)
-    return sorted({match[1] for match in found if match})
+def _moments(names: Iterable[str]) -> dict[str, set[str]]:
+    """Which moments there are, 'mu' and 'nu', by what their names begin with, one for each network."""
+    places: dict[str, set[str]] = {}
+    for name in names:
+        if match := re.match('(opt_state/(?:.*?/)?)(mu|nu)/', name):
+            places.setdefault(match[1], set()).add(match[2])
+    return places
+
+
+def _check_kinds(
+    workdir: str | os.PathLike[str],
+    theirs: Mapping[str, set[str]],
+    ours: Mapping[str, set[str]],
+) -> None:
+    """Raises InputError where the optimizer of another run has not the moments of this one's."""
+    kind, own = _kind(theirs), _kind(ours)
+    if not kind or not own:
+        missing = 'this run' if kind else workdir
+        raise InputError(
+            f"init_from='{workdir}' with init_optimizer=True: the optimizer of {missing} has no moments "
+            'of Adam or RMSProp. Set init_optimizer=False.'
+        )
+    if kind != own:
+        raise InputError(
+            f"init_from='{workdir}' with init_optimizer=True: that run has optimizer.kind='{kind}', "
+            f"this one '{own}', whose moments are others. Set optimizer.kind='{kind}', or "
+            'init_optimizer=False.'
+        )
+
+
+def _kind(moments: Mapping[str, set[str]]) -> str:
+    """The `optimizer.kind` that has such moments: only Adam has the first, 'mu'; '' for none."""
+    if not moments:
+        return ''
+    return 'adam' if any('mu' in found for found in moments.values()) else 'rmsprop'
 
 
 def _replaced(tree: Any, leaves: Mapping[str, jax.Array]) -> Any:

@@ -179,5 +179,5 @@ def other_config_message(workdir: str | pathlib.Path, differences: list[str]) ->
         f'{workdir} holds a run with a different config:\n{lines}\n'
         'Give another --workdir, or the stored values. To continue from what that run has learned '
         f'with other values: another --workdir with --config.init_from={workdir}, and '
-        '--config.init_optimizer=True to keep the moments of Adam as well.'
+        '--config.init_optimizer=True to keep the moments of the optimizer as well.'
     )
