@@ -25,11 +25,12 @@ from e3d.errors import InputError
 from e3d.evaluation.shown import choose
 from e3d.evaluation.styles import Style
 from e3d.pages.charts import Line, chart
-from e3d.pages.content import MAX_BYTES, SEQUENCE_BYTES, read_samples, samples_of
+from e3d.pages.content import MAX_BYTES, SEQUENCE_BYTES, read_content, read_samples, samples_of
 from e3d.pages.document import render
 from e3d.pages.groups import group_runs
 from e3d.pages.sprites import MOST_FRAMES, sequence_data, sprite
 from e3d.pages.writing import renew_page
+from e3d.runs.contents import Contents, write_contents
 
 VOID = {'meta', 'link', 'input', 'img', 'br', 'path', 'circle'}
 LOADING = ('src', 'href', 'srcset', 'action', 'data', 'poster')
@@ -192,6 +193,62 @@ def test_seeds_become_one_curve_with_bars_and_other_values_a_name():
     assert seeds.mean([[1.0, None], [3.0, 2.0]])[0][0] == 2.0
     sizes = group_runs([make_content('a', model__features=4), make_content('b', model__features=9)])
     assert [group.label for group in sizes] == ['E3D-LSTM: features=4', 'E3D-LSTM: features=9']
+
+
+def labels_of(*runs):
+    return [group.label for group in group_runs(runs)]
+
+
+def test_what_is_no_repetition_has_a_row_of_its_own():
+    scratch, begun = make_content('a'), make_content('b', init_from='runs/first')
+    assert labels_of(scratch, begun, make_content('c', seed=1, init_from='runs/first')) == [
+        "E3D-LSTM: init_from=''", 'E3D-LSTM: init_from=runs/first',
+    ]  # fmt: skip
+    assert labels_of(scratch, make_content('b'), make_content('c', seed=1)) == [
+        'E3D-LSTM: a (1)', 'E3D-LSTM: b (2)',
+    ]  # fmt: skip
+    sizes = [make_content(name, model__features=size) for name, size in ('a4', 'b9', 'c4')]
+    assert labels_of(*sizes) == [
+        'E3D-LSTM: features=4, a (1)', 'E3D-LSTM: features=9', 'E3D-LSTM: features=4, c (3)',
+    ]  # fmt: skip
+
+
+def test_runs_on_data_that_moved_are_repetitions_where_they_tell_that_the_data_are_the_same():
+    here = Contents((4, 8, 8, 1), {'train': 9, 'test': 3}, (0.5, 0.25), training=(0.1, 0.2))
+    first = make_content('a', dataset__path='here')._replace(data=here)
+    moved = make_content('b', dataset__path='there', seed=1)
+    two = ['E3D-LSTM: path=here', 'E3D-LSTM: path=there']
+    assert labels_of(first, moved._replace(data=here)) == ['E3D-LSTM']
+    for other in (None, here._replace(training=()), here._replace(training=(0.1, 0.3))):
+        assert labels_of(first, moved._replace(data=other)) == two
+    again = make_content('c', dataset__path='here', seed=1)
+    # Training sequences of other seeds may be drawn; the test is the same for all of them.
+    for other in (None, here, here._replace(training=(0.1, 0.3))):
+        assert labels_of(first, again._replace(data=other)) == ['E3D-LSTM']
+    changed = again._replace(data=here._replace(means=(0.5, 0.3)))
+    assert len(labels_of(first, changed)) == 2
+
+
+def test_a_run_tells_of_its_data(tmp_path):
+    write_run(tmp_path / 'run')
+    assert read_content(tmp_path / 'run').data is None
+    stored = Contents((4, 8, 8, 1), {'test': 3}, (0.5,), '', 'here', (0.1,), 'crc')
+    (tmp_path / 'run' / 'checkpoints').mkdir()
+    write_contents(tmp_path / 'run' / 'checkpoints', stored)
+    assert read_content(tmp_path / 'run').data == stored
+
+
+def test_runs_that_began_with_repetitions_are_repetitions(tmp_path):
+    runs = []
+    for seed in (0, 1):
+        write_run(tmp_path / f'first_{seed}', seed=seed)
+        begun = {'seed': seed, 'init_from': str(tmp_path / f'first_{seed}')}
+        write_run(tmp_path / f'run_{seed}', **begun)
+        runs.append(read_content(tmp_path / f'run_{seed}'))
+    assert labels_of(*runs) == ['E3D-LSTM']
+    write_run(tmp_path / 'larger', model__features=9)
+    write_run(tmp_path / 'run_2', seed=2, init_from=str(tmp_path / 'larger'))
+    assert len(labels_of(*runs, read_content(tmp_path / 'run_2'))) == 2
 
 
 def test_the_same_sequences_are_shown_side_by_side_on_one_scale(tmp_path):

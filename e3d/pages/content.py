@@ -1,5 +1,6 @@
 """What a page tells of a run, and what can be read back of a page."""
 
+import contextlib
 import json
 import pathlib
 import re
@@ -15,8 +16,10 @@ from e3d.evaluation.strips import largest_difference
 from e3d.files import read_bytes, read_json
 from e3d.options.flat import flatten
 from e3d.pages.sprites import sequence_data
+from e3d.runs.checkpoints import FOLDER
+from e3d.runs.contents import Contents, read_contents
 from e3d.runs.reporting import METRICS_FILE, read_lines
-from e3d.runs.workdir import CONFIG_FILE, read_config
+from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
 
 PAGE_FILE = 'report.html'
 REPORT_FILE = 'evaluation.json'
@@ -39,6 +42,9 @@ class Content(NamedTuple):
       report: of its evaluation.
       lines: of its metrics.jsonl.
       samples: what `samples_of` gave.
+      data: what tells its data from others; None where that is not known.
+      begun_from: the config of the run whose parameters it began with, by 'section.key'; None where
+        it began with none, or that run is not at hand.
     """
 
     folder: str
@@ -46,6 +52,8 @@ class Content(NamedTuple):
     report: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
     samples: Mapping[str, Any]
+    data: Contents | None = None
+    begun_from: Mapping[str, Any] | None = None
 
 
 def samples_of(
@@ -110,9 +118,17 @@ def read_content(workdir: pathlib.Path) -> Content:
     config = flatten(read_config(workdir / CONFIG_FILE))
     page = workdir / PAGE_FILE
     samples = read_samples(page) if page.exists() else samples_of([], Scale())
-    return Content(
-        workdir.resolve().name, config, report, read_lines(workdir / METRICS_FILE), samples
-    )
+    lines, data = read_lines(workdir / METRICS_FILE), read_contents(workdir / FOLDER)
+    begun_from = _read_beginning(config['init_from'])
+    return Content(workdir.resolve().name, config, report, lines, samples, data, begun_from)
+
+
+def _read_beginning(init_from: str) -> Mapping[str, Any] | None:
+    """The config of a run that `init_from` names; None of weights, or where it cannot be read."""
+    with contextlib.suppress(InputError):
+        if init_from and (path := resolve_workdir(init_from) / CONFIG_FILE).is_file():
+            return flatten(read_config(path))
+    return None
 
 
 def read_samples(path: pathlib.Path) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from e3d.evaluation.styles import Style, label_of, styles_of
 from e3d.pages.content import Content
 
 # In which repetitions differ, or which has no part in what is learned.
-OF_A_RUN = ('name', 'seed', 'dataset.path', 'dataset.data_dir', 'dataset.workers', 'init_from')
+OF_A_RUN = ('name', 'seed', 'dataset.data_dir', 'dataset.workers')
+# Where the data lie has no part in it either, as long as they are the same.
+PATH = 'dataset.path'
 
 
 class Group(NamedTuple):
@@ -59,32 +61,73 @@ class Group(NamedTuple):
 
 
 def group_runs(contents: Sequence[Content]) -> list[Group]:
-    """Puts together what differs only by seeds; a name tells what differs otherwise."""
-    by_setting: dict[str, list[Content]] = {}
+    """Puts together what differs only by seeds; a name tells what differs otherwise.
+
+    Two runs of one seed are no repetitions of each other, whatever else agrees.
+    """
+    groups: list[list[Content]] = []
     for content in contents:
-        setting = {key: value for key, value in content.config.items() if key not in OF_A_RUN}
-        by_setting.setdefault(json.dumps(setting, sort_keys=True, default=str), []).append(content)
-    groups = list(by_setting.values())
-    models = [runs[0].config['model.name'] for runs in groups]
-    names = [
-        model if models.count(model) == 1 else f'{label_of(model)}: {_difference(runs[0], groups)}'
-        for model, runs in zip(models, groups, strict=True)
-    ]
-    if len(set(names)) < len(names):
-        names = [f'{runs[0].folder} ({place + 1})' for place, runs in enumerate(groups)]
+        group = next((runs for runs in groups if _is_repetition(content, runs)), None)
+        if group is None:
+            groups.append([content])
+        else:
+            group.append(content)
+    names = _names(groups)
     styles = styles_of(names)
     return [Group(styles[name], runs) for name, runs in zip(names, groups, strict=True)]
 
 
+def _is_repetition(content: Content, runs: Sequence[Content]) -> bool:
+    """Whether a run differs from others only by its seed, which none of them has."""
+    same = _setting(content) == _setting(runs[0]) and _same_data(content, runs[0])
+    return same and all(content.config['seed'] != run.config['seed'] for run in runs)
+
+
+def _setting(content: Content) -> dict[str, str]:
+    """What repetitions have in common, by 'section.key', to be compared."""
+    setting = {key: value for key, value in content.config.items() if key not in (*OF_A_RUN, PATH)}
+    if content.begun_from:  # of which there may be repetitions as well
+        others = {key: value for key, value in content.begun_from.items() if key not in OF_A_RUN}
+        setting['init_from'] = others
+    return {key: json.dumps(value, sort_keys=True, default=str) for key, value in setting.items()}
+
+
+def _same_data(content: Content, other: Content) -> bool:
+    """Whether two runs have the same data: those of one path, as long as they do not tell otherwise."""
+    own, others = content.data, other.data
+    moved = content.config[PATH] != other.config[PATH]
+    if own is None or others is None:
+        return not moved
+    return own.is_same(others) if moved else not own.find_differences(others)
+
+
+def _names(groups: Sequence[Sequence[Content]]) -> list[str]:
+    """How groups are called: by their model and, where several have it, by what differs."""
+    models = [runs[0].config['model.name'] for runs in groups]
+    told = [
+        (model, _difference(runs[0], groups)) for model, runs in zip(models, groups, strict=True)
+    ]
+    names = []
+    for place, (model, difference) in enumerate(told):
+        folder = f'{groups[place][0].folder} ({place + 1})' * (told.count((model, difference)) > 1)
+        more = ', '.join(filter(None, (difference, folder)))
+        names.append(model if models.count(model) == 1 else f'{label_of(model)}: {more}')
+    return names
+
+
 def _difference(run: Content, groups: Sequence[Sequence[Content]]) -> str:
     """In which keys a run differs from others of its model, in short."""
-    others = [g[0].config for g in groups if g[0].config['model.name'] == run.config['model.name']]
-    keys = [
-        key
-        for key in run.config
-        if key not in OF_A_RUN and len({str(other.get(key)) for other in others}) > 1
-    ]
-    return ', '.join(f'{_short(key)}={run.config[key]}' for key in keys[:3])
+    firsts = [runs[0] for runs in groups]
+    others = [one for one in firsts if one.config['model.name'] == run.config['model.name']]
+    settings = [_setting(other) for other in others]
+    keys = [key for key in _setting(run) if len({other.get(key) for other in settings}) > 1]
+    if not all(_same_data(run, other) for other in others):
+        keys.append(PATH)
+    return ', '.join(f'{_short(key)}={_shown(run.config[key])}' for key in keys[:3])
+
+
+def _shown(value: Any) -> str:
+    return str(value) or "''"
 
 
 def _short(key: str) -> str:

@@ -67,7 +67,7 @@ def write_comparison(
     """Writes a page that compares finished runs.
 
     Runs that differ only by their seeds become one row and one curve, with bars of the standard
-    deviation. Sequences are shown that all runs have in their pages.
+    deviation; see `group_runs`. Sequences are shown that all runs have in their pages.
 
     Args:
       workdirs: of the runs, two or more.

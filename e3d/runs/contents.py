@@ -67,6 +67,11 @@ class Contents(NamedTuple):
         near = not known or _are_near(self.training, other.training)
         return [] if near else ['other frames in the train split']
 
+    def is_same(self, other: 'Contents') -> bool:
+        """Whether other data are certainly the same: both tell what is trained on, and all agrees."""
+        told = self.checksum or self.training, other.checksum or other.training
+        return all(told) and not (self.find_differences(other) or self.find_other_training(other))
+
 
 def contents_of(
     sources: Mapping[str, Source],
