@@ -241,7 +241,15 @@ class Server(ThreadingHTTPServer):
           Busy, RunError: there is no forecast.
         """
         clip = self.read(content)
-        forecast = self.batcher.forecast(self.run.scale.to_unit(clip.frames), horizon)
+        if unknown := clip.beside.keys() - {'valid'}:
+            raise InputError(
+                f'The model of the run sees {" and ".join(sorted(unknown))} beside the frames, which '
+                'this server does not take. Use e3d.predict_file with a file of all its variables.'
+            )
+        frames = self.run.scale.to_unit(clip.frames)
+        if 'valid' in clip.beside:
+            frames = np.where(clip.beside['valid'], frames, np.nan)
+        forecast = self.batcher.forecast(frames, horizon)
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / f'forecast.{output}'
             if output == 'npy':
@@ -249,8 +257,9 @@ class Server(ThreadingHTTPServer):
             else:
                 scaled = self.run.scale.from_unit(forecast)
                 plain = Presentation()
-                white = plain.white(clip.frames, scaled[np.newaxis])
-                pictures = plain.draw(clip.frames, scaled, clip.size, white)
+                seen = self.run.scale.from_unit(frames)
+                white = plain.white(seen, scaled[np.newaxis])
+                pictures = plain.draw(seen, scaled, clip.size, white)
                 write_clip(path, pictures, clip.rate or DEFAULT_RATE)
             return path.read_bytes()
 
@@ -295,7 +304,12 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
     def _options(self, query: str) -> tuple[int, str]:
-        values = dict(urllib.parse.parse_qsl(query, max_num_fields=10))
+        try:
+            values = dict(urllib.parse.parse_qsl(query, max_num_fields=10))
+        except ValueError:
+            raise InputError(
+                'The query has more than 10 fields: horizon and output are read.'
+            ) from None
         unknown = values.keys() - {'horizon', 'output'}
         if unknown:
             raise InputError(f'{min(unknown)[:100]!r}: must be horizon or output.')

@@ -171,6 +171,23 @@ def test_the_simple_forecasts_by_hour_day_and_week(tmp_path):
     }
 
 
+def test_no_calendar_forecast_takes_a_day_that_is_to_be_forecast(tmp_path):
+    dates = dates_of(16)
+    day, slot = np.divmod(np.arange(len(dates)), 4)
+    counts = (100 * slot + day).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+    path = write_flows(tmp_path / NAME, np.array(dates), counts)
+    source = open_taxibj(make_dataset(path, output_frames=6, validation_days=0), 'test')
+    low, high = source.value_range
+    found = source.simple_forecasts()['yesterday'][0, :, 0, 0, 0] * (high - low) + low
+    # Day 14 from slot 0 to day 15, slot 1: of day 15 the day before is forecast as well.
+    first = int(source.starts[0]) + 2
+    last_seen = first - 1
+    for lead, value in enumerate(found):
+        of_day, of_slot = round(value) % 100, round(value) // 100
+        assert of_slot == (first + lead) % 4
+        assert 4 * of_day + of_slot <= last_seen < 4 * (of_day + 1) + of_slot
+
+
 def test_calendar_forecasts_that_would_reach_too_far_back_are_left_out(tmp_path):
     path = write_flows(tmp_path / NAME, dates_of(6))
     forecasts = open_taxibj(make_dataset(path), 'test').simple_forecasts()

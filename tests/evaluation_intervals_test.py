@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from e3d.evaluation.intervals import mean_interval, skill_interval
+from e3d.evaluation.intervals import mean_interval, mean_of_frames, skill_interval
 
 
 def test_intervals_of_means_hold_the_true_mean_about_as_often_as_they_claim():
@@ -30,6 +30,23 @@ def test_skill_is_of_pairs():
     assert high - low > 0.1
 
 
+def test_with_gaps_an_interval_is_that_of_the_mean_which_is_reported():
+    """Errors grow with the lead, and late frames are often missing: the means of sequences are less."""
+    random = np.random.default_rng(3)
+    errors = np.arange(1.0, 6.0) ** 2 + random.normal(size=(200, 5))
+    baseline = 40 + random.normal(size=(200, 5))
+    missing = random.random((200, 5)) < 0.2 * np.arange(5)
+    errors[missing] = baseline[missing] = np.nan
+    low, high = mean_interval(errors)
+    mean = np.nanmean(errors, axis=0).mean()
+    assert low < mean < high and mean_of_frames(errors) == pytest.approx(mean)
+    assert np.nanmean(np.nanmean(errors, axis=1)) < low
+    low, high = skill_interval(errors, baseline)
+    assert low < 1 - mean / mean_of_frames(baseline) < high
+    whole = np.nan_to_num(errors, nan=3.0)
+    assert mean_interval(whole) == mean_interval(whole.mean(axis=1))
+
+
 def test_still_sequences_and_single_ones():
     assert mean_interval(np.array([1.0])) is None
     still = np.zeros(100)
@@ -38,3 +55,4 @@ def test_still_sequences_and_single_ones():
     low, high = skill_interval(moving * 0.5, moving)
     assert (low, high) == (pytest.approx(0.5), pytest.approx(0.5))
     assert mean_interval(np.full(5, 2.0)) == [2.0, 2.0]
+    assert mean_interval(np.array([[1.0, 2.0], [np.nan, np.nan]])) is None

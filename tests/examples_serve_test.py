@@ -22,13 +22,18 @@ from PIL import Image
 from selection import fast
 
 from e3d import forecast, load_run, make_config
+from e3d.configuration import default_config
+from e3d.data.sources.scales import Scale
 from e3d.model import build_model
 from e3d.model.needs import initialize
+from e3d.prediction.inputs import read_input
+from e3d.prediction.predict import predict_file
 from e3d.runs.trained_run import Run
 from e3d.weights.importing import import_run
 from e3d.weights.tensor_file import write_run
 from examples import serve
 from tests.prediction_helpers import FadingSum, run_of
+from tests.training_helpers import TinyForecaster
 
 ROOT = pathlib.Path(__file__).parent.parent
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome')
@@ -94,6 +99,26 @@ def test_the_page_sends_where_clips_go(server):
     assert status == 200 and json.loads(content)['waiting'] == 0
 
 
+def test_gaps_are_gaps_as_in_a_file(tmp_path):
+    dataset = default_config('grids').dataset
+    dataset.update({'input_frames': 3, 'output_frames': 2})
+    run = Run(*run_of(TinyForecaster(), 2, dataset=dataset.to_dict()))
+    run = run._replace(frame_shape=(8, 8, 1), beside={'valid': 1})
+    run = run._replace(scale=Scale((5.0, 25.0), (-np.inf, np.inf)))
+    rain = 30 * np.random.default_rng(0).random((5, 8, 8), np.float32)
+    rain[:, :2] = rain[4, 5] = np.nan
+    np.save(tmp_path / 'rain.npy', rain)
+    predict_file(run, tmp_path / 'rain.npy', tmp_path / 'next.npy')
+    predict_file(run, tmp_path / 'rain.npy', tmp_path / 'next.gif')
+    with serve.Server(('127.0.0.1', 0), run, LIMITS) as server:
+        server.read = lambda content: read_input(tmp_path / 'rain.npy', run)
+        found = np.load(io.BytesIO(server.answer(b'', 2, 'npy')))
+        expected = np.load(tmp_path / 'next.npy')
+        np.testing.assert_array_equal(found, expected)
+        assert np.isnan(found[:, :2]).all() and np.isfinite(found[:, 2:]).all()
+        assert server.answer(b'', 2, 'gif') == (tmp_path / 'next.gif').read_bytes()
+
+
 @pytest.mark.parametrize(
     ('path', 'body', 'headers', 'status', 'message'),
     [
@@ -106,6 +131,7 @@ def test_the_page_sends_where_clips_go(server):
         ('/forecast?horizon=' + '9' * 50, npy(FRAMES), {}, 400, 'must be an integer from 1 to 6'),
         ('/forecast?output=exe', npy(FRAMES), {}, 400, 'must be one of gif, mp4, npy'),
         ('/forecast?steps=1', npy(FRAMES), {}, 400, 'must be horizon or output'),
+        ('/forecast?' + '&'.join('a=1' for _ in range(11)), npy(FRAMES), {}, 400, '10 fields'),
         ('/other', npy(FRAMES), {}, 404, '/forecast'),
         ('/forecast', bytes(5001), {}, 413, '5001 bytes; at most 5,000'),
         ('/forecast', b'', {'Content-Length': '9' * 40}, 413, 'at most 5,000'),

@@ -7,7 +7,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from prediction_helpers import run_of
+from prediction_helpers import FadingSum, run_of
 
 from e3d import export
 from e3d.data.sources.scales import Scale
@@ -101,6 +101,14 @@ def test_what_cannot_be_exported_is_refused_before_any_work(run, tmp_path, optio
     with pytest.raises(InputError, match=message):
         export_run(run, tmp_path / 'file', **({'format': 'stablehlo'} | options))
     assert not (tmp_path / 'file').exists()
+
+
+def test_what_needs_more_than_frames_is_no_program(tmp_path):
+    model = build_model('st_resnet', layers=1, features=2, period=1)
+    run = run_of(FadingSum())._replace(model=model)
+    run.config.model.name = 'st_resnet'
+    with pytest.raises(InputError, match='needs period beside the frames'):
+        export_run(run, tmp_path / 'file', 'stablehlo')
 
 
 @pytest.mark.parametrize(

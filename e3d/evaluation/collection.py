@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-# Whose means over the frames of every sequence are kept, beside the sums: for intervals.
+# Which are kept of every sequence, beside the sums: for intervals.
 KEPT = {'model': ('mse', 'psnr', 'ssim', 'lpips'), 'last_frame': ('mse',)}
 
 
@@ -24,7 +24,7 @@ class Collection:
         self.sums: dict[str, dict[str, np.ndarray]] = {}
         self.counts: dict[str, dict[str, np.ndarray]] = {}
         self._places: list[int] = []
-        self._sequences: dict[str, dict[str, list[float]]] = {
+        self._sequences: dict[str, dict[str, list[list[float]]]] = {
             name: {metric: [] for metric in metrics} for name, metrics in KEPT.items()
         }
 
@@ -45,14 +45,12 @@ class Collection:
             sums[metric] = sums.get(metric, 0.0) + values.sum(axis=0, where=known)
             counts[metric] = counts.get(metric, 0) + known.sum(axis=0)
             if metric in KEPT.get(forecast, ()):
-                with np.errstate(invalid='ignore'):
-                    means = values.sum(axis=1, where=known) / known.sum(axis=1)
-                self._sequences[forecast][metric] += means.tolist()
+                self._sequences[forecast][metric] += values.tolist()
 
     def of_sequences(self, forecast: str, metric: str) -> np.ndarray:
-        """The means over frames `[N]`, in the order of the split; empty where not collected.
+        """What was kept, `[N, T]`, in the order of the split; empty where not collected.
 
-        NaN of a sequence without truth.
+        NaN of a frame without truth.
         """
         values = np.array(self._sequences[forecast][metric])
         return values[np.argsort(self._places, kind='stable')] if len(values) else values

@@ -15,7 +15,7 @@ from e3d.evaluation.baselines import last_known
 from e3d.evaluation.collection import KEPT, Collection
 from e3d.evaluation.ensembles import ensemble_metrics, ensemble_report
 from e3d.evaluation.events import Events, count_events, event_report
-from e3d.evaluation.intervals import mean_interval, skill_interval
+from e3d.evaluation.intervals import mean_interval, mean_of_frames, skill_interval
 from e3d.evaluation.metrics import errors_in_unit, frame_metrics, within
 from e3d.evaluation.optical_flow import extrapolate
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
@@ -84,7 +84,8 @@ def evaluate(
       '<metric>', its mean over frames and sequences, and '<metric>_per_frame', a list of
       T - input_frames means; of data with a unit 'rmse' and 'mae_in_unit' too, the root of the mean
       squared error and the mean absolute error over all pixels, frames and sequences, in that unit,
-      and 'unit', its name, where it is known; 'sharpness', see `total_gradient`; with events
+      and 'unit', its name, where it is known. With gaps each frame counts by the mean over its known
+      pixels, however few; 'sharpness', see `total_gradient`; with events
       'events', see `event_report`, and 'csi_mean' like other metrics, that of single pixels;
       with `perception` 'lpips', like the other metrics, and 'fvd', of whole clips; and under
       'last_frame', 'mean_image', 'optical_flow' and the names of `simple_forecasts` the metrics of
@@ -218,19 +219,14 @@ def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...])
 
 def _of_sequences(collected: Collection) -> dict[str, Any]:
     """What the numbers of single sequences tell of the model."""
-    found: dict[str, Any] = {'mse_per_sequence': _defined(collected.of_sequences('model', 'mse'))}
-
-    def known(forecast: str, metric: str) -> np.ndarray:
-        values = collected.of_sequences(forecast, metric)
-        return values[~np.isnan(values)]
-
+    errors, baseline = (collected.of_sequences(name, 'mse') for name in ('model', 'last_frame'))
+    found: dict[str, Any] = {'mse_per_sequence': [_defined(_mean(one)) for one in errors]}
     for metric in KEPT['model']:
-        interval = mean_interval(known('model', metric))
+        interval = mean_interval(collected.of_sequences('model', metric))
         if interval is not None:
             found[f'{metric}_interval'] = interval
-    errors, baseline = (known(name, 'mse') for name in ('model', 'last_frame'))
-    if baseline.sum():
-        found['skill'] = float(1.0 - errors.sum() / baseline.sum())
+    if np.nansum(baseline):
+        found['skill'] = float(1.0 - mean_of_frames(errors) / mean_of_frames(baseline))
         interval = skill_interval(errors, baseline)
         if interval is not None:
             found['skill_interval'] = interval

@@ -73,7 +73,7 @@ def psnr_uint8(prediction: Array, truth: Array) -> Array:
 
 @register_metric('ssim_uint8', SSIM_WINDOW)
 def ssim_uint8(prediction: Array, truth: Array) -> Array:
-    """SSIM of bytes, cut off and not rounded, as PredRNN and the published E3D-LSTM compute it.
+    """SSIM of bytes, cut off and not rounded, as PredRNN computes it.
 
     Window and constants are those of `frame_metrics`. Arguments and result as for `psnr_wrapped`.
     """
@@ -83,9 +83,10 @@ def ssim_uint8(prediction: Array, truth: Array) -> Array:
 
 @register_metric('ssim_gaussian', GAUSSIAN_SIDE)
 def ssim_gaussian(prediction: Array, truth: Array) -> Array:
-    """SSIM in a Gaussian window of 11 x 11 pixels, as MCnet, FRNN, TensorFlow and torchmetrics have it.
+    """SSIM in a Gaussian window of 11 x 11 pixels, as FRNN, TensorFlow and torchmetrics have it.
 
-    Deviation 1.5 pixels, K1 = 0.01, K2 = 0.03, data range 1, windows that lie in the frame as a whole.
+    Deviation 1.5 pixels, K1 = 0.01, K2 = 0.03, data range 1, windows that lie in the frame as a whole;
+    MCnet mirrors the border, and counts windows around every pixel.
     Arguments and result as for `psnr_wrapped`.
     """
     prediction, truth = prediction.astype(jnp.float32), truth.astype(jnp.float32)

@@ -75,6 +75,11 @@ def export_run(
             f'format={format!r} is for runs with one future; this one has model.noise_channels='
             f"{needs_of(run.model).noise}. Use format='safetensors'."
         )
+    if inputs := needs_of(run.model).inputs:
+        raise InputError(
+            f'format={format!r}: {run} needs {" and ".join(inputs)} beside the frames, which a program '
+            "does not take. Use format='safetensors'."
+        )
     seen = run.config.dataset.input_frames
     horizon = run.config.dataset.output_frames if horizon is None else horizon
     frames = seen if frames is None else frames

@@ -41,8 +41,8 @@ def sequence_starts(
         if rule == 'e3d':
             ends = range(stretch.length, length - 1, -(FAST_STRIDE if fast else length))
             starts += [(record, stretch.first + end - length) for end in reversed(ends)]
-        else:  # the last two frames of a range stay out, as in the published code
-            offsets = range(0, stretch.length - length - 2, FAST_STRIDE if fast else output_frames)
+        else:  # the first frame of a range and its last two stay out, as in the published code
+            offsets = range(1, stretch.length - length - 1, FAST_STRIDE if fast else output_frames)
             starts += [(record, stretch.first + offset) for offset in offsets]
     return np.array(starts, np.int64).reshape(-1, 2)
 

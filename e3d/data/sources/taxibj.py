@@ -135,7 +135,8 @@ class FlowSequences:
 
         'hour_average': the mean of this slot of the day over the training days; 'yesterday' and
         'last_week': the latest frame of the same slot that lies one, or seven, days back, or so
-        many more days (weeks) as are missing; left out where the flows begin too late for it.
+        many more days (weeks) as are missing or are to be forecast themselves; left out where the
+        flows begin too late for it.
         """
         rows = self._targets()
         per_day = self.flows.slots_per_day
@@ -145,7 +146,15 @@ class FlowSequences:
         )
         forecasts = {'hour_average': means[slots[rows]]}
         for name, days in (('yesterday', 1), ('last_week', DAYS_PER_WEEK)):
-            before = self.flows.rows_before(rows, days, days)
+            # A day that is to be forecast as well is not known.
+            back = [days * (1 + lead // (days * per_day)) for lead in range(rows.shape[1])]
+            before = np.stack(
+                [
+                    self.flows.rows_before(of_lead, first, days)
+                    for of_lead, first in zip(rows.T, back, strict=True)
+                ],
+                axis=1,
+            )
             if (before >= 0).all():
                 forecasts[name] = self.frames[before]
         return forecasts
