@@ -1,6 +1,7 @@
 """Scores of several futures of each sequence: CRPS, spread beside error, rank histogram.
 
 X_1 .. X_m are the members, x the truth, of one pixel; all are means over pixels, frames and sequences.
+With gaps each frame counts by the mean over its known pixels.
 """
 
 from collections.abc import Mapping
