@@ -28,8 +28,9 @@ e3d --mode=recognize --workdir=runs/moving_actions --input=clip.mp4 [--output=cu
 e3d --mode=inspect --workdir=runs/quickstart
     draws what the memory attention reads, of which remembered step and place, and how far the gates
     are open, for the first test sequence or --input=clip.mp4; --pixels=16,20 --steps=5,9 choose
-e3d data
-    lists the data sets: which are made or fetched, and what to fetch by hand for the others
+e3d data [FOLDER]
+    lists the data sets: which are made or fetched, and what to fetch by hand for the others; FOLDER
+    is that of prepared data, data if not given
 e3d compare runs/one runs/two --output=compare.html
     one page with the curves and forecasts of several runs; each has a report.html of its own
 e3d --mode=prepare --config=kth
@@ -108,7 +109,9 @@ def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', '
     logging.set_verbosity(logging.ERROR)
     try:
         with signals.unwinding():
-            if arguments[1:2] == ['data']:
+            if arguments[1:2] in (['data'], ['compare']) and {'--help', '-h'} & {*arguments[2:]}:
+                show(usage_of(arguments[1]))
+            elif arguments[1:2] == ['data']:
                 show(list_data_sets(arguments[2:]))
             elif arguments[1:2] == ['compare']:
                 folders, output = parse_comparison(arguments[2:])
@@ -147,10 +150,17 @@ def do(arguments: list[str], command: Sequence[str]) -> None:
     set_verbosity(values.verbosity)
     if values.verbosity == 'detailed':
         logging.set_verbosity(logging.INFO)
-    if values.sweep:
+    if values.sweep and not values.help:
         sweep(arguments, command, values, config)
     else:
         run(values, config)
+
+
+def usage_of(command: str) -> str:
+    """What the head of this file says of 'data' or 'compare'."""
+    found = re.search(rf'^e3d {command}\b.*\n(?:    .*\n)+', str(__doc__), re.MULTILINE)
+    assert found
+    return found[0].rstrip()
 
 
 def list_data_sets(arguments: Sequence[str]) -> str:

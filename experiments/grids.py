@@ -6,7 +6,7 @@
 FILE has arrays [T, H, W], [T, H, W, C] or [N, T, H, W, C]; the last tenth of the time is the test, the
 tenth before it the validation. Gaps are NaN, or what --config.dataset.missing and --config.dataset.mask
 say. Reports are in the unit that the file states, or --config.dataset.unit. This is for a GPU: 12
-million parameters, of 4 layers of 128 channels. `:small` takes 2 layers of 16, for minutes on two CPU
+million parameters, 4 layers of 64 channels. `:small` takes 2 layers of 16, for minutes on two CPU
 cores. docs/own_data.md makes rain to try it with.
 """
 

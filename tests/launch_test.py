@@ -287,6 +287,21 @@ def test_help_names_flags_and_experiments(capsys):
     assert max(map(len, text.splitlines())) <= 100
 
 
+@pytest.mark.parametrize(
+    ('command', 'words'), [('data', 'lists the data sets'), ('compare', '--output=compare.html')]
+)
+def test_help_of_what_is_no_flag(capsys, command, words):
+    assert launcher.main(['e3d', command, '--help']) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f'e3d {command} ') and words in text and '--mode' not in text
+
+
+def test_help_starts_no_sweep(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert launcher.main(['e3d', QUICKSTART, '--sweep=seed=1,2', '--help']) == 0
+    assert 'experiments' in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
 def test_help_of_an_experiment_has_its_keys_with_values_and_what_is_allowed(capsys):
     assert launcher.main(['launch.py', '--help', QUICKSTART, '--config.train.steps=7']) == 0
     text = ' '.join(capsys.readouterr().out.split())

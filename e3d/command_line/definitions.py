@@ -34,7 +34,8 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         'output',
         None,
-        'predict: where the continuation goes; recognize: where a picture goes, if one is wanted',
+        'predict: where the continuation goes; recognize: where a picture goes, if one is wanted; '
+        'compare: the page',
         **define,
     )
     flags.DEFINE_enum(
