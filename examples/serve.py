@@ -246,10 +246,8 @@ class Server(ThreadingHTTPServer):
                 f'The model of the run sees {" and ".join(sorted(unknown))} beside the frames, which '
                 'this server does not take. Use e3d.predict_file with a file of all its variables.'
             )
-        frames = self.run.scale.to_unit(clip.frames)
-        if 'valid' in clip.beside:
-            frames = np.where(clip.beside['valid'], frames, np.nan)
-        forecast = self.batcher.forecast(frames, horizon)
+        seen = clip.known
+        forecast = self.batcher.forecast(self.run.scale.to_unit(seen), horizon)
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / f'forecast.{output}'
             if output == 'npy':
@@ -257,7 +255,6 @@ class Server(ThreadingHTTPServer):
             else:
                 scaled = self.run.scale.from_unit(forecast)
                 plain = Presentation()
-                seen = self.run.scale.from_unit(frames)
                 white = plain.white(seen, scaled[np.newaxis])
                 pictures = plain.draw(seen, scaled, clip.size, white)
                 write_clip(path, pictures, clip.rate or DEFAULT_RATE)

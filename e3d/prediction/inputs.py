@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, read_numbers
+from e3d.data.readers.array_layouts import Reading
+from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, open_array
 from e3d.data.readers.clips import clip_timing, describe_clip, read_clip
 from e3d.data.sources.adaptation import Preparation, preparation_of
 from e3d.data.sources.flow_files import read_flows
@@ -38,6 +39,12 @@ class InputClip(NamedTuple):
     account: list[str]
     beside: Mapping[str, np.ndarray] = {}
 
+    @property
+    def known(self) -> np.ndarray:
+        """The frames with NaN where there are gaps."""
+        valid = self.beside.get('valid')
+        return self.frames if valid is None else np.where(valid, self.frames, np.float32(np.nan))
+
 
 def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> InputClip:
     """Reads a clip, or the end of it, as much as the model was trained to see.
@@ -61,21 +68,21 @@ def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> I
         dataset.get('frame_rate'),
     )
     preparation = preparation_of(dataset, run.frame_shape)
-    if _is_array(path) and not layout and (reading := read_numbers(path)).layout == 'THW':
-        check_time_first(reading.frames.shape[:3], run)
     if not run.scale.of_pixels:
         decoded, account = _read_numbers(path, run, last, layout)
         timing = None
     else:
         decoded = read_clip(path, last, layout, wanted)
-        account = [f'{line}.' for line in [describe_clip(path, layout)] if line]
+        array = _open_array(path, run, layout) if _is_array(path) else None
+        line = array.account if array else describe_clip(path, layout)
+        account = [f'{line}.'] if line else []
         timing = clip_timing(path)
     count, done = len(decoded), preparation.describe(decoded.shape[1:], timing)
     used = f'the last {count} frames' if count > 1 else 'one frame'
     if last is None:
         used = f'{count} frame{"s" * (count > 1)}'
-    elif count < last:
-        used += f' (there are no more; the model was trained on {last})'
+    else:
+        used += _no_more(count, last)
     account.append(f'Read {used} of {path}{f": {done}" if done else ""}.')
     if not run.scale.of_pixels:
         account.append(_describe_range(decoded, run))
@@ -119,18 +126,22 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
         raise InputError(f'{path} has no value at all in its last {end - start} frames.')
     unit = f' {run.scale.unit}' if run.scale.unit else ''
     known = setup.read_all(setup.targets, start, end)
-    stretches, wanted = len(setup.timeline.runs), dataset['input_frames']
-    few = ''
-    if end - start < wanted:
-        few = f' (there are no more; the model was trained on {wanted})'
-    of_last = ''
+    count, stretches = end - start, len(setup.timeline.runs)
+    of_last = _no_more(count, dataset['input_frames'])
     if stretches > 1:
-        of_last = f' of the last of {stretches:,} series or stretches without a gap in time'
+        of_last = (
+            f' of the last of {stretches:,} series or stretches without a gap in time{of_last}'
+        )
     account = [
-        f'Read the last {end - start} of {end - first:,} frames{of_last}{few} of {path}, with values '
+        f'Read the last {count} of {end - first:,} frames{of_last} of {path}, with values '
         f'from {np.nanmin(known):g} to {np.nanmax(known):g}{unit}.'
     ]
     return InputClip(frames, frames.shape[1:3], None, account, sequence)
+
+
+def _no_more(count: int, wanted: int) -> str:
+    """Says where a clip has fewer frames than the model was trained to see."""
+    return f' (there are no more; the model was trained on {wanted})' if count < wanted else ''
 
 
 def preparation_for(run: Run, size: tuple[int, ...]) -> Preparation:
@@ -236,8 +247,16 @@ def _read_numbers(
             f'{path} is not an array, but the model was trained on numbers with a unit, which pictures '
             'do not hold. Give an .npy or .npz file of them, [T, H, W, C].'
         )
-    reading = read_numbers(path, layout)
-    return np.array(reading.frames[-(last or 0) :]), [f'{reading.account}.']
+    array = _open_array(path, run, layout)
+    return np.array(array.frames[-(last or 0) :]), [f'{array.account}.']
+
+
+def _open_array(path: Path, run: Run, layout: str) -> Reading:
+    """An array of a clip, which has time first unless a layout says otherwise."""
+    array = open_array(path, layout, run.scale.of_pixels)
+    if not layout and array.layout == 'THW':
+        check_time_first(array.frames.shape[:3], run)
+    return array
 
 
 def _describe_range(frames: np.ndarray, run: Run) -> str:

@@ -86,9 +86,7 @@ def predict_file(
         values = run.scale.to_unit(futures)
         write_clip(output, values[0] if members is None else values, overwrite=overwrite)
     else:
-        seen = clip.frames
-        if 'valid' in clip.beside:
-            seen = np.where(clip.beside['valid'], seen, np.nan)
+        seen = clip.known
         white = presentation.white(seen, futures)
         for one, future in zip(outputs, futures, strict=True):
             pictures = presentation.draw(seen, future, clip.size, white)

@@ -34,7 +34,7 @@ def read_array(
     Raises:
       InputError: if the file is damaged, too large, or holds something else.
     """
-    opened = _open(path, layout).frames
+    opened = open_array(path, layout).frames
     frames = opened if last is None else opened[-last:]
     if frames.nbytes > MAX_BYTES:
         raise InputError(
@@ -55,15 +55,20 @@ def _blocks(frames: np.ndarray) -> Iterator[np.ndarray]:
 
 def describe_array(path: str | os.PathLike[str], layout: str = '') -> str:
     """Says how `read_array` understands a file: its axes and what white is."""
-    return _open(path, layout).account
+    return open_array(path, layout).account
 
 
-def read_numbers(path: str | os.PathLike[str], layout: str = '') -> Reading:
-    """Opens a clip of data with a unit: any numbers, as they are stored; see `read_array`."""
-    return _open(path, layout, pixels=False)
+def open_array(path: str | os.PathLike[str], layout: str = '', pixels: bool = True) -> Reading:
+    """Opens a clip as it is stored, whatever its values; see `read_array`.
 
+    Args:
+      path: the file.
+      layout: of the array; '' where it tells itself.
+      pixels: whether its numbers must be of a type that pixels have; other data may be any.
 
-def _open(path: str | os.PathLike[str], layout: str, pixels: bool = True) -> Reading:
+    Raises:
+      InputError: as `read_array`.
+    """
     path = Path(path)
     array = _load(path) if path.suffix.lower() == '.npz' else map_array(path)
     if array.size and pixels:
