@@ -62,10 +62,9 @@ def call_experiment(flag: str, function: str) -> Any:
         known = '\n'.join(f'  {file:<36}{summary}' for file, summary in list_experiments().items())
         raise InputError(f"--config='{flag}': there is no such file. There are:\n{known}")
     try:
-        module = _import(path)
-        if not hasattr(module, function):
+        call = getattr(_import(path), function, None)
+        if call is None:
             raise ValueError(f'it must define the function {function}(arg=None)')
-        call = getattr(module, function)
         return call(argument) if colon else call()
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'

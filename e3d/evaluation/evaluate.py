@@ -15,7 +15,7 @@ from e3d.evaluation.baselines import last_known
 from e3d.evaluation.collection import KEPT, Collection
 from e3d.evaluation.ensembles import ensemble_metrics, ensemble_report
 from e3d.evaluation.events import Events, count_events, event_report
-from e3d.evaluation.intervals import mean_interval, mean_of_frames, skill_interval
+from e3d.evaluation.intervals import mean_interval, skill_interval
 from e3d.evaluation.metrics import errors_in_unit, frame_metrics, within
 from e3d.evaluation.optical_flow import extrapolate
 from e3d.evaluation.perceptual.measure import TRUTH, Perception
@@ -159,7 +159,7 @@ def evaluate(
     if together is not None:
         found = ensemble_report(together, collected.counts[ENSEMBLE])
         means['model'] |= {ENSEMBLE: found, 'crps': found['crps']}
-    means['model'] |= _of_sequences(collected)
+    means['model'] |= _of_sequences(collected, means)
     if perception is not None:
         for name, distance in perception.fvd([part[1] for part in parts]).items():
             means[name]['fvd'] = distance
@@ -217,16 +217,16 @@ def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...])
     return report | {name: single[name] for name in lifted if name in single}
 
 
-def _of_sequences(collected: Collection) -> dict[str, Any]:
-    """What the numbers of single sequences tell of the model."""
+def _of_sequences(collected: Collection, means: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the numbers of single sequences tell of the model, and its skill by the means of all."""
     errors, baseline = (collected.of_sequences(name, 'mse') for name in ('model', 'last_frame'))
     found: dict[str, Any] = {'mse_per_sequence': [_defined(_mean(one)) for one in errors]}
     for metric in KEPT['model']:
         interval = mean_interval(collected.of_sequences('model', metric))
         if interval is not None:
             found[f'{metric}_interval'] = interval
-    if np.nansum(baseline):
-        found['skill'] = float(1.0 - mean_of_frames(errors) / mean_of_frames(baseline))
+    if means['last_frame']['mse']:
+        found['skill'] = 1.0 - means['model']['mse'] / means['last_frame']['mse']
         interval = skill_interval(errors, baseline)
         if interval is not None:
             found['skill_interval'] = interval

@@ -8,13 +8,12 @@ import tempfile
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from e3d.configuration import change_config, default_config, switch_model
 from e3d.data.sources.in_memory import Frames, divide_clips, lend
-from e3d.errors import InputError
 from e3d.fitting.run import Run, load_run
+from e3d.model.fields import check_at_least
 from e3d.training.loop import train
 
 SEQUENCES = 8  # of an update, on so many devices or fewer
@@ -73,8 +72,9 @@ def fit(
       >>> run.report['num_sequences'], len(run.report['mse_per_frame'])
       (1, 2)
     """
-    given = {'input_frames': input_frames, 'output_frames': output_frames, 'steps': steps}
-    input_frames, output_frames, steps = (_count(name, one) for name, one in given.items())
+    counts = {'input_frames': input_frames, 'output_frames': output_frames, 'steps': steps}
+    check_at_least({name: (count, 1) for name, count in counts.items()})
+    input_frames, output_frames, steps = map(int, counts.values())
     lent = divide_clips(frames, test, input_frames + output_frames, value_range)
     with contextlib.ExitStack() as stack:
         kept = workdir is not None
@@ -89,13 +89,6 @@ def fit(
         change_config(config, model, {'seed': seed} | values)
         report = train(config, pathlib.Path(workdir))
         return load_run(workdir)._replace(report=report)
-
-
-def _count(name: str, given: Any) -> int:
-    """A whole number of at least 1, of NumPy's as well."""
-    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
-        raise InputError(f'{name}={given!r}: must be an integer >= 1.')
-    return int(given)
 
 
 def fit_config(model: str, steps: int, size: tuple[int, ...]) -> ConfigDict:

@@ -14,6 +14,7 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 from e3d.data.sources.scales import Scale
 from e3d.errors import RunError
+from e3d.evaluation.metrics import within
 from e3d.kernels.platforms import exporting, traced_for
 from e3d.prediction.forecast import continue_clips
 from e3d.runs.trained_run import Run
@@ -88,7 +89,7 @@ def _continued(run: Run, frames: int, horizon: int) -> Callable[[jax.Array], jax
         seen = jnp.pad(seen, [(0, 0), (0, room - frames), *[(0, 0)] * 3])
         length = jax.lax.optimization_barrier(jnp.int32(frames))
         prediction = continue_clips.__wrapped__(run.model, values, seen, length, horizon)
-        return _to_unit(run.scale, jnp.clip(prediction, *map(np.float32, run.scale.bounds)))
+        return _to_unit(run.scale, within(prediction, run.scale.bounds))
 
     return continued
 

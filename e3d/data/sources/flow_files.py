@@ -53,8 +53,8 @@ class Flows(NamedTuple):
         """The day of each slot, int [N]."""
         return self.slots // self.slots_per_day
 
-    def rows_before(self, rows: np.ndarray, days: int, step: int) -> np.ndarray:
-        """The rows of the same slots `days` before.
+    def rows_before(self, rows: np.ndarray, days: int | np.ndarray, step: int) -> np.ndarray:
+        """The rows of the same slots `days` before, a number for all of them or one for each.
 
         Where that day is missing it is the first that is there of those `step` days before it and so
         on; -1 where the flows begin too late.

@@ -206,9 +206,8 @@ def _describe_step(setup: GridSetup) -> str:
     step = f'{timeline.step:g}'
     if timeline.has_dates:
         step = str(datetime.timedelta(seconds=timeline.step))
-    length = dataset['input_frames'] + dataset['output_frames']
-    short = np.diff(timeline.runs).ravel() < length
-    frames = int(np.diff(timeline.runs).ravel()[short].sum())
+    lengths = np.diff(timeline.runs)
+    frames = int(lengths[lengths < dataset['input_frames'] + dataset['output_frames']].sum())
     unused = f'; {frames:,} frames are in stretches too short for a sequence' if frames else ''
     return f' or a step much unlike the usual one of {step}{unused}'
 

@@ -205,14 +205,14 @@ def _divide(
             'input_frames or output_frames.'
         )
     parts: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
-    for clip in clips:
-        count = max(length, len(clip) // SHARE)
+    counts = [max(length, len(clip) // SHARE) for clip in clips]
+    for clip, count in zip(clips, counts, strict=True):
         for split in reversed(held_out):
             parts[split].append(clip[-count:])
             clip = clip[:-count]
         parts['train'].append(clip)
-    counts = sorted({max(length, len(clip) // SHARE) for clip in clips})
-    held = f'{counts[0]}' if len(counts) == 1 else f'{counts[0]} to {counts[-1]}'
+    least, most = min(counts), max(counts)
+    held = f'{least}' if least == most else f'{least} to {most}'
     rule = f'divided by time: the last {held} frames of each clip each for {names}'
     return {split: tuple(some) for split, some in parts.items()}, rule
 

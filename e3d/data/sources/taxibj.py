@@ -147,14 +147,8 @@ class FlowSequences:
         forecasts = {'hour_average': means[slots[rows]]}
         for name, days in (('yesterday', 1), ('last_week', DAYS_PER_WEEK)):
             # A day that is to be forecast as well is not known.
-            back = [days * (1 + lead // (days * per_day)) for lead in range(rows.shape[1])]
-            before = np.stack(
-                [
-                    self.flows.rows_before(of_lead, first, days)
-                    for of_lead, first in zip(rows.T, back, strict=True)
-                ],
-                axis=1,
-            )
+            back = days * (1 + np.arange(rows.shape[1]) // (days * per_day))
+            before = self.flows.rows_before(rows, back, days)
             if (before >= 0).all():
                 forecasts[name] = self.frames[before]
         return forecasts
