@@ -18,6 +18,7 @@ from e3d.prediction.forecast import forecast
 from e3d.prediction.media import write_clip
 from e3d.prediction.predict import predict_file
 from e3d.prediction.presentation import Presentation
+from e3d.weights.exporting import export_run
 
 
 @pytest.fixture(scope='module')
@@ -153,16 +154,25 @@ class AllAtOnce(nn.Module):
         return jnp.moveaxis(nn.Dense(output_frames)(seen), -1, 1)[..., None]
 
 
-def test_a_horizon_that_the_parameters_are_not_for_is_named():
+def test_a_horizon_that_the_parameters_are_not_for_is_named(tmp_path):
     run = run_of(FadingSum())._replace(model=AllAtOnce())
     variables = initialize(run.model, jax.random.key(0), (8, 8, 1), (3, 2))
     run = run._replace(params=variables['params'])
     frames = np.random.default_rng(0).random((5, 8, 8), np.float32)
     assert forecast(run, frames).shape == (2, 8, 8, 1)
-    with pytest.raises(
-        InputError, match=r'3 frames to see and 4 to forecast: .* for 3 and 2 alone'
-    ):
+    message = r'3 frames to see and 4 to forecast: .* for 3 and 2 alone'
+    with pytest.raises(InputError, match=message):
         forecast(run, frames, 4)
+    with pytest.raises(InputError, match=message):
+        export_run(run, tmp_path / 'program', 'stablehlo', horizon=4)
+
+
+def test_what_only_training_needs_may_be_for_other_lengths():
+    run = run_of(FadingSum())._replace(model=build_model('mcnet', features=1))
+    params = initialize(run.model, jax.random.key(0), (8, 8, 1), (3, 2))['params']
+    assert 'discriminator' in params
+    frames = np.random.default_rng(0).random((3, 8, 8), np.float32)
+    assert forecast(run._replace(params=params), frames, 4).shape == (4, 8, 8, 1)
 
 
 def test_a_forecast_that_is_not_finite_is_no_forecast(run, clip):

@@ -86,12 +86,13 @@ def check_lengths(run: Run, lengths: tuple[int, int]) -> None:
       run: of any model.
       lengths: how many frames are to be seen and to be forecast.
     """
-    trained = layout_of(run.config.dataset).lengths
-    if not needs_of(run.model).future_only or lengths == trained:
+    trained, needs = layout_of(run.config.dataset).lengths, needs_of(run.model)
+    if not needs.future_only or lengths == trained:
         return
     needed = _parameters_for(run.model, run.frame_shape, tuple(run.beside.items()), lengths)
     found = jax.tree.map(jnp.shape, run.params)
-    if needed != found:
+    # Networks beside the model, as a discriminator of whole sequences, are for training alone.
+    if any(needed[name] != found[name] for name in needed.keys() - {*needs.networks}):
         raise InputError(
             f'{lengths[0]} frames to see and {lengths[1]} to forecast: the parameters of this '
             f'{run.config.model.name} are for {trained[0]} and {trained[1]} alone. Use these, or train '

@@ -8,7 +8,7 @@ from e3d.errors import InputError
 from e3d.files import atomic_write, local_path
 from e3d.model import RECOGNIZERS
 from e3d.model.needs import needs_of
-from e3d.runs.trained_run import Run, load_run
+from e3d.runs.trained_run import Run, check_lengths, load_run
 from e3d.weights.programs import ANY_BATCH, export_onnx, export_stablehlo
 from e3d.weights.tensor_file import write_run
 
@@ -85,6 +85,7 @@ def export_run(
     frames = seen if frames is None else frames
     _check_count('horizon', horizon)
     _check_count('frames', frames, seen)
+    check_lengths(run, (seen, horizon))
     batch = (1 if format == 'onnx' else ANY_BATCH) if batch is None else batch
     if format == 'onnx' or batch != ANY_BATCH:
         _check_count('batch', batch)
