@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.kernels import triton
 from e3d.model import build_model
+from e3d.model.needs import initialize
 from e3d.prediction.forecast import forecast
 from e3d.weights import exporting
 from e3d.weights.exporting import export_run
@@ -71,6 +73,26 @@ def test_fewer_frames_and_a_fixed_batch(run, tmp_path):
     np.testing.assert_array_equal(exported.call(clips), expected)
     with pytest.raises(ValueError, match='shape'):
         exported.call(clips[:1])
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        ('cdna', {'features': 2}),
+        ('simvp', {'encoder_features': 2, 'features': 8, 'layers': 2}),
+        ('st_resnet', {'features': 2, 'layers': 1}),
+    ],
+)
+def test_the_number_of_clips_is_open_and_the_horizon_longer(tmp_path, name, options):
+    jax_export = pytest.importorskip('jax.export')
+    pytest.importorskip('flatbuffers', reason='jax.export writes with it')
+    run = run_of(FadingSum())._replace(model=build_model(name, **options))
+    variables = initialize(run.model, jax.random.key(0), run.frame_shape, (3, 2))
+    collections = {name: tree for name, tree in variables.items() if name != 'params'}
+    run = run._replace(params=variables['params'], collections=collections)
+    export_run(run, tmp_path / 'x', 'stablehlo', horizon=5)
+    exported = jax_export.deserialize(bytearray((tmp_path / 'x').read_bytes()))
+    assert str(exported.out_avals[0].shape) == '(batch, 5, 8, 8, 1)'
 
 
 @pytest.mark.parametrize('platforms', [('cuda',), ('cpu', 'cuda')])

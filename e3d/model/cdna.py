@@ -103,9 +103,9 @@ def _norm(group: dict[str, jax.Array], inputs: jax.Array) -> jax.Array:
 
 def normalized_kernels(layer: dict[str, jax.Array], hidden: jax.Array) -> jax.Array:
     """Kernels that sum to 1, `[B, 5, 5, kernels]` in the type of the parameters."""
-    flat = hidden.reshape(len(hidden), -1).astype(layer['kernel'].dtype)
+    flat = hidden.reshape(hidden.shape[0], -1).astype(layer['kernel'].dtype)
     kernels = flat @ layer['kernel'] + layer['bias']
-    kernels = jax.nn.relu(kernels.reshape(len(hidden), _SIDE, _SIDE, -1) - _LEAST) + _LEAST
+    kernels = jax.nn.relu(kernels.reshape(hidden.shape[0], _SIDE, _SIDE, -1) - _LEAST) + _LEAST
     return kernels / kernels.sum((1, 2), keepdims=True)
 
 

@@ -251,7 +251,7 @@ class SimVP(nn.Module):
             )
             _, outputs = step(network, frames, None)
         outputs = jnp.moveaxis(outputs, 0, 1)  # [B, passes, T, H, W, C]
-        return outputs.reshape(len(frames), -1, *frames.shape[2:])[:, :output_frames]
+        return outputs.reshape(frames.shape[0], -1, *frames.shape[2:])[:, :output_frames]
 
     def extra_losses(
         self, predictions: jax.Array, frames: jax.Array, training: Training

@@ -180,7 +180,7 @@ class STResNet(nn.Module):
             return window, remembered, frame
 
         weights = prepare_kernels(weights)
-        others = self._of_calendar(weights, before, (output_frames, len(frames), *size))
+        others = self._of_calendar(weights, before, (output_frames, frames.shape[0], *size))
         window = newest.astype(self.dtype)
         _, _, outputs = scan_with_history(advance, 1, self.memory, weights, window, (), others)
         return (jnp.moveaxis(outputs, 0, 1) + 1) / 2
