@@ -327,6 +327,9 @@ def test_variables_without_a_time_are_no_grids_over_time(tmp_path):
     assert setup_of(tmp_path / 'more.nc', variables=('rain',)).targets == ('rain',)
     with pytest.raises(InputError, match=r"'lines' .*name the others with dataset.variables"):
         setup_of(tmp_path / 'more.nc')
+    content[['lines']].to_netcdf(tmp_path / 'lines.nc', engine='h5netcdf')
+    with pytest.raises(InputError, match='no grids over time'):  # whose dimensions nobody asked for
+        setup_of(tmp_path / 'lines.nc', variables=('rain',))
     undated = content[['rain', 'lon_vertices']].rename(time='frame').drop_vars('frame')
     undated.to_netcdf(tmp_path / 'undated.nc', engine='h5netcdf')
     with pytest.raises(InputError, match='do not tell time, rows and columns'):

@@ -155,8 +155,10 @@ def test_a_mask_lies_in_a_file_of_any_kind(tmp_path, rain, name):
         opened(tmp_path / 'rain.npy', mask=str(tmp_path / file)) for file in ('mask.npy', name)
     )
     np.testing.assert_array_equal(one[0]['valid'], other[0]['valid'])
-    with pytest.raises(InputError, match=r'no grids over time, only fields \[H, W\]: land'):
-        opened(tmp_path / name)
+    for file, field in (('mask.npy', 'mask'), (name, 'land')):
+        message = rf'no grids over time, only fields \[H, W\]: {field}'
+        with pytest.raises(InputError, match=message):
+            opened(tmp_path / file)
 
 
 def test_targets_and_what_is_known_beside_them(tmp_path):

@@ -128,12 +128,12 @@ def each_grid(
         try:
             made[name] = make(name)
         except InputError as error:
-            if name in wanted or len(names) == 1:
-                raise
-            if not wanted:
+            if not wanted and len(names) > 1:
                 raise InputError(
                     f'{error} Or leave it out: name the others with dataset.variables.'
                 ) from error
+            if not wanted or name in wanted:
+                raise
     return made
 
 

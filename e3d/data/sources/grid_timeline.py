@@ -117,17 +117,17 @@ def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
         opened = (labeled_grids.open_labeled_grids if labeled else grids.open_grid_file)(
             path_of_file, layout, wanted
         )
+        if not opened.grids:
+            raise InputError(
+                f'{opened.path} holds no grids over time, only fields [H, W]: '
+                f'{", ".join(opened.fields)}. Each variable must have a time axis: [T, H, W], '
+                '[T, H, W, C] or [N, T, H, W, C].'
+            )
         # The one array of an .npy file has no name but that of the file, which may be of its day.
         if path_of_file.suffix.lower() == '.npy' and not wanted:
             (grid,) = opened.grids.values()
             opened = opened._replace(grids={'values': grid._replace(name='values')})
         files.append(opened)
-    for file in files:
-        if not file.grids:
-            raise InputError(
-                f'{file.path} holds no grids over time, only fields [H, W]: {", ".join(file.fields)}. '
-                'Each variable must have a time axis: [T, H, W], [T, H, W, C] or [N, T, H, W, C].'
-            )
     names = list(wanted) or list(files[0].grids)
     for file in files:
         _check_variables(file, names, files[0])
