@@ -170,6 +170,14 @@ def test_a_clip_with_gaps_and_larger_than_the_crop_is_shown_as_it_is_forecast():
         run.show(clip, 2.5)
 
 
+def test_a_clip_with_time_last_is_neither_shown_nor_recognized():
+    clip = np.zeros((4, 6, 9), np.float32)
+    shows = fitting.Run(*run_of(TinyForecaster(), size=(4, 6))).show
+    for use in (shows, fitting.Run(*recognizer_run(Sums())).recognize):
+        with pytest.raises(e3d.InputError, match='time seems to be the last axis'):
+            use(clip)
+
+
 @pytest.mark.parametrize(
     ('frames', 'problem'),
     [

@@ -13,7 +13,12 @@ from e3d.evaluation.report import format_table
 from e3d.files import read_json
 from e3d.fitting.animation import Animation, animate
 from e3d.prediction.forecast import checked_horizon, forecast
-from e3d.prediction.inputs import checked_frames, preparation_for, prepare_frames
+from e3d.prediction.inputs import (
+    checked_frames,
+    preparation_for,
+    prepare_frames,
+    with_channels,
+)
 from e3d.prediction.recognize import Recognized, recognize
 from e3d.runs import trained_run
 from e3d.runs.state import count_parameters
@@ -87,8 +92,7 @@ class Run(trained_run.Run):
           >>> run.show(clip, horizon=2).save('forecast.gif')
         """
         horizon, gaps = checked_horizon(horizon, self), 'valid' in self.beside
-        clip = checked_frames(frames, self.scale, 'The clip', gaps)
-        clip = clip[..., np.newaxis] if clip.ndim == 3 else clip
+        clip = with_channels(checked_frames(frames, self.scale, 'The clip', gaps), self)
         if clip.ndim != 4 or horizon >= len(clip):
             raise InputError(
                 f'The clip has shape {np.shape(frames)}; to show a forecast of {horizon} frames it must '

@@ -19,10 +19,10 @@ from e3d.model.needs import call_in_use, needs_of
 from e3d.model.tiles import in_tiles
 from e3d.parallel import devices
 from e3d.prediction.inputs import (
-    check_time_first,
     checked_frames,
     preparation_for,
     prepare_frames,
+    with_channels,
 )
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.opening import open_run
@@ -100,9 +100,7 @@ def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
             f'The array of frames has shape {frames.shape}; it must be [T, H, W], [T, H, W, C] or '
             '[B, T, H, W, C] (batch, time, height, width, channels).'
         )
-    if frames.ndim == 3:
-        check_time_first(frames.shape, run)
-        frames = frames[..., np.newaxis]
+    frames = with_channels(frames, run)
     clips = frames if frames.ndim == 5 else frames[np.newaxis]
     preparation = preparation_for(run, clips.shape[2:4])
     last = clips[:, -run.config.dataset.input_frames :]

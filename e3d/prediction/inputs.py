@@ -164,6 +164,18 @@ def check_time_first(shape: tuple[int, ...], run: Run) -> None:
         )
 
 
+def with_channels(frames: np.ndarray, run: Run) -> np.ndarray:
+    """A clip `[T, H, W]` in memory as `[T, H, W, 1]`; any other array as it is.
+
+    Raises:
+      InputError: it is `[H, W, T]`.
+    """
+    if frames.ndim != 3:
+        return frames
+    check_time_first(frames.shape, run)
+    return frames[..., np.newaxis]
+
+
 def prepare_frames(
     frames: np.ndarray, preparation: Preparation, scale: Scale, name: str, gaps: bool = False
 ) -> np.ndarray:

@@ -16,7 +16,7 @@ from e3d.files import local_path
 from e3d.model import RECOGNIZERS
 from e3d.model.needs import needs_of
 from e3d.parallel import devices
-from e3d.prediction.inputs import checked_frames, prepare_frames, read_input
+from e3d.prediction.inputs import checked_frames, prepare_frames, read_input, with_channels
 from e3d.prediction.opening import open_run
 from e3d.runs.published import PUBLISHED, load_published
 from e3d.runs.trained_run import Run
@@ -78,7 +78,7 @@ def recognize(run_or_weights: Run | str | os.PathLike[str], frames: np.ndarray) 
             f'The array of frames has shape {frames.shape}; it must be [T, H, W] or [T, H, W, C] '
             '(time, height, width, channels).'
         )
-    frames = frames if frames.ndim == 4 else frames[..., np.newaxis]
+    frames = with_channels(frames, run)
     preparation = preparation_of(run.config.dataset, run.frame_shape)
     return _recognize(run, prepare_frames(frames, preparation, run.scale, 'The array of frames'))
 
