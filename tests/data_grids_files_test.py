@@ -102,9 +102,11 @@ def test_days_written_as_one_number_divide_by_dates_and_have_no_gap(tmp_path, ki
             np.savez(path, rain=rain, date=numbers)
         case 'h5':
             with h5py.File(path, 'w') as file:
-                file['rain'], file['time'] = rain, written(times, '%Y%m%d')
+                file['rain'], file['time'] = rain, numbers
+                file['time'].attrs['units'] = 'day as %Y%m%d'
         case _:
-            labeled = xarray.Dataset({'rain': (('time', 'y', 'x'), rain)}, {'time': numbers})
+            days = 'time', numbers, {'units': 'day as %Y%m%d'}
+            labeled = xarray.Dataset({'rain': (('time', 'y', 'x'), rain)}, {'time': days})
             labeled.to_netcdf(path, engine='h5netcdf')
     source = open_source(dataset_of(path, split_dates=('2020-02-20', '2020-03-01')), 'train')
     np.testing.assert_array_equal(source.setup.timeline.times, times)

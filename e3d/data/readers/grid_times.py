@@ -39,8 +39,8 @@ def parse_times(values: np.ndarray, units: str, name: str) -> Times:
       values: datetime64, texts, or numbers. Texts are dates in ISO 8601, or digits: yyyymmdd,
         yyyymmddHHMM, yyyymmddHHMMSS, or yyyymmdd and two more, which are hours where some are 00 and
         slots of the day where they go up to 24, 48, 72 or 96, as in the flows of ST-ResNet. Numbers
-        without units whose digits are all such dates are these.
-      units: of the numbers, as in 'hours since 2020-01-01'; '' for none.
+        whose units tell no beginning, and whose digits are all such dates, are these.
+      units: of the numbers, as in 'hours since 2020-01-01'; others and '' tell no beginning.
       name: what to call them in messages.
 
     Raises:
@@ -53,7 +53,7 @@ def parse_times(values: np.ndarray, units: str, name: str) -> Times:
             return _parse_texts([as_text(value) for value in values.tolist()])
         if values.dtype.kind not in 'iuf' or not np.isfinite(values).all():
             raise ValueError(f'dtype {values.dtype}, or not finite')
-        if not units:
+        if ' since ' not in units:  # such as bare hours, or 'day as %Y%m%d'
             digits = _digits_of_dates(values)
             return _parse_digits(digits) if digits else Times(values.astype(np.float64))
         match = re.fullmatch(r'\s*(\w+?)s?\s+since\s+(.+?)\s*', units)
