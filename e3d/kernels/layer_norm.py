@@ -36,7 +36,7 @@ def layer_norm(
     """LayerNorm over D, H, W and C of each sample; scale and bias for each channel.
 
     Mean and variance are taken in float32 at least. The epsilon keeps the gradient finite at the
-    first step, where every state is zero; one below 1e-9 not in float16.
+    first step, where every state is zero; in float16 one below 1e-9 does not.
     """
     return layer_norm_again(inputs, group, statistics(inputs, epsilon))
 
