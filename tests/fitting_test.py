@@ -138,6 +138,11 @@ def test_clips_are_held_out_whole_and_a_video_by_time():
     assert [len(splits[s]) for s in ('train', 'validation', 'test')] == [9, 1, 2]
 
 
+def test_a_clip_as_long_as_it_is_high_is_one_among_others():
+    clips = [np.zeros((length, 8, 6)) for length in (8, 30)]
+    assert '8 x 6 x 1' in divide_clips(clips, None, 2, None).account[0]
+
+
 def test_numbers_with_a_unit_are_scaled_and_forecast_in_it():
     degrees = 10 + 30 * stripes()
     lent = divide_clips(degrees, None, 5, (0, 50))

@@ -136,12 +136,12 @@ def _as_clips(frames: Frames, name: str) -> tuple[np.ndarray, ...]:
         clips = tuple(as_array(clip, f'{name}[{index}]') for index, clip in enumerate(frames))
     if not clips:
         raise InputError(f'{name} holds no clips.')
-    for clip in clips:
-        if clip.ndim == 3 and clip.shape[0] == clip.shape[1] != clip.shape[2]:
-            raise InputError(
-                f'{name} has a clip of shape {clip.shape}, which may be [T, H, W] or [H, W, T]. Say so: '
-                'frames[..., np.newaxis] for the first, np.moveaxis(frames, -1, 0) for the second.'
-            )
+    # Among clips of another length those that are as long as they are high tell by their size.
+    if all(clip.ndim == 3 and clip.shape[0] == clip.shape[1] != clip.shape[2] for clip in clips):
+        raise InputError(
+            f'{name} has a clip of shape {clips[0].shape}, which may be [T, H, W] or [H, W, T]. Say so: '
+            'frames[..., np.newaxis] for the first, np.moveaxis(frames, -1, 0) for the second.'
+        )
     clips = tuple(clip[..., np.newaxis] if clip.ndim == 3 else clip for clip in clips)
     for clip in clips:
         if clip.ndim != 4 or clip.shape[1:] != clips[0].shape[1:] or clip.dtype != clips[0].dtype:
