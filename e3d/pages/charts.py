@@ -1,7 +1,7 @@
 """Curves as SVG that stands in a page: drawn here, so that they show without any program."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -55,9 +55,11 @@ def chart(
     if not lines:
         return ''
     logarithmic = logarithmic and all(min(line.values) > 0 for line in lines)
-    ends = [end for line in lines for end in _ends(line)]
     x_low, x_high = _range([x for line in lines for x in line.places])
-    y_low, y_high = _range([math.log10(y) for y in line_values(lines)] if logarithmic else ends)
+    if logarithmic:
+        y_low, y_high = _range([math.log10(y) for line in lines for y in line.values])
+    else:
+        y_low, y_high = _range([end for line in lines for end in _ends(line)])
 
     def at(x: float, y: float) -> tuple[float, float]:
         height = math.log10(y) if logarithmic else y
@@ -145,11 +147,6 @@ def _drawable(line: Line) -> Line:
     return Line(line.style, places, values, spread if line.spread else ())
 
 
-def line_values(lines: Sequence[Line]) -> list[float]:
-    """All values of some curves."""
-    return [value for line in lines for value in line.values]
-
-
 def _ends(line: Line) -> list[float]:
     spread = line.spread or [0.0] * len(line.values)
     return [
@@ -171,10 +168,3 @@ def _ticks(low: float, high: float, logarithmic: bool = False, whole: bool = Fal
         return [y for y in map(float, found) if low <= math.log10(y) <= high][:8]
     found = MaxNLocator(5, integer=whole).tick_values(low, high)
     return [x for x in map(float, found) if low <= x <= high]
-
-
-def curves_by_name(
-    styles: Mapping[str, Style], places: Sequence[float], values: Mapping[str, Sequence[float]]
-) -> list[Line]:
-    """Curves over the same places."""
-    return [Line(style, places, values[name]) for name, style in styles.items() if name in values]

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from e3d.data.sources.dataset import DATASETS, Source
 from e3d.data.sources.registry import validates_on_test
-from e3d.options.flat import flatten, list_differences
+from e3d.options.flat import as_tuple, flatten, list_differences
 
 # Of the data set, but without a part in what is measured.
 UNMEASURED = ('dataset.path', 'dataset.data_dir', 'dataset.workers')
@@ -92,7 +92,7 @@ def report_name(run: ConfigDict, config: ConfigDict, other_data: bool = False) -
         for key in now
         if key.startswith('dataset.')
         and key not in UNMEASURED
-        and repr(_plain(before.get(key))) != repr(_plain(now[key]))
+        and repr(as_tuple(before.get(key))) != repr(as_tuple(now[key]))
     ]
     parts = [f'{key.partition(".")[2]}_{now[key]}' for key in keys]
     if other_data:
@@ -102,7 +102,3 @@ def report_name(run: ConfigDict, config: ConfigDict, other_data: bool = False) -
     if len(name) <= MAX_NAME:
         return name
     return f'{name[:MAX_NAME]}_{zlib.crc32(name.encode()):08x}'
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

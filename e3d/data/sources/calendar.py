@@ -2,7 +2,7 @@
 
 import numpy as np
 
-DAY, WEEK = 86_400, 7 * 86_400  # seconds
+DAY = 86_400  # seconds
 _MONDAY = np.datetime64('1970-01-05', 's')
 
 

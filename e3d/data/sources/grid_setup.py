@@ -59,11 +59,6 @@ class GridSetup(NamedTuple):
         calendar = 2 * len(self.dataset['calendar'])
         return self.static.shape[-1] + calendar + 2 * self.channels_of(self.known)
 
-    @property
-    def other_channels(self) -> int:
-        """Of 'others': variables, and whether they are there."""
-        return 2 * self.channels_of(self.others)
-
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
         """Frames of a variable in its unit, float32 `[t, H, W, C]`; NaN where nothing was measured."""
         values = self.timeline.read(name, start, stop, self.dataset['missing'])

@@ -23,7 +23,7 @@ from e3d.data.sources.clip_records import (
     open_clip_set,
 )
 from e3d.data.sources.clip_sequences import Sequences, read_frames
-from e3d.data.sources.dataset import Dataset, Origin, register_dataset
+from e3d.data.sources.dataset import ENDLESS, Dataset, Origin, register_dataset
 from e3d.data.sources.kth_windows import Stretch, sequence_starts, stretches_of
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
@@ -43,7 +43,6 @@ PERSONS = {
     'ranges': {'train': range(1, 26), 'validation': (), 'test': range(1, 26)},
 }
 RULES = ('e3d', 'mcnet')
-RANDOM_SEQUENCES = 2**31  # as many as `mcnet` draws for training; grain shuffles up to 2**32
 
 
 class Kth(ClipSetBuilder):
@@ -159,7 +158,7 @@ class RandomSequences:
     left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
-        return RANDOM_SEQUENCES if self.stretches else 0
+        return ENDLESS if self.stretches else 0
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         random = np.random.Generator(np.random.PCG64([self.seed, index]))

@@ -60,24 +60,20 @@ class Perception:
         """What other processes need of this one."""
         return {name: moments.to_json() for name, moments in self._clips.items()}
 
-    def fvd(self, parts: Sequence[Mapping[str, Any]], truth: str = TRUTH) -> dict[str, float]:
+    def fvd(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """The FVD of every forecast by name; of fewer than two clips there is none.
 
         Args:
           parts: the `to_json` of all processes.
-          truth: the name of the true clips.
         """
         sets: dict[str, Moments] = {}
         for part in parts:
             for name, value in part.items():
                 sets.setdefault(name, Moments(LOGITS)).merge(Moments.from_json(value))
-        if truth not in sets or sets[truth].count < 2:
+        truth = sets.pop(TRUTH, None)
+        if truth is None or truth.count < 2:
             return {}
-        return {
-            name: frechet_distance(sets[truth], moments)
-            for name, moments in sets.items()
-            if name != truth
-        }
+        return {name: frechet_distance(truth, moments) for name, moments in sets.items()}
 
 
 def choose_metrics(
