@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -59,9 +58,15 @@ def count_parameters(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their path, such as 'params/stack/cells_0/projection/kernel'."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf for path, leaf in leaves}
+
+
 def check_fit(stored: Any, expected: Any, path: pathlib.Path) -> None:
     """Raises InputError, naming the first leaves that differ, where two trees have other shapes."""
-    stored, expected = dict(_shapes(stored)), dict(_shapes(expected))
+    stored, expected = _shapes(stored), _shapes(expected)
     differing = [name for name in (expected | stored) if stored.get(name) != expected.get(name)]
     if differing:
         lines = [
@@ -76,7 +81,5 @@ def check_fit(stored: Any, expected: Any, path: pathlib.Path) -> None:
         )
 
 
-def _shapes(tree: Any) -> Iterator[tuple[str, str]]:
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        name = jax.tree_util.keystr(path, simple=True, separator='/')
-        yield name, f'{leaf.dtype}{list(leaf.shape)}'
+def _shapes(tree: Any) -> dict[str, str]:
+    return {name: f'{leaf.dtype}{list(leaf.shape)}' for name, leaf in named_leaves(tree).items()}

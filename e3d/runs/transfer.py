@@ -13,7 +13,7 @@ from e3d.errors import InputError
 from e3d.evaluation.perceptual.fvd import load_i3d
 from e3d.files import local_path
 from e3d.runs.checkpoints import FOLDER
-from e3d.runs.state import TrainState, variables_of
+from e3d.runs.state import TrainState, named_leaves, variables_of
 from e3d.runs.trained_run import load_run, open_checkpoints
 from e3d.terminal import tell
 from e3d.weights.readers.pytorch_files import read_state_dict
@@ -72,8 +72,7 @@ def begin_from(
     else:
         run = load_run(workdir)
         params, theirs = run.params, run.collections
-    stored = dict(_named(params))
-    names = [name for name, _ in _named(state.params)]
+    stored, names = named_leaves(params), list(named_leaves(state.params))
     fitting = _fitting(state.params, stored)
     if not fitting:
         raise InputError(
@@ -88,7 +87,7 @@ def begin_from(
     )
     tell(f'Beginning with {len(fitting)} of {len(names)} parameters of {workdir}{new}.')
     params = _replaced(state.params, fitting)
-    fitting = _fitting(state.collections, dict(_named(theirs)))
+    fitting = _fitting(state.collections, named_leaves(theirs))
     collections = _replaced(state.collections, fitting)
     averages = None, None
     if state.ema_params is not None:
@@ -105,7 +104,7 @@ def _fitting(tree: Any, stored: Mapping[str, Any]) -> dict[str, jax.Array]:
     """The stored leaves that have the name and the shape of one of the tree."""
     return {
         name: jnp.array(stored[name], leaf.dtype)
-        for name, leaf in _named(tree)
+        for name, leaf in named_leaves(tree).items()
         if name in stored and stored[name].shape == leaf.shape
     }
 
@@ -113,16 +112,16 @@ def _fitting(tree: Any, stored: Mapping[str, Any]) -> dict[str, jax.Array]:
 def _with_optimizer(state: TrainState, workdir: str | os.PathLike[str]) -> TrainState:
     with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('newest')
-        stored = dict(_named(checkpoints.read_state(step)))
+        stored = named_leaves(checkpoints.read_state(step))
     if not any(name.startswith('ema_params/') for name in stored):
         stored |= {f'ema_{name}': leaf for name, leaf in stored.items() if _is_variable(name)}
-    names = [name for name, _ in _named(state)]
+    own = named_leaves(state)
     # Where the moments lie depends on what else the optimizer does.
-    moments, own_moments = _moments(stored), _moments(names)
+    moments, own_moments = _moments(stored), _moments(own)
     _check_kinds(workdir, moments, own_moments)
     theirs, ours = sorted(moments), sorted(own_moments)
     taken = {}
-    for name, leaf in _named(state):
+    for name, leaf in own.items():
         place = next((place for place in ours if name.startswith(place)), None)
         part = re.match('(?:mu|nu)/.*|count$', name.removeprefix(place)) if place else None
         if _is_variable(name.removeprefix('ema_')) or part:
@@ -182,12 +181,5 @@ def _kind(moments: Mapping[str, set[str]]) -> str:
 
 
 def _replaced(tree: Any, leaves: Mapping[str, jax.Array]) -> Any:
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaves.get(_name(path), leaf), tree)
-
-
-def _named(tree: Any) -> list[tuple[str, Any]]:
-    return [(_name(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]]
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator='/')
+    new = [leaves.get(name, leaf) for name, leaf in named_leaves(tree).items()]
+    return jax.tree.unflatten(jax.tree.structure(tree), new)

@@ -1,7 +1,6 @@
 """The state of a stream as a `.safetensors` file, so that it goes on after a restart."""
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ import safetensors.numpy
 from e3d.errors import InputError
 from e3d.files import atomic_write, local_path, regular_file
 from e3d.model.streaming import StreamState, start
+from e3d.runs.state import named_leaves
 
 _SLOTS = 1  # the axis of histories that may be longer than in the beginning
 
@@ -27,7 +27,7 @@ def save_stream(state: StreamState, path: str | os.PathLike[str]) -> None:
     Example:
       >>> e3d.save_stream(state, 'stream.safetensors')
     """
-    tensors = {name: np.asarray(leaf) for name, leaf in _named(state)}
+    tensors = {name: np.asarray(leaf) for name, leaf in named_leaves(state).items()}
     with atomic_write(local_path(path, 'The stream')) as temporary:
         temporary.write_bytes(safetensors.numpy.save(tensors))
 
@@ -56,7 +56,7 @@ def load_stream(
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read: {error}.') from error
     template = start(model, params, frame_shape, batch_size)
-    expected = dict(_named(template))
+    expected = named_leaves(template)
     grows = model.build_stack().recall_window is None
     problems = [f'{name} is missing' for name in expected if name not in tensors]
     problems += [f'{name} is not part of it' for name in tensors if name not in expected]
@@ -74,10 +74,5 @@ def load_stream(
             f'{path} is not the state of a stream of this model and these frames: '
             f'{"; ".join(problems[:3])}.'
         )
-    leaves = [jnp.asarray(tensors[name]) for name, _ in _named(template)]
+    leaves = [jnp.asarray(tensors[name]) for name in expected]
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
-
-
-def _named(state: StreamState) -> Iterator[tuple[str, jax.Array]]:
-    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
-        yield jax.tree_util.keystr(path, simple=True, separator='/'), leaf

@@ -1,11 +1,10 @@
 """A trained run as one `.safetensors` file: its variables by name, its config in the metadata."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -17,7 +16,7 @@ from e3d.errors import InputError
 from e3d.files import atomic_write, regular_file
 from e3d.model import build_model
 from e3d.model.beside import read_widths
-from e3d.runs.state import check_fit
+from e3d.runs.state import check_fit, named_leaves
 from e3d.runs.trained_run import Run, shapes_of_variables
 
 _KEY = 'e3d'  # of the metadata
@@ -37,7 +36,8 @@ def write_run(run: Run, output: Path) -> None:
         'beside': dict(run.beside),
         'class_names': list(run.class_names),
     }
-    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _named(run.variables)}
+    variables = named_leaves(run.variables)
+    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in variables.items()}
     with atomic_write(output) as temporary:
         temporary.write_bytes(safetensors.numpy.save(tensors, {_KEY: json.dumps(described)}))
 
@@ -82,11 +82,6 @@ def read_run(path: Path) -> Run:
     params, collections = tree.pop('params'), tree or None
     run = Run(model, params, config, frame_shape, step, scale, collections, beside)
     return run._replace(class_names=names)
-
-
-def _named(tree: Any) -> Iterator[tuple[str, Any]]:
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        yield jax.tree_util.keystr(path, simple=True, separator='/'), leaf
 
 
 def _nested(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
