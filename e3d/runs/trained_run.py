@@ -19,6 +19,7 @@ from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import FOLDER, Checkpoints
 from e3d.runs.state import count_parameters, variables_of
 from e3d.runs.storage_errors import read_errors
+from e3d.runs.stored_run import StoredRun
 from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
 
 
@@ -163,8 +164,14 @@ def load_run(
             expected = shapes_of_variables(model, frame_shape, beside, lengths)
         variables = checkpoints.read_variables(step, expected)
         params, collections = variables.pop('params'), variables or None
-        run = Run(model, params, config, frame_shape, step, scale, collections, beside)
-        return run._replace(class_names=names)
+        return Run(
+            model, params, config, frame_shape, step, scale, collections, beside, class_names=names
+        )
+
+
+def stored_run(run: Run) -> StoredRun:
+    """What is stored beside the parameters of a run, so that it can be used."""
+    return StoredRun(run.config, run.frame_shape, run.scale, run.beside, run.class_names)
 
 
 def stored_config(workdir: str | os.PathLike[str]) -> ConfigDict | None:

@@ -21,8 +21,7 @@ from e3d.model.beside import widths_beside
 from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import FOLDER, Checkpoints
 from e3d.runs.state import TrainState, check_fit
-from e3d.runs.stored_run import StoredRun
-from e3d.runs.trained_run import Run
+from e3d.runs.trained_run import Run, stored_run
 from e3d.runs.workdir import CONFIG_FILE, held, prepare_workdir, unused_removed, write_config
 from e3d.training.optimizer import build_optimizer
 from e3d.weights.google import read_google
@@ -190,7 +189,6 @@ def _write(run: Run, workdir: str | os.PathLike) -> None:
             ema_collections=collections if averaged else None,
         )
         with held(path), Checkpoints(path) as checkpoints:
-            stored = run.config, run.frame_shape, run.scale, run.beside, run.class_names
-            checkpoints.save(state, StoredRun(*stored))
+            checkpoints.save(state, stored_run(run))
             checkpoints.wait()
             write_config(path, run.config)

@@ -9,15 +9,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from e3d.configuration import check_config, restore_config
+from e3d.configuration import check_config
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.files import atomic_write, regular_file
 from e3d.model import build_model
-from e3d.model.beside import read_widths
 from e3d.runs.state import check_fit, named_leaves
-from e3d.runs.trained_run import Run, shapes_of_variables
+from e3d.runs.stored_run import StoredRun
+from e3d.runs.trained_run import Run, shapes_of_variables, stored_run
 
 _KEY = 'e3d'  # of the metadata
 
@@ -28,14 +27,7 @@ def write_run(run: Run, output: Path) -> None:
     Raises:
       RunError: the file cannot be written.
     """
-    described = {
-        'config': run.config.to_dict(),
-        'frame_shape': list(run.frame_shape),
-        'scale': run.scale.to_json(),
-        'step': run.step,
-        'beside': dict(run.beside),
-        'class_names': list(run.class_names),
-    }
+    described = stored_run(run).to_json() | {'step': run.step}
     variables = named_leaves(run.variables)
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in variables.items()}
     with atomic_write(output) as temporary:
@@ -53,12 +45,9 @@ def read_run(path: Path) -> Run:
         with safetensors.safe_open(path, 'numpy') as file:
             described = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = restore_config(described['config'])
+        config, frame_shape, scale, beside, names = StoredRun.from_json(described)
         check_config(config)
-        rows, columns, channels = map(int, described['frame_shape'])
-        scale, step = Scale.from_json(described['scale']), int(described['step'])
-        beside = read_widths(described.get('beside', {}))
-        names = tuple(map(str, described.get('class_names', ())))
+        step = int(described['step'])
     except KeyError as error:
         raise InputError(
             f'{path} cannot be read: {error} is missing. It must be a file that python -m '
@@ -75,13 +64,13 @@ def read_run(path: Path) -> Run:
         raise InputError(f'{path} cannot be read: {str(error).rstrip(".")}.') from error
     model = build_model(**config.model)
     lengths = layout_of(config.dataset).lengths
-    frame_shape = rows, columns, channels
     expected = shapes_of_variables(model, frame_shape, beside, lengths)
     tree = _nested(tensors)
     check_fit(tree, expected, path)
     params, collections = tree.pop('params'), tree or None
-    run = Run(model, params, config, frame_shape, step, scale, collections, beside)
-    return run._replace(class_names=names)
+    return Run(
+        model, params, config, frame_shape, step, scale, collections, beside, class_names=names
+    )
 
 
 def _nested(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
