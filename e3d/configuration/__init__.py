@@ -2,8 +2,8 @@
 
 sections      which sections and keys there are
 defaults      a `ConfigDict` made of them; another model in its place
-older         what the config of an older run means where it lacks a key or has another name for a value
-comparison    what distinguishes two configs, keys that look like another, configs that are stored
+comparison    in what two configs differ, and keys that look like one that does not exist
+older         `restore_config`: stored configs, those of older runs too
 check         `check_config`: every key by its rule, then rules that join several keys
 experiments   the files of experiments, `make_config`, and what follows the colon in their names
 documentation the page of all keys, docs/config.md
@@ -14,7 +14,6 @@ from e3d.configuration.comparison import (
     changeable_keys,
     describe_unknown_key,
     find_differences,
-    restore_config,
 )
 from e3d.configuration.defaults import default_config, model_section, switch_model
 from e3d.configuration.experiments import (
@@ -25,7 +24,7 @@ from e3d.configuration.experiments import (
     make_config,
     parse_arg,
 )
-from e3d.configuration.older import OLD_SWITCHES
+from e3d.configuration.older import OLD_SWITCHES, restore_config
 from e3d.configuration.sections import all_options, options_for
 
 __all__ = [

@@ -1,9 +1,13 @@
-"""What the config of an older run means: the keys that it lacks, the values that have a name today."""
+"""Stored configs, those of older runs too: keys that these lack, values that have a name today."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from e3d.configuration.sections import options_for
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from e3d.configuration.sections import all_options, options_for
+from e3d.options.flat import as_tuple, flatten
 
 # Of every key that was a switch once: what its values are called today.
 OLD_SWITCHES: dict[str, dict[bool, str]] = {
@@ -11,7 +15,33 @@ OLD_SWITCHES: dict[str, dict[bool, str]] = {
 }
 
 
-def rename_switches(values: dict[str, Any]) -> None:
+def restore_config(values: Mapping[str, Any]) -> ConfigDict:
+    """The config that was stored as JSON.
+
+    Lists become tuples again, a None that stands for a number can be given one, and what the
+    config of an older run lacks or calls otherwise has its old meaning. Where its task, model or data
+    set is unknown nothing is added; `check_config` reports that.
+    """
+
+    def restore(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: restore(item) for key, item in value.items()}
+        return as_tuple(value)
+
+    restored = restore(values)
+    _rename_switches(restored)
+    flat = flatten(restored)
+    for key, option in (options_for(flat) or {}).items():
+        if option.is_new and key not in flat:
+            _set_missing(restored, key, option.older)
+    options = all_options()
+    for key, value in flatten(restored).items():
+        if value is None and key in options and options[key].rule.kind is not None:
+            _set_missing(restored, key, placeholder(options[key].rule.kind))
+    return ConfigDict(restored).lock()
+
+
+def _rename_switches(values: dict[str, Any]) -> None:
     """Calls the values of a stored config by their names of today, in its sections."""
     for key, names in OLD_SWITCHES.items():
         section, _, name = key.partition('.')
@@ -20,15 +50,9 @@ def rename_switches(values: dict[str, Any]) -> None:
             part[name] = names[part[name]]
 
 
-def missing_keys(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that a stored config lacks, with what was done before there were such keys.
-
-    Args:
-      flat: the values of the config by 'section.key'.
-
-    Returns:
-      What there is to add; nothing where the task, model or data set is unknown, which
-      `check_config` reports.
-    """
-    known = options_for(flat) or {}
-    return {k: option.older for k, option in known.items() if option.is_new and k not in flat}
+def _set_missing(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets 'section.key' where nothing or None stands; what is damaged stays for `check_config`."""
+    section, _, name = key.rpartition('.')
+    part = values.setdefault(section, {}) if section else values
+    if isinstance(part, dict) and part.get(name) is None:
+        part[name] = value
