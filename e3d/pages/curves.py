@@ -7,7 +7,8 @@ from typing import Any
 from e3d.evaluation.report import describe_others
 from e3d.evaluation.styles import SIMPLE_COLOR, Style, simple_styles
 from e3d.pages.charts import Line, chart, legend
-from e3d.pages.groups import Group, validation_metrics
+from e3d.pages.groups import Group
+from e3d.runs.reporting import validation_metrics
 
 # Of a report, by frame, with the unit.
 BY_FRAME = {
@@ -56,7 +57,7 @@ def _by_step(groups: Sequence[Group]) -> list[str]:
     for metric, title in BY_STEP.items():
 
         def measured(run: Any, metric: str = metric) -> list[tuple[int, Any]]:
-            return validation_metrics(run).get(metric, [])
+            return validation_metrics(run.lines).get(metric, [])
 
         charts.append(chart(title, 'update', '', _lines(groups, measured)))
     return charts

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,14 +132,3 @@ def _shown(value: Any) -> str:
 
 def _short(key: str) -> str:
     return key.rpartition('.')[2]
-
-
-def validation_metrics(content: Content) -> Mapping[str, list[tuple[int, Any]]]:
-    """What was measured during training: {metric: [(step, value), ...]}."""
-    found: dict[str, list[tuple[int, Any]]] = {}
-    for line in content.lines:
-        if line.get('split') in ('validation', 'validation_on_test'):
-            for name, value in line.items():
-                if name not in ('step', 'split', 'num_sequences'):
-                    found.setdefault(name, []).append((line['step'], value))
-    return found

@@ -6,7 +6,7 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -290,6 +290,27 @@ def drop_lines_after(path: pathlib.Path, step: int) -> None:
     kept = [line for line in read_lines(path) if line['step'] <= step]
     with atomic_write(path) as temporary:
         temporary.write_text(''.join(f'{json.dumps(line)}\n' for line in kept), encoding='utf-8')
+
+
+def validation_metrics(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """What was measured during training, of the lines of metrics: {metric: [(step, value), ...]}."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for line in lines:
+        if line.get('split') in ('validation', 'validation_on_test'):
+            for metric, value in metrics_of(line).items():
+                found.setdefault(metric, []).append((line['step'], value))
+    return found
+
+
+def metrics_of(line: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a line of metrics that measure something, those that are finite."""
+    return {
+        key: value
+        for key, value in line.items()
+        if key not in ('step', 'num_sequences')
+        and isinstance(value, int | float)
+        and math.isfinite(value)
+    }
 
 
 def scalars(report: Mapping[str, Any]) -> dict[str, float]:

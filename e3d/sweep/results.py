@@ -2,10 +2,9 @@
 
 import csv
 import io
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,7 +17,7 @@ from e3d.errors import InputError
 from e3d.evaluation.report import HEADINGS
 from e3d.evaluation.styles import styles_of
 from e3d.files import atomic_write
-from e3d.runs.reporting import METRICS_FILE, read_lines
+from e3d.runs.reporting import METRICS_FILE, metrics_of, read_lines, validation_metrics
 from e3d.runs.workdir import CONFIG_FILE, read_config
 from e3d.sweep.entries import PICTURE_FILE, TABLE_FILE, Entry
 
@@ -48,16 +47,12 @@ def read_result(entry: Entry, workdir: pathlib.Path) -> Result:
     """Reads what the run of an entry has written so far."""
     lines = read_lines(workdir / METRICS_FILE)
     step = max((line['step'] for line in lines), default=0)
-    validation: dict[str, list[tuple[int, float]]] = {}
-    for line in lines:
-        if line.get('split') in ('validation', 'validation_on_test'):
-            for metric, value in _metrics(line).items():
-                validation.setdefault(metric, []).append((line['step'], value))
+    validation = validation_metrics(lines)
     on_test = any(line.get('split') == 'validation_on_test' for line in lines)
     steps = entry.config.train.steps
     tests = [line for line in lines if line.get('split') == 'test' and line['step'] >= steps]
     if tests and _is_same_experiment(entry, workdir):
-        return Result(FINISHED, step, _metrics(tests[-1]), validation, on_test)
+        return Result(FINISHED, step, metrics_of(tests[-1]), validation, on_test)
     status = f'at step {step} of {steps}' if step else 'not begun'
     return Result(status, step, {}, validation, on_test)
 
@@ -153,14 +148,3 @@ def _is_same_experiment(entry: Entry, workdir: pathlib.Path) -> bool:
         return not find_differences(read_config(workdir / CONFIG_FILE), entry.config)
     except InputError:
         return False
-
-
-def _metrics(line: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line that measure something."""
-    return {
-        key: value
-        for key, value in line.items()
-        if key not in ('step', 'num_sequences')
-        and isinstance(value, int | float)
-        and math.isfinite(value)
-    }
