@@ -1,14 +1,14 @@
 """Early recognition in numbers: accuracy by the fraction of the clip that was seen."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from e3d.evaluation.report import as_text
 
 # Of a whole clip, from its front.
 FRACTIONS = tuple(eighth / 8 for eighth in range(1, 9))
@@ -115,11 +115,8 @@ def format_recognition(report: Mapping[str, Any]) -> str:
     for number, name in enumerate(report['classes']):
         shares = [report['per_class'][part][number] for part in parts]
         table.add_row(name, *('' if share is None else f'{100 * share:.1f}' for share in shares))
-    text = io.StringIO()
-    console = Console(file=text, width=120, color_system=None)
-    console.print(table)
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    return '\n'.join([*lines, f'{report["num_sequences"]} clips, step {report["step"]}'])
+    clips = f'{report["num_sequences"]} clips, step {report["step"]}'
+    return as_text(table, clips, width=120)
 
 
 def format_recognized(
@@ -137,6 +134,4 @@ def format_recognized(
     for place in np.argsort(-probabilities[-1], kind='stable')[:TOP]:
         cells = (f'{100 * probabilities[part, place]:.1f} %' for part in parts.values())
         table.add_row(names[place], *cells)
-    text = io.StringIO()
-    Console(file=text, width=120, color_system=None).print(table)
-    return '\n'.join(line.rstrip() for line in text.getvalue().strip('\n').splitlines())
+    return as_text(table, width=120)

@@ -33,8 +33,6 @@ HEADINGS = {
     'fvd': 'FVD ↓',
     'sharpness': 'sharp',
 }
-
-
 EVENT_SCORES = {
     'pod': 'POD ↑',
     'far': 'FAR ↓',
@@ -42,6 +40,9 @@ EVENT_SCORES = {
     'hss': 'HSS ↑',
     'fss': 'FSS ↑',
 }
+_STYLE: dict[str, Any] = {'box': box.SIMPLE_HEAD, 'title_style': '', 'title_justify': 'left'}
+# Many columns, with as little between them as can be.
+_NARROW: dict[str, Any] = {'collapse_padding': True, 'pad_edge': False}
 
 
 def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -51,65 +52,82 @@ def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
         temporary.write_text(text + '\n', encoding='utf-8')
 
 
+def as_text(*printed: Table | str, width: int) -> str:
+    """Tables and texts one below the other, as rich prints them, without blanks at the ends of lines."""
+    text = io.StringIO()
+    console = Console(file=text, width=width, color_system=None)
+    for one in printed:
+        console.print(one)
+    return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
+
+
 def format_table(report: Mapping[str, Any]) -> str:
     """The report as text: means beside the forecasts that need no learning, then frame by frame."""
-    others = describe_others(report)
-    headings = {metric: heading for metric, heading in HEADINGS.items() if metric in report}
-    style: dict[str, Any] = {'box': box.SIMPLE_HEAD, 'title_style': '', 'title_justify': 'left'}
-    title = f'{report["protocol"]}, {report["num_sequences"]:,} sequences, step {report["step"]:,}'
-    summary = Table('forecast', title=title, **style)
-    # Many columns, with as little between them as can be.
-    frames = Table('frame', title='frame by frame', collapse_padding=True, pad_edge=False, **style)
-    by_frame = [metric for metric in headings if f'{metric}_per_frame' in report]
-    for metric, heading in headings.items():
-        summary.add_column(heading, justify='right')
-        if metric in by_frame:
-            frames.add_column(heading, justify='right')
-    for name in others:
-        frames.add_column(f'MSE of {name.replace("_", " ")}', justify='right')
-
     rows: dict[str, Any] = {'model': report} | {
-        label: report[name] for name, label in others.items()
+        label: report[name] for name, label in describe_others(report).items()
     }
-    for label, metrics in rows.items():
-        summary.add_row(label, *(format_number(metric, metrics[metric]) for metric in headings))
-    for index in range(len(report['mse_per_frame'])):
-        own = (format_number(metric, report[f'{metric}_per_frame'][index]) for metric in by_frame)
-        simple = (format_number('mse', report[name]['mse_per_frame'][index]) for name in others)
-        frames.add_row(str(index + 1), *own, *simple)
-
-    text = io.StringIO()
-    console = Console(file=text, width=100, color_system=None)
     words = ' '.join([verdict(report), *_intervals(report)])
-    console.print(summary, f'{words}\n', frames, sep='')
+    printed: list[Table | str] = [
+        _table_of_means(report, rows),
+        f'{words}\n',
+        _table_of_frames(report),
+    ]
     if 'events' in report:
-        console.print(*_event_tables(rows), sep='\n')
+        printed += _event_tables(rows)
     if 'ensemble' in report:
-        console.print(*_ensemble_table(report['ensemble']), sep='\n')
+        printed += _ensemble_table(report['ensemble'])
     for preset in (*PRESETS, 'b_mse', 'b_mae'):
         if preset in report:
             values = (
                 f'{label} {format_number(preset, row[preset])}' for label, row in rows.items()
             )
-            console.print(f'{preset}: {", ".join(values)}.')
+            printed.append(f'{preset}: {", ".join(values)}.')
+    return as_text(*printed, _notes(report), width=100)
+
+
+def _table_of_means(report: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    title = f'{report["protocol"]}, {report["num_sequences"]:,} sequences, step {report["step"]:,}'
+    table = Table('forecast', title=title, **_STYLE)
+    metrics = [metric for metric in HEADINGS if metric in report]
+    for metric in metrics:
+        table.add_column(HEADINGS[metric], justify='right')
+    for label, values in rows.items():
+        table.add_row(label, *(format_number(metric, values[metric]) for metric in metrics))
+    return table
+
+
+def _table_of_frames(report: Mapping[str, Any]) -> Table:
+    others = describe_others(report)
+    metrics = [metric for metric in HEADINGS if f'{metric}_per_frame' in report]
+    table = Table('frame', title='frame by frame', **_STYLE, **_NARROW)
+    for heading in (
+        *(HEADINGS[metric] for metric in metrics),
+        *(f'MSE of {name.replace("_", " ")}' for name in others),
+    ):
+        table.add_column(heading, justify='right')
+    for index in range(len(report['mse_per_frame'])):
+        own = (format_number(metric, report[f'{metric}_per_frame'][index]) for metric in metrics)
+        simple = (format_number('mse', report[name]['mse_per_frame'][index]) for name in others)
+        table.add_row(str(index + 1), *own, *simple)
+    return table
+
+
+def _notes(report: Mapping[str, Any]) -> str:
+    """What the metrics of the table mean."""
     name = report.get('unit') or 'the unit of the data'
     unit = f' RMSE and MAE, unit: in {name}.' if 'rmse' in report else ''
     eyes = ' Sharp: size of the gradients beside the truth.' if 'sharpness' in report else ''
     eyes += ' LPIPS: AlexNet, v0.1.' if 'lpips' in report else ''
     if 'fvd' in report:
         eyes += ' FVD: whole clips, with the frames that were seen; it falls with their number.'
-    console.print(
+    return (
         f'MSE and MAE: summed over the pixels of a frame.{unit} PSNR: dB. SSIM: data range 1.{eyes}'
     )
-    return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _event_tables(rows: Mapping[str, Mapping[str, Any]]) -> Iterable[Table | str]:
     """CSI of all forecasts, and the other scores of the model, by pool and threshold."""
-    table = Table(
-        'event', title='events', box=box.SIMPLE_HEAD, title_style='', title_justify='left',
-        collapse_padding=True, pad_edge=False,
-    )  # fmt: skip
+    table = Table('event', title='events', **_STYLE, **_NARROW)
     others = [f'CSI of {name}' for name in rows if name != 'model']
     for heading in ('side', 'of all', 'CSI ↑', *others, *EVENT_SCORES.values()):
         table.add_column(heading, justify='right')
@@ -138,10 +156,7 @@ def _ensemble_table(ensemble: Mapping[str, Any]) -> Iterable[Table | str]:
     members = ensemble['members']
     headings = {'crps': 'CRPS ↓', 'crps_fair': 'fair ↓', 'spread': 'spread', 'rmse': 'RMSE of mean'}
     headings = {name: heading for name, heading in headings.items() if name in ensemble}
-    table = Table(
-        'frame', title=f'{members} members', box=box.SIMPLE_HEAD, title_style='',
-        title_justify='left', collapse_padding=True, pad_edge=False,
-    )  # fmt: skip
+    table = Table('frame', title=f'{members} members', **_STYLE, **_NARROW)
     for heading in headings.values():
         table.add_column(heading, justify='right')
     frames = zip(*(ensemble[f'{name}_per_frame'] for name in headings), strict=True)

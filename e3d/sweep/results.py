@@ -9,12 +9,11 @@ from typing import NamedTuple
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from e3d.configuration import find_differences
 from e3d.errors import InputError
-from e3d.evaluation.report import HEADINGS
+from e3d.evaluation.report import HEADINGS, as_text
 from e3d.evaluation.styles import styles_of
 from e3d.files import atomic_write
 from e3d.runs.reporting import METRICS_FILE, metrics_of, read_lines, validation_metrics
@@ -92,10 +91,7 @@ def format_table(results: Mapping[str, Result], metrics: Sequence[str]) -> str:
     for name, result in results.items():
         numbers = [f'{result.test[m]:.5g}' if m in result.test else '' for m in shown]
         table.add_row(name, result.status, *numbers)
-    text = io.StringIO()
-    console = Console(file=text, width=240, color_system=None)
-    console.print(table)
-    return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
+    return as_text(table, width=240)
 
 
 def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None:
