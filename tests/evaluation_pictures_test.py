@@ -203,7 +203,7 @@ def test_nothing_is_cut_off(monkeypatch):
     recognition_pictures.draw_confidences([], frames, chances, [8, 16], 2, names, [0.5, 1.0])
     recognition_pictures.draw_recognized('', frames, names, [0.5, 1.0], [8, 16], chances)
     for figure in drawn:
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.02
     assert len(drawn) == 4

@@ -4,10 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from e3d.evaluation.figures import save_figure
+from e3d.evaluation.figures import make_plain, save_figure
 from e3d.evaluation.report import describe_others
 from e3d.evaluation.styles import simple_styles, styles_of
 
@@ -35,7 +34,6 @@ def write_curves(
     panels = {metric: label for metric, label in panels.items() if metric in report}
     others = describe_others(report)
     figure = Figure(figsize=(3.2 * len(panels), 3.0), dpi=150, layout='constrained')
-    FigureCanvasAgg(figure)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (metric, label) in zip(drawn, panels.items(), strict=True):
         for name, style in zip(others, simple_styles(others.values()).values(), strict=True):
@@ -43,8 +41,7 @@ def write_curves(
         _draw(axes, report[f'{metric}_per_frame'], styles_of([model])[model].of_line)
         axes.set(xlabel='forecast frame', ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.spines[['top', 'right']].set_visible(False)
-        axes.grid(alpha=0.25)
+        make_plain(axes)
     handles, names = figure.axes[0].get_legend_handles_labels()
     order = [len(handles) - 1, *range(len(handles) - 1)]  # the model first
     figure.legend(

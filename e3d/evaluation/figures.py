@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from e3d.files import atomic_write
@@ -19,3 +20,9 @@ def save_figure(figure: Figure, paths: Sequence[str | os.PathLike[str]]) -> None
         for path in paths:
             with atomic_write(path) as temporary:
                 figure.savefig(temporary)
+
+
+def make_plain(axes: Axes) -> None:
+    """Gives axes the look of all figures: a faint grid, no frame on top and on the right."""
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(alpha=0.25)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from e3d.evaluation.figures import save_figure
@@ -32,7 +31,6 @@ def write_recognition(
     """
     parts = parts_of(report['fractions'])
     figure = Figure(figsize=(3.75 * (1 + len(parts)), 4.8), dpi=110, layout='compressed')
-    FigureCanvasAgg(figure)
     curve, *tables = figure.subplots(1, 1 + len(parts))
     observed, accuracy = (100 * np.array(report[name]) for name in ('fractions', 'curve'))
     style = styles_of([model])[model]
@@ -94,7 +92,6 @@ def draw_confidences(
     """
     parts = parts_of(fractions)
     figure = Figure(figsize=(10, 3.6), dpi=100, layout='constrained')
-    FigureCanvasAgg(figure)
     strip, bars = figure.subplots(2, len(parts), squeeze=False)
     figure.suptitle(f'true class: {names[label]}')
     for column, (part, place) in enumerate(parts.items()):
@@ -137,7 +134,6 @@ def draw_recognized(
       probabilities: `[fractions, classes]`.
     """
     figure = Figure(figsize=(8, 4.8), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
     strip, curves = figure.subplots(2, 1, height_ratios=(1, 2.6))
     strip.imshow(_side_by_side(as_colors(frames[np.array(lengths) - 1])))
     strip.set_title(f'frames {", ".join(map(str, lengths))}', size=8)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
@@ -68,7 +67,6 @@ class Strip(NamedTuple):
         width, height = self.size
         inches = width / DOTS_PER_INCH, height / DOTS_PER_INCH
         figure = Figure(figsize=inches, dpi=DOTS_PER_INCH)
-        FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         for tile in self.tiles:

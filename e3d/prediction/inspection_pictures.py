@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from e3d.evaluation.figures import make_plain
 from e3d.evaluation.pictures import as_colors, white_of
 from e3d.evaluation.strips import MOST_COLUMNS
 from e3d.model.inspection import Inspection
@@ -35,7 +34,6 @@ def draw_attention(found: Inspection, layer: int, steps: Sequence[int], patch: i
     figure = Figure(
         figsize=(1.6 + 0.75 * shape[1], 0.6 + 0.95 * shape[0]), dpi=130, layout='constrained'
     )
-    FigureCanvasAgg(figure)
     grid = figure.subplots(*shape, squeeze=False)
     pictures = as_colors(found.frames, white_of(found.frames))
     side = found.weights.shape[-2] * patch, found.weights.shape[-1] * patch
@@ -75,7 +73,6 @@ def draw_steps(found: Inspection, steps: Sequence[int], patch: int) -> Figure:
     assert found.by_step is not None
     queries = [(step, place) for step in steps for place in range(len(found.places))]
     figure = Figure(figsize=(3.6 * len(queries), 2.8), dpi=130, layout='constrained')
-    FigureCanvasAgg(figure)
     for axes, (step, place) in zip(
         figure.subplots(1, len(queries), squeeze=False, sharey=True)[0], queries, strict=True
     ):
@@ -88,7 +85,8 @@ def draw_steps(found: Inspection, steps: Sequence[int], patch: int) -> Figure:
         row, column = found.places[place] * patch
         axes.set_title(f'step t = {step + 1}, pixel {row},{column}', fontsize=9)
         axes.set(xlabel='remembered step t', ylim=(0, None))
-        _plain(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        make_plain(axes)
     figure.axes[0].set_ylabel('share of the weights (%)')
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc='outside right center', fontsize=8
@@ -100,7 +98,6 @@ def draw_gates(found: Inspection) -> Figure:
     """How many values of each gate are below 0.1 and from 0.9 on, by step and layer."""
     names = list(found.gates)
     figure = Figure(figsize=(2.6 * len(names) + 1, 2.9), dpi=130, layout='constrained')
-    FigureCanvasAgg(figure)
     for axes, name in zip(
         figure.subplots(1, len(names), squeeze=False, sharey=True)[0], names, strict=True
     ):
@@ -111,15 +108,10 @@ def draw_gates(found: Inspection) -> Figure:
             axes.plot(times, 100 * shares[:, -1], '--', color=color, label='from 0.9 on')
         axes.set_title(f'gate {name}', fontsize=9)
         axes.set(xlabel='step t', ylim=(0, 100))
-        _plain(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        make_plain(axes)
     figure.axes[0].set_ylabel('share of the values (%)')
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc='outside right center', fontsize=8
     )
     return figure
-
-
-def _plain(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.grid(alpha=0.25)

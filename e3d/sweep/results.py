@@ -6,13 +6,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
 from e3d.configuration import find_differences
 from e3d.errors import InputError
+from e3d.evaluation.figures import make_plain, save_figure
 from e3d.evaluation.report import HEADINGS, as_text
 from e3d.evaluation.styles import styles_of
 from e3d.files import atomic_write
@@ -98,7 +98,6 @@ def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None
     """Draws a metric: on the validation split by step, and on the test split by entry."""
     height = max(2.9, 0.28 * len(results) + 1.2)
     figure = Figure(figsize=(9.6, height), dpi=150, layout='constrained')
-    FigureCanvasAgg(figure)
     curves, bars = figure.subplots(1, 2)
     label = HEADINGS.get(metric, metric)
     styles = styles_of(results)
@@ -117,10 +116,8 @@ def draw(results: Mapping[str, Result], metric: str, path: pathlib.Path) -> None
     curves.xaxis.get_major_locator().set_params(integer=True)
     bars.margins(x=0.18)
     for axes in (curves, bars):
-        axes.spines[['top', 'right']].set_visible(False)
-        axes.grid(alpha=0.25)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary)
+        make_plain(axes)
+    save_figure(figure, [path])
 
 
 def _as_csv(entries: Sequence[Entry], results: Mapping[str, Result], metrics: Sequence[str]) -> str:
