@@ -54,7 +54,7 @@ def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
     _check_shape(array, name, layout)
     if layout:
         reason = 'as dataset.layout says'
-        wins, places = _compare_axes(_arrange(array, layout))
+        wins, places = _compare_axes(arrange(array, layout))
         if wins < -DECISIVE * math.sqrt(places):
             reason += ', though frames of one time are more alike than those of one sequence'
     elif array.ndim not in (4, 5):
@@ -65,7 +65,7 @@ def read_sequences(array: np.ndarray, layout: str, name: str) -> Reading:
         )
     else:
         layout, reason = _tell_sequences(array, name)
-    frames = _arrange(array, layout)
+    frames = arrange(array, layout)
     return Reading(frames, _account(array, layout, reason, frames.shape, name), layout)
 
 
@@ -93,7 +93,7 @@ def read_clip_axes(array: np.ndarray, layout: str, name: str, pixels: bool = Tru
         other = f', as dataset.layout={layout} does not name it' if layout else ''
         layout, reason = _tell_clip(array, name)
         reason += other
-    frames = _arrange(array, layout)
+    frames = arrange(array, layout)
     account = _account(array, layout, reason, frames.shape, name, pixels)
     return Reading(frames[0], account, layout)
 
@@ -216,8 +216,8 @@ def _compare_axes(array: np.ndarray) -> tuple[int, int]:
     return wins, len(places)
 
 
-def _arrange(array: np.ndarray, layout: str) -> np.ndarray:
-    """A view [N, T, H, W, C]; axes that the layout does not name are 1."""
+def arrange(array: np.ndarray, layout: str) -> np.ndarray:
+    """A view [N, T, H, W, C] of an array of a layout; axes that it does not name are 1."""
     order = [layout.index(axis) for axis in AXES if axis in layout]
     missing = tuple(place for place, axis in enumerate(AXES) if axis not in layout)
     return np.expand_dims(array.transpose(order), missing)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from e3d.data.readers.array_files import load_arrays, map_array
-from e3d.data.readers.array_layouts import AXES, grid_layout
+from e3d.data.readers.array_layouts import AXES, arrange, grid_layout
 from e3d.data.readers.grid_times import Times, as_text, parse_times
 from e3d.data.readers.hdf5_files import check_dataset, open_hdf5
 from e3d.errors import InputError
@@ -172,7 +172,7 @@ def _grid(array: Any, attributes: Mapping[str, Any], layout: str, name: str, pat
     def read(series: int, start: int, stop: int, missing: float | None) -> np.ndarray:
         places = {'N': slice(series, series + 1), 'T': slice(start, stop)}
         piece = np.asarray(array[tuple(places.get(axis, slice(None)) for axis in axes)])
-        return arranged(decode(piece, attributes, missing), axes)
+        return arrange(decode(piece, attributes, missing), axes)[0]
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
     return Grid(name, path, shape, as_text(attributes.get('units', '')), read)  # type: ignore[arg-type]
@@ -180,13 +180,6 @@ def _grid(array: Any, attributes: Mapping[str, Any], layout: str, name: str, pat
 
 def _field(array: Any, attributes: Mapping[str, Any]) -> Field:
     return lambda missing: decode(np.asarray(array[()]), attributes, missing)
-
-
-def arranged(piece: np.ndarray, axes: str) -> np.ndarray:
-    """A piece of one series as `[t, H, W, C]`."""
-    order = [axes.index(axis) for axis in AXES if axis in axes]
-    missing = tuple(place for place, axis in enumerate(AXES) if axis not in axes)
-    return np.expand_dims(piece.transpose(order), missing)[0]
 
 
 def decode(

@@ -8,13 +8,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from e3d.data.readers.array_layouts import AXES, arrange
 from e3d.data.readers.grid_times import Times, as_text, parse_times
 from e3d.data.readers.grids import (
     TIME_NAMES,
     Field,
     Grid,
     GridFile,
-    arranged,
     decode,
     describe_arrays,
     each_grid,
@@ -194,9 +194,9 @@ def _grid(array: Any, axes: str, name: str, path: Path) -> Grid:
         places: Mapping[Any, slice] = {dims['T']: slice(start, stop)}
         if 'N' in dims:
             places = {**places, dims['N']: slice(series, series + 1)}
-        return arranged(decode(array.isel(places).values, array.attrs, missing), axes)
+        return arrange(decode(array.isel(places).values, array.attrs, missing), axes)[0]
 
-    shape = tuple(int(sizes.get(axis, 1)) for axis in 'NTHWC')
+    shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
     return Grid(name, path, shape, _unit(array), read)  # type: ignore[arg-type]
 
 

@@ -1,7 +1,6 @@
 """The sequences of a split of grids, read when they are asked for."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -75,10 +74,6 @@ class GridSequences:
 
     def simple_forecasts(self) -> dict[str, HourAverages]:
         """Of data with dates 'hour_average', see `average_day`."""
-        return self._hour_averages
-
-    @functools.cached_property
-    def _hour_averages(self) -> dict[str, HourAverages]:
         day = None if self.average_day is None else self.average_day()
         return hour_averages(self.setup, day, self.starts)
 

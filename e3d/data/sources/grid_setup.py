@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from e3d.data.readers import labeled_grids
 from e3d.data.readers.array_files import map_array
-from e3d.data.readers.grids import open_grid_file
 from e3d.data.sources.calendar import calendar_features
-from e3d.data.sources.grid_timeline import Timeline, open_timeline
+from e3d.data.sources.grid_timeline import Timeline, open_file, open_timeline
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.files import local_path
@@ -260,8 +258,7 @@ def _mask(name: str, timeline: Timeline, size: tuple[int, int]) -> np.ndarray | 
 def _read_mask(path: Path) -> np.ndarray:
     if path.suffix.lower() == '.npy':
         return np.asarray(map_array(path))
-    labeled = labeled_grids.is_labeled(path)
-    opened = (labeled_grids.open_labeled_grids if labeled else open_grid_file)(path)
+    opened = open_file(path)  # fields are read from it as long as it is there
     if len(opened.fields) != 1:
         raise InputError(f'{path} must hold one mask [H, W], as an .npy file does.')
     return next(iter(opened.fields.values()))(None)

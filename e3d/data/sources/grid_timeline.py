@@ -100,6 +100,13 @@ def find_files(path: str) -> list[Path]:
     return found
 
 
+def open_file(path: Path, layout: str = '', wanted: Sequence[str] = ()) -> GridFile:
+    """Opens a file of grids or a zarr store by what reads it, see `open_grid_file`."""
+    if labeled_grids.is_labeled(path):
+        return labeled_grids.open_labeled_grids(path, layout, wanted)
+    return grids.open_grid_file(path, layout, wanted)
+
+
 def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
     """Opens the files of a path and puts them in order.
 
@@ -113,10 +120,7 @@ def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
     """
     files = []
     for path_of_file in find_files(path):
-        labeled = labeled_grids.is_labeled(path_of_file)
-        opened = (labeled_grids.open_labeled_grids if labeled else grids.open_grid_file)(
-            path_of_file, layout, wanted
-        )
+        opened = open_file(path_of_file, layout, wanted)
         if not opened.grids:
             raise InputError(
                 f'{opened.path} holds no grids over time, only fields [H, W]: '
