@@ -12,7 +12,7 @@ from e3d.data.sources.registry import (
     account,
     left_out,
     open_source,
-    scale,
+    scale_of,
     validates_on_test,
 )
 from e3d.data.sources.splits import SPLITS
@@ -80,7 +80,7 @@ def describe(dataset: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
     lines += [f'  {split:<11}{_count(source, split)}' for split, source in sources.items()]
     accounts = [line for source in sources.values() for line in account(source)]
     lines += [f'  {line}' for line in dict.fromkeys(accounts)]
-    if values := scale(any_source).describe():
+    if values := scale_of(any_source).describe():
         lines.append(f'  {values}')
     return printable('\n'.join(lines))
 

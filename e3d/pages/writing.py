@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from e3d.data.sources.registry import channel_names, class_names, scale
+from e3d.data.sources.registry import channel_names, class_names, scale_of
 from e3d.errors import InputError
 from e3d.evaluation.shown import Shown
 from e3d.files import atomic_write, read_bytes
@@ -45,7 +45,7 @@ def write_page(
     """
     source = evaluator.sources['test']
     shown: Sequence[Shown] = getattr(evaluator, 'shown', ())
-    samples = samples_of(shown, scale(source), channel_names(source), class_names(source))
+    samples = samples_of(shown, scale_of(source), channel_names(source), class_names(source))
     lines = read_lines(workdir / METRICS_FILE)
     content = Content(workdir.resolve().name, flatten(config), report, lines, samples)
     stem, suffix = PAGE_FILE.split('.')

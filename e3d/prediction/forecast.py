@@ -71,7 +71,7 @@ def forecast(
       >>> future.shape, future.dtype
       ((3, 32, 32, 1), dtype('float32'))
     """
-    run = opened_run(run_or_model)
+    run = open_forecaster(run_or_model)
     horizon = checked_horizon(horizon, run)
     count = checked_members(members, run)
     if missing := run.beside.keys() - {'valid'}:
@@ -209,7 +209,7 @@ def forecast_clips(
     return prediction.reshape(members, -1, *prediction.shape[1:])
 
 
-def opened_run(run: Run | str | os.PathLike[str]) -> Run:
+def open_forecaster(run: Run | str | os.PathLike[str]) -> Run:
     """The run of a forecaster; the newest checkpoint, if its workdir is given."""
     run = open_run(run)
     if run.config.model.name in RECOGNIZERS:

@@ -15,7 +15,7 @@ from e3d.files import atomic_write, local_path
 from e3d.model.inspection import Inspection, inspect_model
 from e3d.model.needs import needs_of
 from e3d.pixel_values import as_floats
-from e3d.prediction.forecast import checked_horizon, opened_run, seen_clips
+from e3d.prediction.forecast import checked_horizon, open_forecaster, seen_clips
 from e3d.prediction.inputs import read_input
 from e3d.prediction.inspection_pictures import draw_attention, draw_gates, draw_steps
 from e3d.runs.trained_run import Run
@@ -53,7 +53,7 @@ def inspect_run(
       >>> found.weights.shape  # layers, steps, places, remembered steps, rows, columns
       (1, 4, 1, 4, 4, 4)
     """
-    run = opened_run(run_or_model)
+    run = open_forecaster(run_or_model)
     if frames is None:
         return inspect_sequence(run, _first_of_test(run), pixels)
     seen = seen_clips(run, np.asarray(frames))

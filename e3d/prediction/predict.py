@@ -8,7 +8,12 @@ import numpy as np
 from e3d.data.sources.adaptation import color_name
 from e3d.errors import InputError
 from e3d.files import local_path
-from e3d.prediction.forecast import checked_horizon, checked_members, forecast_clips, opened_run
+from e3d.prediction.forecast import (
+    checked_horizon,
+    checked_members,
+    forecast_clips,
+    open_forecaster,
+)
 from e3d.prediction.inputs import read_input
 from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip
 from e3d.prediction.memory import check_fits
@@ -66,7 +71,7 @@ def predict_file(
         check_output(one, overwrite)
     numbers = output.suffix.lower() == '.npy'
     presentation.check(has_pictures=not numbers)
-    run = opened_run(run)
+    run = open_forecaster(run)
     horizon = checked_horizon(horizon, run)
     count = checked_members(members, run)
     check_fits(count, horizon, run.frame_shape)

@@ -71,7 +71,7 @@ def recognize(run_or_weights: Run | str | os.PathLike[str], frames: np.ndarray) 
       >>> found.lengths[1], found.fractions[1], found.best(2)[0][0] in found.class_names
       (2, 0.25, True)
     """
-    run = _open(run_or_weights)
+    run = _open_recognizer(run_or_weights)
     frames = checked_frames(frames, run.scale, 'The array of frames')
     if frames.ndim not in (3, 4):
         raise InputError(
@@ -116,7 +116,7 @@ def recognize_file(
             )
         if os.path.lexists(picture) and not (overwrite and picture.is_file()):
             raise InputError(f'{picture} exists already: give another name, or --overwrite.')
-    run = _open(run_or_weights)
+    run = _open_recognizer(run_or_weights)
     clip = read_input(input, run, whole=True)
     found = _recognize(run, clip.frames)
     lines = [*clip.account]
@@ -132,7 +132,7 @@ def recognize_file(
     return '\n'.join(lines)
 
 
-def _open(run_or_weights: Run | str | os.PathLike[str]) -> Run:
+def _open_recognizer(run_or_weights: Run | str | os.PathLike[str]) -> Run:
     if run_or_weights in PUBLISHED:
         return load_published(str(run_or_weights))
     run = open_run(run_or_weights)

@@ -13,8 +13,7 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import channel_names, simple_forecasts, with_inputs
-from e3d.data.sources.registry import scale as scale_of
+from e3d.data.sources.registry import channel_names, scale_of, simple_forecasts, with_inputs
 from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.conventions import choose_events, event_problems
 from e3d.evaluation.curves import write_curves

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import summarize
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import scale
+from e3d.data.sources.registry import scale_of
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model.beside import widths_beside
@@ -79,7 +79,7 @@ def evaluate(
     if processes.is_first():
         tell(summarize(config.dataset, evaluator.sources))
         tell_of_trained_clips(run.config, config, evaluator.sources)
-        tell_other_scale(run.scale, scale(evaluator.sources['test']))
+        tell_other_scale(run.scale, scale_of(evaluator.sources['test']))
     evaluator.name = _name_report(run, config, workdir, evaluator)
     report = evaluator.evaluate(devices.place_state(run.variables, mesh), run.step, 'test')
     choice = describe_choice(checkpoint, run.step, evaluator.sources)

@@ -79,7 +79,10 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
 def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     parts = prepare(config, workdir)
     steps = config.train.steps
-    with Interruption(processes.count() == 1) as interruption, open_run(parts) as checkpoints:
+    with (
+        Interruption(processes.count() == 1) as interruption,
+        held_checkpoints(parts) as checkpoints,
+    ):
         state, step = create_or_restore(parts, checkpoints)
         if isinstance(checkpoints, Checkpoints):  # the first process
             tell(summarize(config.dataset, parts.evaluator.sources))
@@ -110,7 +113,7 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def open_run(parts: Parts) -> Iterator[Checkpoints | FollowingCheckpoints]:
+def held_checkpoints(parts: Parts) -> Iterator[Checkpoints | FollowingCheckpoints]:
     """The checkpoints of a run, which no other training may use meanwhile."""
     if not processes.is_first():
         yield FollowingCheckpoints()

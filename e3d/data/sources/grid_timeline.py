@@ -17,7 +17,7 @@ from e3d.files import local_path, regular_file
 # there is a gap, or another rate. Months differ by less.
 GAP = 1.5
 SUFFIXES = grids.SUFFIXES | labeled_grids.SUFFIXES
-SOURCES = (
+INSTRUCTIONS = (
     'Name a file, or a folder of files of one kind, with --config.dataset.path=PATH: .npy, .npz, .h5, '
     'netCDF (.nc) or a zarr store, with arrays [T, H, W], [T, H, W, C] or [N, T, H, W, C].'
 )
@@ -81,13 +81,13 @@ def find_files(path: str) -> list[Path]:
     place = local_path(path, 'dataset.path') if path else None
     if not place or not os.path.exists(place):
         raise InputError(
-            f"The grids were not found: dataset.path is '{path}', which does not exist. {SOURCES}"
+            f"The grids were not found: dataset.path is '{path}', which does not exist. {INSTRUCTIONS}"
         )
     if labeled_grids.is_labeled(place):
         return [place]
     if not place.is_dir():
         if place.suffix.lower() not in SUFFIXES:
-            raise InputError(f'{place} is no file of grids, by its suffix. {SOURCES}')
+            raise InputError(f'{place} is no file of grids, by its suffix. {INSTRUCTIONS}')
         return [regular_file(place)]
     found = [file for file in sorted(place.iterdir()) if not file.name.startswith('.')]
     found = [f for f in found if f.suffix.lower() in SUFFIXES or labeled_grids.is_labeled(f)]
@@ -96,7 +96,7 @@ def find_files(path: str) -> list[Path]:
         many = (
             f'holds files of several kinds ({", ".join(sorted(kinds))})' if kinds else 'holds none'
         )
-        raise InputError(f'The folder {place} {many}. {SOURCES}')
+        raise InputError(f'The folder {place} {many}. {INSTRUCTIONS}')
     return found
 
 

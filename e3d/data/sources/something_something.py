@@ -24,7 +24,7 @@ from e3d.data.sources.clip_records import name_of_folder
 from e3d.data.sources.dataset import Dataset, Origin, register_dataset
 from e3d.data.sources.records import open_records, read_split
 from e3d.data.sources.something_something_files import (
-    SOURCE,
+    INSTRUCTIONS,
     find_folder,
     list_videos,
     read_classes,
@@ -285,5 +285,5 @@ class SomethingSomethingDataset(Dataset):
 
     labeled = True
     hold_out = 'dataset.validation_fraction, as in --config.dataset.validation_fraction=0.05'
-    origin = Origin('by hand', '19.4 GB', 'for research, after a registration', SOURCE)
+    origin = Origin('by hand', '19.4 GB', 'for research, after a registration', INSTRUCTIONS)
     open = staticmethod(open_something_something)

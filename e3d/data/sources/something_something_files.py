@@ -15,7 +15,7 @@ from e3d.files import local_path, read_json
 
 MAX_LIST_BYTES = 2**28
 
-SOURCE = (
+INSTRUCTIONS = (
     'Qualcomm distributes it for research, 19.4 GB, after a registration at '
     'https://www.qualcomm.com/developer/software/something-something-v-2-dataset. Fetch the videos '
     'and the labels by hand, unpack both (20bn-something-something-v2/*.webm, and labels/train.json, '
@@ -104,7 +104,7 @@ def find_folder(path: str) -> pathlib.Path:
     if not path or not os.path.isdir(folder):
         found = f"is '{path}', which is not a folder" if path else 'is not given'
         raise InputError(
-            f'The data set Something-Something v2 was not found: dataset.path {found}. {SOURCE}'
+            f'The data set Something-Something v2 was not found: dataset.path {found}. {INSTRUCTIONS}'
         )
     return folder
 
@@ -156,7 +156,7 @@ def find_files(folder: pathlib.Path) -> Files:
         unpack = (
             f' Unpack them first: cat {folder}/{files.parts[0][:-2]}?? | tar --extract --gzip.'
             if files.parts
-            else f' {SOURCE}'
+            else f' {INSTRUCTIONS}'
         )
         raise InputError(
             f'There are no videos in {folder} called by their number, like 78687.webm, nor folders '
@@ -213,7 +213,7 @@ def find_list(files: Files, kind: str) -> pathlib.Path:
     if kind not in files.lists:
         raise InputError(
             f'{files.folder} has none of {", ".join(LIST_NAMES[kind])}, in whatever folder below. '
-            f'{SOURCE}'
+            f'{INSTRUCTIONS}'
         )
     return files.lists[kind]
 

@@ -14,7 +14,13 @@ import numpy as np
 
 from e3d.data.sources.dataset import Dataset, Origin, register_dataset
 from e3d.data.sources.flow_archives import read_sequences
-from e3d.data.sources.flow_files import SOURCES, Flows, drop_days_with_holes, find_files, read_flows
+from e3d.data.sources.flow_files import (
+    INSTRUCTIONS,
+    Flows,
+    drop_days_with_holes,
+    find_files,
+    read_flows,
+)
 from e3d.data.sources.scales import Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
@@ -294,5 +300,5 @@ class TaxiBJDataset(Dataset):
 
     resizable = False  # a cell is a place: a grid of another size is other data
     hold_out = 'dataset.validation_days, as in --config.dataset.validation_days=7'
-    origin = Origin('by hand', 'up to 370 MB', 'as its authors say', SOURCES)
+    origin = Origin('by hand', 'up to 370 MB', 'as its authors say', INSTRUCTIONS)
     open = staticmethod(open_taxibj)
