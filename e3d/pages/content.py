@@ -20,9 +20,10 @@ from e3d.runs.checkpoints import FOLDER
 from e3d.runs.contents import Contents, read_contents
 from e3d.runs.reporting import METRICS_FILE, read_lines
 from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
+from e3d.tasks.evaluator import REPORT_NAME
 
 PAGE_FILE = 'report.html'
-REPORT_FILE = 'evaluation.json'
+REPORT_FILE = f'{REPORT_NAME}.json'
 MAX_BYTES = 3_000_000  # of a page of one run
 MAX_READ = 2**24  # of a page or a report that is read
 # The longer side of a frame, at most: the first with which the sequences seem to fit, or the last.

@@ -83,17 +83,17 @@ class ForecastEvaluator:
             for split, source in open_splits(config, splits).items()
         }
         self._layout = layout_of(config.dataset)
-        self._scale = scale_of(self.sources[splits[0]])
         first = self.sources[splits[0]]
-        check_losses(config.model.name, needs_of(model), beside_frames(first[0]))
+        self._scale, beside = scale_of(first), beside_frames(first[0])
+        check_losses(config.model.name, needs_of(model), beside)
         self._noise = needs_of(model).noise
-        self._inputs = (*needed, *beside_frames(first[0]), *(['index'] if self._noise else []))
+        self._inputs = (*needed, *beside, *(['index'] if self._noise else []))
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
         self._apply = devices.parallel_apply(forecast, mesh, config.evaluation.batch_size)
         self._perceptual = choose_metrics(
             config.evaluation.perceptual,
             self._layout.length,
-            frame_shape(self.sources[splits[0]]),
+            frame_shape(first),
             self._scale.value_range is None,
             devices.on_accelerator(),
         )
@@ -101,7 +101,7 @@ class ForecastEvaluator:
             load_opencv()
         asked = config.evaluation.presets
         self._presets = tuple(name for name in asked if name in PRESETS)
-        check_presets(self._presets, frame_shape(first), 'valid' in first[0])
+        check_presets(self._presets, frame_shape(first), 'valid' in beside)
         self._events = choose_events(
             config.evaluation.thresholds,
             asked,
@@ -157,16 +157,16 @@ class ForecastEvaluator:
             self._mean_image,
             protocol,
             step,
-            count,
-            simple_forecasts(source),
-            self._scale,
-            processes.gather,
-            processes.is_first(),
-            Perception(perceptual) if perceptual else None,
-            self._inputs,
-            self._presets,
-            self._events,
-            self._config.evaluation.optical_flow,
+            num_sequences=count,
+            simple_forecasts=simple_forecasts(source),
+            scale=self._scale,
+            gather=processes.gather,
+            show_progress=processes.is_first(),
+            perception=Perception(perceptual) if perceptual else None,
+            inputs=self._inputs,
+            presets=self._presets,
+            events=self._events,
+            optical_flow=self._config.evaluation.optical_flow,
         )
         if processes.is_first():
             self._draw_samples(variables, source, step)
@@ -213,17 +213,16 @@ class ForecastEvaluator:
             valid = batch['valid']
             frames = np.where(valid, frames, np.nan)
             predictions = np.where(valid.any(axis=1, keepdims=True), predictions, np.nan)
-        ends = self._scale.value_range if self._scale.is_linear else None
         write_samples(
             folder,
             step,
             frames,
             predictions,
             observed,
-            ends,
-            channel_names(source),
-            self._scale.unit,
-            self._config.evaluation.figures,
+            value_range=self._scale.value_range if self._scale.is_linear else None,
+            channels=channel_names(source),
+            unit=self._scale.unit,
+            figures=self._config.evaluation.figures,
         )
 
     def error(self, report: dict[str, Any]) -> float:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from e3d.data.sources.dataset import DATASETS, Source
 from e3d.data.sources.registry import validates_on_test
 from e3d.options.flat import as_tuple, flatten, list_differences
+from e3d.tasks.evaluator import REPORT_NAME
 
 # Of the data set, but without a part in what is measured.
 UNMEASURED = ('dataset.path', 'dataset.data_dir', 'dataset.workers')
@@ -98,7 +99,7 @@ def report_name(run: ConfigDict, config: ConfigDict, other_data: bool = False) -
     if other_data:
         path = str(now.get('dataset.path', ''))
         parts.append(f'path_{path.rstrip("/").rpartition("/")[2]}_{zlib.crc32(path.encode()):08x}')
-    name = re.sub(r'(?:[^\w.-]|_|\.{2,})+', '_', '_'.join(['evaluation', *parts])).strip('_.')
+    name = re.sub(r'(?:[^\w.-]|_|\.{2,})+', '_', '_'.join([REPORT_NAME, *parts])).strip('_.')
     if len(name) <= MAX_NAME:
         return name
     return f'{name[:MAX_NAME]}_{zlib.crc32(name.encode()):08x}'

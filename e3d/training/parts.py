@@ -78,10 +78,10 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     task = TASKS[config.task]
     with processes.first_alone():  # which makes the data ready
         evaluator = task.evaluator(config, model, workdir, mesh, ('validation', 'test'))
-    shape = frame_shape(evaluator.sources['train'])
-    check_sources(config, evaluator.sources, shape[2])
-    scale = scale_of(evaluator.sources['train'])
-    example = evaluator.sources['train'][0]
+    sources = evaluator.sources
+    shape, scale = frame_shape(sources['train']), scale_of(sources['train'])
+    check_sources(config, sources, shape[2])
+    example = sources['train'][0]
     beside = widths_beside(example)
     entering = (*shape[:2], shape[2] + channels_beside(beside, needs_of(model)))
     update = build_update(config, model, entering, devices.AXIS, scale)
@@ -91,22 +91,18 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     footprint = measure_footprint(update.loss, state, example, share, platform)
     memory.check_training(footprint, config.train.batch_size, mesh)
     check_evaluation(config, evaluator)
-    parallel = devices.parallel_step(update.step, mesh)
-    sources = evaluator.sources
     paths = filter(None, (config.dataset.path, config.dataset.get('test_path')))
-    training = training_means(sources['train'])
     no_best = why_no_best(config, sources['validation'])
-    contents = contents_of(sources, no_best, ', '.join(paths), training)
     return Parts(
-        config,
-        workdir,
-        mesh,
-        shape,
-        scale,
-        beside,
-        update.create,
-        parallel,
-        footprint,
-        evaluator,
-        contents,
+        config=config,
+        workdir=workdir,
+        mesh=mesh,
+        frame_shape=shape,
+        scale=scale,
+        beside=beside,
+        create=update.create,
+        step_function=devices.parallel_step(update.step, mesh),
+        footprint=footprint,
+        evaluator=evaluator,
+        contents=contents_of(sources, no_best, ', '.join(paths), training_means(sources['train'])),
     )

@@ -23,8 +23,6 @@ FILTERS = {
 }
 MAX_CHUNK_BYTES = 2**30
 _CHECKSUM_BYTES = 4  # that FILTER_FLETCHER32 adds to a chunk
-
-
 _OWN = 'the file must hold its values itself. Write it again, e.g. with h5py.'
 
 

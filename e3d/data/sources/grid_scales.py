@@ -51,12 +51,12 @@ def choose_scale(setup: GridSetup, found: Survey) -> Scale:
             beside.append((low, high if low < high else low + 1.0))
     alike = len(set(ranges)) == 1
     scale = Scale(
-        ranges[0],
-        (-math.inf, math.inf),
-        () if alike else tuple(ranges),
-        transform,
-        setup.unit,
-        tuple(beside),
+        value_range=ranges[0],
+        bounds=(-math.inf, math.inf),
+        ranges=() if alike else tuple(ranges),
+        transform=transform,
+        unit=setup.unit,
+        beside=tuple(beside),
     )
     return scale._replace(bounds=(_lowest(setup, found, scale), math.inf))
 

@@ -49,8 +49,6 @@ CROP = Rule(
     lambda value: value in ((), []) or sizes((64, 64), MOST_PIXELS).accepts(value),
 )
 NO_TRUTH = 'none of what is to be forecast was measured'
-
-
 SCALE = Rule(
     "'minmax', 'meanstd' or two rising numbers, such as '0,80'",
     lambda value: isinstance(value, str) and (value in KINDS or fixed_range(value) is not None),
@@ -103,15 +101,15 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
             'dataset.split_fractions or dataset.split_dates, or use fewer frames.'
         )
     return GridSequences(
-        setup,
-        split,
-        starts[measured],
-        looked.scale,
-        looked.masked,
-        seed,
-        looked.account,
-        left_out,
-        lambda: looked.average_day,
+        setup=setup,
+        split=split,
+        starts=starts[measured],
+        scale=looked.scale,
+        masked=looked.masked,
+        seed=seed,
+        account=looked.account,
+        left_out=left_out,
+        average_day=lambda: looked.average_day,
     )
 
 
@@ -167,7 +165,12 @@ def _look(items: tuple[tuple[str, Any], ...], signature: tuple[Any, ...]) -> _Lo
     )
     masked = setup.mask is not None or bool(found.gaps & set(setup.targets))
     return _Looked(
-        setup, place, found, choose_scale(setup, found), masked, _account(setup, found, rule)
+        setup=setup,
+        place=place,
+        found=found,
+        scale=choose_scale(setup, found),
+        masked=masked,
+        account=_account(setup, found, rule),
     )
 
 
