@@ -30,7 +30,7 @@ from e3d.pages.document import render
 from e3d.pages.groups import group_runs
 from e3d.pages.sprites import MOST_FRAMES, sequence_data, sprite
 from e3d.pages.writing import renew_page
-from e3d.runs.contents import Contents, write_contents
+from e3d.runs.fingerprint import Fingerprint, write_fingerprint
 
 VOID = {'meta', 'link', 'input', 'img', 'br', 'path', 'circle'}
 LOADING = ('src', 'href', 'srcset', 'action', 'data', 'poster')
@@ -214,7 +214,7 @@ def test_what_is_no_repetition_has_a_row_of_its_own():
 
 
 def test_runs_on_data_that_moved_are_repetitions_where_they_tell_that_the_data_are_the_same():
-    here = Contents((4, 8, 8, 1), {'train': 9, 'test': 3}, (0.5, 0.25), training=(0.1, 0.2))
+    here = Fingerprint((4, 8, 8, 1), {'train': 9, 'test': 3}, (0.5, 0.25), training=(0.1, 0.2))
     first = make_content('a', dataset__path='here')._replace(data=here)
     moved = make_content('b', dataset__path='there', seed=1)
     two = ['E3D-LSTM: path=here', 'E3D-LSTM: path=there']
@@ -232,9 +232,9 @@ def test_runs_on_data_that_moved_are_repetitions_where_they_tell_that_the_data_a
 def test_a_run_tells_of_its_data(tmp_path):
     write_run(tmp_path / 'run')
     assert read_content(tmp_path / 'run').data is None
-    stored = Contents((4, 8, 8, 1), {'test': 3}, (0.5,), '', 'here', (0.1,), 'crc')
+    stored = Fingerprint((4, 8, 8, 1), {'test': 3}, (0.5,), '', 'here', (0.1,), 'crc')
     (tmp_path / 'run' / 'checkpoints').mkdir()
-    write_contents(tmp_path / 'run' / 'checkpoints', stored)
+    write_fingerprint(tmp_path / 'run' / 'checkpoints', stored)
     assert read_content(tmp_path / 'run').data == stored
 
 

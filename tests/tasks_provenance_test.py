@@ -12,7 +12,7 @@ from e3d.data.sources.in_memory import divide_clips, lend
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from e3d.runs import trained_run
-from e3d.runs.contents import CONTENTS_FILE, Contents, read_contents, training_means
+from e3d.runs.fingerprint import DATA_FILE, Fingerprint, read_fingerprint, training_means
 from e3d.runs.trained_run import load_run
 from e3d.tasks.provenance import report_name
 from e3d.training import parts
@@ -99,7 +99,7 @@ def test_a_validation_of_its_own_selects_the_best(tmp_path, capsys):
 def test_the_best_of_an_older_run_that_validated_on_the_test_is_called_so(tmp_path):
     workdir = tmp_path / 'run'
     train(folder_config(tmp_path, clips(), **NO_VALIDATION), workdir)
-    (workdir / 'checkpoints' / CONTENTS_FILE).unlink()
+    (workdir / 'checkpoints' / DATA_FILE).unlink()
     (workdir / 'checkpoints' / 'errors.json').write_text('{"4": 1.0}')
     assert evaluate(None, workdir, 'best')['checkpoint'] == 'best on test'
 
@@ -208,9 +208,9 @@ def test_other_training_sequences_elsewhere_are_refused_but_measured_as_the_same
     evaluate(config, workdir)
     assert list(reports_in(workdir)) == ['evaluation.json']
     # A run of an earlier version does not tell of its training sequences.
-    stored = json.loads((workdir / 'checkpoints' / CONTENTS_FILE).read_text())
+    stored = json.loads((workdir / 'checkpoints' / DATA_FILE).read_text())
     older = {key: stored[key] for key in ('frames', 'sequences', 'means', 'no_best', 'path')}
-    (workdir / 'checkpoints' / CONTENTS_FILE).write_text(json.dumps(older))
+    (workdir / 'checkpoints' / DATA_FILE).write_text(json.dumps(older))
     capsys.readouterr()
     train(config, workdir)
     said = capsys.readouterr().err
@@ -297,13 +297,13 @@ def test_reports_of_different_data_have_different_names(tmp_path):
 @pytest.mark.parametrize(
     'text', ['', '[]', '{}', '{"frames": 3}', '[' * 10**5, '{"frames": ["a"]}', 'Infinity']
 )
-def test_damaged_contents_are_as_good_as_none(tmp_path, text):
-    (tmp_path / CONTENTS_FILE).write_text(text)
-    assert read_contents(tmp_path) is None
+def test_a_damaged_fingerprint_is_as_good_as_none(tmp_path, text):
+    (tmp_path / DATA_FILE).write_text(text)
+    assert read_fingerprint(tmp_path) is None
 
 
-def test_contents_that_are_nearly_the_same_are_the_same():
-    stored = Contents((4, 8, 8, 1), {'test': 3, 'train': 9}, (0.5, 0.25))
+def test_fingerprints_that_are_nearly_the_same_are_the_same():
+    stored = Fingerprint((4, 8, 8, 1), {'test': 3, 'train': 9}, (0.5, 0.25))
     assert stored.find_differences(stored._replace(means=(0.5005, 0.2495))) == []
     assert stored.find_differences(stored._replace(means=(0.6, 0.25)))
     assert stored.find_differences(stored._replace(sequences={'test': 3, 'validation': 2})) == []

@@ -26,7 +26,7 @@ from e3d.runs.checksums import (
     check_folder,
     find_damage,
 )
-from e3d.runs.contents import read_contents
+from e3d.runs.fingerprint import read_fingerprint
 from e3d.runs.retention import Retention
 from e3d.runs.state import TrainState, check_fit, variables_of
 from e3d.runs.storage_errors import (
@@ -173,10 +173,10 @@ class Checkpoints:
         return step
 
     def _explain_no_best(self) -> None:
-        contents = read_contents(self.folder)
-        if contents is not None and contents.no_best:
+        fingerprint = read_fingerprint(self.folder)
+        if fingerprint is not None and fingerprint.no_best:
             raise InputError(
-                f"checkpoint='best': '{self.folder}' has none: {contents.no_best} Choose 'newest' "
+                f"checkpoint='best': '{self.folder}' has none: {fingerprint.no_best} Choose 'newest' "
                 f'or a step{self._list_steps()}.'
             )
 

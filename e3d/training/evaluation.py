@@ -15,7 +15,7 @@ from e3d.model.beside import widths_beside
 from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
 from e3d.runs.checkpoints import FOLDER
-from e3d.runs.contents import Contents, contents_of, read_contents
+from e3d.runs.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
 from e3d.runs.trained_run import Run, check_lengths, load_run
 from e3d.runs.workdir import other_config_message, prepare_workdir, resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_trained_clips
@@ -63,7 +63,7 @@ def evaluate(
     memory.check_sequence(config)
     mesh = devices.local_mesh()
     # A run of an earlier version does not tell by which split the best was selected.
-    untold = read_contents(resolve_workdir(workdir) / FOLDER) is None
+    untold = read_fingerprint(resolve_workdir(workdir) / FOLDER) is None
     splits = ('test', 'validation') if checkpoint == 'best' and untold else ('test',)
     with processes.first_alone():  # which makes the data ready
         evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
@@ -94,18 +94,18 @@ def _name_report(
     run: Run, config: ConfigDict, workdir: str | pathlib.Path, evaluator: Evaluator
 ) -> str:
     """The name of the files of an evaluation; says where the data are not those of the run."""
-    before = read_contents(resolve_workdir(workdir) / FOLDER)
+    before = read_fingerprint(resolve_workdir(workdir) / FOLDER)
     # A run of an earlier version tells nothing of its data, and other lengths cannot be compared.
     other_data = config.dataset.path != run.config.dataset.path
     if before is not None and report_name(run.config, config) == REPORT_NAME:
-        other_data = _tell_other_data(before, contents_of(evaluator.sources))
+        other_data = _tell_other_data(before, fingerprint_of(evaluator.sources))
     name = report_name(run.config, config, other_data)
     if name != REPORT_NAME and processes.is_first():
         tell(f'Other data or lengths than those of the run were measured: see {name}.json.')
     return name
 
 
-def _tell_other_data(before: Contents, found: Contents) -> bool:
+def _tell_other_data(before: Fingerprint, found: Fingerprint) -> bool:
     """Says how data differ from those of a run, and whether they do."""
     differences = before.find_differences(found)
     if differences and processes.is_first():

@@ -29,7 +29,7 @@ from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
 from e3d.runs.checkpoints import Checkpoints
-from e3d.runs.contents import check_same_data, read_contents, write_contents
+from e3d.runs.fingerprint import check_same_data, read_fingerprint, write_fingerprint
 from e3d.runs.reporting import Reporter, StepMetrics, scalars
 from e3d.runs.state import TrainState
 from e3d.runs.stored_run import StoredRun
@@ -91,12 +91,12 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
                 tell(f'The run in {parts.workdir} is finished, at step {step}. Evaluating it.')
             elif step:
                 tell(f'Resuming the run in {parts.workdir}, from step {step}.')
-            if step and (before := read_contents(checkpoints.folder)):
-                check_same_data(before, parts.contents)
-            if parts.contents.no_best and config.checkpoint.keep_best:
-                tell(f'No checkpoint is kept as the best: {parts.contents.no_best}')
+            if step and (before := read_fingerprint(checkpoints.folder)):
+                check_same_data(before, parts.fingerprint)
+            if parts.fingerprint.no_best and config.checkpoint.keep_best:
+                tell(f'No checkpoint is kept as the best: {parts.fingerprint.no_best}')
             write_config(parts.workdir, config)
-            write_contents(checkpoints.folder, parts.contents)
+            write_fingerprint(checkpoints.folder, parts.fingerprint)
         with open_reporter(parts, step) as reporter:
             if step < steps or (step == steps and not is_validated(parts, step, reporter)):
                 state = run_updates(parts, state, step, checkpoints, reporter, interruption)
@@ -119,7 +119,7 @@ def held_checkpoints(parts: Parts) -> Iterator[Checkpoints | FollowingCheckpoint
         yield FollowingCheckpoints()
         return
     options = parts.config.checkpoint
-    keep_best = options.keep_best and not parts.contents.no_best
+    keep_best = options.keep_best and not parts.fingerprint.no_best
     with (
         held(parts.workdir),
         Checkpoints(parts.workdir, options.keep, keep_best) as checkpoints,
@@ -262,7 +262,7 @@ def validate(
         report = parts.evaluator.evaluate(
             state.forecast_variables, step, 'validation', parts.config.evaluation.max_sequences
         )
-    if not parts.contents.no_best:
+    if not parts.fingerprint.no_best:
         checkpoints.record_error(step, parts.evaluator.error(report))
     label = split_label('validation', parts.evaluator.sources['validation'])
     reporter.write(step, label, scalars(report))

@@ -16,7 +16,7 @@ from e3d.model import build_model
 from e3d.model.beside import channels_beside, widths_beside
 from e3d.model.needs import needs_of
 from e3d.parallel import devices, processes
-from e3d.runs.contents import Contents, contents_of, training_means
+from e3d.runs.fingerprint import Fingerprint, fingerprint_of, training_means
 from e3d.runs.state import TrainState
 from e3d.runs.transfer import check_beginning
 from e3d.runs.workdir import check_same_experiment, prepare_workdir
@@ -43,7 +43,7 @@ class Parts(NamedTuple):
       step_function: the update, for all devices.
       footprint: what it takes.
       evaluator: measures parameters.
-      contents: what tells its data from others.
+      fingerprint: what tells its data from others.
     """
 
     config: ConfigDict
@@ -56,7 +56,7 @@ class Parts(NamedTuple):
     step_function: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     footprint: Footprint
     evaluator: Evaluator
-    contents: Contents
+    fingerprint: Fingerprint
 
 
 def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
@@ -104,5 +104,7 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         step_function=devices.parallel_step(update.step, mesh),
         footprint=footprint,
         evaluator=evaluator,
-        contents=contents_of(sources, no_best, ', '.join(paths), training_means(sources['train'])),
+        fingerprint=fingerprint_of(
+            sources, no_best, ', '.join(paths), training_means(sources['train'])
+        ),
     )

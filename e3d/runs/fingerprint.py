@@ -15,15 +15,15 @@ from e3d.files import atomic_write, read_json
 from e3d.pixel_values import as_floats
 from e3d.terminal import tell
 
-CONTENTS_FILE = 'data.json'
+DATA_FILE = 'data.json'
 MAX_BYTES = 2**20
 _LOOKED_AT = 8  # sequences of a split
 # Means of frames in [0, 1]; another version of a video decoder does not change them so much.
 _TOLERANCE = 2e-3
 
 
-class Contents(NamedTuple):
-    """Of the data of a run.
+class Fingerprint(NamedTuple):
+    """What tells the data of a run from others.
 
     Attributes:
       frames: (T, H, W, C) of a sequence of the test split.
@@ -44,7 +44,7 @@ class Contents(NamedTuple):
     training: tuple[float, ...] = ()
     checksum: str = ''
 
-    def find_differences(self, other: 'Contents') -> list[str]:
+    def find_differences(self, other: 'Fingerprint') -> list[str]:
         """How other data differ, a line each; nothing where they seem to be the same.
 
         Of what is trained on only the number counts here: an evaluation is of the test.
@@ -59,7 +59,7 @@ class Contents(NamedTuple):
         near = _are_near(self.means, other.means)
         return lines if lines or near else ['other frames in the test split']
 
-    def find_other_training(self, other: 'Contents') -> list[str]:
+    def find_other_training(self, other: 'Fingerprint') -> list[str]:
         """The same for what is trained on, as far as both tell it."""
         if self.checksum and other.checksum:
             return ['other frames'] if self.checksum != other.checksum else []
@@ -67,27 +67,27 @@ class Contents(NamedTuple):
         near = not known or _are_near(self.training, other.training)
         return [] if near else ['other frames in the train split']
 
-    def is_same(self, other: 'Contents') -> bool:
+    def is_same(self, other: 'Fingerprint') -> bool:
         """Whether other data are certainly the same: both tell what is trained on, and all agrees."""
         told = self.checksum or self.training, other.checksum or other.training
         return all(told) and not (self.find_differences(other) or self.find_other_training(other))
 
 
-def contents_of(
+def fingerprint_of(
     sources: Mapping[str, Source],
     no_best: str = '',
     path: str = '',
     training: tuple[float, ...] = (),
-) -> Contents:
+) -> Fingerprint:
     """Looks at a few sequences of the test split, which is among those that are opened."""
     test = sources['test']
     lengths = {split: len(source) for split, source in sources.items()}
     shape = test[0]['frames'].shape
-    return Contents(shape, lengths, _means(test), no_best, path, training, checksum(test))
+    return Fingerprint(shape, lengths, _means(test), no_best, path, training, checksum(test))
 
 
 def training_means(source: Source) -> tuple[float, ...]:
-    """The `Contents.training` of an opened training split."""
+    """The `Fingerprint.training` of an opened training split."""
     if is_drawn(source):
         return ()
     means, last = _means(source), _places(source)[-1]
@@ -117,7 +117,7 @@ def _are_near(means: Sequence[float], others: Sequence[float]) -> bool:
     )
 
 
-def check_same_data(before: Contents, found: Contents) -> None:
+def check_same_data(before: Fingerprint, found: Fingerprint) -> None:
     """Says how the data of a run that goes on have changed.
 
     Raises:
@@ -140,17 +140,17 @@ def check_same_data(before: Contents, found: Contents) -> None:
     tell(f'The data have changed since the run was trained with them: {differences}.')
 
 
-def write_contents(folder: pathlib.Path, contents: Contents) -> None:
+def write_fingerprint(folder: pathlib.Path, fingerprint: Fingerprint) -> None:
     """Writes data.json into the folder of the checkpoints; raises RunError where it cannot."""
-    with atomic_write(folder / CONTENTS_FILE) as temporary:
-        temporary.write_text(json.dumps(contents._asdict(), indent=2) + '\n', encoding='utf-8')
+    with atomic_write(folder / DATA_FILE) as temporary:
+        temporary.write_text(json.dumps(fingerprint._asdict(), indent=2) + '\n', encoding='utf-8')
 
 
-def read_contents(folder: pathlib.Path) -> Contents | None:
+def read_fingerprint(folder: pathlib.Path) -> Fingerprint | None:
     """What data.json says; None of a run of an earlier version, or where it is damaged."""
     try:
-        stored = read_json(folder / CONTENTS_FILE, MAX_BYTES)
-        return Contents(
+        stored = read_json(folder / DATA_FILE, MAX_BYTES)
+        return Fingerprint(
             tuple(int(side) for side in stored['frames']),
             {str(split): int(count) for split, count in stored['sequences'].items()},
             tuple(float(mean) for mean in stored['means']),
