@@ -1,12 +1,14 @@
 """How good forecasts are, in numbers and in pictures.
 
     metrics   squared and absolute error, PSNR and SSIM of every single frame (jax.numpy)
+    presets   metrics as other codes compute them, and those of one's own
+    sharpness the size of gradients; what eyes see, LPIPS and FVD: perceptual
     events, conventions  CSI, POD, FAR and the like of values above thresholds; radar data sets
     balanced  errors that weigh more where it rains more
     ensembles  CRPS, spread and ranks of several futures
     baselines, optical_flow  forecasts that need no learning
-    evaluate  their means over a whole split, beside the two trivial forecasts; the report and its
-              tables
+    evaluate  all of these over a whole split, summed in collection; how sure the means are: intervals
+    report    the report as JSON and as a table
     styles    names, colors and markers of models, for all pictures and tables
     pictures  frames as colors, animations
     strips, samples  one sequence as a figure; those of some sequences as files

@@ -16,10 +16,9 @@ from e3d.evaluation.strips import largest_difference
 from e3d.files import read_bytes, read_json
 from e3d.options.flat import flatten
 from e3d.pages.sprites import sequence_data
-from e3d.runs.checkpoints import FOLDER
 from e3d.runs.fingerprint import Fingerprint, read_fingerprint
 from e3d.runs.reporting import METRICS_FILE, read_lines
-from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
+from e3d.runs.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, read_config, resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME
 
 PAGE_FILE = 'report.html'
@@ -119,7 +118,7 @@ def read_content(workdir: pathlib.Path) -> Content:
     config = flatten(read_config(workdir / CONFIG_FILE))
     page = workdir / PAGE_FILE
     samples = read_samples(page) if page.exists() else samples_of([], Scale())
-    lines, data = read_lines(workdir / METRICS_FILE), read_fingerprint(workdir / FOLDER)
+    lines, data = read_lines(workdir / METRICS_FILE), read_fingerprint(workdir / CHECKPOINTS_FOLDER)
     begun_from = _read_beginning(config['init_from'])
     return Content(workdir.resolve().name, config, report, lines, samples, data, begun_from)
 

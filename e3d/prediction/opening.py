@@ -4,9 +4,8 @@ import functools
 import os
 from pathlib import Path
 
-from e3d.runs.checkpoints import FOLDER
 from e3d.runs.trained_run import Run, load_run
-from e3d.runs.workdir import resolve_workdir
+from e3d.runs.workdir import CHECKPOINTS_FOLDER, resolve_workdir
 
 
 def open_run(run: Run | str | os.PathLike[str]) -> Run:
@@ -18,7 +17,7 @@ def open_run(run: Run | str | os.PathLike[str]) -> Run:
     if isinstance(run, Run):
         return run
     workdir = resolve_workdir(run).absolute()
-    found = _list_checkpoints(workdir / FOLDER)
+    found = _list_checkpoints(workdir / CHECKPOINTS_FOLDER)
     return _read_run(workdir, found) if found else load_run(workdir)
 
 

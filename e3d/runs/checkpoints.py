@@ -36,10 +36,9 @@ from e3d.runs.storage_errors import (
     write_errors,
 )
 from e3d.runs.stored_run import StoredRun
-from e3d.runs.workdir import resolve_workdir
+from e3d.runs.workdir import CHECKPOINTS_FOLDER, resolve_workdir
 from e3d.terminal import tell
 
-FOLDER = 'checkpoints'
 # By step the error on the validation split, by which the best checkpoint is chosen.
 ERRORS_FILE = 'errors.json'
 NEVER_SECONDS = 9 * 10**9  # beyond any date to which a clock is set
@@ -78,7 +77,7 @@ class Checkpoints:
           keep_best: whether to keep the best one as well.
           write: False only reads, and changes nothing.
         """
-        self.folder = resolve_workdir(workdir).absolute() / FOLDER
+        self.folder = resolve_workdir(workdir).absolute() / CHECKPOINTS_FOLDER
         self._write = write
         self._retention = Retention(self.folder / ERRORS_FILE, keep, keep_best)
         check_folder(self.folder, write)

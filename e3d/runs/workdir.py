@@ -24,15 +24,16 @@ from e3d.terminal import tell
 
 CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
+CHECKPOINTS_FOLDER = 'checkpoints'
 INSPECTION = 'inspection'  # the folder of what --mode=inspect draws
 # What a run writes into its workdir.
-FOLDERS = ('checkpoints', 'tensorboard', 'samples')
+FOLDERS = (CHECKPOINTS_FOLDER, 'tensorboard', 'samples')
 RECORDS = (
     'metrics.jsonl',
     'evaluation.json',
     'evaluation.png',
     'report.html',
-    'checkpoints/errors.json',
+    f'{CHECKPOINTS_FOLDER}/errors.json',
 )
 FILES = (CONFIG_FILE, LOCK_FILE, *RECORDS)
 MAX_BYTES = 2**24  # of a config.json
@@ -98,7 +99,7 @@ def unused_removed(workdir: str | os.PathLike[str]) -> Iterator[None]:
         if made and not os.path.lexists(path / CONFIG_FILE):
             with contextlib.suppress(OSError):
                 (path / LOCK_FILE).unlink()
-            for folder in (path / 'checkpoints', *made):
+            for folder in (path / CHECKPOINTS_FOLDER, *made):
                 with contextlib.suppress(OSError):  # it holds something
                     folder.rmdir()
         raise

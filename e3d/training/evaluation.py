@@ -14,10 +14,14 @@ from e3d.errors import InputError
 from e3d.model.beside import widths_beside
 from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
-from e3d.runs.checkpoints import FOLDER
 from e3d.runs.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
 from e3d.runs.trained_run import Run, check_lengths, load_run
-from e3d.runs.workdir import other_config_message, prepare_workdir, resolve_workdir
+from e3d.runs.workdir import (
+    CHECKPOINTS_FOLDER,
+    other_config_message,
+    prepare_workdir,
+    resolve_workdir,
+)
 from e3d.tasks.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_trained_clips
 from e3d.tasks.provenance import describe, describe_choice, report_name
 from e3d.tasks.registry import TASKS
@@ -63,7 +67,7 @@ def evaluate(
     memory.check_sequence(config)
     mesh = devices.local_mesh()
     # A run of an earlier version does not tell by which split the best was selected.
-    untold = read_fingerprint(resolve_workdir(workdir) / FOLDER) is None
+    untold = read_fingerprint(resolve_workdir(workdir) / CHECKPOINTS_FOLDER) is None
     splits = ('test', 'validation') if checkpoint == 'best' and untold else ('test',)
     with processes.first_alone():  # which makes the data ready
         evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
@@ -94,7 +98,7 @@ def _name_report(
     run: Run, config: ConfigDict, workdir: str | pathlib.Path, evaluator: Evaluator
 ) -> str:
     """The name of the files of an evaluation; says where the data are not those of the run."""
-    before = read_fingerprint(resolve_workdir(workdir) / FOLDER)
+    before = read_fingerprint(resolve_workdir(workdir) / CHECKPOINTS_FOLDER)
     # A run of an earlier version tells nothing of its data, and other lengths cannot be compared.
     other_data = config.dataset.path != run.config.dataset.path
     if before is not None and report_name(run.config, config) == REPORT_NAME:

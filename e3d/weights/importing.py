@@ -18,10 +18,17 @@ from e3d.files import local_path
 from e3d.model import build_model
 from e3d.model.beside import widths_beside
 from e3d.model.needs import initialize, needs_of
-from e3d.runs.checkpoints import FOLDER, Checkpoints
+from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.state import TrainState, check_fit
 from e3d.runs.trained_run import Run, stored_run
-from e3d.runs.workdir import CONFIG_FILE, held, prepare_workdir, unused_removed, write_config
+from e3d.runs.workdir import (
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    held,
+    prepare_workdir,
+    unused_removed,
+    write_config,
+)
 from e3d.training.optimizer import build_optimizer
 from e3d.weights.google import read_google
 from e3d.weights.openstl import read_openstl
@@ -170,7 +177,7 @@ def _write(run: Run, workdir: str | os.PathLike) -> None:
     """The config and one checkpoint, from which training can go on with a new optimizer."""
     with unused_removed(workdir):
         path = prepare_workdir(workdir)
-        taken = [name for name in (CONFIG_FILE, FOLDER) if (path / name).exists()]
+        taken = [name for name in (CONFIG_FILE, CHECKPOINTS_FOLDER) if (path / name).exists()]
         if taken:
             raise InputError(
                 f"'{workdir}' holds a run already ({taken[0]}): give another --workdir."
