@@ -129,13 +129,7 @@ def evaluate(
                 perception.watch(TRUTH, seen, truth, mask)
                 looks_of_truth = perception.look(truth)  # once for all forecasts
             for name, prediction in forecasts.items():
-                metrics = dict(
-                    _frame_metrics(prediction, truth, known, bounds=scale.bounds, presets=presets)
-                )
-                if scale.value_range is not None and not scale.is_linear:
-                    metrics |= errors_in_unit(prediction, truth, known, scale)
-                if events is not None:
-                    metrics |= _count(prediction, truth, known, events[1:], bounds=scale.bounds)
+                metrics = _measure(prediction, truth, known, scale, presets, events)
                 if perception is not None:
                     metrics['lpips'] = perception.distances(prediction, looks_of_truth)
                     perception.watch(name, seen, prediction, mask)
@@ -149,6 +143,37 @@ def evaluate(
             'There are no sequences to evaluate on: the split is empty, or '
             'evaluation.max_sequences is 0.'
         )
+    means = _means_by_forecast(collected, scale, events)
+    if perception is not None:
+        for name, distance in perception.fvd([part[1] for part in parts]).items():
+            means[name]['fvd'] = distance
+    head = {'step': int(step), 'protocol': protocol, 'num_sequences': collected.count}
+    head |= {'unit': scale.unit} if scale.unit else {}
+    return head | means.pop('model') | means
+
+
+def _measure(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    valid: np.ndarray | None,
+    scale: Scale,
+    presets: tuple[str, ...],
+    events: Events | None,
+) -> dict[str, Any]:
+    """The metrics of forecast frames, and the counts of their events, but for what eyes see."""
+    bounds = scale.bounds
+    metrics = dict(_frame_metrics(prediction, truth, valid, bounds=bounds, presets=presets))
+    if scale.value_range is not None and not scale.is_linear:
+        metrics |= errors_in_unit(prediction, truth, valid, scale)
+    if events is not None:
+        metrics |= _count(prediction, truth, valid, events[1:], bounds=bounds)
+    return metrics
+
+
+def _means_by_forecast(
+    collected: Collection, scale: Scale, events: Events | None
+) -> dict[str, dict[str, Any]]:
+    """What a report says of the model and of each other forecast, but for FVD."""
     together = collected.sums.pop(ENSEMBLE, None)
     means = {
         name: _means(sums, collected.counts[name], scale) for name, sums in collected.sums.items()
@@ -160,12 +185,7 @@ def evaluate(
         found = ensemble_report(together, collected.counts[ENSEMBLE])
         means['model'] |= {ENSEMBLE: found, 'crps': found['crps']}
     means['model'] |= _of_sequences(collected, means)
-    if perception is not None:
-        for name, distance in perception.fvd([part[1] for part in parts]).items():
-            means[name]['fvd'] = distance
-    head = {'step': int(step), 'protocol': protocol, 'num_sequences': collected.count}
-    head |= {'unit': scale.unit} if scale.unit else {}
-    return head | means.pop('model') | means
+    return means
 
 
 def _filled_pair(seen: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
