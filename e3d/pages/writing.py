@@ -17,7 +17,7 @@ from e3d.options.flat import flatten
 from e3d.pages.content import PAGE_FILE, REPORT_FILE, Content, read_content, samples_of
 from e3d.pages.document import render
 from e3d.runs.reporting import METRICS_FILE, read_lines
-from e3d.runs.workdir import INSPECTION, resolve_workdir
+from e3d.runs.workdir import INSPECTION_FOLDER, resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME, Evaluator
 
 INSPECTION_BYTES = 600_000
@@ -94,7 +94,7 @@ def write_comparison(
 def inspection_of(workdir: pathlib.Path) -> list[tuple[str, str]]:
     """Captions and PNG in base64 of what --mode=inspect drew, as much as fits."""
     found, used = [], 0
-    for path in sorted((workdir / INSPECTION).glob('*.png')):
+    for path in sorted((workdir / INSPECTION_FOLDER).glob('*.png')):
         with contextlib.suppress(InputError):  # what is too large is left out
             content = read_bytes(path, INSPECTION_BYTES - used)
             used += len(content)

@@ -19,7 +19,7 @@ from e3d.prediction.forecast import checked_horizon, open_forecaster, seen_clips
 from e3d.prediction.inputs import read_input
 from e3d.prediction.inspection_pictures import draw_attention, draw_gates, draw_steps
 from e3d.runs.trained_run import Run
-from e3d.runs.workdir import INSPECTION
+from e3d.runs.workdir import INSPECTION_FOLDER
 
 NUMBERS = 'inspection.npz'
 MOST_PIXELS, MOST_BYTES = 16, 2**30
@@ -105,7 +105,7 @@ def inspect_to_files(
         frames, observed = _with_horizon(clip.frames, checked_horizon(horizon, run))
     chosen = _read_steps(steps, observed)
     found = _inspect(run, frames, observed, places)
-    folder = Path(workdir) / INSPECTION
+    folder = Path(workdir) / INSPECTION_FOLDER
     folder.mkdir(exist_ok=True)
     patch = run.model.patch_size
     if found.weights is not None:

@@ -25,17 +25,18 @@ from e3d.terminal import tell
 CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
 CHECKPOINTS_FOLDER = 'checkpoints'
-INSPECTION = 'inspection'  # the folder of what --mode=inspect draws
+INSPECTION_FOLDER = 'inspection'  # of what --mode=inspect draws
 # What a run writes into its workdir.
 FOLDERS = (CHECKPOINTS_FOLDER, 'tensorboard', 'samples')
-RECORDS = (
+FILES = (
+    CONFIG_FILE,
+    LOCK_FILE,
     'metrics.jsonl',
     'evaluation.json',
     'evaluation.png',
     'report.html',
     f'{CHECKPOINTS_FOLDER}/errors.json',
 )
-FILES = (CONFIG_FILE, LOCK_FILE, *RECORDS)
 MAX_BYTES = 2**24  # of a config.json
 # Orbax takes the path of a checkpoint for a pattern, and TensorStore a backslash for a slash: what
 # was written would not be found again.
