@@ -80,14 +80,8 @@ TOGETHER = ('train', 'evaluate')
 # What only some modes have.
 FLAGS_OF = {
     'predict': (
-        'input',
-        'output',
-        'horizon',
-        'members',
-        'overwrite',
-        'with_input',
-        'scale',
-        'size',
+        *('input', 'output', 'horizon', 'members', 'overwrite'),
+        *('with_input', 'scale', 'size'),
     ),
     'inspect': ('input', 'horizon', 'pixels', 'steps'),
     'recognize': ('input', 'output', 'overwrite', 'weights'),
@@ -133,12 +127,8 @@ def main(arguments: list[str], command: Sequence[str] = (sys.executable, '-m', '
         if wants_tracebacks(arguments):
             traceback.print_exc()
         known = isinstance(error, InputError | RunError)
-        message = (
-            str(error)
-            if known
-            else f'{type(error).__name__}: {error}\n(--debug shows the traceback)'
-        )
-        tell(f'{program}: {message}')
+        unknown = f'{type(error).__name__}: {error}\n(--debug shows the traceback)'
+        tell(f'{program}: {error if known else unknown}')
         code = exit_code(error)
     processes.leave(code)
     return code
@@ -193,30 +183,7 @@ def run(values: flags.FlagValues, config: Any) -> None:
         keys = describe_keys(config)
         show(f'{__doc__}\nflags\n{options}\n\nexperiments\n{experiments}\n\nconfig\n{keys}')
         return
-    needs_config = values.mode in ('train', 'prepare')
-    if config is None and not values.weights and (needs_config or values.workdir is None):
-        other = ' or --workdir=FOLDER of a run' + ' that was trained' * (not needs_config)
-        raise InputError(
-            f'--mode={values.mode} needs --config=FILE{other}. There are:\n{describe_experiments()}'
-        )
-    if values.mode == 'predict' and not (values.input and values.output):
-        raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
-    if values.mode == 'recognize' and not values.input:
-        raise InputError('--mode=recognize needs --input=FILE.')
-    reject_foreign_flags(values)
-    if values.weights and (values.workdir or values.checkpoint or config is not None):
-        raise InputError(
-            f'--weights={values.weights} is in place of a run: leave out --workdir, --checkpoint and '
-            '--config.'
-        )
-    if values.checkpoint is not None and values.mode in ('train', 'prepare'):
-        raise InputError(
-            f'--mode={values.mode} does not take --checkpoint; --mode=evaluate, predict, inspect and '
-            'recognize do.'
-        )
-    joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
-    if joined and values.mode not in TOGETHER:
-        raise InputError(f'--mode={values.mode} runs in a single process; remove --coordinator.')
+    check_flags(values, config)
     if values.mode == 'prepare':
         check_config(config)
         show(prepare(config.dataset, config.seed))
@@ -242,6 +209,34 @@ def run(values: flags.FlagValues, config: Any) -> None:
         show(use(values, chosen, workdir))
 
 
+def check_flags(values: flags.FlagValues, config: Any) -> None:
+    """Raises InputError where a mode lacks what it needs, or is given what is not for it."""
+    needs_config = values.mode in ('train', 'prepare')
+    if config is None and not values.weights and (needs_config or values.workdir is None):
+        other = ' or --workdir=FOLDER of a run' + ' that was trained' * (not needs_config)
+        raise InputError(
+            f'--mode={values.mode} needs --config=FILE{other}. There are:\n{describe_experiments()}'
+        )
+    if values.mode == 'predict' and not (values.input and values.output):
+        raise InputError('--mode=predict needs --input=FILE and --output=FILE.')
+    if values.mode == 'recognize' and not values.input:
+        raise InputError('--mode=recognize needs --input=FILE.')
+    reject_flags_of_others(values)
+    if values.weights and (values.workdir or values.checkpoint or config is not None):
+        raise InputError(
+            f'--weights={values.weights} is in place of a run: leave out --workdir, --checkpoint and '
+            '--config.'
+        )
+    if values.checkpoint is not None and values.mode in ('train', 'prepare'):
+        raise InputError(
+            f'--mode={values.mode} does not take --checkpoint; --mode=evaluate, predict, inspect and '
+            'recognize do.'
+        )
+    joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
+    if joined and values.mode not in TOGETHER:
+        raise InputError(f'--mode={values.mode} runs in a single process; remove --coordinator.')
+
+
 def use(values: flags.FlagValues, chosen: Run, workdir: Any) -> str:
     """Lets a trained run predict, or looks into it; says what was done."""
     if values.mode == 'recognize':
@@ -257,14 +252,14 @@ def use(values: flags.FlagValues, chosen: Run, workdir: Any) -> str:
         chosen,
         values.input,
         values.output,
-        values.horizon,
-        values.overwrite,
-        presentation,
-        values.members,
+        horizon=values.horizon,
+        overwrite=values.overwrite,
+        presentation=presentation,
+        members=values.members,
     )
 
 
-def reject_foreign_flags(values: flags.FlagValues) -> None:
+def reject_flags_of_others(values: flags.FlagValues) -> None:
     """Raises InputError where a flag is given that is for other modes."""
     own = FLAGS_OF.get(values.mode, ())
     for name in itertools.chain(*FLAGS_OF.values()):
