@@ -8,6 +8,7 @@
     ensembles  CRPS, spread and ranks of several futures
     baselines, optical_flow  forecasts that need no learning
     evaluate  all of these over a whole split, summed in collection; how sure the means are: intervals
+    undefined what could not be measured: NaN in arrays, None in reports
     report    the report as JSON and as a table
     styles    names, colors and markers of models, for all pictures and tables
     pictures  frames as colors, animations

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from e3d.evaluation.undefined import as_json, mean_of_defined
+
 _TIES = 0  # seed of the ranks among equal values, as dry pixels have
 
 
@@ -89,14 +91,8 @@ def ensemble_report(
         if metric not in frames:
             continue
         per_frame, name = frames[metric], roots.get(metric, metric)
-        known = per_frame[~np.isnan(per_frame)]
-        values = np.append(per_frame, known.mean() if known.size else np.nan)
-        *each, mean = np.sqrt(values) if metric in roots else values
-        report[name] = _number(mean)
-        report[f'{name}_per_frame'] = [_number(value) for value in each]
+        values = np.append(per_frame, mean_of_defined(per_frame))
+        *each, mean = as_json(np.sqrt(values) if metric in roots else values)
+        report |= {name: mean, f'{name}_per_frame': each}
     report['rank_histogram'] = (ranks / max(ranks.sum(), 1)).tolist()
     return report
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

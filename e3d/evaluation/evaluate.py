@@ -1,7 +1,6 @@
 """Metrics of a forecaster over a whole split, beside forecasts that need no learning."""
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from e3d.evaluation.perceptual.measure import TRUTH, Perception
 from e3d.evaluation.presets import PRESETS
 from e3d.evaluation.report import MEMBERS_MEAN
 from e3d.evaluation.sharpness import total_gradient
+from e3d.evaluation.undefined import as_json, mean_of_defined
 from e3d.progress import progress
 
 METRICS = (
@@ -240,7 +240,7 @@ def _event_scores(sums: Mapping[str, np.ndarray], thresholds: tuple[float, ...])
 def _of_sequences(collected: Collection, means: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What the numbers of single sequences tell of the model, and its skill by the means of all."""
     errors, baseline = (collected.of_sequences(name, 'mse') for name in ('model', 'last_frame'))
-    found: dict[str, Any] = {'mse_per_sequence': [_defined(_mean(one)) for one in errors]}
+    found: dict[str, Any] = {'mse_per_sequence': [as_json(mean_of_defined(one)) for one in errors]}
     for metric in KEPT['model']:
         interval = mean_interval(collected.of_sequences('model', metric))
         if interval is not None:
@@ -281,25 +281,11 @@ def _means(
         factor = high - low if scale.is_linear else 1.0
         squared = frames['mse_mean' if scale.is_linear else 'squared_in_unit']
         absolute = frames['mae_mean' if scale.is_linear else 'mae_in_unit']
-        means['rmse'] = _defined(np.sqrt(_mean(squared)) * factor)
-        means['rmse_per_frame'] = _defined(np.sqrt(squared) * factor)
+        means['rmse'] = as_json(np.sqrt(mean_of_defined(squared)) * factor)
+        means['rmse_per_frame'] = as_json(np.sqrt(squared) * factor)
         means |= _mean_and_frames('mae_in_unit', absolute * factor)
     return means
 
 
 def _mean_and_frames(metric: str, per_frame: np.ndarray) -> dict[str, Any]:
-    return {metric: _defined(_mean(per_frame)), f'{metric}_per_frame': _defined(per_frame)}
-
-
-def _mean(per_frame: np.ndarray) -> np.floating[Any]:
-    """The mean of what is defined, NaN where nothing is."""
-    known = per_frame[~np.isnan(per_frame)]
-    return known.mean() if known.size else np.float64(np.nan)
-
-
-def _defined(values: np.ndarray | np.floating[Any]) -> Any:
-    """A number or a list of them as JSON has it; None for NaN."""
-    found = values.tolist()
-    if isinstance(found, list):
-        return [None if math.isnan(value) else value for value in found]
-    return None if math.isnan(found) else found
+    return {metric: as_json(mean_of_defined(per_frame)), f'{metric}_per_frame': as_json(per_frame)}

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from e3d.evaluation.undefined import as_json
+
 # Sides of the squares, in pixels, whose maximum is compared, and of the windows of FSS.
 POOLS = (1, 4, 16)
 _ROUNDING = 1e-6  # of float32: a value that is the threshold counts
@@ -162,25 +164,21 @@ def event_report(sums: Mapping[str, np.ndarray], thresholds: Sequence[float]) ->
         of_frames = event_ratios(counts)['csi']
         pool = {
             'support': support.astype(int).tolist(),
-            'share': _listed(_ratio(support, total.sum(axis=-1))),
-            **{name: _listed(values) for name, values in scores.items()},
-            'csi_per_frame': [_listed(values) for values in of_frames],
+            'share': as_json(_ratio(support, total.sum(axis=-1))),
+            **{name: as_json(values) for name, values in scores.items()},
+            'csi_per_frame': as_json(of_frames),
         }
         reached = support > 0
         if reached.any():
             means = [np.nanmean(values) for values in of_frames.T[reached]]
             pool['csi_mean'] = float(scores['csi'][reached].mean())
-            pool['csi_mean_per_frame'] = _listed(_mean_of_defined(of_frames[:, reached]))
+            pool['csi_mean_per_frame'] = as_json(_means_of_rows(of_frames[:, reached]))
             pool['csi_mean_of_frames'] = float(np.mean(means))
         report[f'pool_{side}'] = pool
     return report
 
 
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+def _means_of_rows(values: np.ndarray) -> np.ndarray:
     """The means of the rows over what is not NaN, NaN where nothing is."""
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
-
-
-def _listed(values: np.ndarray) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]
