@@ -42,7 +42,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def _problems_of_task(values: Mapping[str, Any]) -> Iterable[str]:
-    """What makes a task impossible, and all that else would be said beside the point."""
+    """What makes a task impossible; said first, as it causes many of the other problems."""
     name, dataset = values.get('task'), values.get('dataset.name')
     task = TASKS.get(name) if isinstance(name, str) else None
     if task is None:

@@ -38,7 +38,7 @@ def default_config(dataset: str = '', task: str = 'prediction', model: str = '')
       model: one of `MODELS` for the task; '' is that of the paper.
 
     Raises:
-      InputError: there is none of that name.
+      InputError: there is no data set, task or model of that name.
 
     Example:
       >>> e3d.default_config('kth').model.layers

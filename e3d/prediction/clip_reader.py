@@ -1,7 +1,7 @@
-"""Clips of strangers, read by a process of its own that is ended where it takes too long.
+"""Clips of strangers, read by a process of its own that is ended when it takes too long.
 
-A small file may decode to more frames than there is time for, or have a decoder fail in ways that no
-exception tells. Neither may stop who serves others.
+A small file may decode to more frames than there is time for, or crash its decoder. Neither may stop
+a server.
 """
 
 import multiprocessing

@@ -54,8 +54,8 @@ def forecast(
         not None, as for flows), integers or floats in that unit, such as counts. NaN is a gap, where
         the data of the training had some.
       horizon: how many frames to forecast, any number; by default as many as in training.
-      members: how many futures, of a run with `model.noise_channels`; the first is the one that there
-        is without it.
+      members: how many futures, for a run with `model.noise_channels`; the first is the forecast that
+        None gives.
 
     Returns:
       Float32 `[horizon, H, W, C]`, or `[B, horizon, H, W, C]` for a batch: in [0, 1], or in the unit
@@ -91,7 +91,7 @@ def forecast(
 def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
     """What the model sees of one clip or several: float32 `[B, T, H, W, C]`, see `forecast`.
 
-    NaN where there are gaps, as there may be where those of the training had some.
+    NaN where there are gaps, which are allowed if the data of the training had some.
     """
     gaps = 'valid' in run.beside
     frames = checked_frames(frames, run.scale, 'The array of frames', gaps)
@@ -235,7 +235,7 @@ def _keys_beside(run: Run) -> Iterator[str]:
 
 
 def checked_horizon(horizon: int | None, run: Run) -> int:
-    """A horizon that there can be; that of the training where it is None."""
+    """The number of frames to forecast, for None as in training; raises InputError below 1."""
     if horizon is None:
         return int(run.config.dataset.output_frames)
     try:
@@ -248,7 +248,7 @@ def checked_horizon(horizon: int | None, run: Run) -> int:
 
 
 def checked_members(members: int | None, run: Run) -> int:
-    """The number of futures, one where none is given; raises InputError for more than there are."""
+    """The number of futures, 1 for None; raises InputError where the run cannot make as many."""
     if members is None:
         return 1
     if isinstance(members, bool) or not isinstance(members, int | np.integer) or members < 1:

@@ -18,7 +18,7 @@ class Presentation(NamedTuple):
     Attributes:
       with_input: the frames that the model saw come first; a blue border marks these and an orange
         one the forecast.
-      scale: each pixel becomes a square of so many.
+      scale: each pixel is drawn as a square of `scale` x `scale` pixels.
       size: 'model', the size that the model works in; 'input', that of the clip, or of the part of
         it that the model saw.
     """

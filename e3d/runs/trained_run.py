@@ -79,9 +79,9 @@ def shapes_of_variables(
 
 
 def check_lengths(run: Run, lengths: tuple[int, int]) -> None:
-    """Raises InputError for numbers of frames that the parameters of a run are not for.
+    """Raises InputError where the parameters of a run do not fit these numbers of frames.
 
-    They may depend on these where the model sees its input at once, and on none in the others.
+    Only the parameters of models that see their input at once can depend on them.
 
     Args:
       run: of any model.

@@ -125,7 +125,7 @@ def samples_folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
 def tell_of_trained_clips(
     trained: ConfigDict, config: ConfigDict, sources: dict[str, Source]
 ) -> None:
-    """Says so where clips are tested on that a run was trained on, as another division gives them.
+    """Says how many clips of the test a run was trained on, as other splits of the data may have them.
 
     Args:
       trained: config of the run.

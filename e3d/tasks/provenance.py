@@ -12,7 +12,7 @@ from e3d.data.sources.registry import validates_on_test
 from e3d.options.flat import as_tuple, flatten, list_differences
 from e3d.tasks.evaluator import REPORT_NAME
 
-# Of the data set, but without a part in what is measured.
+# Keys of the data set that do not change what is measured.
 UNMEASURED = ('dataset.path', 'dataset.data_dir', 'dataset.workers')
 MAX_NAME = 80  # characters that the name of a report adds to that of the run's own
 

@@ -70,7 +70,7 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
     `loss.fixed` is here.
 
     Reports 'cross_entropy', 'accuracy' (of equal scores the first class is taken), 'l2' and
-    'prediction_weight'. The scale has no part.
+    'prediction_weight'. The scale is not used.
     """
     objective = RecognitionObjective(**config.loss)
     sampling, seed = Sampling(**config.sampling), config.seed

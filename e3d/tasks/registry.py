@@ -20,7 +20,7 @@ class Task:
 
     Attributes:
       objective: a dataclass of options, the section `loss` of its configs.
-      models: by name, those that there are for it.
+      models: those for this task, by name.
       default_model: the one of the paper.
       labeled: whether it needs a data set with classes.
     """

@@ -41,10 +41,11 @@ def export_run(
       output: the file.
       format: 'safetensors', the parameters with the config in the metadata, which `import_run` makes a
         run of; or the forecast as a program, frames in and frames out, see `programs`: 'stablehlo' for
-        JAX, 'onnx' for ONNX Runtime. The others are for programs.
+        JAX, 'onnx' for ONNX Runtime. The arguments below, but for `overwrite`, are for programs.
       horizon: how many frames are forecast; as in training, if not given.
       frames: how many are seen, at most as many as in training; as many, if not given.
-      batch: how many clips go at once; 'any', if not given, which ONNX has not: there it is 1.
+      batch: how many clips go at once, or 'any', which ONNX cannot have; if not given, 'any', and 1
+        for ONNX.
       platforms: what a program for JAX is for, of 'cpu', 'cuda', 'rocm' and 'tpu'.
       overwrite: whether to replace an output that exists.
 

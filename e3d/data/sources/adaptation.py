@@ -1,6 +1,6 @@
-"""Decoded frames made into those that a model takes.
+"""Decoded frames made into frames that a model takes.
 
-`Preparation` is all that a data set does to them, for training, evaluation and prediction alike.
+`Preparation` is all that a data set does to them, the same in training, evaluation and prediction.
 """
 
 import dataclasses

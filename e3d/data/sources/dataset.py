@@ -17,9 +17,18 @@ ENDLESS = 2**31
 class Source(Protocol):
     """Sequences by random access; can be pickled, so that worker processes can read it.
 
-    It may have `class_names`, `channel_names`, a `value_range`, `bounds`, `simple_forecasts()`, an
-    `account`, `left_out` and a `checksum`, see the functions of these names in `registry.py`, and say
-    by `split` that it has the sequences of another split.
+    It may have more, each with a default where it is missing; `registry.py` reads it:
+
+        class_names, channel_names  what labels and channels are called
+        scale, or value_range and bounds  what the values stand for
+        split               whose sequences it has: 'test' where nothing is for validation
+        shown_part          which part of its clips it shows, for recognition
+        simple_forecasts()  forecasts that need no learning
+        with_inputs(counts)  the same with frames of other times beside each sequence
+        account, left_out   how the user's files were understood, and what of them is not used
+        checksum            of all values of the data set
+        folder, starts      the records that it reads, and the first record of each sequence
+        crop                not None where the sequences are cut out at random
     """
 
     def __len__(self) -> int: ...

@@ -74,7 +74,7 @@ def load_digits(source: str, split: str, path: str = '', size: int = IMAGE_SIZE)
 
 
 def splits_at_hand(source: str, path: str = '') -> tuple[str, ...]:
-    """The splits that there are digits of: of a folder with nothing but the test file, the test."""
+    """The splits that have digits: all of them, or only the test where a folder holds only its file."""
     if source != 'mnist_idx' or not path:
         return SPLITS
     folder = local_path(path, 'dataset.path')

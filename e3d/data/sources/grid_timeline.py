@@ -1,4 +1,4 @@
-"""Files of grids in the order of time: which frames follow each other, and who gets them."""
+"""Files of grids in the order of time: which frames follow each other, and which split they are in."""
 
 import os
 from collections.abc import Mapping, Sequence

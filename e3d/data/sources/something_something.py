@@ -119,7 +119,7 @@ def open_something_something(
     Args:
       dataset: the section of a config, see `SomethingSomethingDataset`.
       split: 'train', 'validation' or 'test'.
-      seed: has no part.
+      seed: not used; nothing is drawn.
 
     Raises:
       InputError: files that are missing or have another form, or a split without clips.

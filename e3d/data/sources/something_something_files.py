@@ -115,7 +115,7 @@ class Files(NamedTuple):
     Attributes:
       folder: itself.
       videos: by number, the video files, and the folders of pictures where there is no file.
-      lists: by kind, the lists that there are.
+      lists: the lists that were found, by kind.
       parts: the parts of the archive that were not joined and unpacked.
       left_out: what cannot be looked at.
     """

@@ -204,7 +204,7 @@ def open_taxibj(
     Args:
       dataset: the section of a config, see `TaxiBJDataset`.
       split: 'train', 'validation' or 'test'.
-      seed: has no part.
+      seed: not used; nothing is drawn.
 
     Raises:
       InputError: files that cannot be read, or a split without sequences.

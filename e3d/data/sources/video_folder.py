@@ -50,7 +50,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str, seed: int = 0) -> 
     Args:
       dataset: the section of a config, see `VideoFolderDataset`.
       split: 'train', 'validation' or 'test'.
-      seed: has no part.
+      seed: not used; nothing is drawn.
 
     Raises:
       InputError: no clips, none that can be read, or a split without sequences.
