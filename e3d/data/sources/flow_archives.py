@@ -19,7 +19,7 @@ SLOTS_PER_DAY = 48  # of TaxiBJ, for which the file is made
 KEYS = ('X_train', 'Y_train', 'X_test', 'Y_test')
 
 
-def read_sequences(
+def read_flow_sequences(
     file: pathlib.Path, dataset: Mapping[str, Any], split: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The sequences of a split.

@@ -290,7 +290,7 @@ def _split_by_dates(timeline: Timeline, dates: Sequence[str]) -> tuple[np.ndarra
     return place, f'divided by dataset.split_dates: validation from {first}, test from {second}'
 
 
-def window_starts(
+def sequence_starts(
     timeline: Timeline,
     place: np.ndarray,
     split: str,

@@ -22,7 +22,7 @@ from e3d.data.sources.grid_scales import KINDS, choose_scale, fixed_range
 from e3d.data.sources.grid_sequences import GridSequences
 from e3d.data.sources.grid_setup import GridSetup, open_setup
 from e3d.data.sources.grid_survey import Survey, survey
-from e3d.data.sources.grid_timeline import find_files, split_of_frames, window_starts
+from e3d.data.sources.grid_timeline import find_files, sequence_starts, split_of_frames
 from e3d.data.sources.hour_averages import average_day
 from e3d.data.sources.scales import TRANSFORMS, Scale
 from e3d.data.sources.splits import SPLITS
@@ -80,7 +80,7 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
     looked = _look(tuple(sorted(values.items())), signature)
     setup, place = looked.setup, looked.place
     _check_crop(dataset['crop'], setup)
-    starts = window_starts(setup.timeline, place, split, dataset)
+    starts = sequence_starts(setup.timeline, place, split, dataset)
     length = dataset['input_frames'] + dataset['output_frames']
     forecast = np.arange(dataset['input_frames'], length)
     measured = looked.found.measured[starts[:, None] + forecast].any(axis=1)

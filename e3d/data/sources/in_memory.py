@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from e3d.data.readers.array_layouts import channels_come_first
 from e3d.data.sources.dataset import Dataset, Origin, register_dataset
-from e3d.data.sources.scales import PIXELS, Bound, Scale
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 from e3d.pixel_values import (
@@ -232,8 +232,8 @@ def _count(clips: Sequence[np.ndarray]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Windows:
-    """Stretches of clips: `source[index] -> {'frames': [T, H, W, C]}`.
+class InMemorySequences:
+    """Sequences cut out of clips: `source[index] -> {'frames': [T, H, W, C]}`.
 
     Attributes:
       clips: `[T, H, W, C]`.
@@ -250,16 +250,6 @@ class Windows:
     scale: Scale
     account: tuple[str, ...]
     checksum: str
-
-    @property
-    def value_range(self) -> tuple[float, float] | None:
-        """See `Scale`."""
-        return self.scale.value_range
-
-    @property
-    def bounds(self) -> tuple[Bound, Bound]:
-        """See `Scale`."""
-        return self.scale.bounds
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -279,7 +269,7 @@ class InMemoryDataset(Dataset):
     origin = Origin('made', instructions='Arrays in Python: e3d.fit(frames).')
 
     @staticmethod
-    def open(dataset: Mapping[str, Any], split: str, seed: int) -> Windows:
+    def open(dataset: Mapping[str, Any], split: str, seed: int) -> InMemorySequences:
         """Sequences that begin at every frame; of validation and test, after each forecast.
 
         Raises:
@@ -300,4 +290,11 @@ class InMemoryDataset(Dataset):
             for number, clip in enumerate(clips)
             for first in range(0, len(clip) - length + 1, stride)
         ]
-        return Windows(clips, np.array(starts), length, lent.scale, lent.account, dataset['path'])
+        return InMemorySequences(
+            clips=clips,
+            starts=np.array(starts),
+            length=length,
+            scale=lent.scale,
+            account=lent.account,
+            checksum=dataset['path'],
+        )

@@ -36,9 +36,8 @@ def channel_names(source: Source) -> tuple[str, ...]:
 
 def scale_of(source: Source) -> Scale:
     """What the values of the frames stand for."""
-    value_range, bounds = _stated(source, 'value_range', None), PIXELS.bounds
-    plain = Scale(value_range, _stated(source, 'bounds', bounds))
-    return _stated(source, 'scale', plain)
+    bounds = _stated(source, 'bounds', PIXELS.bounds)
+    return _stated(source, 'scale', Scale(_stated(source, 'value_range', None), bounds))
 
 
 def validates_on_test(source: Source) -> bool:

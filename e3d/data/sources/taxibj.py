@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from e3d.data.sources.dataset import Dataset, Origin, register_dataset
-from e3d.data.sources.flow_archives import read_sequences
+from e3d.data.sources.flow_archives import read_flow_sequences
 from e3d.data.sources.flow_files import (
     INSTRUCTIONS,
     Flows,
@@ -213,7 +213,7 @@ def open_taxibj(
     if split == 'validation' and not dataset['validation_days']:
         split = 'test'
     if files[0].suffix.lower() == '.npz':
-        found = read_sequences(files[0], dataset, split)
+        found = read_flow_sequences(files[0], dataset, split)
         source: FlowSequences | ArchiveSequences = ArchiveSequences(dict(dataset), split, *found)
     else:
         source = _open_flows(dataset, split, read_flows(files, dataset['slots_per_day']))
