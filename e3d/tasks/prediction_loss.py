@@ -18,6 +18,7 @@ from e3d.tasks.schedules import (
     NOISE,
     Sampling,
     draw_shared_mask,
+    place_in_batch,
     random_key,
     truth_probability,
 )
@@ -76,10 +77,9 @@ def draw_two(
 ) -> jax.Array:
     """Two draws of noise for the sequences of a batch, `[2 B, T, H, W, K]`, those of this device.
 
-    A draw belongs to a place in the whole batch, so that the numbers do not depend on how many
-    devices there are.
+    A draw belongs to a place in the whole batch, see `place_in_batch`.
     """
-    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
+    first, _ = place_in_batch(size, axis_name)
     places = first + jnp.arange(size)
     numbers = jnp.stack([jnp.tile(places, 2), jnp.repeat(jnp.arange(2), size)], axis=-1)
     key = jax.random.fold_in(random_key(seed, NOISE), step)

@@ -16,7 +16,14 @@ from e3d.options.option import option
 from e3d.options.rules import PARTS, number, one_of
 from e3d.tasks.losses import Batch, LossFunction, Outcome
 from e3d.tasks.observing import align, front, of_whole_clips, shown_lengths
-from e3d.tasks.schedules import DROPPING, OBSERVING, Sampling, random_key, truth_probability
+from e3d.tasks.schedules import (
+    DROPPING,
+    OBSERVING,
+    Sampling,
+    place_in_batch,
+    random_key,
+    truth_probability,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +93,10 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
         length = output_frames + (input_frames if parts_of_longer else longest)
         frames = frames[:, :length]
         key = jax.random.fold_in(random_key(seed, OBSERVING), step)
-        size: Any = len(frames)
-        first: Any = 0
-        if axis_name is not None:  # drawn for the whole batch, so that devices do not matter
-            first = jax.lax.axis_index(axis_name) * size
-            size = size * jax.lax.psum(1, axis_name)
-        chosen = jax.random.randint(key, (size,), 0, len(fractions))
+        first, whole = place_in_batch(len(frames), axis_name)
+        chosen = jax.random.randint(key, (whole,), 0, len(fractions))
         truth = jax.random.bernoulli(
-            jax.random.fold_in(key, 1), truth_probability(sampling, step), (size, length - 1)
+            jax.random.fold_in(key, 1), truth_probability(sampling, step), (whole, length - 1)
         )
         chosen, truth = (
             jax.lax.dynamic_slice_in_dim(x, first, len(frames)) for x in (chosen, truth)

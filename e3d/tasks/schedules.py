@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -96,20 +97,29 @@ def draw_shared_mask(
     layout: Layout,
     axis_name: str | None,
 ) -> jax.Array:
-    """The rows of the mask that belong to this device's share of the batch.
-
-    The mask is drawn for the whole batch on every device, so that the numbers do not depend on how
-    many devices there are.
+    """The rows of the mask that belong to this device's share of the batch, see `place_in_batch`.
 
     Returns:
       Bool `[batch_size, N]`, see `draw_truth_mask`.
     """
-    if axis_name is None:
-        return draw_truth_mask(sampling, seed, step, batch_size, layout)
-    devices = jax.lax.psum(1, axis_name)
-    mask = draw_truth_mask(sampling, seed, step, batch_size * devices, layout)
-    first = jax.lax.axis_index(axis_name) * batch_size
+    first, whole = place_in_batch(batch_size, axis_name)
+    mask = draw_truth_mask(sampling, seed, step, whole, layout)
     return jax.lax.dynamic_slice_in_dim(mask, first, batch_size)
+
+
+def place_in_batch(size: int, axis_name: str | None) -> tuple[Any, int]:
+    """Where the share of a device begins in the whole batch, and the size of that.
+
+    What is random is drawn for the whole batch on every device, so that the numbers do not depend on
+    how many devices there are.
+
+    Args:
+      size: of the share.
+      axis_name: of the devices, where each has a share of the batch.
+    """
+    if axis_name is None:
+        return 0, size
+    return jax.lax.axis_index(axis_name) * size, size * jax.lax.psum(1, axis_name)
 
 
 def random_key(seed: int, stream: int) -> jax.Array:
