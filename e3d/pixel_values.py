@@ -191,6 +191,11 @@ def as_floats(frames: np.ndarray) -> np.ndarray:
     return frames.astype(np.float32, copy=False)
 
 
+def as_bytes(frames: np.ndarray) -> np.ndarray:
+    """Frames of 8 bits, as data sets keep them: floats in [0, 1] are rounded, uint8 stays."""
+    return frames if frames.dtype == np.uint8 else np.rint(frames * 255).astype(np.uint8)
+
+
 def over_black(frames: np.ndarray) -> np.ndarray:
     """Lays frames with transparency on black, so that hidden colors do not appear.
 

@@ -12,7 +12,7 @@ import numpy as np
 from e3d.data.readers.timing import Timing
 from e3d.data.sources.dataset import DATASETS, Dataset
 from e3d.errors import InputError
-from e3d.pixel_values import as_floats
+from e3d.pixel_values import as_bytes, as_floats
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # gray of red, green and blue (ITU-R BT.601)
 
@@ -58,7 +58,7 @@ class Preparation:
         if self.fit == 'crop':
             frames = crop_to_aspect(frames, *self.frame_shape[:2])
         fitting = adapt_frames(frames, self.frame_shape)
-        return np.rint(fitting * 255).astype(np.uint8) if frames.dtype == np.uint8 else fitting
+        return as_bytes(fitting) if frames.dtype == np.uint8 else fitting
 
     def seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the part of decoded frames that is not cut away, in their pixels."""

@@ -38,7 +38,7 @@ from e3d.data.sources.something_something_records import (
 from e3d.errors import InputError
 from e3d.options.option import option
 from e3d.options.rules import FIT, FRAME_RATE, MOST_PIXELS, number, one_of, sizes
-from e3d.pixel_values import stack_frames
+from e3d.pixel_values import as_bytes, stack_frames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,8 @@ class ActionSequences:
                 for number, frame in enumerate(itertools.islice(video, wanted[-1] + 1))
                 if number in wanted
             }
-        fitting = self.preparation.prepare(_as_bytes(stack_frames(frames.values())))
+        # In 8 bits, as the data set is given out, whatever its videos were made into.
+        fitting = self.preparation.prepare(as_bytes(stack_frames(frames.values())))
         place = np.searchsorted(list(frames), numbers).clip(max=len(frames) - 1)
         names = ('label', 'repeated', 'clip_frames')
         numbers_of = {name: np.int32(count) for name, count in zip(names, counts, strict=True)}
@@ -217,11 +218,6 @@ def _no_clips(
         f'dataset.output_frames={dataset["output_frames"]} frames: of the official list for it '
         f'{count:,} were found. Give more videos of it, or lower dataset.output_frames.'
     )
-
-
-def _as_bytes(frames: np.ndarray) -> np.ndarray:
-    """All in 8 bits, as the data set is given out, whatever its videos were made into."""
-    return frames if frames.dtype == np.uint8 else np.rint(frames * 255).astype(np.uint8)
 
 
 def frame_numbers(moments: Sequence[float], dataset: Mapping[str, Any]) -> tuple[int, ...]:
