@@ -109,11 +109,29 @@ def create_state(
     """
     variables = initialize(model, random_key(seed, INITIALIZATION), frame_shape, lengths)
     params = variables.pop('params')
-    collections = variables or None
+    return state_from(params, variables or None, optimizer, keep_ema)
+
+
+def state_from(
+    params: Any,
+    collections: Any,
+    optimizer: optax.GradientTransformation,
+    keep_ema: bool,
+    step: int = 0,
+) -> TrainState:
+    """The state in which training goes on from the variables of a model, with a new optimizer.
+
+    Args:
+      params: the parameters, arrays of JAX.
+      collections: what the model keeps beside them, or None.
+      optimizer: see `build_optimizer`.
+      keep_ema: whether the run keeps a moving average, which begins with these.
+      step: number of updates so far.
+    """
     # Copies, as the step gives its buffers back and one cannot be given back twice.
     averages = jax.tree.map(jnp.copy, (params, collections)) if keep_ema else (None, None)
     return TrainState(
-        step=jnp.zeros((), jnp.int32),
+        step=jnp.full((), step, jnp.int32),
         params=params,
         ema_params=averages[0],
         opt_state=optimizer.init(params),

@@ -19,7 +19,7 @@ from e3d.model import build_model
 from e3d.model.beside import widths_beside
 from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import Checkpoints
-from e3d.runs.state import TrainState, check_fit
+from e3d.runs.state import check_fit
 from e3d.runs.trained_run import Run, stored_run
 from e3d.runs.workdir import (
     CHECKPOINTS_FOLDER,
@@ -29,7 +29,7 @@ from e3d.runs.workdir import (
     unused_removed,
     write_config,
 )
-from e3d.training.optimizer import build_optimizer
+from e3d.training.optimizer import build_optimizer, state_from
 from e3d.weights.google import read_google
 from e3d.weights.openstl import read_openstl
 from e3d.weights.readers.layouts import Foreign
@@ -185,15 +185,8 @@ def _write(run: Run, workdir: str | os.PathLike) -> None:
         params, collections = jax.tree.map(jnp.asarray, (run.params, run.collections))
         networks = needs_of(run.model).networks
         optimizer, _ = build_optimizer(run.config.optimizer, run.config.train.steps, networks)
-        averaged = run.config.optimizer.ema_decay is not None
-        state = TrainState(
-            step=jnp.int32(run.step),
-            params=params,
-            ema_params=params if averaged else None,
-            opt_state=optimizer.init(params),
-            collections=collections,
-            ema_collections=collections if averaged else None,
-        )
+        keep_ema = run.config.optimizer.ema_decay is not None
+        state = state_from(params, collections, optimizer, keep_ema, run.step)
         with held(path), Checkpoints(path) as checkpoints:
             checkpoints.save(state, stored_run(run))
             checkpoints.wait()
