@@ -38,8 +38,8 @@ def parse(arguments: list[str]) -> tuple[flags.FlagValues, ConfigDict | None]:
         if config is None:
             _check_no_more(rest, values)
             return values, None
-        config = choose_model(config, rest)
-        config, rest = set_nones(config, keep_last_values(config, rest))
+        choose_model(config, rest)
+        rest = set_nones(config, keep_last_values(config, rest))
         check_overrides(config, rest)
         overrides = flags.FlagValues()
         config_flags.DEFINE_config_dict('config', config, flag_values=overrides, sys_argv=rest)
@@ -91,13 +91,12 @@ def find_config(values: flags.FlagValues, rest: list[str]) -> ConfigDict | None:
     return stored
 
 
-def choose_model(config: ConfigDict, arguments: list[str]) -> ConfigDict:
+def choose_model(config: ConfigDict, arguments: list[str]) -> None:
     """Gives the config the section of the model that the arguments name, as models differ in keys."""
     for argument, following in zip(arguments, [*arguments[1:], ''], strict=True):
         match = re.fullmatch(r'--?config\.model\.name(=.*)?', argument)
         if match:
             switch_model(config, match[1][1:] if match[1] else following)
-    return config
 
 
 def keep_last_values(config: ConfigDict, arguments: list[str]) -> list[str]:
@@ -108,13 +107,8 @@ def keep_last_values(config: ConfigDict, arguments: list[str]) -> list[str]:
     for position, argument in enumerate(rest):
         match = re.fullmatch(r'--?(no)?config\.([\w.]+)(=.*)?', argument, re.DOTALL)
         key = match[2] if match else None
-        if (
-            match
-            and key in known
-            and not match[1]
-            and not match[3]
-            and not isinstance(known[key], bool)
-        ):
+        value_follows = match and not (match[1] or match[3])
+        if value_follows and key in known and not isinstance(known[key], bool):
             argument = f'{argument}={next(rest, "")}'
         place = position if key is None else key
         kept.pop(place, None)
@@ -131,8 +125,8 @@ def _rename_switch(argument: str) -> str:
     return argument
 
 
-def set_nones(config: ConfigDict, arguments: list[str]) -> tuple[ConfigDict, list[str]]:
-    """Takes out `--config.section.key=None`, which the parsers of numbers would reject."""
+def set_nones(config: ConfigDict, arguments: list[str]) -> list[str]:
+    """Does what `--config.section.key=None` says, which parsers of numbers reject; gives the rest."""
     rest = []
     for argument in arguments:
         match = re.fullmatch(r'--?config\.([\w.]+)=None', argument)
@@ -141,7 +135,7 @@ def set_nones(config: ConfigDict, arguments: list[str]) -> tuple[ConfigDict, lis
             config.update_from_flattened_dict({match[1]: None})
         else:
             rest.append(argument)
-    return config, rest
+    return rest
 
 
 def check_overrides(config: ConfigDict, arguments: list[str]) -> None:
