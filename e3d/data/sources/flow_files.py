@@ -101,16 +101,13 @@ def read_flows(files: list[pathlib.Path], slots_per_day: int | None) -> Flows:
     Raises:
       InputError: a file cannot be read, has another form, or does not fit to the others.
     """
-    parts = sorted((_read_flow_file(file, slots_per_day) for file in files), key=_first_slot)
-    for part in parts[1:]:
-        if (part.slots_per_day, part.counts.shape[1:]) != (
-            parts[0].slots_per_day,
-            parts[0].counts.shape[1:],
-        ):
-            raise InputError(
-                f'The files in {files[0].parent} differ in their grid or their slots of time; '
-                'dataset.path must name files of one kind.'
-            )
+    parts = [_read_flow_file(file, slots_per_day) for file in files]
+    parts.sort(key=lambda part: int(part.slots[0]))
+    if len({(part.slots_per_day, part.counts.shape[1:]) for part in parts}) > 1:
+        raise InputError(
+            f'The files in {files[0].parent} differ in their grid or their slots of time; '
+            'dataset.path must name files of one kind.'
+        )
     slots = np.concatenate([part.slots for part in parts])
     if (np.diff(slots) <= 0).any():
         raise InputError(
@@ -244,7 +241,3 @@ def _find_slots_per_day(
             f'({reason}).'
         )
     return per_day, reason
-
-
-def _first_slot(flows: Flows) -> int:
-    return int(flows.slots[0])
