@@ -14,7 +14,7 @@ from e3d.data.readers.timing import Timing
 from e3d.data.sources import clip_records
 from e3d.data.sources.adaptation import Preparation
 from e3d.data.sources.clip_records import CHUNK, RawClip, open_clip_set
-from e3d.data.sources.clip_sequences import Sequences, read_frames
+from e3d.data.sources.clip_sequences import ClipSequences, read_frames
 from e3d.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def test_sequences_begin_anywhere(tmp_path, length):
     clip = clip_set.clips[0]
     last = clip.num_frames - length
     starts = np.array([(clip.first_record, start) for start in range(last + 1)])
-    source = pickle.loads(pickle.dumps(Sequences(clip_set.records, starts, length)))
+    source = pickle.loads(pickle.dumps(ClipSequences(clip_set.records, starts, length)))
     assert len(source) == last + 1
     for start in range(last + 1):
         frames = source[start]['frames']
@@ -209,7 +209,7 @@ def test_floats_keep_their_depth_and_bytes_beside_them_their_values(tmp_path):
     np.testing.assert_array_equal(shallow, np.float32(bytes_) / np.float32(255))
     assert deep.dtype == shallow.dtype == np.float32
     starts = np.array([[clip.first_record, 0] for clip in clip_set.clips])
-    source = Sequences(clip_set.records, starts, 2, deep=clip_set.deep)
+    source = ClipSequences(clip_set.records, starts, 2, deep=clip_set.deep)
     (batch,) = evaluation_batches(source, 2)
     np.testing.assert_array_equal(batch['frames'], [low_contrast[:2], shallow[:2]])
 

@@ -13,7 +13,7 @@ from e3d.pixel_values import as_floats
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequences:
+class ClipSequences:
     """Sequences of frames out of clips: `source[index] -> {'frames': [T, H, W, C]}`.
 
     Attributes:

@@ -22,7 +22,7 @@ from e3d.data.sources.clip_records import (
     name_of_folder,
     open_clip_set,
 )
-from e3d.data.sources.clip_sequences import Sequences, read_frames
+from e3d.data.sources.clip_sequences import ClipSequences, read_frames
 from e3d.data.sources.dataset import ENDLESS, Dataset, Origin, register_dataset
 from e3d.data.sources.kth_windows import Stretch, sequence_starts, stretches_of
 from e3d.data.sources.splits import SPLITS
@@ -95,7 +95,7 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int) -> Any:
             left_out=tuple(clip_set.left_out),
         )
     else:
-        source = Sequences(
+        source = ClipSequences(
             records=clip_set.records,
             starts=sequence_starts(clips, dataset['windows'], *lengths),
             length=sum(lengths),

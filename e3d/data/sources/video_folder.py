@@ -22,7 +22,7 @@ from e3d.data.sources.clip_records import (
     name_of_folder,
     open_clip_set,
 )
-from e3d.data.sources.clip_sequences import Sequences, stretches_between
+from e3d.data.sources.clip_sequences import ClipSequences, stretches_between
 from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.splits import SPLITS
 from e3d.data.sources.video_folder_files import find_clips
@@ -36,7 +36,7 @@ class VideoFolder(ClipSetBuilder):
     """The clips of a folder."""
 
 
-def open_video_folder(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Sequences:
+def open_video_folder(dataset: Mapping[str, Any], split: str, seed: int = 0) -> ClipSequences:
     """Opens a split of a folder of clips, which are decoded and resized once, at the first time.
 
     Whole files go into a split, never parts of one, and each clip counts once, whatever forms and
@@ -88,7 +88,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str, seed: int = 0) -> 
     starts = sequence_starts(chosen, length, stride)
     if not len(starts):
         raise InputError(_no_sequences(dataset, split, chosen, length, division, clip_set.left_out))
-    return Sequences(
+    return ClipSequences(
         records=clip_set.records,
         starts=starts,
         length=length,
