@@ -7,10 +7,12 @@ import h5py
 import numpy as np
 import pytest
 from grid_fixtures import HEIGHT, WIDTH, dates, labeled, moving_rain, outside
+from numpy.lib.stride_tricks import sliding_window_view
 
 from e3d.configuration import default_config
 from e3d.data.preparation import describe
-from e3d.data.sources import grid_setup, grid_survey
+from e3d.data.sources import grid_setup, grid_survey, hour_averages
+from e3d.data.sources.calendar import calendar_features
 from e3d.data.sources.grids import GridsDataset
 from e3d.data.sources.registry import open_source, simple_forecasts
 from e3d.errors import InputError
@@ -199,20 +201,18 @@ def test_crops_are_cut_out_anywhere_for_training_alone(tmp_path, rain):
     np.save(tmp_path / 'rain.npy', rain)
     whole, source = (opened(tmp_path / 'rain.npy', crop=crop) for crop in ((), (4, 6)))
     assert len(source) == 16 * len(whole)
-    places = set()
-    for index in range(16, 32):
+    places = []
+    for index in range(160):
         part = source[index]
         assert {array.shape for array in part.values()} == {(4, 4, 6, 1)}
-        found = [
-            (row, column)
-            for row in range(HEIGHT - 3)
-            for column in range(WIDTH - 5)
-            if np.array_equal(
-                whole[1]['frames'][:, row : row + 4, column : column + 6], part['frames']
-            )
-        ]
-        places.add(found[0])
-    assert len(places) > 5
+        all_parts = sliding_window_view(whole[index // 16]['frames'], (4, 6), axis=(1, 2))
+        same = (all_parts[:, :, :, 0] == part['frames'][:, None, None, ..., 0]).all(axis=(0, 3, 4))
+        places.append(np.argwhere(same)[0])
+    assert [set(of_axis.tolist()) for of_axis in np.transpose(places)] == [
+        set(range(HEIGHT - 3)), set(range(WIDTH - 5)),
+    ]  # fmt: skip
+    other = open_source(dataset_of(tmp_path / 'rain.npy', crop=(4, 6)), 'train', 1)
+    assert any((other[index]['frames'] != source[index]['frames']).any() for index in range(8))
     np.testing.assert_array_equal(
         pickle.loads(pickle.dumps(source))[17]['frames'], source[17]['frames']
     )
@@ -221,7 +221,7 @@ def test_crops_are_cut_out_anywhere_for_training_alone(tmp_path, rain):
         opened(tmp_path / 'rain.npy', crop=(4, 60))
 
 
-def test_units_ranges_and_transforms(tmp_path, rain):
+def test_units_ranges_and_transforms(tmp_path, rain, monkeypatch):
     stored = np.nan_to_num(np.rint(rain * 10)).astype(np.uint16)
     np.save(tmp_path / 'rain.npy', stored)
     source = opened(tmp_path / 'rain.npy', unit='0.1 mm/h', scale='0,40', transform='log1p')
@@ -233,6 +233,7 @@ def test_units_ranges_and_transforms(tmp_path, rain):
     assert '0 and 1 stand by log1p for 0 and 40 mm/h' in describe(
         dataset_of(tmp_path / 'rain.npy'), {'train': source}
     )
+    monkeypatch.setattr(grid_survey, 'BLOCK_BYTES', 4 * HEIGHT * WIDTH * 3)
     source = opened(tmp_path / 'rain.npy', scale='meanstd', split_fractions=(0.5, 0.2, 0.3))
     half = stored[:20].astype(np.float64)
     np.testing.assert_allclose(
@@ -348,23 +349,45 @@ def test_keys_that_do_not_go_together():
     assert len(problems) == 2 and 'copy_test' in problems[0] and 'begin at 0' in problems[1]
 
 
-def test_the_calendar_forecasts_the_mean_of_the_hour(tmp_path, rain):
+def test_the_calendar_turns_once_a_day_a_week_and_a_year():
+    texts = ['2020-03-02', '2020-03-02T06', '2020-03-08T12', '2021-01-01', '2020-07-02']
+    features = calendar_features(np.array(texts, 'M8[s]'), ('hour', 'weekday', 'season'))
+    assert features.min() >= 0 and features.max() <= 1
+    turns = np.arctan2(2 * features[:, ::2] - 1, 2 * features[:, 1::2] - 1) / (2 * np.pi) % 1
+    expected = [
+        [0, 1 / 4, 1 / 2, 0, 0],
+        [0, 0, 6 / 7, 4 / 7, 3 / 7],
+        [61 / 366, 61.25 / 366, 67.5 / 366, 0, 1 / 2],
+    ]
+    np.testing.assert_allclose(turns.T, expected, atol=1e-6)
+
+
+def test_the_calendar_forecasts_the_mean_of_the_hour(tmp_path, rain, monkeypatch):
     days, steps = 6, 48
     random = np.random.default_rng(0)
     values = np.tile(rain[:4].repeat(12, axis=0), (days, 1, 1)) + random.random(
         (days * steps, 1, 1)
     )
     values[5, 1:3] = np.nan
+    hours = np.arange(days * steps) % steps // 2
+    values[hours == 7, 4, 4] = np.nan
     np.savez(tmp_path / 'days.npz', rain=values, time=dates(days * steps, '2020-03-01T00:00'))
     source = opened(tmp_path / 'days.npz', 'test', split_fractions=(0.5, 0.25, 0.25))
     forecasts = simple_forecasts(source)['hour_average'][np.array([0, 7])]
     training = source.scale.from_unit(values[: days * steps // 2])
-    hours = np.arange(days * steps) % steps // 2
     for forecast, start in zip(forecasts, source.starts[[0, 7]], strict=True):
         for frame, hour in zip(forecast, hours[start + 2 : start + 4], strict=True):
             mean = np.nanmean(training[hours[: len(training)] == hour][:, ~outside()], axis=0)
             np.testing.assert_allclose(frame[~outside(), 0], mean, rtol=1e-5)
             np.testing.assert_array_equal(frame[outside()], 0)
+    # Where an hour knows nothing it is the mean of all.
+    means = simple_forecasts(source)['hour_average'].means
+    np.testing.assert_allclose(means[7, 4, 4, 0], np.nanmean(training[:, 4, 4]), rtol=1e-5)
+    monkeypatch.setattr(hour_averages, 'MOST', 2)  # of six frames the first and the last
+    source = opened(tmp_path / 'days.npz', 'test', split_fractions=(0.5, 0.2, 0.3))
+    means = simple_forecasts(source)['hour_average'].means
+    expected = training[hours[: len(training)] == 12][[0, -1]].mean(axis=0)[~outside()]
+    np.testing.assert_allclose(means[12, ~outside(), 0], expected, rtol=1e-5)
     assert not simple_forecasts(opened(tmp_path / 'days.npz', split_fractions=(0.1, 0.4, 0.5)))
     np.save(tmp_path / 'undated.npy', values)
     assert not simple_forecasts(opened(tmp_path / 'undated.npy'))

@@ -110,6 +110,19 @@ def test_numbers_of_single_sequences(report):
     assert report['skill'] == pytest.approx(skill)
 
 
+def test_skill_of_enough_sequences_has_an_interval():
+    frames = np.random.default_rng(6).random((14, *FRAMES.shape[1:]), np.float32)
+    halves = [
+        {'frames': frames[part], 'mask': np.ones(7, bool), 'index': np.arange(14)[part]}
+        for part in (slice(7), slice(7, 14))
+    ]
+    found = evaluate(mean_of_seen, halves, INPUT_FRAMES, MEAN, 'noise', 0, events=EVENTS)
+    low, high = found['skill_interval']
+    assert 0 < low < found['skill'] < high < 1
+    words = ' '.join(format_table(found).split())
+    assert f'skill against the last frame {found["skill"]:.3f} ({low:.3f} to {high:.3f})' in words
+
+
 def test_sharpness_is_the_ratio_of_the_gradients(report):
     def gradient(frames):
         down, across = (np.abs(np.diff(frames, axis=axis)) for axis in (2, 3))

@@ -35,13 +35,16 @@ def test_moving_average_begins_at_the_parameters():
 
 @pytest.mark.parametrize('clip_norm', [None, 0.5])
 def test_optimizer_is_adam(clip_norm):
-    gradients = {'w': jnp.array([3.0, -4.0])}
-    optimizer, rate = build_optimizer(options(clip_norm=clip_norm, eps=1.0), 10)
-    updates, _ = optimizer.update(gradients, optimizer.init(gradients))
-    norm = 5.0 if clip_norm is None else clip_norm
-    clipped = np.array([3.0, -4.0]) * norm / 5.0
-    # The first update of Adam is g / (|g| + eps) after its correction of the bias.
-    np.testing.assert_allclose(updates['w'], -1e-3 * clipped / (np.abs(clipped) + 1.0), rtol=1e-5)
+    values = options(clip_norm=clip_norm, b1=0.8, b2=0.9, eps=1.0)
+    optimizer, rate = build_optimizer(values, 10)
+    state, mean, square = optimizer.init({'w': jnp.zeros(2)}), np.zeros(2), np.zeros(2)
+    for count, gradient in enumerate((np.array([3.0, -4.0]), np.array([-0.1, -0.2])), 1):
+        updates, state = optimizer.update({'w': jnp.asarray(gradient)}, state)
+        clipped = gradient * min(1.0, (clip_norm or np.inf) / np.linalg.norm(gradient))
+        mean, square = 0.8 * mean + 0.2 * clipped, 0.9 * square + 0.1 * clipped**2
+        unbiased = mean / (1 - 0.8**count), square / (1 - 0.9**count)
+        expected = -1e-3 * unbiased[0] / (np.sqrt(unbiased[1]) + 1.0)
+        np.testing.assert_allclose(updates['w'], expected, rtol=1e-5)
     assert float(rate(0)) == pytest.approx(1e-3)
 
 

@@ -78,6 +78,16 @@ def test_the_loss_is_the_fair_crps_of_two_draws(variables, config):
     np.testing.assert_allclose(value, 2 * expected, rtol=1e-5)
 
 
+def test_every_update_draws_anew():
+    draws = [
+        half
+        for seed, step in ((0, 5), (0, 6), (1, 5))
+        for half in np.split(draw_two(seed, step, 2, (2, 4, 4, 4, 1), needs_of(MODEL), None), 2)
+    ]
+    assert draws[0].shape == (2, 4, 4, 4, CHANNELS)
+    assert abs(np.corrcoef(np.reshape(draws, (12, -1))) - np.eye(12)).max() < 0.4
+
+
 @pytest.mark.parametrize('devices', [2, 4])
 def test_the_loss_does_not_depend_on_the_devices(variables, config, devices):
     frames = random_frames(4, length=4)

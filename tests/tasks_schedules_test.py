@@ -1,12 +1,19 @@
+import jax
 import numpy as np
 import pytest
 
 from e3d.data.sources.layouts import Layout
 from e3d.tasks.schedules import (
+    DROPPING,
+    INITIALIZATION,
+    NOISE,
+    OBSERVING,
+    SAMPLING,
     Sampling,
     draw_truth_mask,
     learning_rate_schedule,
     observed_probability,
+    random_key,
     truth_probability,
     warm_up,
 )
@@ -27,6 +34,12 @@ def test_mask_is_a_function_of_seed_and_step():
     assert (first != draw_truth_mask(half, 2, 7, 8, Layout((3, 17)))).any()
     # Every sequence and every frame has a draw of its own.
     assert (first != first[:1]).any() and (first != first[:, :1]).any()
+
+
+def test_what_is_drawn_for_one_purpose_tells_nothing_of_another():
+    streams = INITIALIZATION, SAMPLING, OBSERVING, DROPPING, NOISE
+    keys = [jax.random.key_data(random_key(seed, stream)) for seed in (0, 1) for stream in streams]
+    assert len({tuple(key.tolist()) for key in keys}) == 2 * len(streams)
 
 
 @pytest.mark.parametrize('probability', [0.0, 0.3, 1.0])

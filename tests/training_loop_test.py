@@ -170,7 +170,7 @@ def test_reports_do_not_depend_on_batches(tmp_path, finished):
 
 
 def test_order_of_a_step(tmp_path, monkeypatch):
-    events = []
+    events, measured = [], []
 
     def spy(owner, name, note):
         original = getattr(owner, name)
@@ -181,16 +181,23 @@ def test_order_of_a_step(tmp_path, monkeypatch):
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    spy(ForecastEvaluator, 'evaluate', lambda args: f'evaluate {args[2]} {args[3]}')
+    def note_evaluation(args):
+        measured.append(args[1])
+        return ' '.join(map(str, ('evaluate', *args[2:])))
+
+    spy(ForecastEvaluator, 'evaluate', note_evaluation)
     spy(Checkpoints, 'save', lambda args: f'save {int(args[1].step)}')
     spy(devices, 'place_batch', lambda args: 'batch')
     monkeypatch.setattr(ForecastEvaluator, '_draw_samples', lambda *args: None)
     monkeypatch.setattr(loop.devices, 'parallel_apply', lambda f, mesh, size: forecast_nothing)
-    train(tiny_config(tmp_path, **{'checkpoint.every': 3}), tmp_path / 'run')
+    config = tiny_config(tmp_path, **{'checkpoint.every': 3, 'evaluation.max_sequences': 2})
+    train(config, tmp_path / 'run')
     assert events == [
-        'batch', 'batch', 'evaluate 2 validation', 'save 2', 'batch', 'save 3', 'batch',
-        'evaluate 4 validation', 'save 4', 'evaluate 4 test',
+        'batch', 'batch', 'evaluate 2 validation 2', 'save 2', 'batch', 'save 3', 'batch',
+        'evaluate 4 validation 2', 'save 4', 'evaluate 4 test',
     ]  # fmt: skip
+    # The best checkpoint is selected by that with which it will forecast.
+    chex.assert_trees_all_equal(*measured[-2:])
 
 
 def forecast_nothing(variables, batch):

@@ -17,6 +17,7 @@ from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.schedules import Sampling, draw_truth_mask
 from e3d.training.optimizer import build_optimizer, create_state
 from e3d.training.step import module_norms, train_step
+from e3d.training.update import build_update
 
 MODEL = TinyForecaster()
 HALF = Sampling(0.5, 0.0)
@@ -166,6 +167,19 @@ def test_a_bad_update_is_not_applied_and_shows():
     assert not np.isfinite(metrics['loss'])
     assert int(new.step) == 1
     chex.assert_trees_all_equal(new.replace(step=state.step), state)
+
+
+def test_a_config_says_what_an_update_does():
+    config = default_config()
+    config.dataset.update({'input_frames': INPUT, 'output_frames': LENGTH - INPUT})
+    config.train.steps, config.optimizer.schedule = 8, 'cosine'
+    update = build_update(config, MODEL, SHAPE)
+    state = jax.jit(update.create)().replace(step=jnp.asarray(4, jnp.int32))
+    _, metrics = jax.jit(update.step)(state, {'frames': random_frames(4)})
+    assert float(metrics['learning_rate']) == pytest.approx(config.optimizer.learning_rate / 2)
+    config.seed = 5
+    other = jax.jit(build_update(config, MODEL, SHAPE).create)()
+    assert (other.params['first']['kernel'] != state.params['first']['kernel']).any()
 
 
 def test_norms_are_those_of_modules():

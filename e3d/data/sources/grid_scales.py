@@ -47,7 +47,7 @@ def choose_scale(setup: GridSetup, found: Survey) -> Scale:
     beside = [_beside_ends(field) for field in np.moveaxis(setup.static, -1, 0)]
     for name in (*setup.known, *setup.others):
         for spread in found.spreads[name]:
-            low, high = _ends(spread, kind if fixed is None else 'minmax')
+            low, high = _ends(spread, kind)
             beside.append((low, high if low < high else low + 1.0))
     alike = len(set(ranges)) == 1
     scale = Scale(
