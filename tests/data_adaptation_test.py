@@ -74,6 +74,16 @@ def test_a_crop_takes_the_middle_and_a_stretch_everything():
     assert Preparation((1, 1, 1), 'stretch').prepare(wide).item() == 30
 
 
+@pytest.mark.parametrize(
+    ('size', 'middle'),
+    [((8, 6), np.s_[:, 2:6]), ((4, 10), np.s_[:, :, 2:8]), ((8, 12), np.s_[:, :, :])],
+)
+def test_a_crop_has_the_aspect_that_is_wanted(size, middle):
+    frames = np.arange(size[0] * size[1], dtype=np.uint8).reshape(1, *size, 1)
+    found = Preparation((4, 6, 1), 'crop').prepare(frames)
+    np.testing.assert_array_equal(found, Preparation((4, 6, 1)).prepare(frames[middle]))
+
+
 @pytest.mark.parametrize('shape', [(4, 4, 2), (3, 4, 1)])
 def test_a_grid_of_another_shape_is_not_resized(shape):
     preparation = preparation_of({'name': 'taxibj'}, (3, 4, 2))

@@ -183,6 +183,23 @@ def test_targets_and_what_is_known_beside_them(tmp_path):
     assert both[0]['frames'].shape[-1] == 2 and len(both.scale.ranges) == 2
 
 
+def test_each_variable_is_scaled_by_its_own_range_and_the_calendar_goes_on(tmp_path):
+    random = np.random.default_rng(0)
+    ranges = {'rain': (0, 10), 'wind': (-5, 5), 'heat': (50, 100)}
+    arrays = {name: random.uniform(*ends, (40, 8, 8)) for name, ends in ranges.items()}
+    np.savez(tmp_path / 'all.npz', time=dates(40), **arrays)
+    source = opened(tmp_path / 'all.npz', targets=('rain',), known=('wind',), **ALL)
+    whole = source.setup.sequence(0, 40, source.scale, source.masked)
+    for kind, name in (('frames', 'rain'), ('known', 'wind'), ('others', 'heat')):
+        low, high = arrays[name].min(), arrays[name].max()
+        expected = (arrays[name] - low) / (high - low)
+        np.testing.assert_allclose(whole[kind][..., 0], expected, atol=1e-5)
+    source = opened(tmp_path / 'all.npz', calendar=('hour',), **ALL)
+    ahead = source.setup.sequence(38, 40, source.scale, source.masked, ahead=3)['known']
+    expected = calendar_features(dates(43)[38:], ('hour',))
+    np.testing.assert_allclose(ahead[:, 2, 3], expected, atol=1e-6)
+
+
 def test_sequences_without_truth_are_left_out_by_name(tmp_path, rain):
     values = rain.copy()
     values[14:17] = np.nan

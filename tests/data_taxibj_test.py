@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from e3d.data.sources import flow_archives
+from e3d.data.sources.flow_files import Flows
 from e3d.data.sources.registry import validates_on_test
 from e3d.data.sources.splits import SPLITS
 from e3d.data.sources.taxibj import open_taxibj
@@ -130,6 +131,15 @@ def test_days_with_holes_are_left_out_and_not_crossed(tmp_path):
     assert first_counts(source) == [0, 8, 9, 10, 11, 12]
 
 
+def test_a_missing_day_of_daily_flows_is_not_crossed(tmp_path):
+    dates = dates_of(12, per_day=1)
+    counts = np.arange(12).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
+    keep = np.arange(12) != 4
+    path = write_flows(tmp_path / 'daily_T1440.h5', np.array(dates)[keep], counts[keep])
+    source = open_taxibj(make_dataset(path, validation_days=0), 'train')
+    assert first_counts(source) == [0, 5, 6]
+
+
 def test_files_of_several_years_follow_each_other(tmp_path):
     early, late = datetime.date(2014, 3, 1), datetime.date(2015, 3, 1)
     dates = dates_of(3, start=early), dates_of(3, start=late)
@@ -169,6 +179,19 @@ def test_the_simple_forecasts_by_hour_day_and_week(tmp_path):
         'yesterday': [100 * slot + 12 for slot in rows],
         'last_week': [100 * slot + 7 for slot in rows],
     }
+
+
+def test_where_a_day_is_missing_there_is_one_as_many_weeks_before():
+    days = np.setdiff1d(np.arange(100, 122), [107, 114])
+    flows = Flows(np.zeros((len(days), 1, 1, 1), np.float32), days, 1)
+
+    def before(day, count, step):
+        row = flows.rows_before(np.flatnonzero(days == day), count, step).item()
+        return days[row] if row >= 0 else None
+
+    assert [before(day, 1, 1) for day in (100, 103, 108, 115)] == [None, 102, 106, 113]
+    assert [before(day, 7, 7) for day in (103, 120, 121)] == [None, 113, 100]
+    assert before(121, 14, 7) == 100
 
 
 def test_no_calendar_forecast_takes_a_day_that_is_to_be_forecast(tmp_path):

@@ -76,6 +76,9 @@ def test_a_value_that_is_the_threshold_is_an_event():
     events = choose_events((), ('sevir',), float, True)
     total = np.asarray(count_events(frames, frames, events.levels)['events_1'])[0, 0]
     np.testing.assert_array_equal(total[:, 0], 256 - np.array([16, 74, 133, 160, 181, 219]))
+    rounded = np.full((1, 1, 4, 4, 1), np.nextafter(np.float32(3000.7), np.float32(0)))
+    total = np.asarray(count_events(rounded, rounded, [3000.7, 3001.0])['events_1'])[0, 0]
+    np.testing.assert_array_equal(total[:, 0], [16, 0])
 
 
 def test_identities_of_the_scores():
@@ -110,10 +113,12 @@ def test_the_order_of_pooling_counts_decides_the_number():
     truth = np.ones((1, 2, 4, 4, 1), np.float32)
     truth[0, 1, :, 1:] = 0
     prediction = np.ones_like(truth)  # CSI 1 in the first frame, 4 / 16 in the second
+    prediction[0, 0, 0, 0] = 4  # a false alarm of what never happened, whose CSI is 0
     sums = {n: np.asarray(v).sum(0) for n, v in count_events(prediction, truth, [0.5, 3.0]).items()}
     report = event_report(sums, (0.5, 3.0))['pool_1']
     assert report['csi_mean'] == pytest.approx(20 / 32)
     assert report['csi_mean_of_frames'] == pytest.approx((1 + 1 / 4) / 2)
+    assert report['csi_mean_per_frame'] == pytest.approx([1, 1 / 4])
 
 
 def test_balanced_errors_equal_those_of_the_paper():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from e3d.evaluation.metrics import PSNR_CAP, frame_metrics
+from e3d.data.sources.scales import Scale
+from e3d.evaluation.metrics import PSNR_CAP, errors_in_unit, frame_metrics
 
 jitted = jax.jit(frame_metrics)
 
@@ -106,6 +107,14 @@ def test_values_beyond_1_count_where_the_data_have_no_bound():
     found = jax.jit(frame_metrics, static_argnums=2)(prediction, truth, (0.0, np.inf))
     error = np.maximum(prediction, 0).astype(np.float64) - truth
     np.testing.assert_allclose(found['mse_mean'], np.mean(error**2, axis=(2, 3, 4)), rtol=1e-5)
+
+
+def test_errors_in_the_unit_are_those_of_a_forecast_within_the_bounds():
+    scale = Scale((0.0, 9.0), (0.0, np.inf), transform='log1p')
+    truth = scale.from_unit(np.full((1, 2, 4, 4, 1), 3.0))
+    found = errors_in_unit(np.full_like(truth, -0.5), truth, None, scale)
+    np.testing.assert_allclose(found['squared_in_unit'], [[9.0, 9.0]], rtol=1e-5)
+    np.testing.assert_allclose(found['mae_in_unit'], [[3.0, 3.0]], rtol=1e-5)
 
 
 def test_what_has_no_truth_counts_nowhere():

@@ -195,6 +195,8 @@ def test_the_report_counts_what_is_right():
         assert table.sum() == 40 and np.trace(table) == round(40 * report[f'accuracy_{part}'])
         assert report['per_class'][str(part)][6] is None
     assert report['curve'][1] == report['accuracy_25']
+    of_label = logs[np.arange(40), :, labels]
+    assert report['cross_entropy'] == pytest.approx(-of_label.mean())
     json.dumps(report, allow_nan=False)
 
 
