@@ -175,6 +175,29 @@ def test_what_only_training_needs_may_be_for_other_lengths():
     assert forecast(run._replace(params=params), frames, 4).shape == (4, 8, 8, 1)
 
 
+class Entered(nn.Module):
+    """Sees its input at once; its forecast is one channel of what enters."""
+
+    needs = Needs(future_only=True)
+    channel: int
+
+    def __call__(self, frames, output_frames):
+        return frames[:, :output_frames, ..., self.channel : self.channel + 1]
+
+
+def test_before_a_short_clip_its_first_frame_is_repeated_and_what_is_known_goes_with_it():
+    frames = np.float32([1, 2, 0]).reshape(1, 3, 1, 1, 1)  # the last one only fills up
+    known = np.float32([10, 20, 30, 40, 0]).reshape(1, 5, 1, 1, 1)
+    continued = forecast_module.continue_clips.__wrapped__
+    found = [
+        continued(Entered(channel), {}, frames, 2, 2, beside={'known': known}).ravel().tolist()
+        for channel in range(3)
+    ]
+    assert found == [[1, 1], [10, 10], [30, 40]]
+    seen = continued(Entered(0), {}, frames, 2, 3)
+    assert seen.ravel().tolist() == [1, 1, 2]
+
+
 def test_a_forecast_that_is_not_finite_is_no_forecast(run, clip):
     with pytest.raises(RunError, match='not finite from frame 1'):
         forecast(run._replace(params={'rate': np.nan}), clip)

@@ -92,7 +92,7 @@ def test_pictures_hold_no_counts(run, tmp_path):
         predict_file(run, tmp_path / 'in.gif', tmp_path / 'out.npy')
 
 
-def test_a_file_of_flows_is_continued(run, tmp_path):
+def test_a_file_of_flows_is_continued_where_it_has_no_hole(run, tmp_path):
     h5py = pytest.importorskip('h5py')
     dates = [f'201401{day:02d}{slot:02d}'.encode() for day in (1, 2) for slot in (1, 2, 3)]
     counts = np.random.default_rng(1).integers(0, 100, (6, 2, 8, 8)).astype(float)
@@ -101,6 +101,14 @@ def test_a_file_of_flows_is_continued(run, tmp_path):
     predict_file(run, tmp_path / 'flows.h5', tmp_path / 'out.npy')
     expected = forecast(run, np.moveaxis(counts, 1, -1))
     np.testing.assert_array_equal(np.load(tmp_path / 'out.npy'), expected)
+    for name, missing in (('early', 1), ('late', 4)):
+        with h5py.File(tmp_path / f'{name}.h5', 'w') as file:
+            file['data'] = np.delete(counts, missing, axis=0)
+            file['date'] = np.delete(dates, missing)
+    predict_file(run, tmp_path / 'early.h5', tmp_path / 'early.npy')
+    np.testing.assert_array_equal(np.load(tmp_path / 'early.npy'), expected)
+    with pytest.raises(InputError, match='has a hole within its last 3 slots'):
+        predict_file(run, tmp_path / 'late.h5', tmp_path / 'late.npy')
 
 
 def test_scaled_data_of_an_unknown_unit_may_go_beyond_1(run):

@@ -43,6 +43,8 @@ def test_resuming_drops_what_was_lost(tmp_path):
     with Reporter(tmp_path, 2, 10) as reporter:
         reporter.write(3, 'train', {'loss': 9.0})
     assert [line['loss'] for line in read_lines(tmp_path)] == [1.0, 2.0, 9.0]
+    # From these steps on TensorBoard leaves out what was there before.
+    assert [event.step for event in all_events(tmp_path) if event.HasField('session_log')] == [1, 3]
 
 
 def test_a_step_has_one_line_for_each_split(tmp_path):
@@ -64,17 +66,19 @@ def test_a_step_has_one_line_for_each_split(tmp_path):
     ]
 
 
-def events(workdir):
-    """(step, tag) of all values for TensorBoard."""
-    found = []
-    for path in sorted((workdir / 'tensorboard').iterdir()):
+def all_events(workdir):
+    """All that is for TensorBoard, run by run."""
+    for path in sorted((workdir / 'tensorboard').iterdir(), key=lambda path: path.suffix):
         data = path.read_bytes()
         while data:  # records of the format: length, checksum, content, checksum
             (length,) = struct.unpack('<Q', data[:8])
-            event = Event.FromString(data[12 : 12 + length])
-            found += [(event.step, value.tag) for value in event.summary.value]
+            yield Event.FromString(data[12 : 12 + length])
             data = data[16 + length :]
-    return found
+
+
+def events(workdir):
+    """(step, tag) of all values for TensorBoard."""
+    return [(event.step, v.tag) for event in all_events(workdir) for v in event.summary.value]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,8 @@ def test_progress_line(tmp_path, capsys):
 def test_step_metrics_are_means_and_leave_the_newest(tmp_path, monkeypatch):
     clock = iter([0.0, 4.0, 4.0, 10.0, 10.0])
     monkeypatch.setattr(reporting.time, 'perf_counter', lambda: next(clock))
+    shown = []
+    monkeypatch.setattr(Reporter, 'show', lambda reporter, *numbers: shown.append(numbers))
     with Reporter(tmp_path, 0, 10) as reporter:
         metrics = make_metrics(reporter)
         for step, loss in [(1, 1.0), (2, 3.0), (3, 9.0)]:
@@ -116,6 +122,8 @@ def test_step_metrics_are_means_and_leave_the_newest(tmp_path, monkeypatch):
     assert first['data_wait_seconds'] == pytest.approx(0.15)
     assert (last['step'], last['loss'], last['seconds_per_step']) == (3, 9.0, 6.0)
     assert last['data_wait_seconds'] == pytest.approx(0.3)
+    # Step, loss, frames a second, and the seconds that are left.
+    assert shown == [(2, 2.0, 50.0, 8 * 2.0), (3, 9.0, pytest.approx(100 / 6), 7 * 6.0)]
 
 
 @pytest.mark.parametrize('bad', [numbers(float('nan')), numbers(1.0, float('inf'))])

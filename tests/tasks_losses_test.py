@@ -97,6 +97,29 @@ def test_what_has_no_truth_counts_nowhere():
     np.testing.assert_allclose(parts['l1'], np.mean(np.abs(errors)), rtol=1e-6)
 
 
+def test_gaps_count_in_no_part_of_a_loss():
+    frames, valid = (np.concatenate([x, x]) for x in (random_frames(2), random_frames(2, 3) < 0.6))
+    predictions = random_frames(4, seed=1)[:, 1:]
+    objective = Objective(
+        cross_entropy_weight=1.0, crps_weight=1.0, frames='future', balance_weights=(3.0,)
+    )
+    levels = np.array([0.5])
+    _, parts = forecast_loss(objective, predictions, frames, PLAIN, 0, valid, levels=levels)
+    known = valid[:, INPUT:]
+    p, truth = predictions[:, INPUT - 1 :].astype(float), frames[:, INPUT:].astype(float)
+    errors, weights = np.abs(p - truth), np.where(truth >= 0.5, 3, 1)
+    apart = np.concatenate([np.abs(p[:2] - p[2:])] * 2)
+    expected = {
+        'l2': weights * errors**2,
+        'l1': weights * errors,
+        'cross_entropy': -(truth * np.log(p) + (1 - truth) * np.log(1 - p)),
+        'crps': errors - apart / 2,
+    }
+    assert parts.keys() == expected.keys()
+    for name, terms in expected.items():
+        np.testing.assert_allclose(parts[name], terms[known].mean(), rtol=1e-5, err_msg=name)
+
+
 def test_devices_with_other_gaps_count_each_value_once():
     frames, predictions = random_frames(4), random_frames(4, seed=1)[:, 1:]
     valid = np.random.default_rng(2).random(frames.shape) < 0.5

@@ -147,6 +147,10 @@ def test_members_are_futures_of_the_same_clip(variables):
     assert futures.shape == (3, OUTPUT_FRAMES, 8, 8, 1)
     np.testing.assert_allclose(futures[0], single, rtol=1e-6)
     assert np.abs(futures[0] - futures[1]).max() > 1e-3
+    # They are those by which an evaluation measures the first sequence.
+    measure = jax.jit(LayoutForecast(MODEL, Layout((INPUT_FRAMES, OUTPUT_FRAMES)), (0.0, 1.0)))
+    draws = {'frames': np.stack([frames] * 3), 'draw': np.array([[0, 0], [0, 1], [0, 2]])}
+    np.testing.assert_allclose(futures, measure(variables, draws), rtol=1e-5, atol=1e-6)
     batch = forecast(run, frames[None], members=2)
     assert batch.shape == (2, 1, OUTPUT_FRAMES, 8, 8, 1)
     np.testing.assert_allclose(batch[:, 0], futures[:2], rtol=1e-6)

@@ -318,5 +318,5 @@ def scalars(report: Mapping[str, Any]) -> dict[str, float]:
     return {
         key: value
         for key, value in report.items()
-        if isinstance(value, int | float) and key not in ('step', 'checkpoint')
+        if isinstance(value, int | float) and key != 'step'
     }
