@@ -14,7 +14,14 @@ from e3d.data.sources.in_memory import divide_clips, lend
 from e3d.data.sources.registry import open_source
 from e3d.data.sources.scales import Scale
 from e3d.fitting import fit as fitting
-from tests.prediction_helpers import Sums, recognizer_run, run_of
+from tests.prediction_helpers import (
+    INPUT_FRAMES,
+    OUTPUT_FRAMES,
+    FadingSum,
+    Sums,
+    recognizer_run,
+    run_of,
+)
 from tests.training_helpers import TinyForecaster
 
 # In the order in which one needs what another has made.
@@ -160,6 +167,19 @@ def test_no_range_is_offered_for_what_is_not_finite():
     assert 'value_range' not in str(caught.value)
 
 
+def test_the_end_of_a_clip_is_shown_beside_its_forecast_from_what_came_before(monkeypatch):
+    shown = []
+    monkeypatch.setattr('e3d.fitting.run.draw_animation', lambda *parts: shown.append(parts))
+    monkeypatch.setattr('e3d.fitting.run.animate', lambda pictures: None)
+    run = fitting.Run(*run_of(FadingSum()))
+    clip = np.random.default_rng(0).random((7, 8, 8, 1), np.float32)
+    run.show(clip)
+    ((frames, future, observed),) = shown
+    np.testing.assert_allclose(frames, clip[-INPUT_FRAMES - OUTPUT_FRAMES :], rtol=1e-6)
+    np.testing.assert_allclose(future, run.forecast(clip[:-OUTPUT_FRAMES]), rtol=1e-6)
+    assert observed.tolist() == [True] * INPUT_FRAMES
+
+
 def test_a_clip_with_gaps_and_larger_than_the_crop_is_shown_as_it_is_forecast():
     dataset = {'name': 'grids', 'crop': (8, 8)}
     run = fitting.Run(*run_of(TinyForecaster(), channels=2, dataset=dataset))
@@ -226,6 +246,8 @@ def test_the_settings_fit_every_kind_of_model(name):
     config.dataset.update({'input_frames': 3, 'output_frames': 2})
     e3d.check_config(config)
     assert config.model.name == name and config.train.batch_size % jax.local_device_count() == 0
+    # At the end a forecast continues itself, however few updates there are.
+    assert config.sampling.start - config.sampling.decrease * config.train.steps <= 0
 
 
 @pytest.mark.parametrize(

@@ -76,14 +76,16 @@ def test_files_of_counts(run, tmp_path):
     assert 'Its values are in the unit of the data.' in text
 
 
-def test_pictures_say_what_their_colors_stand_for(run, tmp_path):
+@pytest.mark.parametrize(('rate', 'brighter'), [(1.5, 'forecast'), (0.1, 'input')])
+def test_pictures_say_what_their_colors_stand_for(run, tmp_path, rate, brighter):
+    run = run._replace(params={'rate': rate})
     np.save(tmp_path / 'in.npy', COUNTS)
-    result = forecast(run, COUNTS)
+    maxima = {'forecast': forecast(run, COUNTS).max(), 'input': COUNTS[-3:].max()}
+    assert max(maxima, key=maxima.__getitem__) == brighter
     text = predict_file(
         run, tmp_path / 'in.npy', tmp_path / 'out.gif', presentation=Presentation(with_input=True)
     )
-    brightest = max(result.max(), COUNTS[-3:].max())
-    assert f'darkest color is 20, the brightest {brightest:g}' in text
+    assert f'darkest color is 20, the brightest {maxima[brighter]:g}' in text
 
 
 def test_pictures_hold_no_counts(run, tmp_path):

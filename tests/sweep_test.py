@@ -100,6 +100,8 @@ def test_values_are_those_of_the_command_line():
     assert last.model.history is None and last.model.kernel_size == (2, 1, 1)
     assert last.model.features == 2  # of the rest of the command line
     assert entries[0].config.model.history == 5
+    (entry,) = grid('optimizer.kind=rmsprop;sampling.kind=reverse;seed=1')
+    assert entry.name == 'optimizer.kind=rmsprop,sampling.kind=reverse,seed=1'
 
 
 def test_entries_of_the_file_are_any_sets_of_values(tmp_path):
@@ -155,6 +157,8 @@ def test_goes_past_a_failure_and_ends_with_results(tmp_path, capfd):
     assert [row['mse'] for row in rows] == ['0.1', '', '0.3']
     assert [row['model.layers'] for row in rows] == ['1', '2', '3']
     assert (folder / 'sweep.png').read_bytes().startswith(b'\x89PNG')
+    first = read_result(entries[0], folder / entries[0].name)
+    assert first.test == {'mse': 0.1} and first.validation == {'mse': [(2, 9.0)]}
 
     with pytest.raises(RunError):  # again: only what failed is tried
         run_fake(entries, folder)
@@ -163,8 +167,10 @@ def test_goes_past_a_failure_and_ends_with_results(tmp_path, capfd):
 
 def test_one_entry_by_its_index(tmp_path, capfd):
     entries = grid('model.layers=1,3,4')
-    run_sweep(COMMAND, entries, tmp_path, index=1)
-    assert [line for line in capfd.readouterr().out.splitlines() if 'ran' in line] == ['ran 3']
+    for index, layers in ((1, 3), (0, 1)):
+        run_sweep(COMMAND, entries, tmp_path, index=index)
+        lines = capfd.readouterr().out.splitlines()
+        assert [line for line in lines if 'ran' in line] == [f'ran {layers}']
     with pytest.raises(InputError, match='--sweep_index=3: must be 0 to 2'):
         run_sweep(COMMAND, entries, tmp_path, index=3)
 

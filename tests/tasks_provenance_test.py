@@ -307,3 +307,7 @@ def test_fingerprints_that_are_nearly_the_same_are_the_same():
     assert stored.find_differences(stored._replace(means=(0.5005, 0.2495))) == []
     assert stored.find_differences(stored._replace(means=(0.51, 0.25)))
     assert stored.find_differences(stored._replace(sequences={'test': 3, 'validation': 2})) == []
+    # What does not tell what it was trained on is not certainly the same as anything.
+    told = stored._replace(training=(0.3,))
+    assert told.is_same(told) and not stored.is_same(stored) and not told.is_same(stored)
+    assert not told.is_same(told._replace(training=(0.31,)))

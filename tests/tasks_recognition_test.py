@@ -350,11 +350,17 @@ def test_wilson_interval():
 
 def test_parameters_that_fit_are_taken_from_another_run(prepared, monkeypatch, capsys):
     state = prepared[4]()
+    state = state.replace(
+        ema_params=jax.tree.map(np.zeros_like, state.params),
+        collections={'statistics': {'mean': np.float32([0, 0]), 'own': np.float32([0, 0])}},
+        ema_collections={'statistics': {'mean': np.float32([1, 1]), 'own': np.float32([1, 1])}},
+    )
     stored = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0, np.float32), state.params)
     stored['classifier']['scores']['bias'] = np.zeros(3, np.float32)
-    monkeypatch.setattr(
-        transfer, 'load_run', lambda _: types.SimpleNamespace(params=stored, collections=None)
+    run = types.SimpleNamespace(
+        params=stored, collections={'statistics': {'mean': np.float32([5, 5])}}
     )
+    monkeypatch.setattr(transfer, 'load_run', lambda _: run)
     begun = transfer.begin_from(state, 'runs/other')
     classifier = begun.params['classifier']
     np.testing.assert_array_equal(classifier['scores']['kernel'], 7.0)
@@ -364,6 +370,13 @@ def test_parameters_that_fit_are_taken_from_another_run(prepared, monkeypatch, c
     said = capsys.readouterr()
     assert 'newly initialized are classifier/scores/bias' in said.out + said.err
     assert int(begun.step) == 0
+    statistics = begun.collections['statistics']
+    np.testing.assert_array_equal([statistics['mean'], statistics['own']], [[5, 5], [0, 0]])
+    # The moving average begins there as well.
+    for average, value in (
+        (begun.ema_params, begun.params), (begun.ema_collections, begun.collections),
+    ):  # fmt: skip
+        jax.tree.map(np.testing.assert_array_equal, average, value)
 
     stranger = types.SimpleNamespace(params={'other': np.zeros(2)}, collections=None)
     monkeypatch.setattr(transfer, 'load_run', lambda _: stranger)

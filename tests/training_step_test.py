@@ -12,7 +12,7 @@ from training_helpers import INPUT, LENGTH, PLAIN, SHAPE, TinyForecaster, random
 
 from e3d.configuration import default_config
 from e3d.parallel import devices
-from e3d.tasks.losses import Objective, forecast_loss
+from e3d.tasks.losses import Objective, Outcome, forecast_loss
 from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.schedules import Sampling, draw_truth_mask
 from e3d.training.optimizer import build_optimizer, create_state
@@ -165,6 +165,18 @@ def test_a_bad_update_is_not_applied_and_shows():
     frames[0, 0, 0, 0] = np.nan
     new, metrics = step(state, {'frames': frames})
     assert not np.isfinite(metrics['loss'])
+    assert int(new.step) == 1
+    chex.assert_trees_all_equal(new.replace(step=state.step), state)
+
+
+def test_a_finite_loss_does_not_hide_a_gradient_that_is_not():
+    def loss(variables, batch, step, axis_name):
+        kernel = variables['params']['first']['kernel']
+        return jnp.sqrt(jnp.abs(0.0 * kernel)).sum(), Outcome({})
+
+    step, state = make_step(loss=loss)
+    new, metrics = step(state, {'frames': random_frames(4)})
+    assert metrics['loss'] == 0.0 and not np.isfinite(metrics['gradient_norm'])
     assert int(new.step) == 1
     chex.assert_trees_all_equal(new.replace(step=state.step), state)
 
