@@ -2,6 +2,7 @@ import functools
 import json
 import types
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +20,8 @@ from e3d.evaluation.recognition import (
 )
 from e3d.evaluation.recognition_pictures import draw_confidences, write_recognition
 from e3d.model import build_model
+from e3d.model.needs import Needs
+from e3d.model.recognizer import Recognition
 from e3d.parallel import devices
 from e3d.runs import transfer
 from e3d.tasks import recognition
@@ -75,7 +78,7 @@ def random_batch(config, size=4):
     return {
         'frames': generator.random((size, length, 8, 8, 1), np.float32),
         'label': np.arange(size, dtype=np.int32) % 7,
-        'repeated': np.array([0, 3, 1, 6], np.int32)[:size],
+        'repeated': np.resize(np.array([0, 3, 1, 6], np.int32), size),
     }
 
 
@@ -147,6 +150,32 @@ def test_the_loss_is_that_of_a_plain_reading(prepared):
     assert float(parts['l2']) == pytest.approx(np.mean(l2), rel=1e-4)
     expected = np.mean(cross_entropy) + (10.0 - 0.04 * 5) * np.mean(l2)
     assert float(value) == pytest.approx(expected, rel=1e-4)
+
+
+class Guessing(nn.Module):
+    """Scores that are random numbers, or the length of what is observed."""
+
+    by_length: bool
+
+    @property
+    def needs(self):
+        return Needs(scores_only=True, training=True)
+
+    @nn.compact
+    def __call__(self, frames, output_frames, truth_mask, lengths, training=None):
+        scores = jax.random.normal(self.make_rng('dropout'), (len(frames), 7))
+        known = jnp.zeros_like(scores).at[:, 0].set(lengths)
+        return Recognition(None, known if self.by_length else scores)
+
+
+@pytest.mark.parametrize('by_length', [False, True])
+def test_every_update_and_every_seed_draws_anew(by_length):
+    batch, values = random_batch(tiny_config(), size=32), []
+    for seed, step in ((0, 5), (0, 5), (0, 6), (1, 5)):
+        changes = {'loss.strategy': 'classification', 'loss.observed': (0.25, 0.5, 1.0)}
+        config = tiny_config(seed=seed, **changes)
+        values.append(float(build_loss(config, Guessing(by_length))({}, batch, step, None)[0]))
+    assert values[0] == values[1] and len(set(values)) == 3
 
 
 @pytest.mark.parametrize(('observed', 'half'), [((0.25,), 0.5), ((), 1.0), ((0.5,), 1.0)])
