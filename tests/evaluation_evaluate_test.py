@@ -226,7 +226,8 @@ def test_table_shows_model_beside_trivial_forecasts(report):
     assert any(f'{report["last_frame"]["mse"]:.2f}' in line for line in lines if 'repeat' in line)
     assert any(line.split()[:2] == ['3', f'{report["mse_per_frame"][2]:.2f}'] for line in lines)
     row = next(line for line in lines if '>= 0.3 ' in line)
-    assert row.split()[5] == f'{report["events"]["pool_1"]["csi"][0]:.3f}'
+    events = report['events']['pool_1']
+    assert row.split()[3:6] == [f'{100 * events["share"][0]:.2f}', '%', f'{events["csi"][0]:.3f}']
     best = min(report['last_frame']['mse'], report['mean_image']['mse'])
     assert f'{report["mse"] / best:.2f} times that of' in text
     assert max(map(len, lines)) <= 100
