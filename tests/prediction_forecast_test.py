@@ -12,8 +12,9 @@ from e3d.data.readers.clips import read_clip
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.model.needs import Needs, initialize
+from e3d.parallel import host_memory
 from e3d.prediction import forecast as forecast_module
-from e3d.prediction import memory, opening
+from e3d.prediction import opening
 from e3d.prediction.forecast import forecast
 from e3d.prediction.media import write_clip
 from e3d.prediction.predict import predict_file
@@ -295,7 +296,7 @@ def test_an_output_that_exists_is_kept_unless_it_is_to_be_replaced(run, clip, tm
 
 
 def test_pictures_that_cannot_fit_are_rejected(run, clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, '_host_bytes', lambda: 10**6)
+    monkeypatch.setattr(host_memory, 'free_bytes', lambda: 10**6)
     np.save(tmp_path / 'in.npy', clip)
     predict_file(run, tmp_path / 'in.npy', tmp_path / 'small', 9)
     with pytest.raises(InputError, match='memory are available'):
@@ -309,7 +310,7 @@ def test_pictures_that_cannot_fit_are_rejected(run, clip, tmp_path, monkeypatch)
 def test_what_a_model_keeps_counts_as_well(monkeypatch):
     run = run_of(build_model('e3d_lstm', layers=1, features=32, kernel_size=(2, 3, 3)))
     clip = np.zeros((3, 8, 8), np.float32)
-    monkeypatch.setattr(memory, '_host_bytes', lambda: 10**7)
+    monkeypatch.setattr(host_memory, 'free_bytes', lambda: 10**7)
     # A state of 2 x 2 x 2 x 32 floats is 1 KiB, the copies of a frame as much: they alone fit.
     assert forecast(run, clip, 100).shape == (100, 8, 8, 1)
     with pytest.raises(InputError, match='6,003 frames of 8 x 8 x 1 take at least'):

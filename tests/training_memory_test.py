@@ -5,48 +5,14 @@ from training_helpers import tiny_config
 
 from e3d.data.batches import evaluation_batches
 from e3d.errors import InputError
-from e3d.parallel import devices
+from e3d.parallel import devices, host_memory
 from e3d.training import memory
 from e3d.training.footprint import Footprint
 from e3d.training.loop import train
 
-MEMINFO = 'MemTotal:        2000 kB\nMemFree:          1 kB\nSwapTotal:       500 kB\n'
 
-
-def file_system(root, groups='', limits=()):
-    files = {'proc/meminfo': MEMINFO, 'proc/self/cgroup': groups, **dict(limits)}
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-@pytest.mark.parametrize(
-    ('groups', 'limits', 'kibibytes'),
-    [
-        ('', {}, 2500),
-        ('0::/\n', {'sys/fs/cgroup/memory.max': 'max\n'}, 2500),
-        ('0::/\n', {'sys/fs/cgroup/memory.max': '1024000\n'}, 1000),
-        ('0::/a/b\n', {'sys/fs/cgroup/a/memory.max': '2048000\n'}, 2000),
-        ('0::/a/b\n', {'sys/fs/cgroup/x/memory.max': '2048\n'}, 2500),
-        # In a container the path is that of the host.
-        ('4:memory:/docker/1\n', {'sys/fs/cgroup/memory/memory.limit_in_bytes': '1024\n'}, 1),
-        ('4:cpu:/\n', {'sys/fs/cgroup/cpu/memory.max': '1024\n'}, 2500),
-        ('4:memory:/\n', {'sys/fs/cgroup/memory/memory.limit_in_bytes': f'{2**63 - 4096}\n'}, 2500),
-    ],
-)
-def test_memory_is_what_the_machine_and_its_groups_allow(tmp_path, groups, limits, kibibytes):
-    root = file_system(tmp_path, groups, limits)
-    assert memory.host_bytes(root) == kibibytes * 1024
-
-
-def test_a_system_that_does_not_say(tmp_path):
-    assert memory.host_bytes(tmp_path) is None
-
-
-def test_this_machine_has_memory():
-    assert 2**28 < memory.host_bytes() < 2**50
-    assert memory.device_bytes(devices.local_mesh(2)) == memory.host_bytes() // 2
+def test_devices_that_are_cpus_share_the_memory_of_the_machine():
+    assert memory.device_bytes(devices.local_mesh(2)) == host_memory.total_bytes() // 2
 
 
 @pytest.mark.parametrize(
@@ -61,7 +27,7 @@ def test_this_machine_has_memory():
     ],
 )  # fmt: skip
 def test_what_cannot_fit_is_rejected_with_the_figures(tmp_path, monkeypatch, overrides, message):
-    monkeypatch.setattr(memory, 'host_bytes', lambda: 2**34)
+    monkeypatch.setattr(host_memory, 'total_bytes', lambda: 2**34)
     with pytest.raises(InputError, match=message):
         train(tiny_config(tmp_path, **overrides), tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
@@ -69,17 +35,17 @@ def test_what_cannot_fit_is_rejected_with_the_figures(tmp_path, monkeypatch, ove
 
 def test_what_just_fits_is_not_rejected(monkeypatch):
     mesh = devices.local_mesh(1)
-    monkeypatch.setattr(memory, 'host_bytes', lambda: 1000)
+    monkeypatch.setattr(host_memory, 'total_bytes', lambda: 1000)
     memory.check_training(Footprint(1, 400, 600), 1, mesh)
     with pytest.raises(InputError):
         memory.check_training(Footprint(1, 400, 601), 1, mesh)
-    monkeypatch.setattr(memory, 'host_bytes', lambda: None)
+    monkeypatch.setattr(host_memory, 'total_bytes', lambda: None)
     memory.check_training(Footprint(1, 2**60, 0), 1, mesh)
 
 
 def test_a_batch_of_an_evaluation_counts_no_more_sequences_than_there_are(monkeypatch):
     example = {'frames': np.zeros((5, 4, 4, 1), np.uint8)}  # 320 bytes as float32
-    monkeypatch.setattr(memory, 'host_bytes', lambda: 3200)
+    monkeypatch.setattr(host_memory, 'total_bytes', lambda: 3200)
     memory.check_evaluation(example, 10, 2**20)
     memory.check_evaluation(example, 2**20, 10)
     with pytest.raises(InputError, match=r'evaluation\.batch_size=11 needs at least'):

@@ -1,11 +1,11 @@
 """Whether a forecast fits into memory, told before it is made."""
 
 import os
-from pathlib import Path
 
 import jax
 
 from e3d.errors import InputError
+from e3d.parallel import host_memory
 
 # Of every float32 frame: as the loop leaves it, put together from patches, in the order of time, in
 # the memory of the host.
@@ -62,16 +62,10 @@ def _check(needed: int, clips: int, steps: int, frame_shape: tuple[int, int, int
 def available_bytes() -> int:
     """Memory of the first device and of the host that is not in use, the lesser of the two."""
     device = jax.local_devices()[0].memory_stats() or {}
-    limits = [_host_bytes()]
+    free = host_memory.free_bytes()
+    if free is None:  # no Linux
+        free = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    limits = [free]
     if 'bytes_limit' in device:
         limits.append(device['bytes_limit'] - device.get('bytes_in_use', 0))
     return min(limits)
-
-
-def _host_bytes() -> int:
-    try:
-        lines = Path('/proc/meminfo').read_text(encoding='ascii').splitlines()
-        found = next(line for line in lines if line.startswith('MemAvailable:'))
-        return int(found.split()[1]) * 1024
-    except (OSError, StopIteration):  # no Linux
-        return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')

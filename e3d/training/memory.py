@@ -4,9 +4,7 @@ Only what is certain counts: the sizes that are known from shapes, and all the m
 used or not. What passes may still be too much.
 """
 
-import contextlib
-import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,51 +12,15 @@ from jax.sharding import Mesh
 
 from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
+from e3d.parallel import host_memory
 from e3d.training.footprint import Footprint
-
-
-def host_bytes(root: pathlib.Path = pathlib.Path('/')) -> int | None:
-    """Memory of this machine, with what it may swap, as far as its control group lets it be used.
-
-    Args:
-      root: of the file system.
-
-    Returns:
-      None where the system does not say.
-    """
-    try:
-        lines = (root / 'proc/meminfo').read_text('ascii').splitlines()
-        sizes = {line.split(':')[0]: int(line.split()[1]) * 1024 for line in lines}
-        total = sizes['MemTotal'] + sizes.get('SwapTotal', 0)
-    except (OSError, ValueError, KeyError, IndexError):
-        return None
-    return min(total, *_group_limits(root), total)
-
-
-def _group_limits(root: pathlib.Path) -> Iterator[int]:
-    """The limits of the control groups of this process, of version 1 and 2."""
-    try:
-        lines = (root / 'proc/self/cgroup').read_text('utf-8').splitlines()
-    except (OSError, ValueError):
-        return
-    for line in lines:
-        _, controllers, group = line.split(':', 2)
-        if controllers not in ('', 'memory'):
-            continue
-        base = root / 'sys/fs/cgroup' / controllers
-        name = 'memory.limit_in_bytes' if controllers else 'memory.max'
-        path = pathlib.PurePosixPath(group.lstrip('/'))
-        for folder in (path, *path.parents):
-            # There may be none, or it is 'max'.
-            with contextlib.suppress(OSError, ValueError):
-                yield int((base / folder / name).read_text('ascii'))
 
 
 def device_bytes(mesh: Mesh) -> int | None:
     """Memory of each device of this process; devices that are CPUs share that of the machine."""
     device = mesh.devices.flat[0]
     if device.platform == 'cpu':
-        total = host_bytes()
+        total = host_memory.total_bytes()
         return None if total is None else total // mesh.size
     return (device.memory_stats() or {}).get('bytes_limit')
 
@@ -72,7 +34,7 @@ def check_sequence(config: Any) -> None:
         size = layout_of(dataset).length * rows * columns * dataset.get('channels', 1)
         _reject_more(
             size,
-            host_bytes(),
+            host_memory.total_bytes(),
             f'A sequence of {layout_of(dataset).length} frames of dataset.{key}={rows, columns}',
             f'a smaller dataset.{key}, or fewer dataset.input_frames and dataset.output_frames',
         )
@@ -100,7 +62,7 @@ def check_evaluation(example: Mapping[str, Any], num_sequences: int, batch_size:
     size = np.size(example['frames']) * np.dtype(np.float32).itemsize
     _reject_more(
         min(batch_size, num_sequences) * size,
-        host_bytes(),
+        host_memory.total_bytes(),
         f'A batch of evaluation.batch_size={batch_size}',
         'a smaller evaluation.batch_size',
     )
