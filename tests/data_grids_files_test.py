@@ -110,7 +110,7 @@ def test_days_written_as_one_number_divide_by_dates_and_have_no_gap(tmp_path, ki
             labeled.to_netcdf(path, engine='h5netcdf')
     source = open_source(dataset_of(path, split_dates=('2020-02-20', '2020-03-01')), 'train')
     np.testing.assert_array_equal(source.setup.timeline.times, times)
-    assert '2020-03-09T00:00:00 (read as yyyymmdd), in 1 stretch' in source.account[0]
+    assert '2020-03-09T00:00:00 (read as yyyymmdd) in steps of 1 d, in 1 str' in source.account[0]
 
 
 def test_files_of_a_folder_say_alike_when_their_frames_are(tmp_path):
@@ -139,8 +139,11 @@ def test_a_stretch_has_one_rate(tmp_path, hours):
     long = [run for run in runs if run[1] - run[0] > 1]
     assert long == ([[0, 30]] if hours == 30 else [[11, 32]])
     source = open_source(dataset_of(tmp_path / 'rain.npz', split_fractions=(1.0, 0, 0)), 'train')
-    step, unused = ('1:00:00', 20) if hours == 30 else ('0:10:00', 11)
-    assert f'a step much unlike the usual one of {step}; {unused} frames' in source.account[0]
+    step, unused = ('1 h', 20) if hours == 30 else ('10 min', 11)
+    assert f' in steps of {step}, in ' in source.account[0]
+    assert f'or a step much unlike that; {unused} frames' in source.account[0]
+    with pytest.raises(InputError, match=f'no 60 frames that follow each other in steps of {step}'):
+        open_source(dataset_of(tmp_path / 'rain.npz', output_frames=58), 'train')
 
 
 def test_as_many_steps_of_two_rates_are_those_of_one_of_them(tmp_path):
@@ -167,6 +170,11 @@ GAPS = [
     (np.int16, {'_FillValue': -9999.0}, -9999),
     (np.int16, {'_FillValue': np.nan, 'missing_value': [1e20, 0.5, -9999.0]}, -9999),
     (np.int8, {'_FillValue': np.int8(-1), '_Unsigned': 'true'}, -1),
+    (
+        np.int16,
+        {'_FillValue': h5py.Empty('i2'), 'missing_value': -1, 'units': h5py.Empty('S1')},
+        -1,
+    ),
 ]
 
 

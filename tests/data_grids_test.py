@@ -163,6 +163,15 @@ def test_a_mask_lies_in_a_file_of_any_kind(tmp_path, rain, name):
             opened(tmp_path / file)
 
 
+def test_a_mask_for_each_channel_is_told_where_it_must_lie(tmp_path, rain):
+    np.savez(tmp_path / 'mask.npz', land=np.ones((*rain.shape[1:3], 2), bool))
+    np.save(tmp_path / 'rain.npy', rain)
+    with pytest.raises(
+        InputError, match=r'one for each channel, \[H, W, C\], must be an .npy file'
+    ):
+        opened(tmp_path / 'rain.npy', mask=str(tmp_path / 'mask.npz'))
+
+
 def test_targets_and_what_is_known_beside_them(tmp_path):
     labeled().to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
     values = {'static': ('orography',), 'calendar': ('hour', 'weekday')}

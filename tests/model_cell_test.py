@@ -245,7 +245,7 @@ def test_bfloat16_states_and_float32_parameters(recall):
         ({'recall_radius': 17}, 'recall_radius=17: must be at most 16'),
         (
             {'variant': 'published', 'dtype': jnp.float16},
-            'dtype=float16: must be float32 or bfloat16',
+            'dtype=float16: must be float32, bfloat16 or float64',
         ),
     ],
 )

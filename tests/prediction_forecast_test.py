@@ -138,7 +138,7 @@ def test_bad_arrays_and_horizons_are_rejected(run, frames, horizon, message):
 def test_a_file_with_time_last_is_rejected_as_an_array_is(tmp_path):
     wide = run_of(FadingSum(), size=(8, 9))
     np.save(tmp_path / 'in.npy', np.zeros((8, 9, 5), np.uint8))
-    with pytest.raises(InputError, match=r'time seems to be the last axis.*np\.moveaxis'):
+    with pytest.raises(InputError, match=r'in.npy has shape .* time seems to be the last axis'):
         predict_file(wide, tmp_path / 'in.npy', tmp_path / 'out.npy')
     np.save(tmp_path / 'in.npy', np.zeros((8, 9, 5, 1), np.uint8))  # 8 frames of 9 x 5
     predict_file(wide, tmp_path / 'in.npy', tmp_path / 'out.npy')

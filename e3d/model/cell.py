@@ -228,8 +228,8 @@ class E3DLSTMCell(CellBase):
         """
         if self.variant == 'published' and jnp.dtype(self.dtype or 'float32') == jnp.float16:
             raise InputError(
-                "dtype=float16: must be float32 or bfloat16 with variant='published', whose LayerNorm "
-                'multiplies the gradients of the first state by 10^6, more than float16 holds'
+                "dtype=float16: must be float32, bfloat16 or float64 with variant='published', whose "
+                'LayerNorm multiplies the gradients of the first state by 10^6, more than float16 holds'
             )
         if self.recalls and self.history is None:
             raise InputError(

@@ -33,7 +33,7 @@ class CellBase(nn.RNNCellBase):
     and a method `weights(shape)` that declares the parameters for inputs of that shape. A state with a
     field `memory` takes part in the zig-zag route of M (see `stack.py`). Where `recalls` is true,
     `update` takes a `history` of the state's `cell`, too, and a field `history` says of how many earlier
-    steps, None for all.
+    steps; None, or no such field, for all.
     """
 
     if TYPE_CHECKING:  # fields of every subclass

@@ -161,7 +161,7 @@ class StackBase(nn.RNNCellBase):
         Raises:
           InputError: they differ, but one loop remembers for all.
         """
-        windows = {cell.history for cell in self.build_cells() if cell.recalls}
+        windows = {getattr(cell, 'history', None) for cell in self.build_cells() if cell.recalls}
         if len(windows) > 1:
             raise InputError(
                 f'history of {" and ".join(sorted(map(str, windows)))}: cells that recall must have '

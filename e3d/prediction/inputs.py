@@ -153,14 +153,14 @@ def preparation_for(run: Run, size: tuple[int, ...]) -> Preparation:
     return preparation_of(run.config.dataset, (size[0], size[1], run.frame_shape[2]))
 
 
-def check_time_first(shape: tuple[int, ...], run: Run) -> None:
+def check_time_first(shape: tuple[int, ...], run: Run, name: str = 'The array of frames') -> None:
     """Raises InputError for a shape `[H, W, T]`, known by the size of the frames of the training."""
     size = tuple(run.frame_shape[:2])
     if shape[:2] == size != shape[1:]:
         raise InputError(
-            f'The array of frames has shape {shape}, in which time seems to be the last axis, as '
-            f'the frames of the training have {size[0]} x {size[1]} pixels. It must be [T, H, W], '
-            'e.g. np.moveaxis(frames, -1, 0), or [T, H, W, 1].'
+            f'{name} has shape {shape}, in which time seems to be the last axis, as the frames of the '
+            f'training have {size[0]} x {size[1]} pixels. It must be [T, H, W], e.g. '
+            'np.moveaxis(frames, -1, 0), or [T, H, W, 1].'
         )
 
 
@@ -267,7 +267,7 @@ def _open_array(path: Path, run: Run, layout: str) -> Reading:
     """An array of a clip, which has time first unless a layout says otherwise."""
     array = open_array(path, layout, run.scale.of_pixels)
     if not layout and array.layout == 'THW':
-        check_time_first(array.frames.shape[:3], run)
+        check_time_first(array.frames.shape[:3], run, str(path))
     return array
 
 

@@ -160,7 +160,12 @@ def _datasets(content: h5py.File) -> Iterator[str]:
 
 def _attributes_of(array: Any) -> dict[str, Any]:
     stored = getattr(array, 'attrs', {})
-    return {name: stored[name] for name in _ATTRIBUTES if name in stored}
+    return stated({name: stored[name] for name in _ATTRIBUTES if name in stored})
+
+
+def stated(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that have a value: HDF5 knows some that have a type alone."""
+    return {k: value for k, value in attributes.items() if not isinstance(value, h5py.Empty)}
 
 
 def _grid(array: Any, attributes: Mapping[str, Any], layout: str, name: str, path: Path) -> Grid:

@@ -18,6 +18,7 @@ from e3d.data.readers.grids import (
     decode,
     describe_arrays,
     each_grid,
+    stated,
 )
 from e3d.data.readers.hdf5_files import check_dataset, open_hdf5
 from e3d.data.readers.zarr_stores import check_store, is_zarr
@@ -29,6 +30,11 @@ SERIES_NAMES = ('sample', 'sequence', 'event', 'series', 'case', 'batch', 'n')
 CHANNEL_NAMES = ('channel', 'channels', 'band', 'c')
 # Of levels: channels where there are none, and rows and columns beside them.
 LEVEL_NAMES = ('level', 'lev', 'plev', 'pressure', 'height')
+# What opens a file, and how; dimensions of HDF5 that have no name get one.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    'zarr': {'consolidated': False},
+    'h5netcdf': {'phony_dims': 'sort'},
+}
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -57,13 +63,14 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
             f"{path} is read by the package {error.name}: pip install 'e3d[grids]'"
         ) from error
     engine = _checked_engine(path)
-    options: dict[str, Any] = {'consolidated': False} if engine == 'zarr' else {}
     with contextlib.ExitStack() as stack:
         try:
             # One variable after the other is read, as it is stored: `decode` has one way for all files.
-            options |= {'mask_and_scale': False, 'decode_times': False}
+            options = {'mask_and_scale': False, 'decode_times': False, **_OPTIONS.get(engine, {})}
             content = xarray.open_dataset(path, engine=engine, chunks=None, cache=False, **options)
             stack.callback(content.close)
+            for variable in content.variables.values():
+                variable.attrs = stated(variable.attrs)
             axes = [dim for dim in content.dims if dim in content.coords]
             coords = xarray.decode_cf(content[axes], decode_timedelta=False).coords
             return _read_content(content, coords, layout, wanted, path, stack.pop_all().close)

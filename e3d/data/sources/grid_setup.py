@@ -258,7 +258,14 @@ def _mask(name: str, timeline: Timeline, size: tuple[int, int]) -> np.ndarray | 
 def _read_mask(path: Path) -> np.ndarray:
     if path.suffix.lower() == '.npy':
         return np.asarray(map_array(path))
-    opened = open_file(path)  # fields are read from it as long as it is there
+    rule = (
+        f'{path} must hold one mask [H, W]; one for each channel, [H, W, C], must be an .npy file.'
+    )
+    try:
+        # No grid over time is wanted; fields are read from the file as long as it is there.
+        opened = open_file(path, wanted=['a mask'])
+    except InputError as error:
+        raise InputError(f'{rule} {error}') from error
     if len(opened.fields) != 1:
-        raise InputError(f'{path} must hold one mask [H, W], as an .npy file does.')
+        raise InputError(f'{rule} It has {", ".join(opened.fields) or "none"}.')
     return next(iter(opened.fields.values()))(None)

@@ -7,7 +7,6 @@ not measured is NaN in the files, or the value of `dataset.missing`, or outside 
 """
 
 import dataclasses
-import datetime
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,14 +87,13 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
         LeftOut(f'the sequence from frame {start:,} on', NO_TRUTH) for start in starts[~measured]
     )
     if not measured.any():
-        why = (
-            NO_TRUTH
-            if len(starts)
-            else (
-                f'its part of the time has no {length} frames that follow each other '
+        why = NO_TRUTH
+        if not len(starts):
+            step = f' in steps of {setup.timeline.usual_step}' * bool(setup.timeline.step)
+            why = (
+                f'its part of the time has no {length} frames that follow each other{step} '
                 '(dataset.input_frames and dataset.output_frames)'
             )
-        )
         raise InputError(
             f"The split '{split}' of {dataset['path']} has no sequences: {why}. Change "
             'dataset.split_fractions or dataset.split_dates, or use fewer frames.'
@@ -184,6 +182,7 @@ def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
         times = f', {timeline.times[0]} to {timeline.times[-1]}'
         form = first.times.form if first.times else ''
         times += f' (read as {form})' if form else ''
+        times += f' in steps of {timeline.usual_step}' if timeline.step else ''
     several = len(timeline.runs)
     lines = [
         f'{where}: {timeline.length:,} frames{times}, in {several:,} '
@@ -206,13 +205,10 @@ def _describe_step(setup: GridSetup) -> str:
     timeline, dataset = setup.timeline, setup.dataset
     if not timeline.step or len(timeline.runs) == 1:
         return ''
-    step = f'{timeline.step:g}'
-    if timeline.has_dates:
-        step = str(datetime.timedelta(seconds=timeline.step))
     lengths = np.diff(timeline.runs)
     frames = int(lengths[lengths < dataset['input_frames'] + dataset['output_frames']].sum())
     unused = f'; {frames:,} frames are in stretches too short for a sequence' if frames else ''
-    return f' or a step much unlike the usual one of {step}{unused}'
+    return f' or a step much unlike that{unused}'
 
 
 def _describe(name: str, setup: GridSetup) -> str:
