@@ -14,8 +14,10 @@ from killed_runs_test import read_checkpoint
 from training_helpers import tiny_config
 
 from e3d.configuration import check_config, default_config, model_section
+from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
 from e3d.model import build_model
+from e3d.model.needs import initialize
 from e3d.prediction.forecast import forecast
 from e3d.runs.trained_run import load_run
 from e3d.tasks.prediction_loss import build_loss
@@ -26,6 +28,7 @@ from e3d.training.step import train_step
 SMALL = {
     'simvp': {'layers': 2, 'features': 8, 'encoder_layers': 2, 'encoder_features': 4},
     'st_resnet': {'layers': 1, 'features': 8},
+    'mcnet': {'features': 1},
 }
 
 
@@ -102,7 +105,41 @@ def test_in_the_copy_test_parameters_are_for_the_frames_that_are_observed(tmp_pa
     assert load_run(tmp_path / 'run').step == 1
 
 
-@pytest.mark.parametrize('name', SMALL)
+def loss_of_mcnet(tmp_path, frames, **overrides):
+    """The function from nothing to the loss of an MCnet and its parts."""
+    config = config_of(tmp_path, 'mcnet', **overrides)
+    model = build_model(**config.model)
+    shape = (*frames.shape[2:4], frames.shape[4] + config.model.noise_channels)
+    lengths = layout_of(config.dataset).lengths
+
+    def loss():
+        variables = initialize(model, jax.random.key(0), shape, lengths)
+        return build_loss(config, model)(variables, {'frames': frames}, 0, None)
+
+    return loss
+
+
+def test_in_the_copy_test_an_adversary_judges_what_is_seen_and_forecast(tmp_path):
+    """The two frames that are forecast in between count nowhere."""
+    frames = np.random.default_rng(0).random((1, 7, 8, 8, 1), np.float32)
+    copy = {'dataset.input_frames': 1, 'dataset.output_frames': 1, 'dataset.copy_test': (1, 2)}
+    value, (parts, _) = jax.jit(loss_of_mcnet(tmp_path, frames, **copy))()
+    seen = np.delete(frames, [3, 4], axis=1)
+    plain = {'dataset.input_frames': 4, 'dataset.output_frames': 1}
+    expected, (parts_of_plain, _) = jax.jit(loss_of_mcnet(tmp_path, seen, **plain))()
+    assert {'adversarial', 'discriminator'} <= parts.keys()
+    np.testing.assert_allclose(parts['discriminator'], parts_of_plain['discriminator'], rtol=1e-5)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_an_adversary_judges_frames_without_random_numbers(tmp_path):
+    frames = np.zeros((1, 4, 8, 8, 1), np.float32)
+    noise = {'model.noise_channels': 2, 'loss.crps_weight': 1.0}
+    _, (parts, _) = jax.eval_shape(loss_of_mcnet(tmp_path, frames, **noise))
+    assert {'adversarial', 'discriminator', 'crps'} <= parts.keys()
+
+
+@pytest.mark.parametrize('name', ['simvp', 'st_resnet'])
 def test_each_learns_more_than_the_mean_image(tmp_path, name):
     """A bright square that moves one pixel a frame, from eight places."""
     clips = np.zeros((8, 4, 8, 8, 1), np.float32)

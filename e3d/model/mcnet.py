@@ -258,7 +258,9 @@ class MCnet(StepwiseForecaster):
         """Forecasts so many frames, `[B, output_frames, H, W, C]`, as `StepwiseForecaster` does."""
         forecast = super().__call__(frames, output_frames)
         if self.is_initializing() and self.adversarial_weight:
-            self.discriminator(_whole(frames, forecast))
+            # It sees frames alone, without the random numbers beside them.
+            channels = frames.shape[-1] - self.noise_channels
+            self.discriminator(_whole(frames, forecast)[..., :channels])
             for name in _FLAGS:
                 self.put_variable(NETWORKS, name, jnp.array(True))
         return forecast

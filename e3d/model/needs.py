@@ -41,8 +41,9 @@ class Needs(NamedTuple):
         at random. It takes `training`, a `Training` then and None else; then it has a stream
         `self.make_rng('dropout')`, and it may change its collections.
       losses: It has a method `extra_losses(predictions, frames, training)`, terms of the loss by
-        name, already weighted; `frames` is the whole true sequence, whose last frames are those
-        that are predicted. It is called only when it is trained.
+        name, already weighted; `frames` is the true sequence, whose last frames are those that are
+        predicted; before them a model of `future_only` gets those that it sees. It is called only
+        when it is trained.
       networks: Names of top-level modules whose parameters have an optimizer of their own; all
         others are of the network 'main'. The network NAME is updated unless the model holds False
         in its collection 'networks', as the variable update_NAME. What belongs to the loss of one
@@ -125,7 +126,7 @@ def call_in_training(
       variables: of the model.
       arguments: of its call.
       inputs: at least what it needs beside frames, by name.
-      truth: the whole true sequences, for terms of the loss of the model's own.
+      truth: the true sequences, for terms of the loss of the model's own; see `Needs.losses`.
       key: of all that is random in this step; the same on all devices.
       axis_name: of the devices, where each has a share of the batch.
 

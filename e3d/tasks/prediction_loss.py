@@ -47,15 +47,18 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
             batch['noise'] = draw_two(seed, step, size, batch['frames'].shape, needs, axis_name)
         frames, beside = batch['frames'], beside_frames(batch)
         arguments: tuple[Any, ...]
+        truth = frames
         if truth_mask is None:
-            seen = enter_at_once(frames[:, : layout.input_frames], layout.output_frames, beside)
+            before, after = jnp.split(frames, [layout.input_frames], axis=1)
+            seen = enter_at_once(before, layout.output_frames, beside)
             arguments = layout.seen_at_once(seen), layout.output_frames
+            truth = jnp.concatenate([layout.seen_at_once(before), after], axis=1)
         else:
             entering = enter_in_steps(frames[:, :-1], truth_mask, layout.input_frames, beside)
             arguments = entering.frames, truth_mask.shape[1] + 1, entering.truth_mask
         key = jax.random.fold_in(random_key(seed, DROPPING), step) if needs.training else None
         predictions, terms, collections = call_in_training(
-            model, variables, arguments, batch, frames, key, axis_name
+            model, variables, arguments, batch, truth, key, axis_name
         )
         predictions = predictions[..., : frames.shape[-1]]
         valid = batch.get('valid')
