@@ -3,6 +3,7 @@
 import functools
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from training_helpers import tiny_config
 from weight_fixtures import write_bundle, zip_file
 from weights_readers_test import damage
 
-from e3d.configuration import default_config
+from e3d.configuration import default_config, model_section
+from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
 from e3d.import_weights import main
+from e3d.model import build_model
 from e3d.prediction.forecast import forecast
 from e3d.prediction.predict import predict_file
-from e3d.runs.trained_run import load_run
+from e3d.runs.trained_run import load_run, shapes_of_variables
 from e3d.weights.importing import import_run
 from e3d.weights.tensor_file import read_run, write_run
 
@@ -80,6 +83,21 @@ def test_a_run_comes_back_from_its_file(run, folder):
     ):
         import_run(folder / 'run.safetensors', folder / 'other', patch_size=2)
     assert not (folder / 'other').exists()
+
+
+def test_collections_of_single_numbers_come_back(run, folder):
+    """Those of MCnet say which of its networks the next update is for."""
+    config = run.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.model = model_section('mcnet')
+    config.model.features = 1
+    model, lengths = build_model(**config.model), layout_of(config.dataset).lengths
+    shapes = shapes_of_variables(model, run.frame_shape, {}, lengths)
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+    params = variables.pop('params')
+    written = run._replace(model=model, params=params, config=config, collections=variables)
+    write_run(written, folder / 'mcnet.safetensors')
+    chex.assert_trees_all_equal(read_run(folder / 'mcnet.safetensors').variables, written.variables)
 
 
 def test_damaged_files_are_refused(run, folder):

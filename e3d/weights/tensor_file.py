@@ -29,7 +29,7 @@ def write_run(run: Run, output: Path) -> None:
     """
     described = stored_run(run).to_json() | {'step': run.step}
     variables = named_leaves(run.variables)
-    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in variables.items()}
+    tensors = {name: np.asarray(leaf, order='C') for name, leaf in variables.items()}
     with atomic_write(output) as temporary:
         temporary.write_bytes(safetensors.numpy.save(tensors, {_KEY: json.dumps(described)}))
 
