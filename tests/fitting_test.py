@@ -1,6 +1,7 @@
 """From Python with arrays alone; what `help()` shows of each public name runs as it stands."""
 
 import doctest
+import functools
 import inspect
 import json
 
@@ -14,6 +15,7 @@ from e3d.data.sources.in_memory import divide_clips, lend
 from e3d.data.sources.registry import open_source
 from e3d.data.sources.scales import Scale
 from e3d.fitting import fit as fitting
+from e3d.model.needs import initialize
 from tests.prediction_helpers import (
     INPUT_FRAMES,
     OUTPUT_FRAMES,
@@ -248,6 +250,14 @@ def test_the_settings_fit_every_kind_of_model(name):
     assert config.model.name == name and config.train.batch_size % jax.local_device_count() == 0
     # At the end a forecast continues itself, however few updates there are.
     assert config.sampling.start - config.sampling.decrease * config.train.steps <= 0
+
+
+@pytest.mark.parametrize('name', ['predrnn', 'dfn', 'cdna', 'mcnet'])
+def test_frames_are_padded_where_a_model_needs_other_sides(name):
+    model = e3d.build_model(**fitting.fit_config(name, 10, (15, 16)).model)
+    create = functools.partial(initialize, model, frame_shape=(15, 16, 1), lengths=(3, 2))
+    assert jax.eval_shape(create, jax.random.key(0))['params']
+    assert not fitting.fit_config(name, 10, (16, 16)).model.pad_frames
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import change_config, default_config, switch_model
 from e3d.data.sources.in_memory import Frames, divide_clips, lend
 from e3d.fitting.run import Run, load_run
+from e3d.model import build_model
 from e3d.model.fields import check_at_least
 from e3d.training.loop import train
 
@@ -97,7 +98,8 @@ def fit_config(model: str, steps: int, size: tuple[int, ...]) -> ConfigDict:
     config.name = 'fit'
     config.model.update({'layers': 2, 'features': 16, 'variant': 'gated', 'recall': 'in_place'})
     switch_model(config, model)
-    if any(side % config.model.get('patch_size', 1) for side in size):
+    multiple = getattr(build_model(**config.model), 'multiple', config.model.get('patch_size', 1))
+    if 'pad_frames' in config.model and any(side % multiple for side in size):
         config.model.pad_frames = True
     config.loss.l1_weight = 0.0
     config.sampling.decrease = min(1.0, 9 / steps)
