@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from prediction_helpers import run_of
+from prediction_helpers import Sums, recognizer_run, run_of
 
 from e3d import inspect_run
 from e3d.errors import InputError
@@ -100,6 +100,7 @@ def test_the_brightest_place_is_looked_at_unless_another_is_named():
     frame = np.zeros((9, 14, 2))
     frame[6, 9, 1], frame[8, 13] = 1, 5  # the latter outside of whole patches
     assert brightest_place(frame, 4) == (1, 2)
+    assert brightest_place(frame[6:], 4) == (0, 2)  # lower than a patch
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,12 @@ def test_what_is_not_there_is_rejected(tmp_path, run, pixels, steps, message):
     with pytest.raises(InputError, match=message):
         inspect_to_files(run, tmp_path, tmp_path / 'clip.npy', pixels, steps)
     assert not (tmp_path / 'inspection').exists()
+
+
+def test_recognizers_are_told_what_shows_theirs(tmp_path):
+    run = recognizer_run(Sums(), name='e3d_recognizer')
+    with pytest.raises(InputError, match='classifies clips and does not forecast: use --mode=rec'):
+        inspect_to_files(run, tmp_path)
 
 
 def test_models_without_recurrent_layers_are_rejected(run):

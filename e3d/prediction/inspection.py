@@ -93,7 +93,7 @@ def inspect_to_files(
     Returns:
       What was found and written, in a few lines for the user.
     """
-    places, account = _read_pixels(pixels), []
+    run, places, account = open_forecaster(run), _read_pixels(pixels), []
     if input is None:
         if horizon is not None:
             raise InputError('--horizon needs --input: a sequence of the test split has its own.')
@@ -170,7 +170,12 @@ def _inspect(
 
 
 def brightest_place(frame: np.ndarray, patch: int) -> tuple[int, int]:
-    """Row and column of the patch of `[H, W, C]` with the largest mean; a rest of the sides is left."""
+    """Row and column of the patch of `[H, W, C]` with the largest mean; a rest of the sides is left.
+
+    Sides that are shorter than a patch are padded, as the model does.
+    """
+    short = [(0, max(0, patch - side)) for side in frame.shape[:2]]
+    frame = np.pad(frame, [*short, (0, 0)], mode='edge')
     rows, columns = (side // patch for side in frame.shape[:2])
     whole = frame[: rows * patch, : columns * patch].reshape(rows, patch, columns, patch, -1)
     return divmod(int(whole.mean(axis=(1, 3, 4)).argmax()), columns)
