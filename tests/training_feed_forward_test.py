@@ -102,7 +102,12 @@ def test_in_the_copy_test_parameters_are_for_the_frames_that_are_observed(tmp_pa
     config = config_of(tmp_path, 'simvp', fields, **overrides)
     report = train(config, tmp_path / 'run')
     assert 'copy test (1, 2)' in report['protocol'] and np.isfinite(report['mse'])
-    assert load_run(tmp_path / 'run').step == 1
+    run = load_run(tmp_path / 'run')
+    assert run.step == 1
+    with pytest.raises(
+        InputError, match=r'for 7 and 2 alone. They see .*: train with dataset.copy'
+    ):
+        forecast(run, np.zeros((2, 8, 8), np.float32))
 
 
 def loss_of_mcnet(tmp_path, frames, **overrides):

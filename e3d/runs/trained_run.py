@@ -94,10 +94,15 @@ def check_lengths(run: Run, lengths: tuple[int, int]) -> None:
     found = jax.tree.map(jnp.shape, run.params)
     # Networks beside the model, as a discriminator of whole sequences, are for training alone.
     if any(needed[name] != found[name] for name in needed.keys() - {*needs.networks}):
+        remedy = (
+            f'Use these, or train with dataset.input_frames={lengths[0]} and '
+            f'dataset.output_frames={lengths[1]}.'
+        )
+        if run.config.dataset.get('copy_test'):  # whose context no clip has
+            remedy = 'They see the context of the copy test: train with dataset.copy_test=().'
         raise InputError(
             f'{lengths[0]} frames to see and {lengths[1]} to forecast: the parameters of this '
-            f'{run.config.model.name} are for {trained[0]} and {trained[1]} alone. Use these, or train '
-            f'with dataset.input_frames={lengths[0]} and dataset.output_frames={lengths[1]}.'
+            f'{run.config.model.name} are for {trained[0]} and {trained[1]} alone. {remedy}'
         )
 
 
