@@ -128,5 +128,5 @@ def test_recognizers_are_told_what_shows_theirs(tmp_path):
 
 def test_models_without_recurrent_layers_are_rejected(run):
     other = Run(object(), run.params, run.config, run.frame_shape, 7)
-    with pytest.raises(InputError, match='object has no recurrent layers'):
+    with pytest.raises(InputError, match='object has no stack of cells'):
         inspect_run(other, FRAMES)

@@ -163,7 +163,7 @@ def test_what_is_missing_is_said():
         model.clone(dtype='float32').apply(
             {'params': params}, frames, 1, inputs={'period': inputs['period']}
         )
-    with pytest.raises(InputError, match='1 frames: must be at least 2, as closeness says'):
+    with pytest.raises(InputError, match='1 frames to see: must be at least 2, as closeness says'):
         shapes_of(model.clone(dtype='float32'), lengths=(1, 1))
 
 

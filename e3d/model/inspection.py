@@ -141,8 +141,8 @@ def inspect_model(
     """
     if not isinstance(model, Forecaster):
         raise InputError(
-            f'{type(model).__name__} has no recurrent layers to look into: a model like e3d_lstm, '
-            'predrnn, predrnn_plus_plus or convlstm is needed.'
+            f'{type(model).__name__} has no stack of cells to look into, as e3d_lstm, predrnn, '
+            'predrnn_plus_plus and convlstm have.'
         )
     state = start(model, params, frames.shape[1:], 1)
     steps, (rows, columns) = len(frames), state.carry.prediction.shape[1:3]

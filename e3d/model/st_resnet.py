@@ -213,7 +213,8 @@ class STResNet(nn.Module):
         check_at_least({'output_frames': (output_frames, 1)})
         if shape[1] < (self.closeness or 1):
             raise InputError(
-                f'{shape[1]} frames: must be at least {self.closeness or 1}, as closeness says'
+                f'{shape[1]} frames to see: must be at least {self.closeness or 1}, as closeness says. '
+                'Let it see more of them (dataset.input_frames), or set a smaller closeness.'
             )
 
 
