@@ -304,7 +304,7 @@ def _table(columns: Sequence[str], rows: Iterable[tuple[Claim, Sequence[str]]]) 
     lines = [row(heads), '|---' * len(heads) + '|']
     for claim, (measured, interval, decided) in rows:
         names = (label_of(name.partition(AFTER)[0]) for name in (claim.better, claim.worse))
-        measured += f' ({", ".join(names)})' * bool(interval)
+        measured += f' ({"; ".join(names)})' * bool(interval)
         cells = [claim.text, claim.where][: len(columns)]
         lines.append(row([*cells, measured, interval, decided]))
     return '\n'.join(lines) + '\n'
