@@ -19,7 +19,7 @@ from benchmarks import finished_runs, study_pictures, study_tables
 from benchmarks.finished_runs import ROOT
 from benchmarks.study_tables import SIMPLE
 from e3d.sweep.entries import Entry
-from experiments.study import RATES
+from experiments.study import CONVERGED_RATES, RATES
 
 NUMBERS = ROOT / 'results' / 'study.json'
 COSTS = ROOT / 'results' / 'costs.json'
@@ -156,6 +156,8 @@ def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any])
     reference = study.reference, other.get(study.reference, {})
     parts = [head, study_tables.models_table(runs, of_these, reference, study.paper)]
     parts += finished_runs.of_devices(runs)
+    if name == 'converged':  # a picture of all rates would be a tangle
+        runs = {model: seeds for model, seeds in runs.items() if model in CONVERGED_RATES}
     study_pictures.draw_models(runs, picture)
     parts.append(f'![MSE by step and by frame]({picture.name})\n')
     return parts
