@@ -195,7 +195,7 @@ def test_training_is_that_of_a_plain_reading_in_float64(translator):
     # The running statistics have moved twice, a tenth of the way each time.
     before = variables['batch_stats']['network']['translator']['blocks_0']['norm_1']['mean']
     after = changed['batch_stats']['network']['translator']['blocks_0']['norm_1']['mean']
-    assert np.abs(after - before).max() > 1e-3
+    assert np.abs(np.asarray(after) - before).max() > 1e-3
 
 
 def test_incepu_forecasts_as_far_as_is_asked_with_the_same_frames():

@@ -145,6 +145,9 @@ def test_the_processes_that_make_batches_end_too(tmp_path):
 
 def test_signals_of_forked_processes_are_their_own():
     process = begin(
+        'import warnings\n'
+        # Python 3.12 and later warn of a fork where there are threads.
+        'warnings.simplefilter("ignore", DeprecationWarning)\n'
         'ready()\n'
         'sys.stdin.readline()\n'
         'with signals.handled(lambda number: None):\n'
