@@ -23,6 +23,7 @@ from benchmarks import finished_runs
 from benchmarks.finished_runs import ROOT
 from benchmarks.study_tables import row
 from e3d.data.sources.moving_actions import CLASSES, MovingActions
+from e3d.evaluation.figures import make_plain
 from e3d.evaluation.recognition import FRACTIONS, PARTS, wilson_interval
 from e3d.evaluation.styles import SIMPLE_COLOR, label_of, styles_of
 from e3d.files import atomic_write
@@ -211,8 +212,7 @@ def _draw_curves(
         means = curves[name].mean(axis=0)
         ends = [means - curves[name].min(axis=0), curves[name].max(axis=0) - means]
         axes.errorbar(observed + aside, means, ends, capsize=2, elinewidth=0.8, **style.of_line)
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.grid(alpha=0.25)
+    make_plain(axes)
     axes.legend(fontsize='small', loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=3)
 
 

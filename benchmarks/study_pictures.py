@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from benchmarks.differences import Seeds
 from benchmarks.direct_labels import label_ends
 from benchmarks.study_tables import Costs, Runs
+from e3d.evaluation.figures import make_plain
 from e3d.evaluation.styles import Style, simple_styles, styles_of
 from e3d.files import atomic_write
 
@@ -130,7 +131,6 @@ def _draw_seeds(
 
 def _finish(figure: Figure, path: pathlib.Path) -> None:
     for axes in figure.axes:
-        axes.spines[['top', 'right']].set_visible(False)
-        axes.grid(alpha=0.25)
+        make_plain(axes)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format='png')

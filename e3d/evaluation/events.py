@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from e3d.evaluation.undefined import as_json
+from e3d.evaluation.undefined import as_json, mean_of_defined
 
 # Sides of the squares, in pixels, whose maximum is compared, and of the windows of FSS.
 POOLS = (1, 4, 16)
@@ -170,15 +170,10 @@ def event_report(sums: Mapping[str, np.ndarray], thresholds: Sequence[float]) ->
         }
         reached = support > 0
         if reached.any():
-            means = [np.nanmean(values) for values in of_frames.T[reached]]
+            of_thresholds = [np.nanmean(values) for values in of_frames.T[reached]]
+            per_frame = np.array([mean_of_defined(values) for values in of_frames[:, reached]])
             pool['csi_mean'] = float(scores['csi'][reached].mean())
-            pool['csi_mean_per_frame'] = as_json(_means_of_rows(of_frames[:, reached]))
-            pool['csi_mean_of_frames'] = float(np.mean(means))
+            pool['csi_mean_per_frame'] = as_json(per_frame)
+            pool['csi_mean_of_frames'] = float(np.mean(of_thresholds))
         report[f'pool_{side}'] = pool
     return report
-
-
-def _means_of_rows(values: np.ndarray) -> np.ndarray:
-    """The means of the rows over what is not NaN, NaN where nothing is."""
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))

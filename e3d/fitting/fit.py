@@ -98,9 +98,9 @@ def fit_config(model: str, steps: int, size: tuple[int, ...]) -> ConfigDict:
     config.name = 'fit'
     config.model.update({'layers': 2, 'features': 16, 'variant': 'gated', 'recall': 'in_place'})
     switch_model(config, model)
-    multiple = getattr(build_model(**config.model), 'multiple', config.model.get('patch_size', 1))
-    if 'pad_frames' in config.model and any(side % multiple for side in size):
-        config.model.pad_frames = True
+    if 'pad_frames' in config.model:
+        multiple = build_model(**config.model).multiple
+        config.model.pad_frames = any(side % multiple for side in size)
     config.loss.l1_weight = 0.0
     config.sampling.decrease = min(1.0, 9 / steps)
     # After 1,000 updates the gated form is better at 1e-2; after 10,000 all that were tried are far

@@ -235,6 +235,11 @@ class Forecaster(Network):
         predictions = from_patches(predictions, self.patch_size)[..., :height, :width, :]
         return jnp.moveaxis(predictions, 0, 1)
 
+    @property
+    def multiple(self) -> int:
+        """What height and width of the frames must be a multiple of."""
+        return self.patch_size
+
     @nn.nowrap
     def patched(self, frames: jax.Array) -> jax.Array:
         """Frames `[..., H, W, C]` as patches, padded where the model does that."""

@@ -53,13 +53,15 @@ class Timeline(NamedTuple):
         return self.pieces[-1].first + self.pieces[-1].length
 
     @property
-    def usual_step(self) -> str:
-        """The step in words: '30 min'; a number where the times are not dates."""
+    def in_steps(self) -> str:
+        """' in steps of 30 min', or of a number where the times are not dates; '' without a step."""
+        if not self.step:
+            return ''
         units = {'d': 86_400, 'h': 3600, 'min': 60, 's': 1}
         for unit, seconds in units.items():
             if self.has_dates and self.step % seconds == 0:
-                return f'{self.step / seconds:g} {unit}'
-        return f'{self.step:g}'
+                return f' in steps of {self.step / seconds:g} {unit}'
+        return f' in steps of {self.step:g}'
 
     @property
     def has_dates(self) -> bool:

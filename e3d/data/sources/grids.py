@@ -89,10 +89,9 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
     if not measured.any():
         why = NO_TRUTH
         if not len(starts):
-            step = f' in steps of {setup.timeline.usual_step}' * bool(setup.timeline.step)
             why = (
-                f'its part of the time has no {length} frames that follow each other{step} '
-                '(dataset.input_frames and dataset.output_frames)'
+                f'its part of the time has no {length} frames that follow each other'
+                f'{setup.timeline.in_steps} (dataset.input_frames and dataset.output_frames)'
             )
         raise InputError(
             f"The split '{split}' of {dataset['path']} has no sequences: {why}. Change "
@@ -182,7 +181,7 @@ def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
         times = f', {timeline.times[0]} to {timeline.times[-1]}'
         form = first.times.form if first.times else ''
         times += f' (read as {form})' if form else ''
-        times += f' in steps of {timeline.usual_step}' if timeline.step else ''
+        times += timeline.in_steps
     several = len(timeline.runs)
     lines = [
         f'{where}: {timeline.length:,} frames{times}, in {several:,} '
