@@ -106,7 +106,7 @@ STUDIES = {
     ),
     'large': Study(
         'experiments/study.py:large',
-        'Moving MNIST, two digits on 64 x 64, 10 frames to 10, 12 million parameters, 800 updates',
+        'Moving MNIST, two digits on 64 x 64, 10 frames to 10, 12 million parameters, 2,400 updates',
         'e3d_lstm',
         {'e3d_lstm': 41.3, 'predrnn': 56.5},
     ),

@@ -26,8 +26,8 @@ not have yet and writes the tables; the others only run the sweep.
 least error on the validation split is taken (`CHOSEN_RATES`), and `:tuned` is plain forecasting at that
 rate. `:final_rates` is the two best of each model for 1,000 updates. `:converged` is 10,000 updates at
 the best rate for so many (`CONVERGED_RATES`), and at others. `:large` is for a GPU: two digits on
-64 x 64, 10 frames to 10, 4 layers, 12 million parameters as in the paper, but 800 updates in place of
-80,000, without L1, in TF32, with one seed.
+64 x 64, 10 frames to 10, 4 layers, 12 million parameters as in the paper, but 2,400 updates in place
+of 80,000, without L1, in TF32, with one seed.
 
 Three more are about what RECALL attends to. `:recall` is the copy test with one observed frame, so that
 the direction of a digit can only come from the context that was seen before an unrelated sequence;
@@ -233,10 +233,10 @@ def _large() -> ConfigDict:
     config.name = 'study_large'
     config.model.precision = 'fast'
     config.loss.l1_weight = 0.0
-    config.sampling.decrease = 1 / 400
+    config.sampling.decrease = 1 / 1200
     config.optimizer.update({'schedule': 'cosine', 'warmup_steps': 50, 'clip_norm': 1.0})
     config.dataset.update({'validation_size': 96, 'test_size': 304})
-    config.train.update({'steps': 800, 'evaluate_every': 200})
+    config.train.update({'steps': 2400, 'evaluate_every': 400})
     return config
 
 
