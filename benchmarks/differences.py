@@ -38,9 +38,6 @@ class Difference(NamedTuple):
         """That over seeds, or else that over sequences."""
         return self.over_seeds or self.over_sequences
 
-    def __str__(self) -> str:
-        return self.text()
-
     def text(self, digits: int = 2) -> str:
         """The mean with its intervals."""
         text = f'{self.mean:+.{digits}f}'

@@ -52,7 +52,7 @@ def models_table(
         against = difference(seeds, of_reference) if name != compared else None
         cost = costs.get(name, {})
         cells = [label_of(name), f'{first["parameters"]:,}', str(len(seeds)), mse]
-        cells += [str(against or '')] * bool(compared) + [ssim, psnr]
+        cells += [against.text() if against else ''] * bool(compared) + [ssim, psnr]
         if costs:
             cells.append(f'{cost["operations"] / 1e9:.2f}' if cost else '')
             cells.append(f'{cost["seconds"]:.3f}' if cost else '')
