@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from grid_fixtures import dates, moving_rain
+from grid_fixtures import dates, labeled, moving_rain
 
 from e3d.configuration import default_config
 from e3d.data.readers.grid_times import parse_times
@@ -345,3 +345,35 @@ def test_variables_without_a_time_are_no_grids_over_time(tmp_path):
     with pytest.raises(InputError, match='do not tell time, rows and columns'):
         setup_of(tmp_path / 'undated.nc', variables=('rain',))
     assert setup_of(tmp_path / 'undated.nc', variables=('rain',), layout='THW').targets == ('rain',)
+
+
+@pytest.mark.parametrize('kind', ['h5', 'nc', 'zarr'])
+def test_values_that_cannot_be_read_once_the_file_is_open_are_explained(tmp_path, kind):
+    path, content = tmp_path / f'rain.{kind}', labeled()
+    rain = content.rain.values[..., np.newaxis]
+    if kind == 'zarr':
+        content.to_zarr(path, consolidated=False, encoding={'rain': {'chunks': (10, 9, 10)}})
+        (path / 'rain' / 'c' / '2' / '0' / '0').write_bytes(b'no chunk')
+    else:
+        checked = {'fletcher32': True, 'chunksizes': (10, 9, 10)}
+        content.to_netcdf(path, engine='h5netcdf', encoding={'rain': checked})
+        with h5py.File(path) as file:
+            place = file['rain'].id.get_chunk_info(2).byte_offset
+        with path.open('r+b') as file:
+            file.seek(place)
+            file.write(b'\xff' * 8)
+    setup = setup_of(path, variables=('rain',))
+    np.testing.assert_array_equal(setup.read('rain', 0, 20), rain[:20])
+    with pytest.raises(InputError, match=r"The values of 'rain' in .* cannot be read: .*again"):
+        setup.read('rain', 15, 25)
+
+
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
+@pytest.mark.parametrize('factor', ['abc', [], [0.5, 2.0], np.nan, 1j])
+def test_a_scale_factor_that_is_no_number_is_rejected(tmp_path, kind, factor):
+    path = tmp_path / f'rain.{kind}'
+    labeled(6).to_netcdf(path, engine='h5netcdf')
+    with h5py.File(path, 'r+') as file:
+        file['rain'].attrs['scale_factor'] = factor
+    with pytest.raises(InputError, match=r"'rain' in .* its scale_factor is .*, which is no num"):
+        setup_of(path, variables=('rain',)).read('rain', 0, 6)

@@ -4,6 +4,7 @@ For netCDF and zarr see `labeled_grids`, which gives the same.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ SUFFIXES = {'.npy', '.npz', '.h5', '.hdf5'}
 _ATTRIBUTES = ('scale_factor', 'add_offset', '_FillValue', 'missing_value', '_Unsigned', 'units')
 # From what stands for no value, beside what the file says, to float32 [H, W], NaN where there is none.
 Field = Callable[[float | None], np.ndarray]
+Read = Callable[..., np.ndarray]
 
 
 class Grid(NamedTuple):
@@ -87,7 +89,7 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
         attributes = {name: _attributes_of(array) for name, array in arrays.items()}
         times = _find_times(arrays, attributes, path)
         fields = {
-            name: _field(array, attributes[name])
+            name: _field(array, attributes[name], name, path)
             for name, array in arrays.items()
             if array.ndim == 2 and array.dtype.kind in 'iufb'
         }
@@ -180,11 +182,38 @@ def _grid(array: Any, attributes: Mapping[str, Any], layout: str, name: str, pat
         return arrange(decode(piece, attributes, missing), axes)[0]
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
-    return Grid(name, path, shape, as_text(attributes.get('units', '')), read)  # type: ignore[arg-type]
+    unit = as_text(attributes.get('units', ''))
+    return Grid(name, path, shape, unit, damage_explained(read, name, path))  # type: ignore[arg-type]
 
 
-def _field(array: Any, attributes: Mapping[str, Any]) -> Field:
-    return lambda missing: decode(np.asarray(array[()]), attributes, missing)
+def _field(array: Any, attributes: Mapping[str, Any], name: str, path: Path) -> Field:
+    def read(missing: float | None) -> np.ndarray:
+        return decode(np.asarray(array[()]), attributes, missing)
+
+    return damage_explained(read, name, path)
+
+
+def damage_explained(read: Read, name: str, path: Path) -> Read:
+    """Makes an InputError of what goes wrong when values are read, long after their file was opened.
+
+    Args:
+      read: gives values of a variable.
+      name: of the variable.
+      path: of the file.
+    """
+
+    @functools.wraps(read)
+    def explained(*arguments: Any) -> np.ndarray:
+        try:
+            return read(*arguments)
+        except Exception as error:  # of any type: the libraries expect no damage
+            reason = str(error).rstrip('.') or type(error).__name__
+            raise InputError(
+                f"The values of '{name}' in {path} cannot be read: {reason}. Fetch or write the file "
+                'again.'
+            ) from error
+
+    return explained
 
 
 def decode(
@@ -208,7 +237,7 @@ def decode(
     ]
     with np.errstate(over='ignore', invalid='ignore'):
         factor, offset = (
-            float(np.asarray(attributes.get(name, default)).ravel()[0])
+            _number(attributes, name, default)
             for name, default in (('scale_factor', 1.0), ('add_offset', 0.0))
         )
         if (factor, offset) != (1.0, 0.0):
@@ -218,6 +247,18 @@ def decode(
     for gap in gaps:
         numbers[gap] = np.nan
     return numbers
+
+
+def _number(attributes: Mapping[str, Any], name: str, default: float) -> float:
+    """An attribute that is a number, alone or in an array of one.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    stored = np.ravel(attributes.get(name, default))
+    if stored.size != 1 or stored.dtype.kind not in 'iuf' or not np.isfinite(stored[0]):
+        raise ValueError(f'its {name} is {as_text(attributes[name])[:60]!r}, which is no number')
+    return float(stored[0])
 
 
 def _as_stored(numbers: np.ndarray, dtype: np.dtype[Any], unsigned: bool) -> np.ndarray:
