@@ -1,5 +1,6 @@
 """One's own grids: files to sequences, what is left out of them, and what a scale makes of them."""
 
+import os
 import pickle
 import warnings
 
@@ -365,7 +366,29 @@ def test_files_that_lead_elsewhere_or_fill_the_memory_are_rejected(tmp_path, mon
     monkeypatch.undo()
     described = tmp_path / 'rain.zarr' / 'rain' / 'zarr.json'
     described.write_text(described.read_text().replace('"zstd"', '"numcodecs.pickle"'))
-    with pytest.raises(InputError, match=r"packed by the codec 'numcodecs.pickle'"):
+    with pytest.raises(InputError, match=r"^'rain' in .* packed by the codec 'numcodecs.pickle'"):
+        opened(tmp_path / 'rain.zarr')
+
+
+def test_named_pipes_that_files_lead_to_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    path = tmp_path / 'rain.nc'
+    for link in (
+        h5py.ExternalLink(str(tmp_path / 'pipe'), 'rain'),
+        h5py.SoftLink('/group/far/rain'),
+    ):
+        labeled().to_netcdf(path, engine='h5netcdf')
+        with h5py.File(path, 'r+') as file:
+            file['group/far'] = h5py.ExternalLink(str(tmp_path / 'pipe'), '/')
+            file['beside'] = link
+        with pytest.raises(InputError, match=r"'beside' in .* is a link"):
+            opened(path)
+    write_zarr(labeled(), tmp_path / 'rain.zarr')
+    chunks = (tmp_path / 'rain.zarr' / 'rain' / 'c').rglob('*')
+    chunk = next(file for file in chunks if file.is_file())
+    chunk.unlink()
+    os.mkfifo(chunk)
+    with pytest.raises(InputError, match='is a named pipe'):
         opened(tmp_path / 'rain.zarr')
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from e3d.data.readers.hdf5_files import check_chunk_size
 from e3d.errors import InputError
-from e3d.files import read_json
+from e3d.files import read_json, regular_file
 
 MAX_ENTRIES = 10**7
 MAX_METADATA_BYTES = 2**26
@@ -36,7 +36,8 @@ def check_store(path: Path) -> None:
     """Makes sure that a store can be read by itself, in pieces that memory holds.
 
     Raises:
-      InputError: it has links, chunks that are too large, or codecs that are not plain compression.
+      InputError: it has links or what is no file, chunks that are too large, or codecs that are not
+        plain compression.
     """
     for file in _metadata_files(path):
         described = read_json(file, MAX_METADATA_BYTES)
@@ -44,6 +45,8 @@ def check_store(path: Path) -> None:
             raise InputError(f'{file} cannot be read: it is no description of a zarr array.')
         try:
             _check_array(described, file)
+        except InputError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise InputError(
                 f'{file} cannot be read: it is no description of a zarr array ({error}).'
@@ -67,6 +70,10 @@ def _metadata_files(path: Path) -> Iterator[Path]:
                 )
             if entry.is_dir():
                 folders.append(Path(entry.path))
+            elif not entry.is_file():
+                regular_file(
+                    entry.path
+                )  # says what it is: a named pipe would keep a reader waiting
             elif entry.name in _METADATA:
                 yield Path(entry.path)
 
