@@ -113,6 +113,42 @@ def test_days_written_as_one_number_divide_by_dates_and_have_no_gap(tmp_path, ki
     assert '2020-03-09T00:00:00 (read as yyyymmdd) in steps of 1 d, in 1 str' in source.account[0]
 
 
+@pytest.mark.parametrize('name', ['Time', 'DATE'])
+@pytest.mark.parametrize('kind', ['npz', 'h5'])
+def test_times_are_known_by_their_name_in_any_case(tmp_path, kind, name):
+    path, times = tmp_path / f'rain.{kind}', np.delete(dates(12), 5)
+    arrays = {'rain': np.nan_to_num(moving_rain(11)), name: times.astype(str).astype('S')}
+    if kind == 'npz':
+        np.savez(path, **arrays)
+    else:
+        with h5py.File(path, 'w') as file:
+            file.update(arrays)
+            file['valid_time'] = np.zeros(0)  # comes after the others
+    assert setup_of(path).timeline.runs.tolist() == [[0, 5], [5, 11]]
+
+
+@pytest.mark.parametrize('calendar', ['noleap', '360_day', 'julian'])
+def test_days_of_another_calendar_are_rejected(tmp_path, calendar):
+    path = tmp_path / 'rain.h5'
+    with h5py.File(path, 'w') as file:
+        file['rain'], file['time'] = np.nan_to_num(moving_rain(11)), np.arange(11)
+        file['time'].attrs.update({'units': 'days since 2020-02-25', 'calendar': calendar})
+    with pytest.raises(InputError, match=r"'time' in .*: the times follow a calendar of their own"):
+        setup_of(path)
+    with h5py.File(path, 'r+') as file:
+        file['time'].attrs['calendar'] = 'Gregorian'
+    assert setup_of(path).timeline.times[-1] == np.datetime64('2020-03-06')
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_date_that_is_missing_is_no_step_back(tmp_path):
+    for times in (np.where(np.arange(8) == 3, np.datetime64('NaT'), dates(8)), ['NaT'] * 8):
+        with pytest.raises(InputError, match=r'a date is missing'):
+            parse_times(np.array(times), '', 'times')
+    with pytest.raises(InputError, match=r'a date is missing'):
+        parse_times(np.arange(8) * 1e300, 'days since 2020-01-01', 'times')
+
+
 def test_files_of_a_folder_say_alike_when_their_frames_are(tmp_path):
     rain = np.nan_to_num(moving_rain(48))
     for day, slots in ((1, 48), (2, 24)):

@@ -13,6 +13,11 @@ _UNITS |= {'d': 86400, 'day': 86400}
 _DIGITS = {8: 'yyyymmdd', 10: 'yyyymmddHH', 12: 'yyyymmddHHMM', 14: 'yyyymmddHHMMSS'}
 _YEARS = (1800, 2200)  # numbers whose digits are dates of these are such dates
 _HOURS, _MINUTES = 24, 1440  # of a day
+_USUAL_CALENDARS = ('standard', 'gregorian', 'proleptic_gregorian', '')
+OTHER_CALENDAR = (
+    'follow a calendar of their own, such as one without leap days, which is not read. Convert them to '
+    'dates of the usual one.'
+)
 
 
 class Times(NamedTuple):
@@ -32,7 +37,7 @@ def as_text(value: Any) -> str:
     return value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)
 
 
-def parse_times(values: np.ndarray, units: str, name: str) -> Times:
+def parse_times(values: np.ndarray, units: str, name: str, calendar: str = '') -> Times:
     """Times as dates, or as plain numbers where nothing says since when they count.
 
     Args:
@@ -42,13 +47,16 @@ def parse_times(values: np.ndarray, units: str, name: str) -> Times:
         whose units tell no beginning, and whose digits are all such dates, are these.
       units: of the numbers, as in 'hours since 2020-01-01'; others and '' tell no beginning.
       name: what to call them in messages.
+      calendar: in which units count days, as netCDF names it; '' for the usual one.
 
     Raises:
-      InputError: they cannot be parsed.
+      InputError: they cannot be parsed, or follow another calendar.
     """
+    if ' since ' in units and calendar.lower() not in _USUAL_CALENDARS:
+        raise InputError(f'{name}: the times {OTHER_CALENDAR}')
     try:
         if values.dtype.kind == 'M':
-            return Times(values.astype('datetime64[s]'))
+            return Times(_complete(values.astype('datetime64[s]')))
         if values.dtype.kind in 'SUO':
             return _parse_texts([as_text(value) for value in values.tolist()])
         if values.dtype.kind not in 'iuf' or not np.isfinite(values).all():
@@ -61,7 +69,8 @@ def parse_times(values: np.ndarray, units: str, name: str) -> Times:
             raise ValueError(f'units {units!r}')
         start = np.datetime64(match[2].removesuffix('Z').removesuffix(' UTC'), 's')
         seconds = np.rint(values.astype(np.float64) * _UNITS[match[1].lower()])
-        return Times(start + seconds.astype('timedelta64[s]'))
+        with np.errstate(invalid='ignore'):  # too many seconds make no date
+            return Times(_complete(start + seconds.astype('timedelta64[s]')))
     except (ValueError, OverflowError) as error:
         raise InputError(
             f'{name}: the times cannot be parsed ({error}). They must be ISO dates, such as '
@@ -74,10 +83,14 @@ def _parse_texts(texts: list[str]) -> Times:
     # A number alone is a year to NumPy, however long it is.
     if any(re.fullmatch('[0-9]+', text) for text in texts):
         return _parse_digits(texts)
-    times = np.array(texts, 'datetime64[s]')
-    if np.isnat(times).any():
+    return Times(_complete(np.array(texts, 'datetime64[s]')))
+
+
+def _complete(dates: np.ndarray) -> np.ndarray:
+    """The same dates; raises ValueError where one is none."""
+    if np.isnat(dates).any():
         raise ValueError('a date is missing')
-    return Times(times)
+    return dates
 
 
 def _parse_digits(texts: list[str]) -> Times:

@@ -22,7 +22,15 @@ MAX_ARCHIVE_BYTES = 2**33
 MAX_TIMES = 10**8
 TIME_NAMES = ('time', 'times', 'date', 'dates', 'datetime', 'timestamp', 'valid_time')
 SUFFIXES = {'.npy', '.npz', '.h5', '.hdf5'}
-_ATTRIBUTES = ('scale_factor', 'add_offset', '_FillValue', 'missing_value', '_Unsigned', 'units')
+_ATTRIBUTES = (
+    'scale_factor',
+    'add_offset',
+    '_FillValue',
+    'missing_value',
+    '_Unsigned',
+    'units',
+    'calendar',
+)
 # From what stands for no value, beside what the file says, to float32 [H, W], NaN where there is none.
 Field = Callable[[float | None], np.ndarray]
 Read = Callable[..., np.ndarray]
@@ -147,7 +155,7 @@ def _sound_datasets(content: h5py.File, wanted: Collection[str]) -> dict[str, h5
             sound[name] = check_dataset(content, name)
         except InputError:
             # Times without which frames would follow each other are asked for by all.
-            if not wanted or name in wanted or name in TIME_NAMES:
+            if not wanted or name in wanted or name.lower() in TIME_NAMES:
                 raise
     return sound
 
@@ -280,10 +288,12 @@ def _as_stored(numbers: np.ndarray, dtype: np.dtype[Any], unsigned: bool) -> np.
 def _find_times(
     arrays: Mapping[str, Any], attributes: Mapping[str, Mapping[str, Any]], path: Path
 ) -> Times | None:
-    name = next((name for name in TIME_NAMES if name in arrays and arrays[name].ndim == 1), None)
+    names = sorted(arrays, key=str.islower)  # of Time and time the latter
+    named = {name.lower(): name for name in names if arrays[name].ndim == 1}
+    name = next((named[known] for known in TIME_NAMES if known in named), None)
     if name is None:
         return None
     if arrays[name].size > MAX_TIMES:
         raise InputError(f"'{name}' in {path} has more than {MAX_TIMES:,} times.")
-    units = as_text(attributes[name].get('units', ''))
-    return parse_times(np.asarray(arrays[name][()]), units, f"'{name}' in {path}")
+    units, calendar = (as_text(attributes[name].get(key, '')) for key in ('units', 'calendar'))
+    return parse_times(np.asarray(arrays[name][()]), units, f"'{name}' in {path}", calendar)

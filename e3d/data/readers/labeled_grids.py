@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from e3d.data.readers.array_layouts import AXES, arrange
-from e3d.data.readers.grid_times import Times, as_text, parse_times
+from e3d.data.readers.grid_times import OTHER_CALENDAR, Times, as_text, parse_times
 from e3d.data.readers.grids import (
     TIME_NAMES,
     Field,
@@ -223,8 +223,5 @@ def _times_of(array: Any, coords: Any, axes: str) -> Times | None:
         return None
     values = coords[dim].values
     if values.dtype.kind == 'O' and not isinstance(values.flat[0], str | bytes):
-        raise InputError(
-            f"The times of '{array.name}' follow a calendar of their own, such as one without leap "
-            'days, which is not read. Convert them to dates of the usual one.'
-        )
+        raise InputError(f"The times of '{array.name}' {OTHER_CALENDAR}")
     return parse_times(values, '', f"'{dim}' of '{array.name}'")
