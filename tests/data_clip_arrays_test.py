@@ -177,3 +177,13 @@ def test_how_a_clip_was_understood_is_said(tmp_path):
         f'{path}: uint8 [5, 3, 4, 6] read as TCHW (as dataset.layout says): 5 frames of 4 x 6, 3 '
         'channels; 255 is white'
     )
+
+
+def test_the_limit_is_that_of_the_frames_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(clip_arrays, 'MAX_BYTES', 1000)
+    for dtype, most in ((np.uint8, 10), (np.bool_, 2), (np.float16, 2), (np.uint16, 2)):
+        path = saved(tmp_path / 'clip.npy', np.full((11, 10, 10), 1, dtype))
+        with pytest.raises(InputError, match='GiB that are read'):
+            read_array(path, last=most + 1)
+        if dtype in (np.bool_, np.float16):
+            assert read_array(path, last=most).nbytes <= 1000

@@ -119,3 +119,13 @@ def test_what_fills_the_memory_is_rejected_before_it_is_decoded(tmp_path, monkey
     monkeypatch.setattr(clips, 'picture_frames', None)
     with pytest.raises(InputError, match='too long'):
         read_clip(tmp_path / 'small')
+
+
+@pytest.mark.parametrize(
+    ('target', 'reason'), [('nowhere', 'does not exist'), ('3.png', 'cannot be')]
+)
+def test_a_picture_that_is_a_link_to_nothing_is_named(tmp_path, target, reason):
+    write_grays(tmp_path, {'1.png': 1, '2.png': 2})
+    (tmp_path / '3.png').symlink_to(target)
+    with pytest.raises(InputError, match=f'3.png {reason}'):
+        read_clip(tmp_path)

@@ -36,9 +36,11 @@ def read_array(
     """
     opened = open_array(path, layout).frames
     frames = opened if last is None else opened[-last:]
-    if frames.nbytes > MAX_BYTES:
+    # Whatever is not of 8 bits becomes float32, truth values of one byte too.
+    size = frames.nbytes if frames.dtype == np.uint8 else max(frames.nbytes, 4 * frames.size)
+    if size > MAX_BYTES:
         raise InputError(
-            f'{path} holds {frames.nbytes / 2**30:.1f} GiB of frames, more than the '
+            f'{path} holds {size / 2**30:.1f} GiB of frames, more than the '
             f'{MAX_BYTES / 2**30:g} GiB that are read. Cut the clip, or make its frames smaller.'
         )
     # A dark end does not tell what white is: all frames do, though only those used must be finite.

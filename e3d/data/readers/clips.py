@@ -21,6 +21,7 @@ from e3d.data.readers.pictures import PICTURE_SUFFIXES, check_total
 from e3d.data.readers.timing import TimedFrame, Timing, resample
 from e3d.data.readers.videos import JumpError, last_video_frames, measure_video, video_frames
 from e3d.errors import InputError
+from e3d.files import regular_file
 from e3d.pixel_values import stack_frames
 
 NAMED = 3  # of the pictures that were left out
@@ -58,7 +59,7 @@ def read_clip(
     if path.is_dir():
         files = order_folder(path).last[-(last or 0) :]
         look = look_at(files[0])
-        size = sum(file.stat().st_size for file in files)
+        size = sum(regular_file(file).stat().st_size for file in files)
         check_total(path, len(files), len(files) * math.prod(look.size), size)
         if len(files) * look.nbytes > MAX_BYTES:
             raise _too_long(path)
