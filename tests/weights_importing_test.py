@@ -7,6 +7,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from foreign_forecasts import (
     convolve,
     google_cell,
@@ -119,6 +120,27 @@ def test_damaged_files_are_refused(run, folder):
     path.write_bytes(len(header).to_bytes(8, 'little') + header + content[-100:])
     with pytest.raises(InputError, match='cannot be read'):
         read_run(path)
+
+
+@pytest.mark.parametrize(
+    'stored',
+    [
+        {'step': np.inf},
+        {'step': -1},
+        {'frame_shape': [np.inf, 8, 1]},
+        {'frame_shape': [-8, 8, 1]},
+        {'scale': {'value_range': [0, 9], 'bounds': [np.nan, None]}},
+    ],
+)
+def test_numbers_that_no_run_has_are_refused(run, folder, stored):
+    path, changed = folder / 'run.safetensors', folder / 'changed.safetensors'
+    write_run(run, path)
+    with safetensors.safe_open(path, 'numpy') as file:
+        described = json.loads(file.metadata()['e3d']) | stored
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    safetensors.numpy.save_file(tensors, changed, {'e3d': json.dumps(described)})
+    with pytest.raises(InputError, match=r'changed.safetensors cannot be read'):
+        read_run(changed)
 
 
 def test_a_file_of_openstl_sets_the_frames_of_the_data(folder, config):

@@ -233,6 +233,18 @@ def test_what_an_index_claims_is_checked_against_the_data(tmp_path, changes, mes
         read_bundle(prefix, everything)
 
 
+def test_a_tuple_that_holds_itself_twice_and_so_on_is_written_out_nowhere(tmp_path):
+    path, doubled = tmp_path / 'weights.pth', b')' + 60 * b'2\x86'
+    path.write_bytes(zip_file({}, lambda tensors: doubled + b'2\x93'))  # as a name
+    with pytest.raises(InputError, match='a name that is no text'):
+        read_state_dict(path)
+    written = legacy_file(TENSORS)
+    keys = written.rindex(b'\x80\x02')  # before the list of keys
+    path.write_bytes(written[:keys] + b'\x80\x02](' + doubled + b'e.' + bytes(8))
+    with pytest.raises(InputError, match='list of keys is damaged'):
+        read_state_dict(path)
+
+
 def test_calls_become_inert_and_pickles_end_where_they_end():
     stream = io.BytesIO(program(b'cos\nsystem\n' + pickled(('x',)) + b'R') + b'rest')
     found = read_pickle(stream, lambda called, _: Inert(called.name), lambda _: None)

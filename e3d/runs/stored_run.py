@@ -43,10 +43,12 @@ class StoredRun(NamedTuple):
         """The inverse of `to_json`. Runs of earlier versions have no scale; they get that of pictures.
 
         Raises:
-          KeyError, TypeError, ValueError: it has another form.
+          KeyError, TypeError, ValueError, OverflowError: it has another form.
           InputError: so has its config.
         """
         rows, columns, channels = map(int, stored['frame_shape'])
+        if min(rows, columns, channels) < 1:
+            raise ValueError(f'its frames have the shape {(rows, columns, channels)}')
         return cls(
             config=restore_config(stored['config']),
             frame_shape=(rows, columns, channels),

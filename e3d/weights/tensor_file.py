@@ -48,6 +48,8 @@ def read_run(path: Path) -> Run:
         config, frame_shape, scale, beside, names = StoredRun.from_json(described)
         check_config(config)
         step = int(described['step'])
+        if step < 0:
+            raise ValueError(f'its step is {step}')
     except KeyError as error:
         raise InputError(
             f'{path} cannot be read: {error} is missing. It must be a file that python -m '
@@ -59,6 +61,7 @@ def read_run(path: Path) -> Run:
         TypeError,
         RecursionError,
         AttributeError,
+        OverflowError,
         OSError,
     ) as error:
         raise InputError(f'{path} cannot be read: {str(error).rstrip(".")}.') from error

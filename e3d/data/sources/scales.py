@@ -163,8 +163,15 @@ def _stored_bound(bound: Bound) -> Any:
 
 def _read_bound(stored: Any, none: float) -> Bound:
     if isinstance(stored, list):
-        return tuple(none if one is None else float(one) for one in stored)
-    return none if stored is None else float(stored)
+        return tuple(_read_number(one, none) for one in stored)
+    return _read_number(stored, none)
+
+
+def _read_number(stored: Any, none: float) -> float:
+    number = none if stored is None else float(stored)
+    if math.isnan(number):
+        raise ValueError('a bound of the values is not a number')
+    return number
 
 
 def _rising(ends: Any) -> tuple[float, float]:

@@ -103,8 +103,11 @@ class _Machine:
         elif name in ('SETITEM', 'SETITEMS', 'APPEND', 'APPENDS', 'ADDITEMS'):
             self._fill(name)
         elif name in ('GLOBAL', 'STACK_GLOBAL'):
-            module_and_name = argument.split(' ', 1) if argument else [pop(), pop()][::-1]
-            push(Global(*map(str, module_and_name)))
+            module, called = argument.split(' ', 1) if argument else [pop(), pop()][::-1]
+            # Not what else could be made a text: a tuple of itself twice, and so on, makes 2^N of it.
+            if not (isinstance(module, str) and isinstance(called, str)):
+                raise ValueError('a name that is no text')
+            push(Global(module, called))
         elif name in ('REDUCE', 'NEWOBJ', 'NEWOBJ_EX'):
             if name == 'NEWOBJ_EX':
                 pop()  # arguments by name

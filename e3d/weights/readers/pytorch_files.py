@@ -183,10 +183,12 @@ def _open_legacy(path: Path) -> tuple[Any, Callable[[Storage], bytes]]:
     storages = {storage.key: storage for storage in _storages(held)}
     places = {}
     for key in keys:
+        if not isinstance(key, str):
+            raise ValueError('its list of keys is damaged')
         count = int.from_bytes(content[position : position + 8], 'little')
-        storage = storages.get(key) if isinstance(key, str) else None
+        storage = storages.get(key)
         if storage is None or storage.count != count:
-            raise ValueError(f'the storage {str(key)[:_MOST_SHOWN]!r} is described in two ways')
+            raise ValueError(f'the storage {key[:_MOST_SHOWN]!r} is described in two ways')
         places[key] = slice(position + 8, position + 8 + count * storage.dtype.itemsize)
         position = places[key].stop
         if position > len(content):
