@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import sys
+import unicodedata
 from typing import Any
 
 # Of characters that a terminal may lack, those that the tables and messages have.
@@ -12,6 +13,7 @@ _PLAINER = {'─': '-', '━': '-', '│': '|', '→': '->', '↑': '^', '↓': 
 
 def show(text: str) -> None:
     """Prints a result on stdout; characters that it cannot have are written plainly."""
+    text = _without_controls(text)
     try:
         print(text)
     except UnicodeEncodeError:
@@ -20,7 +22,17 @@ def show(text: str) -> None:
 
 def tell(text: str) -> None:
     """Prints a line for the user on stderr, apart from the results."""
-    print(text, file=sys.stderr)
+    print(_without_controls(text), file=sys.stderr)
+
+
+def _without_controls(text: str) -> str:
+    """The same with what steers a terminal written out: files and variables may be called so."""
+    return ''.join(
+        character.encode('unicode_escape').decode('ascii')
+        if unicodedata.category(character) == 'Cc' and character not in '\n\t'
+        else character
+        for character in text
+    )
 
 
 def _plain(text: str, encoding: str) -> str:

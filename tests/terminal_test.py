@@ -50,6 +50,13 @@ def test_names_that_are_not_utf_8(monkeypatch):
     assert written.getvalue() == b'runs/caf\\udce9\n'
 
 
+def test_names_do_not_steer_the_terminal(capsys):
+    for say in (terminal.show, terminal.tell):
+        say('rain\x1b[2J\x07\x9b1m\r\n\tof café')
+    out, err = capsys.readouterr()
+    assert out == err == 'rain\\x1b[2J\\x07\\x9b1m\\r\n\tof café\n'
+
+
 LONG = 'for _ in range(100_000): print("x" * 9, file=sys.{stream}, flush=True)\n'
 
 
