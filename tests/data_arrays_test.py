@@ -271,6 +271,7 @@ def test_an_archive_larger_than_the_limit_is_not_read(tmp_path, monkeypatch):
         ({'clips': np.zeros((2, 3), np.int32)}, 'clips is'),
         ({'clips': np.zeros((2, 3, 2))}, 'clips is float64'),
         ({'clips': np.array([[[0, 3]], [[4, 2]]])}, 'must follow'),
+        ({'clips': np.array([[[10, 2**62]], [[10 + 2**62, 2**62 - 5]]])}, 'must follow'),
         ({'clips': np.array([[[0, 3]], [[3, 60]]])}, 'within the 50 frames'),
         ({'clips': np.array([[[-5, 3]], [[-2, 2]]])}, 'clip 0'),
         ({'input_raw_data': np.zeros((50, 8, 8), np.float32)}, 'input_raw_data'),
