@@ -29,7 +29,7 @@ from e3d.pages.content import MAX_BYTES, SEQUENCE_BYTES, read_content, read_samp
 from e3d.pages.document import render
 from e3d.pages.groups import group_runs
 from e3d.pages.sprites import MOST_FRAMES, sequence_data, sprite
-from e3d.pages.writing import renew_page
+from e3d.pages.writing import renew_page, write_comparison
 from e3d.runs.fingerprint import Fingerprint, write_fingerprint
 
 VOID = {'meta', 'link', 'input', 'img', 'br', 'path', 'circle'}
@@ -277,6 +277,15 @@ def test_what_cannot_be_compared_is_said(tmp_path, capsys):
     ]:
         assert launcher.main(['e3d', 'compare', *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('change', [{'mse': [1]}, {'mse_per_frame': 3.0}, {'protocol': {}}])
+def test_a_run_with_a_damaged_report_is_named(tmp_path, change):
+    for name in ('whole', 'damaged'):
+        write_run(tmp_path / name)
+    (tmp_path / 'damaged' / 'evaluation.json').write_text(json.dumps(forecast_report() | change))
+    with pytest.raises(InputError, match=r'damaged in \S*/damaged: .* Evaluate it again'):
+        write_comparison([tmp_path / 'whole', tmp_path / 'damaged'], tmp_path / 'page.html')
 
 
 @pytest.mark.parametrize(

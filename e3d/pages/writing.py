@@ -77,7 +77,7 @@ def write_comparison(
       Its path.
 
     Raises:
-      InputError: a run has no report, or they are of different tasks.
+      InputError: a run has no report or a damaged one, or they are of different tasks.
       RunError: it cannot be written.
     """
     if len(workdirs) < 2:
@@ -87,8 +87,28 @@ def write_comparison(
     if len(tasks) > 1:
         raise InputError(f'The runs are of different tasks ({" and ".join(tasks)}): compare one.')
     path = pathlib.Path(output)
-    _write(path, render(contents))
+    try:
+        page = render(contents)
+    except InputError:
+        raise
+    except Exception as error:  # of any type: a report may hold anything
+        damaged = [str(run) for run, one in zip(workdirs, contents, strict=True) if _fails(one)]
+        raise InputError(
+            f'The runs cannot be compared, as {REPORT_FILE} or {METRICS_FILE} is damaged in '
+            f'{" and ".join(damaged) or "one of them"}: {error}. Evaluate it again, with '
+            '--mode=evaluate --workdir=RUN.'
+        ) from error
+    _write(path, page)
     return path
+
+
+def _fails(content: Content) -> bool:
+    """Whether no page can be made of a run alone."""
+    try:
+        render([content])
+    except Exception:  # as above
+        return True
+    return False
 
 
 def inspection_of(workdir: pathlib.Path) -> list[tuple[str, str]]:
