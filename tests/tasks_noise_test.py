@@ -21,7 +21,7 @@ from e3d.model.streaming import start
 from e3d.prediction.forecast import forecast
 from e3d.prediction.inspection import inspect_run
 from e3d.prediction.predict import predict_file
-from e3d.tasks.layout_forecast import LayoutForecast
+from e3d.tasks.layout_forecast import LayoutForecast, draw_futures
 from e3d.tasks.prediction_loss import build_loss, draw_two
 from e3d.weights.exporting import export_run
 
@@ -126,12 +126,9 @@ def test_training_learns_how_unsure_the_future_is(config):
         variables, state = update(variables, state, draw(32), step)
     frames, places = draw(64), np.arange(64)
     forecast = jax.jit(LayoutForecast(model, layout, (-np.inf, np.inf)))
-    futures = [
-        forecast(
-            variables, {'frames': frames[:, :1], 'draw': np.stack([places, 0 * places + m], -1)}
-        )
-        for m in range(8)
-    ]
+    draws = [np.stack([places, 0 * places + member], -1) for member in range(8)]
+    noises = [draw_futures(numbers, 2, (4, 4, 1), CHANNELS) for numbers in draws]
+    futures = [forecast(variables, {'frames': frames[:, :1], 'noise': noise}) for noise in noises]
     metrics = ensemble_metrics(np.stack(futures), frames[:, 1:], places)
     # No single forecast comes below the mean absolute deviation of a normal distribution.
     assert metrics['crps_fair'].mean() < 0.85 * deviation * np.sqrt(2 / np.pi)
@@ -149,8 +146,10 @@ def test_members_are_futures_of_the_same_clip(variables):
     assert np.abs(futures[0] - futures[1]).max() > 1e-3
     # They are those by which an evaluation measures the first sequence.
     measure = jax.jit(LayoutForecast(MODEL, Layout((INPUT_FRAMES, OUTPUT_FRAMES)), (0.0, 1.0)))
-    draws = {'frames': np.stack([frames] * 3), 'draw': np.array([[0, 0], [0, 1], [0, 2]])}
-    np.testing.assert_allclose(futures, measure(variables, draws), rtol=1e-5, atol=1e-6)
+    steps, numbers = INPUT_FRAMES + OUTPUT_FRAMES, np.array([[0, 0], [0, 1], [0, 2]])
+    noise = draw_futures(numbers, steps, (8, 8, 1), CHANNELS)
+    clips = {'frames': np.stack([frames] * 3), 'noise': noise}
+    np.testing.assert_allclose(futures, measure(variables, clips), rtol=1e-5, atol=1e-6)
     batch = forecast(run, frames[None], members=2)
     assert batch.shape == (2, 1, OUTPUT_FRAMES, 8, 8, 1)
     np.testing.assert_allclose(batch[:, 0], futures[:2], rtol=1e-6)
@@ -159,6 +158,18 @@ def test_members_are_futures_of_the_same_clip(variables):
     with pytest.raises(InputError, match='one future only'):
         forecast(run_of(TinyForecaster()), frames, members=2)
     assert forecast(run_of(TinyForecaster()), frames, members=1).shape[0] == 1
+
+
+def test_members_in_tiles_are_those_of_the_whole(variables):
+    """This model sees no neighbors, so tiles may change nothing; nor may they repeat their numbers."""
+    run = run_of(MODEL, 1 + CHANNELS, dataset={'crop': (8, 8)})
+    run = run._replace(params=variables['params'], frame_shape=(8, 8, 1))
+    frames = np.full((INPUT_FRAMES, 14, 20, 1), 0.5, np.float32)
+    tiles = forecast(run, frames, members=3)
+    whole = forecast(run._replace(frame_shape=(14, 20, 1)), frames, members=3)
+    np.testing.assert_allclose(tiles, whole, rtol=1e-5, atol=1e-6)
+    deviations = tiles - tiles.mean(axis=0)
+    assert np.abs(deviations[..., :8, :] - deviations[..., 12:, :]).max() > 1e-3
 
 
 def test_pictures_of_all_members_have_one_white(variables, tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 
 from e3d.errors import InputError, RunError
 from e3d.model import RECOGNIZERS
-from e3d.model.beside import draw_noise, enter_at_once, enter_in_steps
+from e3d.model.beside import enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
 from e3d.model.tiles import in_tiles
 from e3d.parallel import devices
@@ -27,7 +27,7 @@ from e3d.prediction.inputs import (
 from e3d.prediction.memory import check_fits, check_program
 from e3d.prediction.opening import open_run
 from e3d.runs.trained_run import Run, check_lengths
-from e3d.tasks.schedules import NOISE, random_key
+from e3d.tasks.layout_forecast import draw_futures
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -114,19 +114,14 @@ def continue_clips(
     frames: jax.Array,
     length: jax.Array,
     horizon: int,
-    draws: jax.Array | None = None,
     beside: Mapping[str, jax.Array] = EMPTY,
 ) -> jax.Array:
     """The `horizon` frames after the first `length` of `frames`; one program for all lengths.
 
-    A model with noise needs `draws`, int `[B, 2]`: number of the clip and of its member. What is
-    `beside` the frames has as many, 'known' `horizon` more (see `e3d.model.beside`).
+    What is `beside` the frames has as many, 'known' and 'noise' `horizon` more (see
+    `e3d.model.beside`).
     """
     needs, (clips, room, *shape) = needs_of(model), frames.shape
-    beside = dict(beside)
-    if needs.noise and draws is not None:
-        key, steps = random_key(0, NOISE), room + horizon
-        beside['noise'] = draw_noise(key, draws, steps, tuple(shape), needs.noise)
     if needs.future_only:
         # Before a clip that is shorter than those of the training its first frame is repeated.
         places = jnp.maximum(jnp.arange(room) + length - room, 0)
@@ -169,8 +164,8 @@ def forecast_clips(
     Returns:
       `[M, B, T_out, H, W, C]`; NaN in cells of which no frame that was seen knows a value.
     """
-    draws = None
-    if needs_of(run.model).noise:
+    noise_channels = needs_of(run.model).noise
+    if noise_channels:
         draws = np.indices((members, len(seen)), np.int32).reshape(2, -1)[::-1].T
         seen = np.concatenate([seen] * members)
         beside = {name: np.concatenate([array] * members) for name, array in beside.items()}
@@ -184,23 +179,27 @@ def forecast_clips(
 
     def arguments_of(batch: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
         beside = {name: array for name, array in batch.items() if name != 'frames'}
-        return run.model, run.variables, batch['frames'], np.int32(length), horizon, draws, beside
+        return run.model, run.variables, batch['frames'], np.int32(length), horizon, beside
 
     def forecast_tile(batch: Mapping[str, np.ndarray]) -> np.ndarray:
         return np.asarray(continue_clips(*arguments_of(batch)))
 
     sizes = (clips, room + horizon, run.frame_shape)
-    if not check_fits(*sizes):
-        first = {
-            name: array[:, :, :tile_rows, :tile_columns]
-            for name, array in {'frames': padded, **others}.items()
-        }
-        program = continue_clips.lower(*arguments_of(first)).compile()
-        check_program(program, *sizes)
+    fits = check_fits(*sizes)
     with devices.memory_explained(
         f'There is not enough memory to forecast {horizon} frames of {clips} clips. Use a smaller '
         'horizon, or fewer clips at once.'
     ):
+        if noise_channels:
+            noise = draw_futures(draws, room + horizon, seen.shape[2:], noise_channels)
+            others['noise'] = np.asarray(noise)
+        if not fits:
+            first = {
+                name: array[:, :, :tile_rows, :tile_columns]
+                for name, array in {'frames': padded, **others}.items()
+            }
+            program = continue_clips.lower(*arguments_of(first)).compile()
+            check_program(program, *sizes)
         prediction = in_tiles(forecast_tile, {'frames': padded, **others}, run.frame_shape[:2])
     _check_finite(prediction)
     prediction = run.scale.clip(prediction)

@@ -1,6 +1,7 @@
 """The forecast that is measured: what a model makes of the part of a sequence that it may see."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -36,18 +37,13 @@ class LayoutForecast:
         Args:
           variables: of the model.
           batch: 'frames' `[B, layout.input_frames, H, W, C]`, and what else the model needs or the
-            data have beside them, of all frames; for a model with noise 'draw', int `[B, 2]`, number
-            of the sequence and of the member.
+            data have beside them, of all frames; for a model with noise 'noise', see `draw_futures`.
 
         Returns:
           `[B, layout.output_frames, H, W, C]`, within the bounds.
         """
         layout, frames, beside = self.layout, batch['frames'], beside_frames(batch)
         needs = needs_of(self.model)
-        if needs.noise:
-            steps, shape = frames.shape[1] + layout.output_frames, frames.shape[2:]
-            key = random_key(0, NOISE)  # whatever the seed: runs are measured alike
-            beside['noise'] = draw_noise(key, batch['draw'], steps, shape, needs.noise)
         arguments: tuple[Any, ...]
         if needs.future_only:
             seen = enter_at_once(frames, layout.output_frames, beside)
@@ -61,3 +57,24 @@ class LayoutForecast:
         predictions = call_in_use(self.model, variables, arguments, batch)
         predictions = predictions[..., : frames.shape[-1]]
         return within(predictions[:, -layout.output_frames :], self.bounds)
+
+
+@functools.partial(jax.jit, static_argnames=('steps', 'frame_shape', 'channels'))
+def draw_futures(
+    numbers: jax.Array, steps: int, frame_shape: tuple[int, int, int], channels: int
+) -> jax.Array:
+    """The random numbers of a model with noise that is used, whatever its seed: runs are measured alike.
+
+    They are drawn for whole frames, from which tiles are cut: so those that overlap see the same numbers
+    where they do, and those that do not see others.
+
+    Args:
+      numbers: of the sequence and of the member, int `[B, 2]`.
+      steps: frames that are seen and forecast, N.
+      frame_shape: (H, W, C).
+      channels: K.
+
+    Returns:
+      Float32 `[B, N, H, W, K]`.
+    """
+    return draw_noise(random_key(0, NOISE), numbers, steps, frame_shape, channels)

@@ -36,7 +36,7 @@ from e3d.tasks.evaluator import (
     samples_folder,
     say_where,
 )
-from e3d.tasks.layout_forecast import LayoutForecast
+from e3d.tasks.layout_forecast import LayoutForecast, draw_futures
 from e3d.tasks.losses import Objective
 from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.provenance import split_label
@@ -116,9 +116,11 @@ class ForecastEvaluator:
         if not self._noise:
             return self._in_tiles(variables, {'frames': frames, **inputs})
         sequences, futures = inputs.pop('index'), []
+        steps, shape = self._layout.input_frames + self._layout.output_frames, frames.shape[2:]
         for member in range(members):
             draw = np.stack([sequences, np.full_like(sequences, member)], axis=-1).astype(np.int32)
-            futures.append(self._in_tiles(variables, {'frames': frames, 'draw': draw, **inputs}))
+            noise = np.asarray(draw_futures(draw, steps, shape, self._noise))
+            futures.append(self._in_tiles(variables, {'frames': frames, 'noise': noise, **inputs}))
         return np.stack(futures)
 
     def _in_tiles(self, variables: Any, batch: dict[str, np.ndarray]) -> np.ndarray:
