@@ -267,6 +267,29 @@ def test_the_same_sequences_are_shown_side_by_side_on_one_scale(tmp_path):
     assert data['limit'] == pytest.approx(0.5, rel=1e-4)
 
 
+def test_each_model_has_a_mean_of_its_own_members():
+    reports = [
+        forecast_report(mse) | {'members_mean': forecast_report(mse / 2) | {'psnr': 30.0}}
+        for mse in (3.0, 5.0, 7.0)
+    ]
+    runs = [make_content(f'{n}', report, seed=n) for n, report in enumerate(reports[:2])]
+    runs.append(make_content('other', reports[2], model__name='convlstm'))
+    cells = re.findall('<td>(.*?)</td>', render(runs))
+    for label, mse in (('E3D-LSTM', '2.00 ± 0.7071'), ('ConvLSTM', '3.50')):
+        assert cells[cells.index(f'{label}, mean of the members') + 1] == mse
+    assert 'mean of the members' not in cells  # as if it were one of all
+
+
+def test_runs_on_other_data_are_compared_with_a_warning():
+    here = Fingerprint((4, 8, 8, 1), {'test': 3}, (0.5, 0.25), path='here')
+    first = make_content('a')._replace(data=here)
+    other = make_content('b', model__name='convlstm')
+    assert 'Take care' not in render([first, other._replace(data=here._replace(path='moved'))])
+    assert 'Take care' not in render([first, other])  # of an earlier version
+    page = render([first, other._replace(data=here._replace(means=(0.7, 0.2)))])
+    assert 'not all runs have the same data. b: other frames in the test split.' in page
+
+
 def test_what_cannot_be_compared_is_said(tmp_path, capsys):
     write_run(tmp_path / 'one')
     (tmp_path / 'other').mkdir()

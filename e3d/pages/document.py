@@ -8,7 +8,14 @@ from html import escape
 from typing import Any
 
 from e3d.evaluation.presets import PRESETS
-from e3d.evaluation.report import HEADINGS, describe_others, format_number, verdict
+from e3d.evaluation.report import (
+    HEADINGS,
+    MEMBERS_MEAN,
+    TRIVIAL_FORECASTS,
+    describe_others,
+    format_number,
+    verdict,
+)
 from e3d.evaluation.styles import label_of
 from e3d.pages import parts
 from e3d.pages.content import Content
@@ -119,9 +126,26 @@ def _head(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
         lines.append(
             parts.paragraph(f'Take care: not all runs were measured alike. Others: {others}.')
         )
+    elif differences := _differences_of_data(contents):
+        lines.append(
+            parts.paragraph(
+                f'Take care: not all runs have the same data. {"; ".join(differences)}.'
+            )
+        )
     if len(contents) == 1 and 'mse' in first:
         lines.append(parts.paragraph(verdict(first)))
     return lines
+
+
+def _differences_of_data(contents: Sequence[Content]) -> list[str]:
+    """How the data of runs differ from those of the first, as far as both tell, a text for each."""
+    first, told = contents[0].data, []
+    for other in contents[1:]:
+        if first is None or other.data is None:
+            continue
+        if differences := first.find_differences(other.data):
+            told.append(f'{other.folder}: {", ".join(differences)}')
+    return told
 
 
 def _metrics(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
@@ -136,14 +160,22 @@ def _metrics(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
         return [parts.table(head, rows)]
     headings = {**HEADINGS, **{name: name for name in PRESETS}}
     metrics = {name: text for name, text in headings.items() if name in first}
-    rows = [[group.label, *(group.shown(name) for name in metrics)] for group in groups]
-    for name, label in describe_others(first).items():
+    rows, strong = [], []
+    for group in groups:
+        strong += [len(rows)] * group.style.emphasized
+        rows.append([group.label, *(group.shown(name) for name in metrics)])
+        # Not a baseline: each model has its own members.
+        if any(MEMBERS_MEAN in run.report for run in group.runs):
+            label = f'{group.label}, {TRIVIAL_FORECASTS[MEMBERS_MEAN]}'
+            rows.append([label, *(group.shown(name, of=MEMBERS_MEAN) for name in metrics)])
+    others = describe_others(first)
+    others.pop(MEMBERS_MEAN, None)
+    for name, label in others.items():
         cells = (
             format_number(m, first[name][m]) if first[name].get(m) is not None else ''
             for m in metrics
         )
         rows.append([label, *cells])
-    strong = [place for place, group in enumerate(groups) if group.style.emphasized]
     seeds = ' ± is the standard deviation over seeds.' if any(g.repeated for g in groups) else ''
     unit = contents[0].samples['unit'] or 'the unit of the data'
     note = 'MSE and MAE: summed over the pixels of a frame. PSNR in dB.'

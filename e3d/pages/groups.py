@@ -38,9 +38,13 @@ class Group(NamedTuple):
         """Whether there are several."""
         return len(self.runs) > 1
 
-    def shown(self, metric: str, percent: bool = False) -> str:
-        """The mean of a metric over the runs, with its standard deviation where there are several."""
-        found = [run.report.get(metric) for run in self.runs]
+    def shown(self, metric: str, percent: bool = False, of: str = '') -> str:
+        """The mean of a metric over the runs, with its standard deviation where there are several.
+
+        `of` names what was measured beside the model, such as the mean of its members.
+        """
+        reports = [run.report.get(of, {}) if of else run.report for run in self.runs]
+        found = [report.get(metric) for report in reports]
         values = [value for value in found if value is not None]
         if len(values) < len(found):
             return ''
