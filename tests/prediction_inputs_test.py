@@ -184,3 +184,10 @@ def test_the_layout_of_the_run_is_that_of_its_input(tmp_path):
     run = run_of(FadingSum(), 3, (18, 3), make_dataset(tmp_path))
     with pytest.raises(InputError, match=r'dataset\.layout'):
         read_input(tmp_path / 'clip.npy', run)
+
+
+def test_frames_smaller_than_a_tile_are_refused():
+    run = run_of(FadingSum(), dataset={'name': 'grids', 'crop': (8, 8)})
+    assert forecast(run, np.zeros((INPUT, 8, 9, 1), np.float32)).shape[1:] == (8, 9, 1)
+    with pytest.raises(InputError, match=r'are 6 x 12, but .* tiles of 8 x 8 \(dataset.crop\)'):
+        forecast(run, np.zeros((INPUT, 6, 12, 1), np.float32))

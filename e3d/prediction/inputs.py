@@ -148,8 +148,18 @@ def preparation_for(run: Run, size: tuple[int, ...]) -> Preparation:
     """How frames of a height and width in memory are prepared for the model of a run.
 
     Larger frames than those that were cut out for training stay as they are, to be forecast in tiles.
+
+    Raises:
+      InputError: they are smaller than a tile.
     """
-    size = size if run.config.dataset.get('crop') else run.frame_shape[:2]
+    tile = run.frame_shape[:2]
+    if not run.config.dataset.get('crop'):
+        size = tile
+    elif any(side < cut for side, cut in zip(size, tile, strict=True)):
+        raise InputError(
+            f'The frames are {size[0]} x {size[1]}, but the run forecasts in tiles of {tile[0]} x '
+            f'{tile[1]} (dataset.crop): give frames of at least that size.'
+        )
     return preparation_of(run.config.dataset, (size[0], size[1], run.frame_shape[2]))
 
 
