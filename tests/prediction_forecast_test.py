@@ -9,6 +9,7 @@ import pytest
 from prediction_helpers import INPUT_FRAMES, OUTPUT_FRAMES, FadingSum, run_of
 
 from e3d.data.readers.clips import read_clip
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError, RunError
 from e3d.model import build_model
 from e3d.model.needs import Needs, initialize
@@ -315,3 +316,15 @@ def test_what_a_model_keeps_counts_as_well(monkeypatch):
     assert forecast(run, clip, 100).shape == (100, 8, 8, 1)
     with pytest.raises(InputError, match='6,003 frames of 8 x 8 x 1 take at least'):
         forecast(run, clip, 6000)
+
+
+def test_tiles_are_kept_within_bounds_before_they_are_blended(monkeypatch):
+    """As an evaluation does, which measures the same forecast."""
+    run = run_of(FadingSum(), dataset={'name': 'grids', 'crop': (8, 8)})
+    run = run._replace(scale=Scale((0.0, 1.0), (0.0, np.inf)))
+    tiles = iter([-1.0, 1.0])
+    monkeypatch.setattr(
+        forecast_module, 'continue_clips', lambda *_: np.full((1, 1, 8, 8, 1), next(tiles))
+    )
+    found = forecast(run, np.zeros((INPUT_FRAMES, 8, 14, 1), np.float32), horizon=1)
+    np.testing.assert_allclose(found[0, 0, :, 0], [0] * 6 + [1 / 3, 2 / 3] + [1] * 6, rtol=1e-6)

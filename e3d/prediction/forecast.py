@@ -182,7 +182,9 @@ def forecast_clips(
         return run.model, run.variables, batch['frames'], np.int32(length), horizon, beside
 
     def forecast_tile(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.asarray(continue_clips(*arguments_of(batch)))
+        found = np.asarray(continue_clips(*arguments_of(batch)))
+        _check_finite(found)
+        return run.scale.clip(found)  # before tiles are blended, as an evaluation does
 
     sizes = (clips, room + horizon, run.frame_shape)
     fits = check_fits(*sizes)
@@ -201,8 +203,6 @@ def forecast_clips(
             program = continue_clips.lower(*arguments_of(first)).compile()
             check_program(program, *sizes)
         prediction = in_tiles(forecast_tile, {'frames': padded, **others}, run.frame_shape[:2])
-    _check_finite(prediction)
-    prediction = run.scale.clip(prediction)
     if 'valid' in beside:
         prediction = np.where(beside['valid'].any(axis=1, keepdims=True), prediction, np.nan)
     return prediction.reshape(members, -1, *prediction.shape[1:])
