@@ -177,6 +177,30 @@ def test_what_only_training_needs_may_be_for_other_lengths():
     assert forecast(run._replace(params=params), frames, 4).shape == (4, 8, 8, 1)
 
 
+@pytest.mark.parametrize(
+    ('name', 'fields', 'most'),
+    [
+        ('simvp', {'translator': 'incepu', 'layers': 2, 'features': 8, 'encoder_layers': 1}, 3),
+        ('st_resnet', {'layers': 1, 'features': 4}, 1),
+    ],
+)
+def test_no_forecast_goes_on_from_what_no_loss_has_asked_for(name, fields, most):
+    dataset = {'output_frames': 1}
+    model = build_model(name, noise_channels=1, **fields)
+    run = run_of(FadingSum(), dataset=dataset)._replace(model=model)
+    params = initialize(model, jax.random.key(0), (8, 8, 2), (3, 1))['params']
+    frames = np.random.default_rng(0).random((3, 8, 8), np.float32)
+    run = run._replace(params=params)
+    assert forecast(run, frames, most).shape == (most, 8, 8, 1)
+    with pytest.raises(InputError, match=rf'{most + 1} frames .* at most {most}, or train'):
+        forecast(run, frames, most + 1)
+    # Alone, the frames of the second pass are those of the first, which the loss was of.
+    alone = build_model(name, **fields)
+    params = initialize(alone, jax.random.key(0), (8, 8, 1), (3, 1))['params']
+    run = run._replace(model=alone, params=params)
+    assert forecast(run, frames, most + 1).shape == (most + 1, 8, 8, 1)
+
+
 class Entered(nn.Module):
     """Sees its input at once; its forecast is one channel of what enters."""
 

@@ -188,6 +188,7 @@ class MCnet(StepwiseForecaster):
         """The future only, a loss of its own, and an optimizer for the discriminator."""
         return Needs(
             future_only=True,
+            feeds_back='frame',
             losses=bool(self.adversarial_weight or self.gradient_difference),
             networks=('discriminator',) if self.adversarial_weight else (),
         )

@@ -51,6 +51,9 @@ class Needs(NamedTuple):
       scores_only: It recognizes and predicts no frames: its predictions are None.
       noise: How many channels of random numbers enter beside the frames at every step, as its field
         `noise_channels` says; each draw of them makes another forecast.
+      feeds_back: Of `future_only`: after what all channels of its own forecast enter it again, those
+        of what is beside the frames too: 'frame', 'pass' of as many frames as it sees, or '' where it
+        sees to that itself.
     """
 
     future_only: bool = False
@@ -60,6 +63,7 @@ class Needs(NamedTuple):
     networks: tuple[str, ...] = ()
     scores_only: bool = False
     noise: int = 0
+    feeds_back: str = ''
 
 
 def needs_of(model: nn.Module) -> Needs:

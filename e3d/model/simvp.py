@@ -197,6 +197,7 @@ class SimVP(nn.Module):
         """The future only, statistics of batches, and the loss of TAU."""
         return Needs(
             future_only=True,
+            feeds_back='pass',
             training=self.translator != 'incepu',
             losses=self._divergence_weight > 0.0,
         )

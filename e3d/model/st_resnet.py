@@ -134,7 +134,9 @@ class STResNet(nn.Module):
         """The future only; frames of days and weeks before."""
         counts = {'period': self.period, 'trend': self.trend}
         return Needs(
-            future_only=True, inputs={name: count for name, count in counts.items() if count}
+            future_only=True,
+            feeds_back='frame',
+            inputs={name: count for name, count in counts.items() if count},
         )
 
     @in_own_precision

@@ -79,9 +79,10 @@ def shapes_of_variables(
 
 
 def check_lengths(run: Run, lengths: tuple[int, int]) -> None:
-    """Raises InputError where the parameters of a run do not fit these numbers of frames.
+    """Raises InputError where what a run has learned does not fit these numbers of frames.
 
-    Only the parameters of models that see their input at once can depend on them.
+    Only models that see their input at once can depend on them: in the shapes of their parameters, and
+    where they go on from their own forecast, as they never did in the training.
 
     Args:
       run: of any model.
@@ -103,6 +104,14 @@ def check_lengths(run: Run, lengths: tuple[int, int]) -> None:
         raise InputError(
             f'{lengths[0]} frames to see and {lengths[1]} to forecast: the parameters of this '
             f'{run.config.model.name} are for {trained[0]} and {trained[1]} alone. {remedy}'
+        )
+    once = {'frame': 1, 'pass': lengths[0]}.get(needs.feeds_back)
+    if once and (run.beside or needs.noise) and trained[1] <= once < lengths[1]:
+        # No loss has asked anything of the channels that would enter.
+        raise InputError(
+            f'{lengths[1]} frames to forecast: this {run.config.model.name} was trained to forecast '
+            f'{trained[1]}, never from its own forecast, which says nothing of what is beside '
+            f'the frames. Forecast at most {once}, or train with dataset.output_frames={lengths[1]}.'
         )
 
 
