@@ -156,7 +156,7 @@ def _ensemble_table(ensemble: Mapping[str, Any]) -> Iterable[Table | str]:
     members = ensemble['members']
     headings = {'crps': 'CRPS ↓', 'crps_fair': 'fair ↓', 'spread': 'spread', 'rmse': 'RMSE of mean'}
     headings = {name: heading for name, heading in headings.items() if name in ensemble}
-    table = Table('frame', title=f'{members} members', **_STYLE, **_NARROW)
+    table = Table('frame', title=f'{members} member{"s" * (members > 1)}', **_STYLE, **_NARROW)
     for heading in headings.values():
         table.add_column(heading, justify='right')
     frames = zip(*(ensemble[f'{name}_per_frame'] for name in headings), strict=True)

@@ -36,7 +36,8 @@ def fit(
 ) -> Run:
     """Trains a model on frames in memory, and measures it on some that are held out.
 
-    Sequences of input_frames + output_frames are cut out of the clips, one beginning at every frame.
+    Sequences of input_frames + output_frames are cut out of the clips: for training one beginning at
+    every frame, of what is held out one every output_frames, so that no frame is forecast twice.
     Of three clips or more the last tenth is held out for the test and the tenth before for
     validation; of fewer, the last tenths of the frames of each.
 

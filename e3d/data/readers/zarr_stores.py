@@ -71,9 +71,8 @@ def _metadata_files(path: Path) -> Iterator[Path]:
             if entry.is_dir():
                 folders.append(Path(entry.path))
             elif not entry.is_file():
-                regular_file(
-                    entry.path
-                )  # says what it is: a named pipe would keep a reader waiting
+                # Says what it is: a named pipe would keep a reader waiting.
+                regular_file(entry.path)
             elif entry.name in _METADATA:
                 yield Path(entry.path)
 
