@@ -15,6 +15,7 @@ from e3d.data.sources.in_memory import divide_clips, lend
 from e3d.data.sources.registry import open_source
 from e3d.data.sources.scales import Scale
 from e3d.fitting import fit as fitting
+from e3d.model import FORECASTERS
 from e3d.model.needs import initialize
 from tests.prediction_helpers import (
     INPUT_FRAMES,
@@ -258,6 +259,14 @@ def test_frames_are_padded_where_a_model_needs_other_sides(name):
     create = functools.partial(initialize, model, frame_shape=(15, 16, 1), lengths=(3, 2))
     assert jax.eval_shape(create, jax.random.key(0))['params']
     assert not fitting.fit_config(name, 10, (16, 16)).model.pad_frames
+
+
+@pytest.mark.parametrize('name', FORECASTERS)
+def test_every_model_is_small_enough_for_two_cores(name):
+    model = e3d.build_model(**fitting.fit_config(name, 10, (32, 32)).model)
+    create = functools.partial(initialize, model, frame_shape=(32, 32, 1), lengths=(5, 5))
+    params = jax.eval_shape(create, jax.random.key(0))['params']
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) < 2e6
 
 
 @pytest.mark.parametrize(

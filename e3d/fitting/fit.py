@@ -99,6 +99,8 @@ def fit_config(model: str, steps: int, size: tuple[int, ...]) -> ConfigDict:
     config.name = 'fit'
     config.model.update({'layers': 2, 'features': 16, 'variant': 'gated', 'recall': 'in_place'})
     switch_model(config, model)
+    if 'width' in config.model:  # of the paper's channels, 105.7 million parameters
+        config.model.width = 1 / 16
     if 'pad_frames' in config.model:
         multiple = build_model(**config.model).multiple
         config.model.pad_frames = any(side % multiple for side in size)
