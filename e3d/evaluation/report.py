@@ -182,11 +182,16 @@ def _score(value: float | None) -> str:
 
 
 def describe_others(report: Mapping[str, Any]) -> dict[str, str]:
-    """What to call the forecasts of a report that need no learning, by name."""
+    """What to call the forecasts that a report has beside the model's, by name."""
     names = [
         name for name, value in report.items() if isinstance(value, Mapping) and 'mse' in value
     ]
     return {name: TRIVIAL_FORECASTS.get(name, name.replace('_', ' ')) for name in names}
+
+
+def describe_baselines(report: Mapping[str, Any]) -> dict[str, str]:
+    """The same without the mean of the members, which is the model's own."""
+    return {k: name for k, name in describe_others(report).items() if k != MEMBERS_MEAN}
 
 
 def format_number(metric: str, value: float | None) -> str:
@@ -201,8 +206,7 @@ def format_number(metric: str, value: float | None) -> str:
 
 def verdict(report: Mapping[str, Any]) -> str:
     """The MSE of a model beside that of the best forecast that needs no learning, in a sentence."""
-    others = describe_others(report)
-    others.pop(MEMBERS_MEAN, None)
+    others = describe_baselines(report)
     best = min(others, key=lambda name: report[name]['mse'])
     if not report[best]['mse']:
         return f'"{others[best]}" makes no error here: nothing moves.'

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from e3d.evaluation.report import MEMBERS_MEAN, describe_others
+from e3d.evaluation.report import describe_baselines, describe_others
 from e3d.evaluation.styles import SIMPLE_COLOR, Style, simple_styles
 from e3d.pages.charts import Line, chart, legend
 from e3d.pages.groups import Group
@@ -147,10 +147,8 @@ def _lines(
 
 def _baselines(groups: Sequence[Group]) -> dict[str, str]:
     """The forecasts that need no learning, of the first run; of one alone the mean of its members."""
-    found = describe_others(groups[0].runs[0].report)
-    if len(groups) > 1 or groups[0].repeated:
-        found.pop(MEMBERS_MEAN, None)
-    return found
+    alone = len(groups) == 1 and not groups[0].repeated
+    return (describe_others if alone else describe_baselines)(groups[0].runs[0].report)
 
 
 def _places(values: Sequence[Any]) -> list[int]:

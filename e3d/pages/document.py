@@ -12,7 +12,7 @@ from e3d.evaluation.report import (
     HEADINGS,
     MEMBERS_MEAN,
     TRIVIAL_FORECASTS,
-    describe_others,
+    describe_baselines,
     format_number,
     verdict,
 )
@@ -168,9 +168,7 @@ def _metrics(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
         if any(MEMBERS_MEAN in run.report for run in group.runs):
             label = f'{group.label}, {TRIVIAL_FORECASTS[MEMBERS_MEAN]}'
             rows.append([label, *(group.shown(name, of=MEMBERS_MEAN) for name in metrics)])
-    others = describe_others(first)
-    others.pop(MEMBERS_MEAN, None)
-    for name, label in others.items():
+    for name, label in describe_baselines(first).items():
         cells = (
             format_number(m, first[name][m]) if first[name].get(m) is not None else ''
             for m in metrics

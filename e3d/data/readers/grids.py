@@ -4,7 +4,6 @@ For netCDF and zarr see `labeled_grids`, which gives the same.
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +32,6 @@ _ATTRIBUTES = (
 )
 # From what stands for no value, beside what the file says, to float32 [H, W], NaN where there is none.
 Field = Callable[[float | None], np.ndarray]
-Read = Callable[..., np.ndarray]
 
 
 class Grid(NamedTuple):
@@ -97,7 +95,7 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
         attributes = {name: _attributes_of(array) for name, array in arrays.items()}
         times = _find_times(arrays, attributes, path)
         fields = {
-            name: _field(array, attributes[name], name, path)
+            name: _field(array, attributes[name])
             for name, array in arrays.items()
             if array.ndim == 2 and array.dtype.kind in 'iufb'
         }
@@ -190,27 +188,26 @@ def _grid(array: Any, attributes: Mapping[str, Any], layout: str, name: str, pat
         return arrange(decode(piece, attributes, missing), axes)[0]
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
-    unit = as_text(attributes.get('units', ''))
-    return Grid(name, path, shape, unit, damage_explained(read, name, path))  # type: ignore[arg-type]
+    return Grid(name, path, shape, as_text(attributes.get('units', '')), read)  # type: ignore[arg-type]
 
 
-def _field(array: Any, attributes: Mapping[str, Any], name: str, path: Path) -> Field:
-    def read(missing: float | None) -> np.ndarray:
-        return decode(np.asarray(array[()]), attributes, missing)
-
-    return damage_explained(read, name, path)
+def _field(array: Any, attributes: Mapping[str, Any]) -> Field:
+    return lambda missing: decode(np.asarray(array[()]), attributes, missing)
 
 
-def damage_explained(read: Read, name: str, path: Path) -> Read:
-    """Makes an InputError of what goes wrong when values are read, long after their file was opened.
+def explain_damage(opened: GridFile) -> GridFile:
+    """The same file; what goes wrong when its values are read, long after this, is an InputError."""
 
-    Args:
-      read: gives values of a variable.
-      name: of the variable.
-      path: of the file.
-    """
+    def explain(read: Callable[..., np.ndarray], name: str) -> Callable[..., np.ndarray]:
+        return _explained(read, name, opened.path)
 
-    @functools.wraps(read)
+    return opened._replace(
+        grids={n: grid._replace(read=explain(grid.read, n)) for n, grid in opened.grids.items()},
+        fields={n: explain(read, n) for n, read in opened.fields.items()},
+    )
+
+
+def _explained(read: Callable[..., np.ndarray], name: str, path: Path) -> Callable[..., np.ndarray]:
     def explained(*arguments: Any) -> np.ndarray:
         try:
             return read(*arguments)

@@ -15,7 +15,6 @@ from e3d.data.readers.grids import (
     Field,
     Grid,
     GridFile,
-    damage_explained,
     decode,
     describe_arrays,
     each_grid,
@@ -120,7 +119,7 @@ def _read_content(
         name for name, array in numbers.items() if any(_is_time(coords, d) for d in array.dims)
     ]
     fields = {
-        name: _field(array, name, path)
+        name: _field(array)
         for name, array in numbers.items()
         if array.ndim == 2 and name not in timed
     }
@@ -207,14 +206,11 @@ def _grid(array: Any, axes: str, name: str, path: Path) -> Grid:
         return arrange(decode(array.isel(places).values, array.attrs, missing), axes)[0]
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
-    return Grid(name, path, shape, _unit(array), damage_explained(read, name, path))  # type: ignore[arg-type]
+    return Grid(name, path, shape, _unit(array), read)  # type: ignore[arg-type]
 
 
-def _field(array: Any, name: str, path: Path) -> Field:
-    def read(missing: float | None) -> np.ndarray:
-        return decode(array.values, array.attrs, missing)
-
-    return damage_explained(read, name, path)
+def _field(array: Any) -> Field:
+    return lambda missing: decode(array.values, array.attrs, missing)
 
 
 def _times_of(array: Any, coords: Any, axes: str) -> Times | None:

@@ -113,9 +113,9 @@ def find_files(path: str) -> list[Path]:
 
 def open_file(path: Path, layout: str = '', wanted: Sequence[str] = ()) -> GridFile:
     """Opens a file of grids or a zarr store by what reads it, see `open_grid_file`."""
-    if labeled_grids.is_labeled(path):
-        return labeled_grids.open_labeled_grids(path, layout, wanted)
-    return grids.open_grid_file(path, layout, wanted)
+    labeled = labeled_grids.is_labeled(path)
+    read = labeled_grids.open_labeled_grids if labeled else grids.open_grid_file
+    return grids.explain_damage(read(path, layout, wanted))
 
 
 def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
