@@ -45,6 +45,7 @@ class Grid(NamedTuple):
       read: from (series, first time, the one after the last, the stored number that stands for no
         value, beside what the file says, or None) to float32 `[t, H, W, C]` in the unit, NaN where
         nothing was measured.
+      absent: how many pieces the file leaves out, and what stands for them; '' where none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Grid(NamedTuple):
     shape: tuple[int, int, int, int, int]
     unit: str
     read: Callable[[int, int, int, float | None], np.ndarray]
+    absent: str = ''
 
 
 class GridFile(NamedTuple):

@@ -30,11 +30,6 @@ SERIES_NAMES = ('sample', 'sequence', 'event', 'series', 'case', 'batch', 'n')
 CHANNEL_NAMES = ('channel', 'channels', 'band', 'c')
 # Of levels: channels where there are none, and rows and columns beside them.
 LEVEL_NAMES = ('level', 'lev', 'plev', 'pressure', 'height')
-# What opens a file, and how; dimensions of HDF5 that have no name get one.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    'zarr': {'consolidated': False},
-    'h5netcdf': {'phony_dims': 'sort'},
-}
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -58,16 +53,18 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
     """
     try:
         import xarray
+
+        source = _checked_source(path)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{path} is read by the package {error.name}: pip install 'e3d[grids]'"
         ) from error
-    engine = _checked_engine(path)
     with contextlib.ExitStack() as stack:
         try:
             # One variable after the other is read, as it is stored: `decode` has one way for all files.
-            options = {'mask_and_scale': False, 'decode_times': False, **_OPTIONS.get(engine, {})}
-            content = xarray.open_dataset(path, engine=engine, chunks=None, cache=False, **options)
+            content = xarray.open_dataset(
+                **source, chunks=None, cache=False, mask_and_scale=False, decode_times=False
+            )
             stack.callback(content.close)
             for variable in content.variables.values():
                 variable.attrs = stated(variable.attrs)
@@ -79,20 +76,29 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
         except Exception as error:  # of any type: the libraries expect no damage
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip('.')
             raise InputError(
-                f'{path} cannot be read as {engine}: {reason}. It must be whole, with dates of the '
-                'usual calendar.'
+                f'{path} cannot be read as {source["engine"]}: {reason}. It must be whole, with dates '
+                'of the usual calendar.'
             ) from error
     raise AssertionError  # an ExitStack may suppress, this one does not
 
 
-def _checked_engine(path: Path) -> str:
-    """What reads a path, after what it could lead astray was looked for."""
+def _checked_source(path: Path) -> dict[str, Any]:
+    """What xarray is to open, and with what, after what could lead it astray was looked for."""
     if path.is_dir():
-        check_store(path)
-        return 'zarr'
+        from e3d.data.readers.zarr_codecs import open_store
+
+        texts = check_store(path)
+        times = [name for name in texts if name.lower() in TIME_NAMES]
+        if times:
+            raise InputError(
+                f"'{times[0]}' in {path} is text of any length. Write the times as dates, or as text of "
+                'one length.'
+            )
+        options = {'consolidated': False, 'drop_variables': texts}
+        return {'filename_or_obj': open_store(path), 'engine': 'zarr', **options}
     with regular_file(path).open('rb') as file:
         if file.read(len(_HDF5)) != _HDF5:
-            return 'scipy'  # netCDF 3
+            return {'filename_or_obj': path, 'engine': 'scipy'}  # netCDF 3
     with open_hdf5(path) as content:
         for name in content:
             # What a link leads to is not looked at: opening a named pipe waits for its writer.
@@ -101,7 +107,8 @@ def _checked_engine(path: Path) -> str:
             # A dimension without values is a data set that was never written.
             if not group and not (own and _is_dimension(content, name)):
                 check_dataset(content, name)
-    return 'h5netcdf'
+    # Dimensions that have no name get one.
+    return {'filename_or_obj': path, 'engine': 'h5netcdf', 'phony_dims': 'sort'}
 
 
 def _is_dimension(content: Any, name: str) -> bool:
@@ -206,7 +213,15 @@ def _grid(array: Any, axes: str, name: str, path: Path) -> Grid:
         return arrange(decode(array.isel(places).values, array.attrs, missing), axes)[0]
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
-    return Grid(name, path, shape, _unit(array), read)  # type: ignore[arg-type]
+    return Grid(name, path, shape, _unit(array), read, _absent(path, name))  # type: ignore[arg-type]
+
+
+def _absent(path: Path, name: str) -> str:
+    if not path.is_dir():
+        return ''
+    from e3d.data.readers.zarr_codecs import describe_absent
+
+    return describe_absent(path, name)
 
 
 def _field(array: Any) -> Field:

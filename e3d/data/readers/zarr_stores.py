@@ -2,9 +2,9 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,15 +14,21 @@ from e3d.files import read_json, regular_file
 
 MAX_ENTRIES = 10**7
 MAX_METADATA_BYTES = 2**26
+METADATA = ('zarr.json', '.zarray')
+# Of `zarr_codecs`, which stands for each codec that unpacks.
+BOUNDED = 'e3d_bounded'
 # Codecs that turn bytes into numbers and run nothing; 'pickle' and the like do.
-CODECS = {
-    'blosc', 'bytes', 'bz2', 'crc32c', 'delta', 'endian', 'fixedscaleoffset', 'gzip', 'lz4', 'lzma',
-    'quantize', 'sharding_indexed', 'shuffle', 'transpose', 'zlib', 'zstd',
-    'numcodecs.blosc', 'numcodecs.delta', 'numcodecs.fixedscaleoffset', 'numcodecs.lz4',
-    'numcodecs.shuffle', 'numcodecs.zlib', 'numcodecs.zstd', 'vlen-utf8', 'fletcher32', 'adler32',
-    'crc32',
+_UNPACK = {'blosc', 'bz2', 'gzip', 'lz4', 'zlib', 'zstd'}
+_CHECKSUMS = {'adler32', 'crc32', 'crc32c', 'fletcher32'}
+_CHECKSUM_BYTES = 4
+_SHARDS = 'sharding_indexed'
+_OF_INDEX = {'bytes', 'crc32c', 'endian'}
+_CODECS = {
+    *_UNPACK, *_CHECKSUMS, _SHARDS, 'bytes', 'delta', 'endian', 'fixedscaleoffset', 'quantize',
+    'shuffle', 'transpose',
 }  # fmt: skip
-_METADATA = ('zarr.json', '.zarray')
+_TEXT = {'string', 'variable_length_utf8'}
+_DATES = {'numpy.datetime64', 'numpy.timedelta64'}
 
 
 def is_zarr(path: Path) -> bool:
@@ -32,25 +38,53 @@ def is_zarr(path: Path) -> bool:
     )
 
 
-def check_store(path: Path) -> None:
+def check_store(path: Path) -> list[str]:
     """Makes sure that a store can be read by itself, in pieces that memory holds.
+
+    Returns:
+      The variables of text of any length, of which nothing tells what they unpack to.
 
     Raises:
       InputError: it has links or what is no file, chunks that are too large, or codecs that are not
         plain compression.
     """
+    texts = []
     for file in _metadata_files(path):
         described = read_json(file, MAX_METADATA_BYTES)
-        if not isinstance(described, Mapping):
-            raise InputError(f'{file} cannot be read: it is no description of a zarr array.')
-        try:
-            _check_array(described, file)
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise InputError(
-                f'{file} cannot be read: it is no description of a zarr array ({error}).'
-            ) from error
+        bounded(described, file)
+        if _is_text(described):
+            texts.append(file.parent.relative_to(path).as_posix())
+    return texts
+
+
+def bounded(described: Any, file: Path) -> dict[str, Any]:
+    """What a store says of an array or a group, with `BOUNDED` in place of each codec that unpacks.
+
+    Args:
+      described: as its file has it.
+      file: for messages.
+
+    Raises:
+      InputError: as `check_store`.
+    """
+    try:
+        match described:
+            case {'zarr_format': 3, 'node_type': 'group'}:
+                # A copy of what is said of the arrays.
+                return {k: v for k, v in described.items() if k != 'consolidated_metadata'}
+            case Mapping() if _is_text(described):
+                return dict(described)
+            case {'zarr_format': 2}:
+                return dict(described) | _bounded_2(described, file)
+            case Mapping():
+                return dict(described) | _bounded_3(described, file)
+        raise ValueError(type(described).__name__)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(
+            f'{file} cannot be read: it is no description of a zarr array ({error}).'
+        ) from error
 
 
 def _metadata_files(path: Path) -> Iterator[Path]:
@@ -73,43 +107,107 @@ def _metadata_files(path: Path) -> Iterator[Path]:
             elif not entry.is_file():
                 # Says what it is: a named pipe would keep a reader waiting.
                 regular_file(entry.path)
-            elif entry.name in _METADATA:
+            elif entry.name in METADATA:
                 yield Path(entry.path)
 
 
-def _check_array(described: Mapping[str, Any], file: Path) -> None:
-    version = described.get('zarr_format')
-    if version == 3 and described.get('node_type') == 'group':
-        return
-    name = file.parent.name
-    if version == 2:
-        chunks = [int(side) for side in described['chunks']]
-        item = np.dtype(_plain_dtype(described['dtype'])).itemsize
-        codecs = [described.get('compressor'), *(described.get('filters') or ())]
-        names = [codec['id'] for codec in codecs if codec]
-    else:
-        chunks = [int(side) for side in described['chunk_grid']['configuration']['chunk_shape']]
-        kind = described['data_type']
-        if not isinstance(kind, str):
-            raise ValueError(f'data_type {str(kind)[:60]}')
-        item = 8 if kind == 'string' else np.dtype(kind).itemsize
-        names = list(_codec_names(described['codecs']))
-    unknown = sorted(set(names) - CODECS)
-    if unknown:
-        raise InputError(
-            f"'{name}' in {file.parent.parent} is packed by the codec {unknown[0]!r}; only plain "
-            'compression is read. Write it again, e.g. with zstd.'
-        )
-    check_chunk_size(math.prod(chunks) * item, chunks, name, file.parent.parent)
+def _is_text(described: Any) -> bool:
+    match described:
+        case {'zarr_format': 3, 'data_type': str(kind) | {'name': str(kind)}}:
+            return kind in _TEXT
+        case {'zarr_format': 2, 'dtype': '|O', 'filters': [{'id': 'vlen-utf8'}]}:
+            return True
+    return False
 
 
-def _plain_dtype(dtype: Any) -> str:
-    if not isinstance(dtype, str):
+def _bounded_2(described: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The codecs of an array of version 2: filters, and after them a compressor."""
+    chunks = [int(side) for side in described['chunks']]
+    filters = [(codec['id'], codec) for codec in described.get('filters') or ()]
+    last = described.get('compressor')
+    codecs = [*filters, *([(last['id'], last)] if last else [])]
+    made = _Chunk(file, chunks, _item_bytes(described['dtype'])).bounded(codecs)
+    ours = [{**codec, 'id': name} for name, codec in made]
+    return {'filters': ours[: len(filters)] or None, 'compressor': ours[-1] if last else None}
+
+
+def _bounded_3(described: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The codecs of an array of version 3."""
+    chunks = [int(side) for side in described['chunk_grid']['configuration']['chunk_shape']]
+    return {'codecs': _named(_Chunk(file, chunks, _item_bytes(described['data_type'])), described)}
+
+
+def _named(chunk: '_Chunk', described: Mapping[str, Any]) -> list[dict[str, Any]]:
+    codecs = [(codec['name'], codec.get('configuration', {})) for codec in described['codecs']]
+    return [{'name': name, 'configuration': rest} for name, rest in chunk.bounded(codecs)]
+
+
+class _Chunk(NamedTuple):
+    """A piece of an array that is packed by itself.
+
+    Attributes:
+      file: that describes the array.
+      shape: of the piece.
+      item: bytes of a number.
+    """
+
+    file: Path
+    shape: Sequence[int]
+    item: int
+
+    def bounded(self, codecs: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """Codecs and their settings, as they are applied in writing, with those that unpack bounded."""
+        place = f"'{self.file.parent.name}' in {self.file.parent.parent}"
+        count = math.prod(self.shape)
+        whole = count * self.item
+        check_chunk_size(whole, self.shape, self.file.parent.name, self.file.parent.parent)
+        size: int | None = whole  # of what enters the next codec; None where nothing tells
+        made = []
+        for name, settings in codecs:
+            kind = name.removeprefix('numcodecs.')
+            if kind not in _CODECS:
+                raise InputError(
+                    f'{place} is packed by the codec {name!r}; only plain compression is read. Write it '
+                    'again, e.g. with zstd.'
+                )
+            if kind in _UNPACK and size is None:
+                raise InputError(
+                    f'{place} is packed twice. Write it again with one codec, e.g. zstd.'
+                )
+            if kind in _UNPACK:
+                made.append((BOUNDED, {'packed_by': kind, 'size': size}))
+                size = None
+                continue
+            if kind == _SHARDS:
+                settings, size = self._shards(settings), None
+            elif kind in _CHECKSUMS and size is not None:
+                size += _CHECKSUM_BYTES
+            elif 'astype' in settings:
+                size = count * np.dtype(_plain(settings['astype'])).itemsize
+            made.append((name, settings))
+        return made
+
+    def _shards(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        unknown = {codec['name'] for codec in settings.get('index_codecs', ())} - _OF_INDEX
+        if unknown:
+            raise ValueError(f'an index packed by {min(unknown)!r}')
+        inner = self._replace(shape=[int(side) for side in settings['chunk_shape']])
+        return {**settings, 'codecs': _named(inner, settings)}
+
+
+def _item_bytes(kind: Any) -> int:
+    """Bytes of a number, or of what else is stored in a given length."""
+    match kind:
+        case str():
+            return np.dtype(kind).itemsize
+        case {'configuration': {'length_bytes': int(length)}}:
+            return length
+        case {'name': str(name)} if name in _DATES:
+            return 8
+    raise ValueError(f'data_type {str(kind)[:60]}')
+
+
+def _plain(dtype: Any) -> str:
+    if not isinstance(dtype, str) or np.dtype(dtype).hasobject:
         raise ValueError(f'dtype {str(dtype)[:60]}')
-    return '<U16' if np.dtype(dtype).hasobject else dtype
-
-
-def _codec_names(codecs: Any) -> Iterator[str]:
-    for codec in codecs:
-        yield codec['name']
-        yield from _codec_names(codec.get('configuration', {}).get('codecs', ()))
+    return dtype

@@ -194,6 +194,15 @@ def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
         lines.append(f'fixed: {", ".join(setup.dataset["static"])}')
     if setup.dataset['calendar']:
         lines.append(f'of the calendar: {", ".join(setup.dataset["calendar"])}')
+    absent = [
+        f"'{name}' in {path}: {file.grids[name].absent}"
+        for path, file in files.items()
+        for name in setup.variables
+        if file.grids[name].absent
+    ]
+    if absent:
+        others = f'; {len(absent) - 1:,} more are like that' if absent[1:] else ''
+        lines.append(f'{absent[0]}{others}')
     if found.gaps:
         lines.append(f'with gaps: {", ".join(sorted(found.gaps))}')
     return (*lines, rule)
