@@ -127,6 +127,25 @@ def test_times_are_known_by_their_name_in_any_case(tmp_path, kind, name):
     assert setup_of(path).timeline.runs.tolist() == [[0, 5], [5, 11]]
 
 
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
+def test_times_have_a_scale_as_values_do(tmp_path, kind):
+    path, times = tmp_path / f'rain.{kind}', dates(11, '2020-03-01T00:00')
+    with h5py.File(path, 'w') as file:
+        file['rain'], file['time'] = np.nan_to_num(moving_rain(11)), np.arange(11)
+        file['time'].attrs.update(
+            {'units': 'hours since 2020-02-29', 'scale_factor': 0.5, 'add_offset': 24.0}
+        )
+        file['y'], file['x'] = np.arange(9), np.arange(10)
+        for axis, name in enumerate(('time', 'y', 'x')):
+            file[name].make_scale(name)
+            file['rain'].dims[axis].attach_scale(file[name])
+    np.testing.assert_array_equal(setup_of(path).timeline.times, times)
+    with h5py.File(path, 'r+') as file:
+        file['time'].attrs['scale_factor'] = 'half'
+    with pytest.raises(InputError, match='rain'):
+        setup_of(path)
+
+
 @pytest.mark.parametrize('calendar', ['noleap', '360_day', 'julian'])
 def test_days_of_another_calendar_are_rejected(tmp_path, calendar):
     path = tmp_path / 'rain.h5'

@@ -243,17 +243,24 @@ def decode(
         for numbers in [*stated, *([] if missing is None else [missing])]
     ]
     with np.errstate(over='ignore', invalid='ignore'):
-        factor, offset = (
-            _number(attributes, name, default)
-            for name, default in (('scale_factor', 1.0), ('add_offset', 0.0))
-        )
-        if (factor, offset) != (1.0, 0.0):
-            # A large offset, as in 10,000 hPa, is subtracted before digits are lost.
-            values = values.astype(np.float64) * factor + offset
-        numbers = values.astype(np.float32)
+        # A large offset, as in 10,000 hPa, is subtracted before digits are lost.
+        numbers = _unpacked(values, attributes).astype(np.float32)
     for gap in gaps:
         numbers[gap] = np.nan
     return numbers
+
+
+def _unpacked(values: np.ndarray, attributes: Mapping[str, Any]) -> np.ndarray:
+    """Stored numbers by `scale_factor` and `add_offset`, float64 where there are any.
+
+    Raises:
+      ValueError: they are no numbers.
+    """
+    factor, offset = (
+        _number(attributes, name, default)
+        for name, default in (('scale_factor', 1.0), ('add_offset', 0.0))
+    )
+    return values if (factor, offset) == (1, 0) else values.astype(np.float64) * factor + offset
 
 
 def _number(attributes: Mapping[str, Any], name: str, default: float) -> float:
@@ -294,5 +301,10 @@ def _find_times(
         return None
     if arrays[name].size > MAX_TIMES:
         raise InputError(f"'{name}' in {path} has more than {MAX_TIMES:,} times.")
+    values = np.asarray(arrays[name][()])
+    try:
+        values = _unpacked(values, attributes[name]) if values.dtype.kind in 'iuf' else values
+    except ValueError as error:
+        raise InputError(f"'{name}' in {path}: the times cannot be parsed: {error}.") from error
     units, calendar = (as_text(attributes[name].get(key, '')) for key in ('units', 'calendar'))
-    return parse_times(np.asarray(arrays[name][()]), units, f"'{name}' in {path}", calendar)
+    return parse_times(values, units, f"'{name}' in {path}", calendar)
