@@ -42,6 +42,15 @@ def test_constant_frames_stay_constant(shape):
     assert frames.dtype == np.float32
 
 
+@pytest.mark.parametrize('shape', [(9, 9, 3), (20, 50, 1), (64, 5, 3)])
+def test_a_frame_is_the_same_whatever_is_beside_it(shape):
+    frames = np.random.default_rng(2).integers(0, 256, (24, 18, 24, 3), np.uint8)
+    together = adapt_frames(frames, shape)
+    for size in (1, 3, 5):
+        parts = [adapt_frames(frames[i : i + size], shape) for i in range(0, 24, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), together)
+
+
 @pytest.mark.parametrize(('given', 'trained'), [(2, 1), (3, 2), (4, 3), (64, 1)])
 def test_other_channels_are_rejected(given, trained):
     with pytest.raises(InputError, match=f'{given} channels.*moveaxis'):

@@ -161,7 +161,7 @@ def test_days_of_another_calendar_are_rejected(tmp_path, calendar):
 
 @pytest.mark.filterwarnings('error')
 def test_a_date_that_is_missing_is_no_step_back(tmp_path):
-    for times in (np.where(np.arange(8) == 3, np.datetime64('NaT'), dates(8)), ['NaT'] * 8):
+    for times in (np.where(np.arange(8) == 3, np.datetime64('NaT', 's'), dates(8)), ['NaT'] * 8):
         with pytest.raises(InputError, match=r'a date is missing'):
             parse_times(np.array(times), '', 'times')
     with pytest.raises(InputError, match=r'a date is missing'):

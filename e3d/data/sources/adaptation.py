@@ -147,20 +147,31 @@ def adapt_frames(frames: np.ndarray, frame_shape: tuple[int, int, int]) -> np.nd
     frames = as_floats(frames)
     in_range = frames.size and frames.min() >= 0.0 and frames.max() <= 1.0
     if given > channels:
-        frames = (frames @ LUMA)[..., np.newaxis]
+        frames = sum(weight * frames[..., i : i + 1] for i, weight in enumerate(LUMA))
     if frames.shape[-3:-1] != (height, width):
-        rows, columns = (
-            _resampling(source, target)
-            for source, target in zip(frames.shape[-3:-1], (height, width), strict=True)
-        )
-        frames = np.tensordot(frames, columns, axes=(-2, 1))  # [..., old H, C, W]
-        frames = np.tensordot(frames, rows, axes=(-3, 1))  # [..., C, W, H]
-        frames = np.moveaxis(frames, (-1, -2), (-3, -2))
+        frames = _resized(_resized(frames, -2, width), -3, height)
         if in_range:  # which rounding may leave; data with a unit may have gone beyond before
             frames = np.clip(frames, 0.0, 1.0)
     if given < channels:
         frames = np.repeat(frames, channels, axis=-1)
     return np.ascontiguousarray(frames, np.float32)
+
+
+def _resized(frames: np.ndarray, axis: int, target: int) -> np.ndarray:
+    """Frames with so many pixels along an axis that is counted from the last.
+
+    Those of which a new one is made are added in their order, one after the other: a product of matrices
+    would round as the machine likes, and as many frames as are there let it.
+    """
+    weights = _resampling(frames.shape[axis], target)
+    first = (weights > 0).argmax(axis=1)
+    resized: Any = np.float32(0)
+    for place in range(int((weights > 0).sum(axis=1).max())):
+        old = np.minimum(first + place, weights.shape[1] - 1)
+        # Past the last pixel there are no more.
+        weight = np.where(old == first + place, weights[np.arange(target), old], np.float32(0))
+        resized = resized + weight.reshape(-1, *[1] * (-axis - 1)) * np.take(frames, old, axis)
+    return resized
 
 
 def _resampling(source: int, target: int) -> np.ndarray:

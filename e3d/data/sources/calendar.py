@@ -22,7 +22,8 @@ def _of_week(times: np.ndarray) -> np.ndarray:
 
 def _of_year(times: np.ndarray) -> np.ndarray:
     year = times.astype('datetime64[Y]')
-    start, end = year.astype('datetime64[s]'), (year + 1).astype('datetime64[s]')
+    years = year, year + np.timedelta64(1, 'Y')
+    start, end = (first.astype('datetime64[s]') for first in years)
     return _turn((times - start).astype(np.float64) / (end - start).astype(np.float64))
 
 
