@@ -1,15 +1,15 @@
 """How models and forecasts are called and drawn, the same in every picture and table.
 
 The colors are told apart by those who see no red or no green as well, and every model has a marker
-of its own; there is no green. Warm colors are forms of E3D-LSTM, cool ones other models, gray is
-what needs no learning.
+of its own. Warm colors are forms of E3D-LSTM, but for the bluish green of the timed one; cool ones are
+other models, gray is what needs no learning.
 """
 
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-EMPHASIZED = 'e3d_lstm', 'everywhere', 'e3d_recognizer', 'refined', 'timed'
+EMPHASIZED = 'e3d_lstm', 'everywhere', 'e3d_recognizer', 'refined', 'gated', 'timed'
 SIMPLE_COLOR = '#777777'
 SIMPLE_DASHES = ('--', ':', '-.', (0, (1, 4)), (0, (8, 3)), (0, (5, 1, 1, 1)))
 
@@ -94,7 +94,7 @@ class Style(NamedTuple):
       color: of lines and bars, '#rrggbb'.
       marker: of single points, as matplotlib calls it.
       line: between them, as matplotlib calls it.
-      emphasized: whether it stands out: E3D-LSTM.
+      emphasized: whether it stands out: E3D-LSTM and the forms of this project.
     """
 
     label: str
