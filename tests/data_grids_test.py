@@ -2,12 +2,11 @@
 
 import os
 import pickle
-import warnings
 
 import h5py
 import numpy as np
 import pytest
-from grid_fixtures import HEIGHT, WIDTH, dates, labeled, moving_rain, outside
+from grid_fixtures import HEIGHT, WIDTH, dates, labeled, moving_rain, outside, write_zarr
 from numpy.lib.stride_tricks import sliding_window_view
 
 from e3d.configuration import default_config
@@ -30,12 +29,6 @@ def dataset_of(path, **values):
 
 def opened(path, split='train', **values):
     return open_source(dataset_of(path, **values), split)
-
-
-def write_zarr(content, path):
-    with warnings.catch_warnings():  # of a form of metadata that is not used here
-        warnings.simplefilter('ignore')
-        content.to_zarr(path, consolidated=False)
 
 
 @pytest.fixture(scope='module')

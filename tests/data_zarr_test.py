@@ -4,14 +4,13 @@ import bz2
 import gzip
 import json
 import os
-import warnings
 import zlib
 
 import numcodecs
 import numpy as np
 import pytest
 import xarray
-from grid_fixtures import dates
+from grid_fixtures import dates, write_zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 
 from e3d.configuration import default_config
@@ -46,14 +45,8 @@ def write(path, rain, version=3, **encoding):
     content = xarray.Dataset(
         {'rain': (('time', 'y', 'x'), rain)}, {'time': dates(len(rain)).astype('datetime64[ns]')}
     )
-    with warnings.catch_warnings():  # of codecs that are in no specification
-        warnings.simplefilter('ignore')
-        content.to_zarr(
-            path,
-            consolidated=False,
-            zarr_format=version,
-            encoding={'rain': {'chunks': (5, 8, 9), **encoding}},
-        )
+    encoding = {'rain': {'chunks': (5, 8, 9), **encoding}}
+    write_zarr(content, path, zarr_format=version, encoding=encoding)
 
 
 def second_chunk(path, version=3):
@@ -181,13 +174,11 @@ def test_text_is_left_out_and_is_no_time(tmp_path, rain):
     path = tmp_path / 'rain.zarr'
     write(path, rain)
     names = xarray.Dataset(coords={'station': np.array(['Berne', 'Basle'], object)})
-    with warnings.catch_warnings():  # of types that are in no specification
-        warnings.simplefilter('ignore')
-        names.to_zarr(path, mode='a', consolidated=False)
-        np.testing.assert_array_equal(read(path), rain)
-        texts = xarray.Dataset(
-            {'rain': (('time', 'y', 'x'), rain)}, {'time': dates(10).astype(str).astype(object)}
-        )
-        texts.to_zarr(tmp_path / 'text.zarr', consolidated=False)
+    write_zarr(names, path, mode='a')
+    np.testing.assert_array_equal(read(path), rain)
+    texts = xarray.Dataset(
+        {'rain': (('time', 'y', 'x'), rain)}, {'time': dates(10).astype(str).astype(object)}
+    )
+    write_zarr(texts, tmp_path / 'text.zarr')
     with pytest.raises(InputError, match=r"'time' in .* is text of any length. Write the times as"):
         open_labeled_grids(tmp_path / 'text.zarr')

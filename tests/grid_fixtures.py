@@ -1,5 +1,7 @@
 """Grids as users have them: rain in mm/h that moves, measured within a circle alone."""
 
+import warnings
+
 import numpy as np
 import xarray
 
@@ -48,3 +50,10 @@ def labeled(times=40, without=()):
         },
         coords={'time': dates(times)[keep].astype('datetime64[ns]')},
     )
+
+
+def write_zarr(content, path, **options):
+    """Writes a store without the warnings of codecs, types and metadata that are in no specification."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        content.to_zarr(path, consolidated=False, **options)

@@ -54,7 +54,7 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
     try:
         import xarray
 
-        source = _checked_source(path)
+        source, absent = _checked_source(path)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{path} is read by the package {error.name}: pip install 'e3d[grids]'"
@@ -70,7 +70,9 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
                 variable.attrs = stated(variable.attrs)
             axes = [dim for dim in content.dims if dim in content.coords]
             coords = xarray.decode_cf(content[axes], decode_timedelta=False).coords
-            return _read_content(content, coords, layout, wanted, path, stack.pop_all().close)
+            opened = _read_content(content, coords, layout, wanted, path, stack.pop_all().close)
+            told = {n: g._replace(absent=absent.get(n, '')) for n, g in opened.grids.items()}
+            return opened._replace(grids=told)
         except InputError:
             raise
         except Exception as error:  # of any type: the libraries expect no damage
@@ -82,12 +84,15 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
     raise AssertionError  # an ExitStack may suppress, this one does not
 
 
-def _checked_source(path: Path) -> dict[str, Any]:
-    """What xarray is to open, and with what, after what could lead it astray was looked for."""
+def _checked_source(path: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """What xarray is to open, and with what, after what could lead it astray was looked for.
+
+    Also the chunks that a zarr store leaves out, see `zarr_stores.Store`.
+    """
     if path.is_dir():
         from e3d.data.readers.zarr_codecs import open_store
 
-        texts = check_store(path)
+        texts, absent = check_store(path)
         times = [name for name in texts if name.lower() in TIME_NAMES]
         if times:
             raise InputError(
@@ -95,10 +100,10 @@ def _checked_source(path: Path) -> dict[str, Any]:
                 'one length.'
             )
         options = {'consolidated': False, 'drop_variables': texts}
-        return {'filename_or_obj': open_store(path), 'engine': 'zarr', **options}
+        return {'filename_or_obj': open_store(path), 'engine': 'zarr', **options}, absent
     with regular_file(path).open('rb') as file:
         if file.read(len(_HDF5)) != _HDF5:
-            return {'filename_or_obj': path, 'engine': 'scipy'}  # netCDF 3
+            return {'filename_or_obj': path, 'engine': 'scipy'}, {}  # netCDF 3
     with open_hdf5(path) as content:
         for name in content:
             # What a link leads to is not looked at: opening a named pipe waits for its writer.
@@ -108,7 +113,7 @@ def _checked_source(path: Path) -> dict[str, Any]:
             if not group and not (own and _is_dimension(content, name)):
                 check_dataset(content, name)
     # Dimensions that have no name get one.
-    return {'filename_or_obj': path, 'engine': 'h5netcdf', 'phony_dims': 'sort'}
+    return {'filename_or_obj': path, 'engine': 'h5netcdf', 'phony_dims': 'sort'}, {}
 
 
 def _is_dimension(content: Any, name: str) -> bool:
@@ -213,15 +218,7 @@ def _grid(array: Any, axes: str, name: str, path: Path) -> Grid:
         return arrange(decode(array.isel(places).values, array.attrs, missing), axes)[0]
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
-    return Grid(name, path, shape, _unit(array), read, _absent(path, name))  # type: ignore[arg-type]
-
-
-def _absent(path: Path, name: str) -> str:
-    if not path.is_dir():
-        return ''
-    from e3d.data.readers.zarr_codecs import describe_absent
-
-    return describe_absent(path, name)
+    return Grid(name, path, shape, _unit(array), read)  # type: ignore[arg-type]
 
 
 def _field(array: Any) -> Field:

@@ -6,41 +6,22 @@ import dataclasses
 import gzip
 import io
 import json
-import math
-import os
-import re
 import zlib
 from pathlib import Path
 from typing import Any, Self
 
 import numcodecs
 import numpy as np
-import zarr
 import zarr.abc.codec
 import zarr.registry
 from zarr.storage import LocalStore, WrapperStore
 
 from e3d.data.readers.zarr_stores import BOUNDED, METADATA, bounded
 
-# The last part of the key of a chunk: '0', '0.1.2', 'c.0.1.2', or 'c' of a single number.
-_OF_CHUNK = re.compile(r'c|(c\.)?\d+(\.\d+)*')
-
 
 def open_store(path: Path) -> 'BoundedStore':
     """The store of a folder, for reading, after `check_store` has looked at it."""
     return BoundedStore(LocalStore(path, read_only=True))
-
-
-def describe_absent(path: Path, name: str) -> str:
-    """How many pieces of a variable a store leaves out, as it may, and what stands for them."""
-    array = zarr.open_array(open_store(path), path=name, mode='r')
-    piece = array.shards or array.chunks
-    count = math.prod(-(-size // side) for size, side in zip(array.shape, piece, strict=True))
-    files = (file for *_, files in os.walk(path / name) for file in files)
-    stored = sum(_OF_CHUNK.fullmatch(file) is not None for file in files)
-    if stored == count:
-        return ''
-    return f'{count - stored:,} of {count:,} chunks are not stored and read as {array.fill_value}'
 
 
 class BoundedStore(WrapperStore[LocalStore]):

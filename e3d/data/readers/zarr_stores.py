@@ -1,7 +1,10 @@
 """Zarr stores of others, looked at before they are opened: folders that hold their values themselves."""
 
+import collections
+import contextlib
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +18,8 @@ from e3d.files import read_json, regular_file
 MAX_ENTRIES = 10**7
 MAX_METADATA_BYTES = 2**26
 METADATA = ('zarr.json', '.zarray')
+# The last part of the key of a chunk: '0', '0.1.2', 'c.0.1.2', or 'c' of a single number.
+_OF_CHUNK = re.compile(r'c|(c\.)?\d+(\.\d+)*')
 # Of `zarr_codecs`, which stands for each codec that unpacks.
 BOUNDED = 'e3d_bounded'
 # Codecs that turn bytes into numbers and run nothing; 'pickle' and the like do.
@@ -38,23 +43,39 @@ def is_zarr(path: Path) -> bool:
     )
 
 
-def check_store(path: Path) -> list[str]:
-    """Makes sure that a store can be read by itself, in pieces that memory holds.
+class Store(NamedTuple):
+    """What a look at a store tells.
 
-    Returns:
-      The variables of text of any length, of which nothing tells what they unpack to.
+    Attributes:
+      texts: variables of text of any length, of which nothing tells what they unpack to.
+      absent: how many chunks of a variable are left out, as a store may, and what stands for them, by
+        name; only where there are any.
+    """
+
+    texts: list[str]
+    absent: dict[str, str]
+
+
+def check_store(path: Path) -> Store:
+    """Makes sure that a store can be read by itself, in pieces that memory holds.
 
     Raises:
       InputError: it has links or what is no file, chunks that are too large, or codecs that are not
         plain compression.
     """
-    texts = []
-    for file in _metadata_files(path):
-        described = read_json(file, MAX_METADATA_BYTES)
+    store = Store([], {})
+    files, chunks = _walk(path)
+    for file in files:
+        described, name = read_json(file, MAX_METADATA_BYTES), file.parent.relative_to(path)
         bounded(described, file)
         if _is_text(described):
-            texts.append(file.parent.relative_to(path).as_posix())
-    return texts
+            store.texts.append(name.as_posix())
+        elif 'shape' in described:
+            with _explained(file):
+                absent = _describe_absent(described, chunks[file.parent])
+            if absent:
+                store.absent[name.as_posix()] = absent
+    return store
 
 
 def bounded(described: Any, file: Path) -> dict[str, Any]:
@@ -67,7 +88,7 @@ def bounded(described: Any, file: Path) -> dict[str, Any]:
     Raises:
       InputError: as `check_store`.
     """
-    try:
+    with _explained(file):
         match described:
             case {'zarr_format': 3, 'node_type': 'group'}:
                 # A copy of what is said of the arrays.
@@ -79,6 +100,14 @@ def bounded(described: Any, file: Path) -> dict[str, Any]:
             case Mapping():
                 return dict(described) | _bounded_3(described, file)
         raise ValueError(type(described).__name__)
+    raise AssertionError  # a context may suppress, this one does not
+
+
+@contextlib.contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Makes one InputError of all that goes wrong where a description is none."""
+    try:
+        yield
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -87,10 +116,15 @@ def bounded(described: Any, file: Path) -> dict[str, Any]:
         ) from error
 
 
-def _metadata_files(path: Path) -> Iterator[Path]:
-    count, folders = 0, [path]
+def _walk(path: Path) -> tuple[list[Path], Mapping[Path, int]]:
+    """The files that describe arrays and groups, and how many chunks lie in the folder of each."""
+    described: list[Path] = []
+    chunks: collections.Counter[Path] = collections.Counter()
+    count, folders = 0, [(path, path)]
     while folders:
-        folder = folders.pop()
+        folder, array = folders.pop()
+        if any((folder / name).is_file() for name in METADATA):
+            array = folder
         for entry in os.scandir(folder):
             count += 1
             if entry.is_symlink():
@@ -103,12 +137,33 @@ def _metadata_files(path: Path) -> Iterator[Path]:
                     f'{path} has more than {MAX_ENTRIES:,} files. Write it again in larger chunks.'
                 )
             if entry.is_dir():
-                folders.append(Path(entry.path))
+                folders.append((Path(entry.path), array))
             elif not entry.is_file():
                 # Says what it is: a named pipe would keep a reader waiting.
                 regular_file(entry.path)
             elif entry.name in METADATA:
-                yield Path(entry.path)
+                described.append(Path(entry.path))
+            elif _OF_CHUNK.fullmatch(entry.name):
+                chunks[array] += 1
+    return described, chunks
+
+
+def _describe_absent(described: Mapping[str, Any], stored: int) -> str:
+    count = math.prod(
+        -(-size // max(side, 1))
+        for size, side in zip(described['shape'], _chunk_shape(described), strict=True)
+    )
+    if stored == count:
+        return ''
+    fill = described['fill_value']
+    return f'{count - stored:,} of {count:,} chunks are not stored and read as {fill}'
+
+
+def _chunk_shape(described: Mapping[str, Any]) -> list[int]:
+    """Of what lies in a file of its own; shards have chunks in them."""
+    of_2 = described['zarr_format'] == 2
+    shape = described['chunks'] if of_2 else described['chunk_grid']['configuration']['chunk_shape']
+    return [int(side) for side in shape]
 
 
 def _is_text(described: Any) -> bool:
@@ -122,19 +177,18 @@ def _is_text(described: Any) -> bool:
 
 def _bounded_2(described: Mapping[str, Any], file: Path) -> dict[str, Any]:
     """The codecs of an array of version 2: filters, and after them a compressor."""
-    chunks = [int(side) for side in described['chunks']]
     filters = [(codec['id'], codec) for codec in described.get('filters') or ()]
     last = described.get('compressor')
     codecs = [*filters, *([(last['id'], last)] if last else [])]
-    made = _Chunk(file, chunks, _item_bytes(described['dtype'])).bounded(codecs)
+    made = _Chunk(file, _chunk_shape(described), _item_bytes(described['dtype'])).bounded(codecs)
     ours = [{**codec, 'id': name} for name, codec in made]
     return {'filters': ours[: len(filters)] or None, 'compressor': ours[-1] if last else None}
 
 
 def _bounded_3(described: Mapping[str, Any], file: Path) -> dict[str, Any]:
     """The codecs of an array of version 3."""
-    chunks = [int(side) for side in described['chunk_grid']['configuration']['chunk_shape']]
-    return {'codecs': _named(_Chunk(file, chunks, _item_bytes(described['data_type'])), described)}
+    chunk = _Chunk(file, _chunk_shape(described), _item_bytes(described['data_type']))
+    return {'codecs': _named(chunk, described)}
 
 
 def _named(chunk: '_Chunk', described: Mapping[str, Any]) -> list[dict[str, Any]]:
