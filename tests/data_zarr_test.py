@@ -156,14 +156,14 @@ def test_codecs_that_hide_how_much_comes_out_are_rejected(tmp_path, rain):
         open_file(tmp_path / 'index.zarr')
 
 
-@pytest.mark.parametrize('encoding', [{}, shards(1, 5)], ids=str)
-def test_pieces_that_are_not_there_are_counted(tmp_path, rain, encoding):
+@pytest.mark.parametrize('version, encoding', [(3, {}), (3, shards(1, 5)), (2, {})], ids=str)
+def test_pieces_that_are_not_there_are_counted(tmp_path, rain, version, encoding):
     path = tmp_path / 'rain.zarr'
-    write(path, rain, **encoding)
+    write(path, rain, version, **encoding)
     dataset = default_config('grids').dataset
     dataset.update({'path': str(path), 'input_frames': 1, 'output_frames': 1})
     assert 'chunks' not in str(open_source(dataset, 'train').account)
-    second_chunk(path).unlink()
+    second_chunk(path, version).unlink()
     os.utime(path)
     said = open_source(dataset, 'train').account
     assert f"'rain' in {path}: 1 of 2 chunks are not stored and read as 0" in said

@@ -156,6 +156,8 @@ def _describe_absent(described: Mapping[str, Any], stored: int) -> str:
     if stored == count:
         return ''
     fill = described['fill_value']
+    if fill is None:  # as version 2 may leave it; zarr reads zeros
+        fill = 0
     return f'{count - stored:,} of {count:,} chunks are not stored and read as {fill}'
 
 
