@@ -84,11 +84,14 @@ def test_stamps_rounded_to_milliseconds_are_put_where_they_were():
     frames = timed(placed(late, grid=30.0), 100 / 30)
     assert list(resample(frames, 30)) == list(range(100))
     assert placed([0, 40, 160, 193], grid=30.0) == pytest.approx([0, 0.04, 0.16, 0.193])
+    # two frames do not get one place
+    assert placed([0, 33, 34], grid=30.0) == pytest.approx([0, 1 / 30, 0.034], abs=1e-12)
 
 
 def test_missing_equal_and_lower_stamps():
     assert placed([0, None, None, 500]) == pytest.approx([0, 0.1, 0.2, 0.5])
     assert placed([None, None, 500, 700]) == pytest.approx([0, 0.1, 0.2, 0.4])
+    assert placed([0, 150, None], rate=None) == pytest.approx([0, 0.15, 0.3])
     assert placed([0, 1], tick=0) == [None, None]
     assert placed([0, 100, 100, 90, 300]) == pytest.approx([0, 0.1, 0.1, 0.1, 0.3])
     # a second recording joined to the first
@@ -103,12 +106,23 @@ def test_the_end_is_the_last_stamp_and_its_duration():
     assert clock.end(5000, None) == pytest.approx(5.1)
     assert clock.end(100, 8.5) == pytest.approx(8.0)  # announced, as stamps are counted
     assert clock.end(100, 0.3) == pytest.approx(0.2)
+    clock = Clock(0.001, None, None)
+    assert [clock.place(500), clock.end(0, None)] == [0, None]  # nothing tells
+    clock.place(700)
+    assert clock.end(0, None) == pytest.approx(0.4)
 
 
 def test_the_rate_is_the_one_that_agrees_with_the_times():
     assert timing_of([0, 0.1, 0.2], [25.0, 10.0]) == Timing(10.0, True)
     assert timing_of([0, 0.1, 0.2], [25.0, None]) == Timing(pytest.approx(10.0), True)
+    assert timing_of([1.0, 1.1, 1.2], []) == Timing(pytest.approx(10.0), True)
     assert timing_of([0, 0.1, 0.5], [10.0]) == Timing(pytest.approx(4.0), False)
     assert timing_of([0], [25.0]) == Timing(25.0, True)
     assert timing_of([None, None], [25.0]) is None
     assert timing_of([0, 0], [25.0]) is None
+
+
+def test_the_rate_of_rounded_times_is_the_stated_one():
+    rounded = [0.0, 0.033, 0.067, 0.1, 0.133]
+    assert timing_of(rounded, [29.0, 30.0], tick=0.001) == Timing(30.0, True)
+    assert timing_of(rounded, [30.0]) == Timing(pytest.approx(4 / 0.133), False)
