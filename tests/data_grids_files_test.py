@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from grid_fixtures import dates, labeled, moving_rain
+from grid_fixtures import dates, labeled, moving_rain, placed, with_unit
 
 from e3d.configuration import default_config
 from e3d.data.readers.grid_times import parse_times
@@ -432,3 +432,75 @@ def test_a_scale_factor_that_is_no_number_is_rejected(tmp_path, kind, factor):
         file['rain'].attrs['scale_factor'] = factor
     with pytest.raises(InputError, match=r"'rain' in .* its scale_factor is .*, which is no num"):
         setup_of(path, variables=('rain',)).read('rain', 0, 6)
+
+
+def two_days(tmp_path, **changed):
+    """A folder with two files that follow each other, the second of which was changed."""
+    content = placed(labeled())
+    content.isel(time=slice(0, 20)).to_netcdf(tmp_path / '1.nc', engine='h5netcdf')
+    second = changed.get('content', content).isel(time=slice(20, 40))
+    second.to_netcdf(tmp_path / '2.nc', engine='h5netcdf')
+    return tmp_path
+
+
+def test_files_of_a_folder_state_one_unit_of_each_variable(tmp_path):
+    content = placed(labeled())
+    for name, unit in (('rain', 'm/s'), ('wind', 'knots')):
+        path = two_days(tmp_path, content=with_unit(content, unit, name))
+        with pytest.raises(InputError, match=rf"'{name}' is in '{unit}' in .*2.nc, but in 'm"):
+            setup_of(path)
+    setup_of(two_days(tmp_path, content=with_unit(content, 'm/s')), variables=('wind',))
+    setup_of(two_days(tmp_path, content=with_unit(content, '')))  # not stated
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda content: content.isel(latitude=slice(None, None, -1)),
+         r"'latitude' goes from 52 to 60 in 'rain' of .*2.nc, but from 60 to 52 in .*1.nc"),
+        (lambda content: content.isel(longitude=slice(None, None, -1)), "'longitude' goes from 8 to 0"),
+        (lambda content: content.transpose('time', 'longitude', 'latitude'),
+         r'Rows and columns are longitude and latitude in .* but latitude and longitude in'),
+    ],
+)  # fmt: skip
+def test_rows_and_columns_run_one_way_in_all_files(tmp_path, change, message):
+    content = placed(labeled()).isel(longitude=slice(0, 9))
+    content.isel(time=slice(0, 20)).to_netcdf(tmp_path / '1.nc', engine='h5netcdf')
+    changed = change(content.isel(time=slice(20, 40)))
+    changed.to_netcdf(tmp_path / '2.nc', engine='h5netcdf')
+    with pytest.raises(InputError, match=message):
+        setup_of(tmp_path)
+
+
+def test_files_of_other_places_are_told_and_have_no_fields_of_one(tmp_path):
+    path = two_days(tmp_path, content=placed(labeled(), rows=(50, 42)))
+    told = (
+        f"1 of 2 files lie elsewhere than {path}/1.nc: in {path}/2.nc 'latitude' goes from 50 to 42"
+    )
+    assert any(line.startswith(told) for line in open_source(dataset_of(path), 'train').account)
+    for values in ({'static': ('orography',)}, {'mask': 'orography'}):
+        with pytest.raises(InputError, match=r'is of one place, but 1 of 2 files lie elsewhere'):
+            setup_of(path, **values)
+    (tmp_path / 'rounded').mkdir()
+    rounded = two_days(tmp_path / 'rounded', content=placed(labeled(), rows=(60.000001, 52)))
+    account = open_source(dataset_of(rounded, static=('orography',)), 'train').account
+    assert not any('elsewhere' in line for line in account)
+
+
+def test_targets_of_several_units_are_not_called_by_that_of_the_first(tmp_path):
+    content = labeled()
+    content.to_netcdf(tmp_path / 'both.nc', engine='h5netcdf')
+    source = open_source(dataset_of(tmp_path / 'both.nc'), 'train')
+    assert source.scale.unit == 'mm/h and m/s'
+    assert 'forecast: wind [9, 10, 1] [H, W, C] in m/s' in source.account
+    assert setup_of(tmp_path / 'both.nc', targets=('wind',)).unit == 'm/s'
+    with pytest.raises(
+        InputError, match=r"unit='mm/h' is one unit, but .* rain, wind are mm/h, m/s"
+    ):
+        setup_of(tmp_path / 'both.nc', unit='mm/h')
+    given = dataset_of(tmp_path / 'both.nc', unit='0.1 mm/h', targets=('rain',))
+    assert open_setup(given).unit == 'mm/h'
+    told = ' in 0.1 mm/h, as dataset.unit says, where the file says mm/h'
+    assert any(line.endswith(told) for line in open_source(given, 'train').account)
+    with_unit(content, '').to_netcdf(tmp_path / 'one.nc', engine='h5netcdf')
+    assert setup_of(tmp_path / 'one.nc').unit == 'm/s and a unit not stated'

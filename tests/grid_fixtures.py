@@ -52,6 +52,21 @@ def labeled(times=40, without=()):
     )
 
 
+def placed(content, rows=(60, 52), columns=(0, 9)):
+    """The same with coordinates of rows and columns, from the first to the last."""
+    return content.rename(y='latitude', x='longitude').assign_coords(
+        latitude=np.linspace(*rows, content.sizes['y']),
+        longitude=np.linspace(*columns, content.sizes['x']),
+    )
+
+
+def with_unit(content, unit, name='rain'):
+    """The same with another unit of a variable."""
+    changed = content.copy()
+    changed[name] = content[name].assign_attrs(units=unit)
+    return changed
+
+
 def write_zarr(content, path, **options):
     """Writes a store without the warnings of codecs, types and metadata that are in no specification."""
     with warnings.catch_warnings():

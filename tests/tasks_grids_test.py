@@ -1,18 +1,22 @@
 """Grids with gaps, a unit and more than frames, from their files through training to forecasts."""
 
+import itertools
+
 import numpy as np
 import pytest
-from grid_fixtures import HEIGHT, WIDTH, labeled, moving_rain, outside
+from grid_fixtures import HEIGHT, WIDTH, dates, labeled, moving_rain, outside, placed, with_unit
 from PIL import Image
 from training_helpers import TinyForecaster, tiny_config
 
 from e3d.configuration import default_config
+from e3d.data.sources.file_facts import FileFacts
 from e3d.errors import InputError
 from e3d.prediction.forecast import forecast
 from e3d.prediction.predict import predict_file
 from e3d.runs import trained_run
 from e3d.runs.trained_run import load_run
 from e3d.training import loop, parts
+from e3d.training.evaluation import evaluate
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +150,85 @@ def test_frames_larger_than_those_that_were_trained_on_are_forecast_in_tiles(tmp
     single = np.stack([forecast(run, rain[:, top : top + 6, 1:9]) for top in (0, 3)])
     np.testing.assert_allclose(predicted[:, 0:6, 1:9], single[0], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(predicted[:, 3:9, 1:9], single[1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_to_predict_from_states_what_those_of_the_training_stated(tmp_path):
+    content = placed(labeled())
+    path = tmp_path / 'both.nc'
+    content.to_netcdf(path, engine='h5netcdf')
+    loop.train(config_of(tmp_path, path), tmp_path / 'run')
+    run, number = load_run(tmp_path / 'run'), itertools.count()
+    assert run.facts == FileFacts(
+        {'rain': 'mm/h', 'wind': 'm/s'}, {'latitude': (60, 52), 'longitude': (0, 9)}, 1800
+    )
+
+    def predicted(content):
+        path = tmp_path / f'input_{next(number)}.nc'
+        content.to_netcdf(path, engine='h5netcdf')
+        said = predict_file(run, path, path.with_suffix('.npy'))
+        return np.load(path.with_suffix('.npy')), said
+
+    expected, said = predicted(content)
+    assert 'until 2020-03-02T17:30:00 in steps of 30 min, with values from ' in said
+    for other in (content[['wind', 'rain']], content.assign(more=content['rain'])):
+        np.testing.assert_array_equal(predicted(other)[0], expected)
+    moved, said = predicted(content.assign_coords(latitude=content.latitude + 5))
+    assert "lies elsewhere than the data of the training: 'latitude' goes from 65 to 57" in said
+    np.testing.assert_array_equal(moved, expected)
+    slower = content.assign_coords(time=dates(40, minutes=60).astype('datetime64[ns]'))
+    for changed, message in (
+        (content[['rain']], "has no variable 'wind' with a time axis; it has rain"),
+        (slower, r'has a frame every 1 h, but .* training have one every 30 min\. Give'),
+        (
+            content.isel(latitude=slice(None, None, -1)),
+            "'latitude' goes from 52 to 60 in .*, but from",
+        ),
+        (
+            with_unit(content, 'm/s'),
+            "'rain' is in 'm/s' in .*.nc, but in 'mm/h' in the data of",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            predicted(changed)
+    older = run._replace(facts=None)  # of an earlier version
+    predict_file(older, tmp_path / 'input_6.nc', tmp_path / 'older.npy')
+
+
+def test_the_one_variable_of_a_run_may_be_called_otherwise(tmp_path):
+    content = labeled()[['rain']]
+    content.to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
+    loop.train(config_of(tmp_path, tmp_path / 'rain.nc'), tmp_path / 'run')
+    run = load_run(tmp_path / 'run')
+    np.save(tmp_path / 'rain.npy', content['rain'])
+    content.rename(rain='precip').to_netcdf(tmp_path / 'other.nc', engine='h5netcdf')
+    told = {'rain.nc': '', 'rain.npy': '', 'other.nc': "'precip' of {} stands for 'rain' of the"}
+    for name, line in told.items():
+        said = predict_file(run, tmp_path / name, tmp_path / f'{name}.next.npy')
+        assert line.format(tmp_path / name) in said and ('stands for' in said) == bool(line)
+    forecasts = [np.load(tmp_path / f'{name}.next.npy') for name in told]
+    np.testing.assert_array_equal(forecasts[1:], forecasts[:1] * 2)
+    with_unit(content.rename(rain='precip'), 'm/s', 'precip').to_netcdf(tmp_path / 'fast.nc')
+    loop.train(config_of(tmp_path, tmp_path / 'rain.npy', unit='mm/h'), tmp_path / 'unnamed')
+    for one in (run, load_run(tmp_path / 'unnamed')):
+        predict_file(one, tmp_path / 'rain.nc', tmp_path / f'{one.facts.step}.npy')
+        with pytest.raises(
+            InputError, match=r"' is in 'm/s' in .*, but in 'mm/h' in the data of the"
+        ):
+            predict_file(one, tmp_path / 'fast.nc', tmp_path / 'next.npy')
+
+
+def test_an_evaluation_says_what_other_files_state(tmp_path, capsys):
+    content = labeled()
+    content.to_netcdf(tmp_path / 'both.nc', engine='h5netcdf')
+    config = config_of(tmp_path, tmp_path / 'both.nc')
+    loop.train(config, tmp_path / 'run')
+    config.dataset.path = str(tmp_path / 'other.nc')
+    slower = content.assign_coords(time=dates(40, minutes=60).astype('datetime64[ns]'))
+    slower.to_netcdf(config.dataset.path, engine='h5netcdf')
+    capsys.readouterr()
+    evaluate(config, tmp_path / 'run')
+    assert 'other.nc has a frame every 1 h, but the data of the training' in capsys.readouterr().err
+    config.dataset.path = str(tmp_path / 'turned.nc')
+    content[['wind', 'rain']].to_netcdf(config.dataset.path, engine='h5netcdf')
+    with pytest.raises(InputError, match=r'variables="\(\'rain\', \'wind\'\)"'):
+        evaluate(config, tmp_path / 'run')

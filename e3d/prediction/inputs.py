@@ -1,5 +1,6 @@
 """A user's clip made into what a model sees, as the data set of its training does it."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,13 @@ from e3d.data.readers.array_layouts import Reading
 from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, open_array
 from e3d.data.readers.clips import clip_timing, describe_clip, read_clip
 from e3d.data.sources.adaptation import Preparation, preparation_of
+from e3d.data.sources.file_facts import (
+    check_facts,
+    same_step,
+)
 from e3d.data.sources.flow_files import read_flows
 from e3d.data.sources.grid_setup import open_setup
+from e3d.data.sources.grid_timeline import find_files, open_file
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model.beside import widths_beside
@@ -99,8 +105,13 @@ def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> I
 
 def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
     """The end of grids; where variables are known ahead, the last `horizon` steps are of these."""
-    dataset = {**run.config.dataset.to_dict(), 'path': str(path)}
-    setup = open_setup(dataset)
+    variables = _variables_for(path, run)
+    dataset = {**run.config.dataset.to_dict(), 'path': str(path), 'variables': variables}
+    setup, account = open_setup(dataset), []
+    if run.facts:
+        account = check_facts(setup.facts, run.facts, str(path))
+        if not same_step(setup.facts.step, run.facts.step):
+            raise InputError(f'{account[0]} Give frames in that step.')
     end = setup.timeline.length - (horizon if setup.known else 0)
     first, last = setup.timeline.runs[-1].tolist()
     start = max(first, end - dataset['input_frames'])
@@ -132,11 +143,36 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
         of_last = (
             f' of the last of {stretches:,} series or stretches without a gap in time{of_last}'
         )
-    account = [
-        f'Read the last {count} of {end - first:,} frames{of_last} of {path}, with values '
+    times = setup.timeline.times
+    until = '' if times is None else f', until {times[end - 1]}{setup.timeline.in_steps}'
+    account.append(
+        f'Read the last {count} of {end - first:,} frames{of_last} of {path}{until}, with values '
         f'from {np.nanmin(known):g} to {np.nanmax(known):g}{unit}.'
-    ]
+    )
     return InputClip(frames, frames.shape[1:3], None, account, sequence)
+
+
+def _variables_for(path: Path, run: Run) -> tuple[str, ...]:
+    """The variables of a file that are those of the training, in its order; () for all that there are.
+
+    Where there is one, it may have another name; in an `.npy` file none has a name.
+
+    Raises:
+      InputError: some are missing.
+    """
+    file, dataset = find_files(str(path))[0], run.config.dataset
+    if not run.facts or file.suffix.lower() == '.npy':
+        return tuple(dataset.variables)
+    names = tuple(run.facts.units)
+    with contextlib.closing(open_file(file, dataset.layout, names)) as opened:
+        there = [*opened.grids]
+    missing = [name for name in names if name not in there]
+    if missing and len(names) > 1:
+        raise InputError(
+            f"{file} has no variable '{missing[0]}' with a time axis; it has {', '.join(there)}. The "
+            f'run was trained with {", ".join(names)}, which must all be there.'
+        )
+    return () if missing else names
 
 
 def _no_more(count: int, wanted: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from e3d.configuration import restore_config
+from e3d.data.sources.file_facts import FileFacts
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.model.beside import read_widths
 
@@ -19,6 +20,7 @@ class StoredRun(NamedTuple):
       scale: what the values of the frames stand for.
       beside: channels that the data have beside those of the frames, see `e3d.model.beside`.
       class_names: of the labels; () for data without, and in runs of earlier versions.
+      facts: what the files of the data state; None for other data, and in runs of earlier versions.
     """
 
     config: ConfigDict
@@ -26,6 +28,7 @@ class StoredRun(NamedTuple):
     scale: Scale = PIXELS
     beside: Mapping[str, int] = {}
     class_names: tuple[str, ...] = ()
+    facts: FileFacts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored."""
@@ -36,6 +39,7 @@ class StoredRun(NamedTuple):
             'scale': self.scale.to_json(),
             'beside': dict(self.beside),
             **names,
+            **({'facts': self.facts.to_json()} if self.facts else {}),
         }
 
     @classmethod
@@ -55,4 +59,5 @@ class StoredRun(NamedTuple):
             scale=Scale.from_json(stored['scale']) if 'scale' in stored else PIXELS,
             beside=read_widths(stored.get('beside', {})),
             class_names=tuple(map(str, stored.get('class_names', ()))),
+            facts=FileFacts.from_json(stored['facts']) if 'facts' in stored else None,
         )

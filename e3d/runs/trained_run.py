@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from e3d.data.sources.file_facts import FileFacts
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError
@@ -40,6 +41,7 @@ class Run(NamedTuple):
       report: of its evaluation on the test split, if it is known.
       class_names: what a recognizer tells apart; () where it does not tell, as a run of an earlier
         version, and for forecasters.
+      facts: what the files of its data state; None for other data, and for a run of an earlier version.
     """
 
     model: nn.Module
@@ -52,6 +54,7 @@ class Run(NamedTuple):
     beside: Mapping[str, int] = {}
     report: Mapping[str, Any] | None = None
     class_names: tuple[str, ...] = ()
+    facts: FileFacts | None = None
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -163,9 +166,9 @@ def load_run(
         raise InputError(f"best=True and checkpoint='{checkpoint}': give one of them.")
     with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('best' if best else checkpoint)
-        config, frame_shape, scale, beside, names = checkpoints.read_run(step)
+        stored = checkpoints.read_run(step)
         with read_errors(checkpoints.folder / str(step)):
-            model_name = str(config.model.name)
+            model_name = str(stored.config.model.name)
         if model_name not in MODELS:
             raise InputError(
                 f'The run in {workdir} has a model of its own, model.name={model_name!r}, which is '
@@ -173,19 +176,22 @@ def load_run(
                 'Python, import the file that defines it first.'
             )
         with read_errors(checkpoints.folder / str(step)):
-            model = build_model(**config.model)
-            lengths = layout_of(config.dataset).lengths
-            expected = shapes_of_variables(model, frame_shape, beside, lengths)
-        variables = checkpoints.read_variables(step, expected)
-        params, collections = variables.pop('params'), variables or None
-        return Run(
-            model, params, config, frame_shape, step, scale, collections, beside, class_names=names
-        )
+            model = build_model(**stored.config.model)
+            lengths = layout_of(stored.config.dataset).lengths
+            expected = shapes_of_variables(model, stored.frame_shape, stored.beside, lengths)
+        return run_from(stored, model, checkpoints.read_variables(step, expected), step)
+
+
+def run_from(stored: StoredRun, model: nn.Module, variables: Mapping[str, Any], step: int) -> Run:
+    """A run of its variables and of what is stored beside them."""
+    collections = {name: tree for name, tree in variables.items() if name != 'params'} or None
+    params = variables['params']
+    return Run(model, params, step=step, collections=collections, **stored._asdict())
 
 
 def stored_run(run: Run) -> StoredRun:
     """What is stored beside the parameters of a run, so that it can be used."""
-    return StoredRun(run.config, run.frame_shape, run.scale, run.beside, run.class_names)
+    return StoredRun(**{name: getattr(run, name) for name in StoredRun._fields})
 
 
 def stored_config(workdir: str | os.PathLike[str]) -> ConfigDict | None:

@@ -7,8 +7,9 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import summarize
+from e3d.data.sources.file_facts import check_facts
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import scale_of
+from e3d.data.sources.registry import facts_of, scale_of
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model.beside import widths_beside
@@ -80,7 +81,10 @@ def evaluate(
             'others as dataset.known, static, calendar and targets say. Give data of the same kind.'
         )
     check_evaluation(config, evaluator)
+    differences = _other_facts(run, config, evaluator)
     if processes.is_first():
+        for line in differences:
+            tell(line)
         tell(summarize(config.dataset, evaluator.sources))
         tell_of_trained_clips(run.config, config, evaluator.sources)
         tell_other_scale(run.scale, scale_of(evaluator.sources['test']))
@@ -92,6 +96,20 @@ def evaluate(
         evaluator.present(report)
         write_page(pathlib.Path(workdir), config, report, evaluator)
     return report
+
+
+def _other_facts(run: Run, config: ConfigDict, evaluator: Evaluator) -> list[str]:
+    """What the files of grids state otherwise than those of the training, in lines."""
+    found = facts_of(evaluator.sources['test'])
+    if not found or not run.facts:
+        return []
+    names = tuple(run.facts.units)
+    if len(names) > 1 and names != tuple(found.units):
+        raise InputError(
+            f'{config.dataset.path} has the variables {", ".join(found.units)} in this order; the run '
+            f'was trained with {", ".join(names)}. Name these: --config.dataset.variables="{names}".'
+        )
+    return check_facts(found, run.facts, config.dataset.path)
 
 
 def _name_report(

@@ -23,7 +23,7 @@ from e3d.configuration import find_differences
 from e3d.data.batches import training_batches, training_order
 from e3d.data.preparation import summarize
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import class_names
+from e3d.data.sources.registry import class_names, facts_of
 from e3d.errors import InputError
 from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
@@ -204,7 +204,14 @@ def run_updates(
         workers=config.dataset.workers,
         share=(processes.index(), processes.count()),
     )
-    run = StoredRun(config, parts.frame_shape, parts.scale, parts.beside, class_names(source))
+    run = StoredRun(
+        config,
+        parts.frame_shape,
+        parts.scale,
+        parts.beside,
+        class_names(source),
+        facts_of(source),
+    )
     agreement = devices.Agreement(parts.mesh)
     reporter.announce('compiling the update, once')
     with (

@@ -16,7 +16,7 @@ from e3d.files import atomic_write, regular_file
 from e3d.model import build_model
 from e3d.runs.state import check_fit, named_leaves
 from e3d.runs.stored_run import StoredRun
-from e3d.runs.trained_run import Run, shapes_of_variables, stored_run
+from e3d.runs.trained_run import Run, run_from, shapes_of_variables, stored_run
 
 _KEY = 'e3d'  # of the metadata
 
@@ -45,8 +45,8 @@ def read_run(path: Path) -> Run:
         with safetensors.safe_open(path, 'numpy') as file:
             described = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config, frame_shape, scale, beside, names = StoredRun.from_json(described)
-        check_config(config)
+        stored = StoredRun.from_json(described)
+        check_config(stored.config)
         step = int(described['step'])
         if step < 0:
             raise ValueError(f'its step is {step}')
@@ -65,15 +65,12 @@ def read_run(path: Path) -> Run:
         OSError,
     ) as error:
         raise InputError(f'{path} cannot be read: {str(error).rstrip(".")}.') from error
-    model = build_model(**config.model)
-    lengths = layout_of(config.dataset).lengths
-    expected = shapes_of_variables(model, frame_shape, beside, lengths)
+    model = build_model(**stored.config.model)
+    lengths = layout_of(stored.config.dataset).lengths
+    expected = shapes_of_variables(model, stored.frame_shape, stored.beside, lengths)
     tree = _nested(tensors)
     check_fit(tree, expected, path)
-    params, collections = tree.pop('params'), tree or None
-    return Run(
-        model, params, config, frame_shape, step, scale, collections, beside, class_names=names
-    )
+    return run_from(stored, model, tree, step)
 
 
 def _nested(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:

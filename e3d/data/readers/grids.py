@@ -46,6 +46,8 @@ class Grid(NamedTuple):
         value, beside what the file says, or None) to float32 `[t, H, W, C]` in the unit, NaN where
         nothing was measured.
       absent: how many pieces the file leaves out, and what stands for them; '' where none.
+      axes: by the names of the rows and of the columns, where they have some, the first and the last
+        coordinate, or () where they have none.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Grid(NamedTuple):
     unit: str
     read: Callable[[int, int, int, float | None], np.ndarray]
     absent: str = ''
+    axes: Mapping[str, tuple[float, ...]] = {}
 
 
 class GridFile(NamedTuple):

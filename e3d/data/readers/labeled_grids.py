@@ -140,7 +140,7 @@ def _read_content(
 
     def make(name: str) -> Grid:
         axes[name] = _axes(numbers[name], coords, layout, f"'{name}' in {path}")
-        return _grid(numbers[name], axes[name], name, path)
+        return _grid(numbers[name], axes[name], coords, path)
 
     grids = each_grid(
         [
@@ -207,7 +207,7 @@ def _is_time(coords: Any, dim: Any) -> bool:
     return known or str(dim).lower() in (*TIME_NAMES, 't')
 
 
-def _grid(array: Any, axes: str, name: str, path: Path) -> Grid:
+def _grid(array: Any, axes: str, coords: Any, path: Path) -> Grid:
     sizes = dict(zip(axes, array.shape, strict=True))
     dims = {axis: dim for axis, dim in zip(axes, array.dims, strict=True)}
 
@@ -218,7 +218,16 @@ def _grid(array: Any, axes: str, name: str, path: Path) -> Grid:
         return arrange(decode(array.isel(places).values, array.attrs, missing), axes)[0]
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
-    return Grid(name, path, shape, _unit(array), read)  # type: ignore[arg-type]
+    places = {str(dims[axis]): _ends(coords, dims[axis]) for axis in 'HW' if axis in dims}
+    return Grid(array.name, path, shape, _unit(array), read, axes=places)  # type: ignore[arg-type]
+
+
+def _ends(coords: Any, dim: Any) -> tuple[float, ...]:
+    """The first and the last coordinate of a dimension; () where it has no numbers."""
+    if dim not in coords or coords[dim].dtype.kind not in 'iuf' or coords[dim].size < 2:
+        return ()
+    ends = coords[dim].values[[0, -1]].astype(np.float64)
+    return tuple(ends.tolist()) if np.isfinite(ends).all() else ()
 
 
 def _field(array: Any) -> Field:

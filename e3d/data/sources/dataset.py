@@ -25,6 +25,7 @@ class Source(Protocol):
         shown_part          which part of its clips it shows, for recognition
         simple_forecasts()  forecasts that need no learning
         with_inputs(counts)  the same with frames of other times beside each sequence
+        facts               what the user's files state of their variables
         account, left_out   how the user's files were understood, and what of them is not used
         checksum            of all values of the data set
         folder, starts      the records that it reads, and the first record of each sequence

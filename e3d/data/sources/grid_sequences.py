@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from e3d.data.readers.left_out import LeftOut
+from e3d.data.sources.file_facts import FileFacts
 from e3d.data.sources.grid_setup import GridSetup, open_setup
 from e3d.data.sources.hour_averages import HourAverages, hour_averages
 from e3d.data.sources.scales import Scale
@@ -71,6 +72,11 @@ class GridSequences:
         """Frames of a sequence."""
         dataset = self.setup.dataset
         return int(dataset['input_frames'] + dataset['output_frames'])
+
+    @property
+    def facts(self) -> FileFacts:
+        """What the files state."""
+        return self.setup.facts
 
     def simple_forecasts(self) -> dict[str, HourAverages]:
         """Of data with dates 'hour_average', see `average_day`."""

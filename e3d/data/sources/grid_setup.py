@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from e3d.data.readers.array_files import map_array
+from e3d.data.readers.grids import GridFile
 from e3d.data.sources.calendar import calendar_features
+from e3d.data.sources.file_facts import FileFacts, stated_unit
 from e3d.data.sources.grid_timeline import Timeline, open_file, open_timeline
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
@@ -41,6 +43,17 @@ class GridSetup(NamedTuple):
     mask: np.ndarray | None
     factor: float
     unit: str
+
+    @property
+    def facts(self) -> FileFacts:
+        """What the files state, by which later ones are checked."""
+        grids = self.timeline.pieces[0].file.grids
+        given = {name: self.dataset['unit'] for name in self.targets}
+        units = {
+            name: stated_unit(grids[name].unit) or given.get(name, '') for name in self.variables
+        }
+        step = self.timeline.step if self.timeline.has_dates else 0.0
+        return FileFacts(units, grids[self.targets[0]].axes, step)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -168,8 +181,13 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
             'Give it a time axis of dates, or leave this out.'
         )
     size = first.grids[targets[0]].shape[2:4]
-    stored = first.grids[targets[0]].unit
-    factor, unit = parse_unit(dataset['unit'] or stored, 'dataset.unit' if dataset['unit'] else '')
+    factor, unit = _unit_of(targets, first, dataset['unit'])
+    place_bound = [key for key in ('static', 'mask') if dataset[key]]
+    if place_bound and timeline.elsewhere:
+        raise InputError(
+            f'dataset.{place_bound[0]} is of one place, but {timeline.elsewhere}. Name files of one '
+            'place with dataset.path.'
+        )
     return GridSetup(
         dataset=dict(dataset),
         timeline=timeline,
@@ -178,23 +196,32 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
         others=tuple(name for name in names if name not in (*targets, *known)),
         static=_static_fields(timeline, tuple(dataset['static']), size, dataset['missing']),
         mask=_mask(dataset['mask'], timeline, size),
-        factor=factor if dataset['unit'] else 1.0,
+        factor=factor,
         unit=unit,
     )
 
 
-def parse_unit(text: str, name: str = '') -> tuple[float, str]:
-    """What a stored number is in the unit, and the name of that: '0.1 mm/h' is (0.1, 'mm/h').
+def _unit_of(targets: tuple[str, ...], file: GridFile, wanted: str) -> tuple[float, str]:
+    """What a stored number of the targets is in their unit, and its name: of several units all names."""
+    stated = list(dict.fromkeys(stated_unit(file.grids[name].unit) for name in targets))
+    known = [unit for unit in stated if unit]
+    if not wanted:
+        return 1.0, ' and '.join(known + ['a unit not stated'] * (0 < len(known) < len(stated)))
+    if len(known) > 1:
+        raise InputError(
+            f'dataset.unit={wanted!r} is one unit, but those of {", ".join(targets)} are '
+            f'{", ".join(known)} in {file.path}. Leave it out, or name variables of one unit with '
+            'dataset.targets.'
+        )
+    return parse_unit(wanted)
 
-    Args:
-      text: as given.
-      name: of the key, if a user gave it; a unit that a file states is taken as it is.
+
+def parse_unit(text: str) -> tuple[float, str]:
+    """What a stored number is in the unit, and the name of that: '0.1 mm/h' is (0.1, 'mm/h').
 
     Raises:
       InputError: the factor is not a positive number, or there is no name.
     """
-    if not name:
-        return 1.0, text.strip() if len(text) <= 40 and text.isprintable() else ''
     match = _UNIT.fullmatch(text)
     try:
         factor = float(match[1] or 1) if match else math.nan
@@ -202,7 +229,7 @@ def parse_unit(text: str, name: str = '') -> tuple[float, str]:
         factor = math.nan
     if not match or not match[2] or not 0 < factor < math.inf or not text.isprintable():
         raise InputError(
-            f'{name}={text!r} cannot be parsed: must be the name of the unit, such as mm/h, or a '
+            f'dataset.unit={text!r} cannot be parsed: must be the name of the unit, such as mm/h, or a '
             "number > 0 before it that a stored 1 stands for, such as '0.1 mm/h'."
         )
     return factor, match[2]

@@ -9,6 +9,14 @@ import numpy as np
 
 from e3d.data.readers import grids, labeled_grids
 from e3d.data.readers.grids import GridFile
+from e3d.data.sources.file_facts import (
+    UNNAMED,
+    check_axes,
+    check_units,
+    describe_places,
+    describe_step,
+    stated_unit,
+)
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 from e3d.files import local_path, regular_file
@@ -40,12 +48,14 @@ class Timeline(NamedTuple):
       times: datetime64[s] or float64 of each frame; None where the files have none.
       runs: int [R, 2], first and one after the last frame of what follows in the usual step.
       step: the usual one, in s for dates; 0 where there is none.
+      elsewhere: how many files are of other places than the first one, in words; '' if none is.
     """
 
     pieces: tuple[Piece, ...]
     times: np.ndarray | None
     runs: np.ndarray
     step: float = 0.0
+    elsewhere: str = ''
 
     @property
     def length(self) -> int:
@@ -55,13 +65,7 @@ class Timeline(NamedTuple):
     @property
     def in_steps(self) -> str:
         """' in steps of 30 min', or of a number where the times are not dates; '' without a step."""
-        if not self.step:
-            return ''
-        units = {'d': 86_400, 'h': 3600, 'min': 60, 's': 1}
-        for unit, seconds in units.items():
-            if self.has_dates and self.step % seconds == 0:
-                return f' in steps of {self.step / seconds:g} {unit}'
-        return f' in steps of {self.step:g}'
+        return f' in steps of {describe_step(self.step, self.has_dates)}' if self.step else ''
 
     @property
     def has_dates(self) -> bool:
@@ -141,12 +145,12 @@ def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
         # The one array of an .npy file has no name but that of the file, which may be of its day.
         if path_of_file.suffix.lower() == '.npy' and not wanted:
             (grid,) = opened.grids.values()
-            opened = opened._replace(grids={'values': grid._replace(name='values')})
+            opened = opened._replace(grids={UNNAMED: grid._replace(name=UNNAMED)})
         files.append(opened)
     names = list(wanted) or list(files[0].grids)
     for file in files:
         _check_variables(file, names, files[0])
-    return _in_order(files, names)
+    return _in_order(files, names)._replace(elsewhere=_elsewhere(files, names[0]))
 
 
 def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> None:
@@ -156,6 +160,11 @@ def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> N
             f"{file.path} has no variable '{missing[0]}' with a time axis; it has "
             f'{", ".join(file.grids)}. Name some of them with dataset.variables.'
         )
+    units, expected = (
+        {name: stated_unit(one.grids[name].unit) for name in names} for one in (file, first)
+    )
+    check_units(units, expected, str(file.path), str(first.path))
+    axes = first.grids[names[0]].axes
     shapes = {name: file.grids[name].shape for name in names}
     for name, shape in shapes.items():
         other = shapes[names[0]]
@@ -165,6 +174,7 @@ def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> N
                 'variables must share series, times, rows and columns. Name those that do with '
                 'dataset.variables.'
             )
+        check_axes(file.grids[name].axes, axes, f"'{name}' of {file.path}", str(first.path))
         if shape[2:] != first.grids[name].shape[2:]:
             raise InputError(
                 f"'{name}' has {_sizes(shape)} in {file.path}, but "
@@ -175,6 +185,17 @@ def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> N
             f"{file.path} has {len(file.times.values):,} times, but '{names[0]}' has "
             f'{shapes[names[0]][1]:,} of them. Each frame needs one.'
         )
+
+
+def _elsewhere(files: Sequence[GridFile], name: str) -> str:
+    first = files[0].grids[name].axes
+    told = [(file.path, describe_places(file.grids[name].axes, first)) for file in files]
+    moved = [(path, words) for path, words in told if words]
+    if not moved:
+        return ''
+    path, words = moved[0]
+    count = f'{len(moved):,} of {len(files):,} files'
+    return f'{count} lie elsewhere than {files[0].path}: in {path} {words}'
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

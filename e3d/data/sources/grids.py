@@ -17,6 +17,7 @@ import numpy as np
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.sources.calendar import FEATURES
 from e3d.data.sources.dataset import Dataset, register_dataset
+from e3d.data.sources.file_facts import stated_unit
 from e3d.data.sources.grid_scales import KINDS, choose_scale, fixed_range
 from e3d.data.sources.grid_sequences import GridSequences
 from e3d.data.sources.grid_setup import GridSetup, open_setup
@@ -203,6 +204,8 @@ def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
     if absent:
         others = f'; {len(absent) - 1:,} more are like that' if absent[1:] else ''
         lines.append(f'{absent[0]}{others}')
+    if timeline.elsewhere:
+        lines.append(timeline.elsewhere)
     if found.gaps:
         lines.append(f'with gaps: {", ".join(sorted(found.gaps))}')
     return (*lines, rule)
@@ -221,7 +224,10 @@ def _describe_step(setup: GridSetup) -> str:
 
 def _describe(name: str, setup: GridSetup) -> str:
     grid = setup.timeline.pieces[0].file.grids[name]
-    unit = setup.unit if name in setup.targets else grid.unit
+    unit, given = stated_unit(grid.unit), setup.dataset['unit'] if name in setup.targets else ''
+    if given and unit not in ('', given):
+        unit = f'{given}, as dataset.unit says, where the file says {unit}'
+    unit = unit or given
     return f'{name} {list(grid.shape[2:])} [H, W, C]{f" in {unit}" if unit else ""}'
 
 

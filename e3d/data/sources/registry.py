@@ -8,6 +8,7 @@ import numpy as np
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.sources.copy_test import CopySequences
 from e3d.data.sources.dataset import DATASETS, ENDLESS, Source
+from e3d.data.sources.file_facts import FileFacts
 from e3d.data.sources.layouts import plain_dataset
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
@@ -38,6 +39,11 @@ def scale_of(source: Source) -> Scale:
     """What the values of the frames stand for."""
     bounds = _stated(source, 'bounds', PIXELS.bounds)
     return _stated(source, 'scale', Scale(_stated(source, 'value_range', None), bounds))
+
+
+def facts_of(source: Source) -> FileFacts | None:
+    """What the user's files state of their variables; None where they are no such files."""
+    return _stated(source, 'facts', None)
 
 
 def validates_on_test(source: Source) -> bool:

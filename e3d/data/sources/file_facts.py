@@ -1,0 +1,149 @@
+"""What files of grids say of themselves, and whether others say the same."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from e3d.errors import InputError
+
+# Steps that differ by no more are the same: months have 28 to 31 days.
+SAME_STEP = 1.15
+UNNAMED = 'values'  # the variable of a file that names none
+_PLACE = 1e-3  # of an axis: coordinates that differ by less were only rounded
+
+Axes = Mapping[str, tuple[float, ...]]
+
+
+class FileFacts(NamedTuple):
+    """What files state, by which others are checked that are to go with them.
+
+    Attributes:
+      units: of the variables by name, in the order of their channels; that of `dataset.unit` where
+        the files state none, and else ''.
+      axes: by the name of the dimension of the rows, then of the columns, its first and its last
+        coordinate; () where it has none.
+      step: seconds from one frame to the next; 0 where there are no dates.
+    """
+
+    units: Mapping[str, str]
+    axes: Axes
+    step: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` reads it."""
+        axes = {name: list(ends) for name, ends in self.axes.items()}
+        return {'units': dict(self.units), 'axes': axes, 'step': self.step}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> 'FileFacts':
+        """What `to_json` wrote.
+
+        Raises:
+          ValueError, TypeError, KeyError: it is something else.
+        """
+        axes = {str(name): tuple(map(float, ends)) for name, ends in dict(stored['axes']).items()}
+        step = float(stored['step'])
+        if not 0 <= step < np.inf or any(len(ends) not in (0, 2) for ends in axes.values()):
+            raise ValueError('the axes or the step of its files cannot be used')
+        return cls(
+            {str(name): str(unit) for name, unit in dict(stored['units']).items()}, axes, step
+        )
+
+
+def stated_unit(text: str) -> str:
+    """The unit that a file states, '' for none or for what is none by its length or its letters."""
+    return text.strip() if len(text) <= 40 and text.isprintable() else ''
+
+
+def describe_step(step: float, dated: bool = True) -> str:
+    """A step between frames in words, as '30 min'; a bare number where the times are no dates."""
+    units = {'d': 86_400, 'h': 3600, 'min': 60, 's': 1}
+    for unit, seconds in units.items():
+        if dated and step % seconds == 0:
+            return f'{step / seconds:g} {unit}'
+    return f'{step:g}'
+
+
+def same_step(one: float, other: float) -> bool:
+    """Whether two steps are the same, as far as both are known."""
+    return not one or not other or max(one, other) <= SAME_STEP * min(one, other)
+
+
+def check_units(
+    found: Mapping[str, str], expected: Mapping[str, str], name: str, other: str
+) -> None:
+    """Raises InputError where two files state different units of a variable; `name` is of the first."""
+    for variable, unit in found.items():
+        before = expected.get(variable, '')
+        if unit and before and unit != before:
+            raise InputError(
+                f"'{variable}' is in '{unit}' in {name}, but in '{before}' in {other}. Convert its "
+                "values; or, if both mean the same, write the attribute 'units' alike."
+            )
+
+
+def check_axes(found: Axes, expected: Axes, name: str, other: str) -> None:
+    """Raises InputError where rows or columns of two files run another way."""
+    if set(found) == set(expected) and [*found] != [*expected]:
+        raise InputError(
+            f'Rows and columns are {" and ".join(found)} in {name}, but {" and ".join(expected)} in '
+            f'{other}. Transpose one of them.'
+        )
+    for axis, ends, before in _with_ends(found, expected):
+        if (ends[1] - ends[0]) * (before[1] - before[0]) < 0:
+            raise InputError(
+                f"'{axis}' goes {_from_to(ends)} in {name}, but {_from_to(before)} in {other}: one of "
+                'them is turned around. Sort both in the same direction.'
+            )
+
+
+def describe_places(found: Axes, expected: Axes) -> str:
+    """Where the cells of a file lie that lie elsewhere than those of another; '' for the same place."""
+    for axis, ends, before in _with_ends(found, expected):
+        if np.abs(np.subtract(ends, before)).max() > _PLACE * abs(before[1] - before[0]):
+            return f"'{axis}' goes {_from_to(ends)}, not {_from_to(before)}"
+    return ''
+
+
+def check_facts(found: FileFacts, trained: FileFacts, name: str) -> list[str]:
+    """Whether data go with a run that was trained on others.
+
+    Args:
+      found: what their files state.
+      trained: what those of the training stated.
+      name: what to call the data in messages.
+
+    Returns:
+      In lines, what differs and can be meant: the step, then the name of the one variable, the place.
+
+    Raises:
+      InputError: units, or the order of rows and columns, are others.
+    """
+    before, lines = 'the data of the training', []
+    # Where names differ there is one variable.
+    units = dict(zip(trained.units, found.units.values(), strict=False))
+    check_units(units, trained.units, name, before)
+    check_axes(found.axes, trained.axes, name, before)
+    if not same_step(found.step, trained.step):
+        steps = describe_step(found.step), describe_step(trained.step)
+        lines.append(
+            f'{name} has a frame every {steps[0]}, but {before} have one every {steps[1]}.'
+        )
+    variables = ', '.join(found.units), ', '.join(trained.units)
+    if variables[0] != variables[1] and UNNAMED not in variables:
+        lines.append(f"'{variables[0]}' of {name} stands for '{variables[1]}' of the training.")
+    moved = describe_places(found.axes, trained.axes)
+    return [*lines, f'{name} lies elsewhere than {before}: {moved}.'] if moved else lines
+
+
+def _with_ends(
+    found: Axes, expected: Axes
+) -> Iterator[tuple[str, tuple[float, ...], tuple[float, ...]]]:
+    for axis, ends in found.items():
+        if ends and expected.get(axis):
+            yield axis, ends, expected[axis]
+
+
+def _from_to(ends: tuple[float, ...]) -> str:
+    return f'from {ends[0]:g} to {ends[1]:g}'
