@@ -15,6 +15,7 @@ from e3d.data.sources import clip_records
 from e3d.data.sources.adaptation import Preparation
 from e3d.data.sources.clip_records import CHUNK, RawClip, open_clip_set
 from e3d.data.sources.clip_sequences import ClipSequences, read_frames
+from e3d.data.sources.file_facts import FileFacts
 from e3d.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -135,6 +136,25 @@ def test_the_forms_of_clips_are_told(tmp_path):
         '2 clips: frames as they are',
         '1 clip: 25 frames/s; RGB made gray; 8 x 12 pixels resized to 4 x 6',
     )
+
+
+@pytest.mark.parametrize(
+    ('timings', 'wanted', 'step'),
+    [
+        ([Timing(30.0, True), Timing(29.97, True)], None, 1 / 30),
+        ([Timing(30.0, True), Timing(25.0, True)], None, None),
+        ([Timing(30.0, True), Timing(30.0, False)], None, None),
+        ([Timing(30.0, True), None], None, None),
+        ([Timing(30.0, True), Timing(30.0, True)], 10.0, None),
+    ],
+)
+def test_the_time_between_frames_is_known_where_all_clips_state_it(tmp_path, timings, wanted, step):
+    clips = [
+        RawClip(str(n), lambda: iter(CLIPS['even']), describe=lambda timing=timing: (timing, ''))
+        for n, timing in enumerate(timings)
+    ]
+    facts = opened(tmp_path, clips, preparation=Preparation((4, 6, 1), frame_rate=wanted)).facts
+    assert facts == (FileFacts(step=step) if step else None)
 
 
 def test_equal_frames_have_equal_fingerprints(tmp_path):

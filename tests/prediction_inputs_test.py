@@ -10,7 +10,7 @@ from PIL import Image
 from prediction_helpers import FadingSum, run_of
 
 from e3d.configuration import default_config
-from e3d.data.sources.registry import open_source
+from e3d.data.sources.registry import facts_of, open_source
 from e3d.errors import InputError
 from e3d.pixel_values import as_floats
 from e3d.prediction.forecast import forecast
@@ -152,6 +152,18 @@ def test_the_account_says_what_was_done(tmp_path):
     text = predict_file(run, path, tmp_path / 'next.mp4')
     assert 'float32 [19, 18, 24] read as THW' in text and '1 is white' in text
     assert text.endswith('next.mp4 at 10 frames/s, as the input states none.')
+
+
+@pytest.mark.parametrize(('rate', 'told'), [(RATE, False), (60, True)])
+def test_a_clip_of_another_rate_than_those_of_the_training_is_told(rate, told, tmp_path):
+    write('clip.mp4', tmp_path / 'clips')
+    dataset = make_dataset(tmp_path / 'clips')
+    facts = facts_of(open_source(dataset, 'train'))
+    run = run_of(FadingSum(), 1, tuple(dataset.frame_size), dataset)._replace(facts=facts)
+    write_clip(tmp_path / 'other.mp4', COLOR, rate)
+    text = predict_file(run, tmp_path / 'other.mp4', tmp_path / 'next.npy')
+    line = 'other.mp4 has a frame every 1/60 s, but the data of the training have one every 1/25 s.'
+    assert (line in text) == ('every' in text) == told
 
 
 def test_pictures_after_a_gap_are_continued_and_it_is_said(tmp_path):

@@ -429,7 +429,7 @@ def test_a_run_of_an_earlier_version_has_the_scale_of_pictures(tmp_path, config,
     run = {'config': config.to_dict(), 'frame_shape': SHAPE}
     monkeypatch.setattr(Checkpoints, '_read', lambda *_, **__: {'run': run})
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.read_run(1)[2:] == (Scale(), {}, ())
+        assert checkpoints.read_run(1)[2:] == (Scale(), {}, (), None)
 
 
 def test_a_run_is_shown_in_a_line(tmp_path, config, tiny):

@@ -12,10 +12,7 @@ from e3d.data.readers.array_layouts import Reading
 from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, open_array
 from e3d.data.readers.clips import clip_timing, describe_clip, read_clip
 from e3d.data.sources.adaptation import Preparation, preparation_of
-from e3d.data.sources.file_facts import (
-    check_facts,
-    same_step,
-)
+from e3d.data.sources.file_facts import FileFacts, check_facts, same_step
 from e3d.data.sources.flow_files import read_flows
 from e3d.data.sources.grid_setup import open_setup
 from e3d.data.sources.grid_timeline import find_files, open_file
@@ -90,6 +87,8 @@ def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> I
     else:
         used += _no_more(count, last)
     account.append(f'Read {used} of {path}{f": {done}" if done else ""}.')
+    if run.facts and timing:
+        account += check_facts(FileFacts(step=1 / timing.rate), run.facts, str(path))
     if not run.scale.of_pixels:
         account.append(_describe_range(decoded, run))
     elif dataset.get('name') == 'taxibj':

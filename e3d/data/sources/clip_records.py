@@ -22,6 +22,7 @@ import tensorflow_datasets as tfds
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.readers.timing import Timing
 from e3d.data.sources.adaptation import Preparation
+from e3d.data.sources.file_facts import FileFacts
 from e3d.data.sources.records import damage_explained, open_records, read_split
 from e3d.errors import InputError
 from e3d.pixel_values import stack_frames
@@ -109,6 +110,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
         left_out: list[LeftOut] = []
         record, deep = 0, False
         forms = collections.Counter[Any]()
+        rates: list[float] = []
         for raw in progress('preparing', items=raw_clips, unit=' clips'):
             first, count, shape = record, 0, None
             depths: set[Any] = set()
@@ -136,9 +138,16 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
             change = preparation.describe(shape, timing)
             even = timing and timing.constant and not preparation.frame_rate
             stated = f'{timing.rate:.4g} frames/s' if even else ''
+            rates.append(timing.rate if even else 0.0)
             forms['; '.join(filter(None, (reading, stated, change))) or 'frames as they are'] += 1
-        account = {'deep': deep, 'forms': forms.most_common()}
+        account = {'deep': deep, 'forms': forms.most_common(), 'step': _step_of(rates)}
         self.info.metadata.update(account_for(clips, left_out) | account)
+
+
+def _step_of(rates: Sequence[float]) -> float:
+    """Seconds between frames, if all clips are of one rate, such as 29.97 and 30; else 0."""
+    known = bool(rates) and min(rates) > 0
+    return 1 / rates[0] if known and max(rates) <= 1.01 * min(rates) else 0.0
 
 
 class Clip(NamedTuple):
@@ -170,6 +179,8 @@ class ClipSet(NamedTuple):
       folder: where the records lie.
       deep: whether some clips have more than 8 bits; all frames are float32 then.
       account: how the files were understood and what was done to their frames, in lines.
+      facts: the time between two frames, if all clips state the same; None if they do not, if frames
+        were brought to a rate, or the set was prepared by an earlier version.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -178,6 +189,7 @@ class ClipSet(NamedTuple):
     folder: str
     deep: bool = False
     account: tuple[str, ...] = ()
+    facts: FileFacts | None = None
 
 
 def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> ClipSet:
@@ -194,10 +206,12 @@ def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> 
         left_out = [LeftOut(*one) for one in metadata['left_out']]
         account = _account_of_forms(metadata['forms'])
         deep = bool(metadata['deep'])
+        step = float(metadata.get('step', 0))
     if deep:
         account.append('values: float32, as some clips have more than 8 bits')
     records = read_split(builder, 'clips')
-    return ClipSet(records, clips, left_out, str(builder.data_path), deep, tuple(account))
+    facts = FileFacts(step=step) if step else None
+    return ClipSet(records, clips, left_out, str(builder.data_path), deep, tuple(account), facts)
 
 
 def _account_of_forms(forms: Sequence[tuple[str, int]]) -> list[str]:

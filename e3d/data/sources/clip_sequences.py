@@ -9,6 +9,7 @@ import numpy as np
 
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.sources.clip_records import CHUNK
+from e3d.data.sources.file_facts import FileFacts
 from e3d.pixel_values import as_floats
 
 
@@ -25,6 +26,7 @@ class ClipSequences:
       split: whose sequences they are.
       account: what was understood of the files, in lines.
       left_out: what of the files is not used.
+      facts: what the clips state, see `ClipSet`.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -35,6 +37,7 @@ class ClipSequences:
     split: str = ''
     account: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    facts: FileFacts | None = None
 
     def __len__(self) -> int:
         return len(self.starts)

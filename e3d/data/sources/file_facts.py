@@ -1,4 +1,4 @@
-"""What files of grids say of themselves, and whether others say the same."""
+"""What files of clips and of grids say of themselves, and whether others say the same."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -19,16 +19,16 @@ class FileFacts(NamedTuple):
     """What files state, by which others are checked that are to go with them.
 
     Attributes:
-      units: of the variables by name, in the order of their channels; that of `dataset.unit` where
-        the files state none, and else ''.
-      axes: by the name of the dimension of the rows, then of the columns, its first and its last
-        coordinate; () where it has none.
-      step: seconds from one frame to the next; 0 where there are no dates.
+      units: of the variables of grids by name, in the order of their channels; that of
+        `dataset.unit` where the files state none, and else ''.
+      axes: of grids, by the name of the dimension of the rows, then of the columns, its first and
+        its last coordinate; () where it has none.
+      step: seconds from one frame to the next; 0 where files do not tell, or not alike.
     """
 
-    units: Mapping[str, str]
-    axes: Axes
-    step: float
+    units: Mapping[str, str] = {}
+    axes: Mapping[str, tuple[float, ...]] = {}
+    step: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it."""
@@ -59,6 +59,8 @@ def stated_unit(text: str) -> str:
 def describe_step(step: float, dated: bool = True) -> str:
     """A step between frames in words, as '30 min'; a bare number where the times are no dates."""
     units = {'d': 86_400, 'h': 3600, 'min': 60, 's': 1}
+    if dated and step < 1:
+        return f'1/{1 / step:.4g} s'
     for unit, seconds in units.items():
         if dated and step % seconds == 0:
             return f'{step / seconds:g} {unit}'

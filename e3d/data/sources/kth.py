@@ -24,6 +24,7 @@ from e3d.data.sources.clip_records import (
 )
 from e3d.data.sources.clip_sequences import ClipSequences, read_frames
 from e3d.data.sources.dataset import ENDLESS, Dataset, Origin, register_dataset
+from e3d.data.sources.file_facts import FileFacts
 from e3d.data.sources.kth_windows import Stretch, sequence_starts, stretches_of
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
@@ -93,6 +94,7 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int) -> Any:
             deep=clip_set.deep,
             account=account,
             left_out=tuple(clip_set.left_out),
+            facts=clip_set.facts,
         )
     else:
         source = ClipSequences(
@@ -104,6 +106,7 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int) -> Any:
             split=split,
             account=account,
             left_out=tuple(clip_set.left_out),
+            facts=clip_set.facts,
         )
     if not len(source):
         raise InputError(
@@ -146,6 +149,7 @@ class RandomSequences:
       deep: whether frames are float32 in [0, 1] instead of uint8.
       account: what was understood of the files, in lines.
       left_out: what of the files is not used.
+      facts: what the clips state, see `ClipSet`.
     """
 
     records: Sequence[Mapping[str, np.ndarray]]
@@ -156,6 +160,7 @@ class RandomSequences:
     deep: bool = False
     account: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    facts: FileFacts | None = None
 
     def __len__(self) -> int:
         return ENDLESS if self.stretches else 0

@@ -97,6 +97,7 @@ def open_video_folder(dataset: Mapping[str, Any], split: str, seed: int = 0) -> 
         split=split,
         account=(*clip_set.account, *_account_of_division(division, usable)),
         left_out=tuple(left_out),
+        facts=clip_set.facts,
     )
 
 
