@@ -64,7 +64,7 @@ def describe_step(step: float, dated: bool = True) -> str:
     for unit, seconds in units.items():
         if dated and step % seconds == 0:
             return f'{step / seconds:g} {unit}'
-    return f'{step:g}'
+    return f'{step:g} s' if dated else f'{step:g}'
 
 
 def same_step(one: float, other: float) -> bool:
