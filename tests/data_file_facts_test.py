@@ -5,8 +5,11 @@ import json
 import pytest
 
 from e3d.data.sources.file_facts import FileFacts, check_facts, describe_step, same_step
+from e3d.errors import InputError
 
-RAIN = FileFacts({'rain': 'mm/h', 'wind': ''}, {'y': (60.0, 52.0), 'x': ()}, 1800.0)
+RAIN = FileFacts(
+    {'rain': 'mm/h', 'wind': ''}, {'y': (60.0, 52.0), 'x': ()}, 1800.0, {'wind': ('u', 'v')}
+)
 
 
 @pytest.mark.parametrize('facts', [RAIN, FileFacts(), FileFacts(step=1 / 29.97)])
@@ -18,6 +21,7 @@ def test_facts_are_kept_as_json(facts):
     'changed',
     [
         {'step': -1}, {'step': float('nan')}, {'step': float('inf')}, {'step': None}, {'units': 3},
+        {'channels': {'wind': 3}},
         {'axes': {'y': [1.0]}}, {'axes': {'y': ['a', 'b']}}, {'axes': ['y']},
     ],
 )  # fmt: skip
@@ -50,3 +54,12 @@ def test_what_is_not_stated_contradicts_nothing():
     assert check_facts(FileFacts(), RAIN._replace(units={}), 'new') == []
     unstated = FileFacts({'rain': '', 'wind': 'm/s'}, {'y': (), 'lon': (0.0, 9.0)}, 0.0)
     assert check_facts(unstated, RAIN, 'new') == []
+
+
+def test_channels_of_the_training_are_wanted_of_a_variable_of_another_name():
+    trained = FileFacts({'wind': ''}, channels={'wind': ('u', 'v')})
+    found = FileFacts({'air': ''}, channels={'air': ('v', 'u')})
+    with pytest.raises(InputError, match="The channels of 'wind' are v, u in new, but u, v in the"):
+        check_facts(found, trained, 'new')
+    same = found._replace(channels={'air': ('u', 'v')})
+    assert check_facts(same, trained, 'new') == ["'air' of new stands for 'wind' of the training."]

@@ -305,7 +305,7 @@ def test_missing_hides_nothing_of_a_mask(tmp_path):
 
 SIZES = {
     'time': 6, 'sample': 2, 'height': 8, 'y': 8, 'lat': 8, 'width': 9, 'x': 9, 'lon': 9, 'channel': 3,
-    'level': 3,
+    'level': 3, 'pressure_level': 3,
 }  # fmt: skip
 
 
@@ -321,6 +321,7 @@ SIZES = {
         ('time height y x', 'TCHW'),
         ('time height y x channel', ''),
         ('time y x channel', 'THWC'),
+        ('time pressure_level lat lon', 'TCHW'),
     ],
 )
 def test_dimensions_are_known_by_their_names(tmp_path, dims, axes):
@@ -504,3 +505,25 @@ def test_targets_of_several_units_are_not_called_by_that_of_the_first(tmp_path):
     assert any(line.endswith(told) for line in open_source(given, 'train').account)
     with_unit(content, '').to_netcdf(tmp_path / 'one.nc', engine='h5netcdf')
     assert setup_of(tmp_path / 'one.nc').unit == 'm/s and a unit not stated'
+
+
+def levels(order, name='level'):
+    """Rain on levels, all values of which are the level."""
+    values = np.tile(np.array(order, np.float32)[:, None, None], (20, 1, 9, 10))
+    dims = ('time', name, 'y', 'x')
+    return xarray.Dataset({'rain': (dims, values)}, {name: list(order)})
+
+
+def test_channels_are_the_same_in_all_files(tmp_path):
+    levels((1000, 850, 500)).to_netcdf(tmp_path / '1.nc', engine='h5netcdf')
+    assert setup_of(tmp_path / '1.nc').channel_names == ('rain 1000', 'rain 850', 'rain 500')
+    for order in ((500, 850, 1000), (1000, 500, 850), (1000, 850, 400)):
+        levels(order).to_netcdf(tmp_path / '2.nc', engine='h5netcdf')
+        with pytest.raises(
+            InputError, match=r'are .*0 in .*2.nc, but 1000, 850, 500 in .*1.nc\. Give'
+        ):
+            setup_of(tmp_path)
+    np.save(tmp_path / 'plain.npy', np.zeros((20, 9, 10, 2)))
+    assert setup_of(tmp_path / 'plain.npy').channel_names == ('values 1', 'values 2')
+    labeled().to_netcdf(tmp_path / 'both.nc', engine='h5netcdf')
+    assert setup_of(tmp_path / 'both.nc').channel_names == ('rain', 'wind')

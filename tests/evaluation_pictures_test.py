@@ -145,6 +145,10 @@ def test_every_channel_of_a_flow_has_rows_with_its_name_and_scales_in_the_unit()
     strip = lay_out(frames, prediction, np.ones(2, bool), (0.0, 50.0), channels=('in', 'out'))
     texts = texts_of(strip)
     assert [texts.count(name) for name in ('in', 'out', 'truth')] == [4, 4, 2]
+    three = np.concatenate([frames, frames[..., :1]], axis=-1)
+    named = lay_out(three, three[2:], np.ones(2, bool), channels=('rain', 'east', 'north'))
+    assert [texts_of(named).count(name) for name in ('rain', 'north', 'truth')] == [4, 4, 3]
+    assert texts_of(lay_out(three, three[2:], np.ones(2, bool))).count('truth') == 1
     assert texts.count('-10') == texts.count('+10') == texts.count('50') == 2
     assert {'too low', 'too high'} <= set(texts)
     # The second channel's first true frame, below the four rows of the first one.

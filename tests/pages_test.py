@@ -122,6 +122,18 @@ def test_a_sprite_has_the_values_side_by_side():
     np.testing.assert_allclose(pixels_of(sprite(color))[:, 6:12], color[1], atol=0.5 / 255 + 1e-6)
 
 
+def test_three_channels_with_names_are_no_colors():
+    shown = shown_sequence(3)
+    data = sequence_data(shown, 64, named=True)
+    assert data['channels'] == 3 and not data['rgb'] and sequence_data(shown, 64)['rgb']
+    values = pixels_of(data['truth'])
+    np.testing.assert_allclose(values[16:, 6:12], shown.frames[1, ..., 2], atol=1.2 / 255)
+    assert len(values) == 24 == len(pixels_of(data['forecasts'][0]))
+    names = ('rain', 'east', 'north')
+    made = [render([make_content(shown=[shown], channels=some)]) for some in (names, ())]
+    assert ['mean of the colors' in page for page in made] == [False, True]
+
+
 def test_what_is_not_known_is_transparent():
     shown = shown_sequence(2)
     valid = shown.frames > 0.4

@@ -109,7 +109,8 @@ def lay_out(
     """One sequence as four rows: input, truth, prediction and difference.
 
     The difference is prediction less truth: red where the prediction is too high, blue where it is
-    too low. Of three channels it is their mean; otherwise each channel has four rows of its own.
+    too low. Three channels without names are colors, and it is their mean; otherwise each channel
+    has four rows of its own.
 
     Args:
       frames: `[T, H, W, C]`, the whole true sequence; in [0, 1], or beyond where the data have no
@@ -164,7 +165,7 @@ def lay_out(
 
 def _channels(count: int, names: Sequence[str]) -> list[tuple[str, slice]]:
     """What is drawn together: one gray channel, three colors, or each channel with its name."""
-    if count in (1, 3):
+    if count == 1 or (count == 3 and not names):
         return [('', slice(None))]
     called = [*names[:count], *(f'channel {c + 1}' for c in range(len(names), count))]
     return [(name, slice(c, c + 1)) for c, name in enumerate(called)]

@@ -79,7 +79,7 @@ def samples_of(
       unit of the data, None where no factor leads there; 'channels' and 'classes'.
     """
     side = next((side for side in SIDES if _fits(shown, side, most_bytes)), SIDES[-1])
-    sequences = [sequence_data(one, side) for one in shown]
+    sequences = [sequence_data(one, side, bool(channels)) for one in shown]
     total = np.cumsum([len(json.dumps(one)) for one in sequences])
     fitting = int(np.sum(total <= most_bytes))
     sequences, left_out = sequences[:fitting], len(shown) - fitting

@@ -197,7 +197,9 @@ def _scales(samples: Mapping[str, Any]) -> list[str]:
         return []
     in_unit = f' ({unit})' * bool(unit)
     bars = []
-    colors = ', mean of the colors' * (samples['sequences'][0]['channels'] == 3)
+    first = samples['sequences'][0]
+    # Pages of earlier versions do not tell.
+    colors = ', mean of the colors' * first.get('rgb', first['channels'] == 3)
     limit = f'{samples["limit"] * factor:.3g}'
     if samples['colored']:
         bars.append(

@@ -52,13 +52,18 @@
     context.putImageData(picture, 0, 0);
   }
 
+  // Pages of earlier versions do not tell whether three channels are colors.
+  function isColored(sequence) {
+    return sequence.rgb ?? sequence.channels === 3;
+  }
+
   function paint(canvas, sequence, sprite, frame, channel) {
     const colors = tables[data.colored || sequence.channels > 1 ? 'values' : 'gray'];
     const {pixels, low, range} = sprite;
     put(canvas, sequence, (out) => eachPixel(sequence, sprite, frame, channel, (target, source) => {
       let color = gray;
       if (pixels[source + 3] > 127) {
-        if (sequence.channels === 3) color = [pixels[source], pixels[source + 1], pixels[source + 2]];
+        if (isColored(sequence)) color = [pixels[source], pixels[source + 1], pixels[source + 2]];
         else {
           const value = (low + range * pixels[source]) / data.white;
           color = colors[Math.max(0, Math.min(255, Math.round(255 * value)))];
@@ -69,7 +74,7 @@
   }
 
   function subtract(canvas, sequence, forecast, frame, truth, time, channel) {
-    const count = sequence.channels === 3 ? 3 : 1;
+    const count = isColored(sequence) ? 3 : 1;
     put(canvas, sequence, (out) => {
       const places = [];
       eachPixel(sequence, truth, time, channel, (_, source) => places.push(source));
@@ -106,7 +111,7 @@
   // Each returns a function that draws the moment of a place in `times`.
   function forecastPanels(box, sequence, sprites) {
     const drawn = [];
-    const rows = sequence.channels === 3 ? 1 : sequence.channels;
+    const rows = isColored(sequence) ? 1 : sequence.channels;
     const seen = sequence.observed.map((state) => state === 'seen');
     const ahead = sequence.observed.indexOf('forecast');
     for (let channel = 0; channel < rows; channel++) {

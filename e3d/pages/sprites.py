@@ -18,17 +18,18 @@ MOST_FRAMES = 60
 MOST_CHANNELS = 4
 
 
-def sequence_data(shown: Shown, side: int) -> dict[str, Any]:
+def sequence_data(shown: Shown, side: int, named: bool = False) -> dict[str, Any]:
     """A sequence as values that JSON can hold.
 
     Args:
       shown: the sequence.
       side: the longer side of a frame, at most.
+      named: whether the channels have names, so that three are no colors.
 
     Returns:
       'title', 'index', 'key' (of its true values), 'size' [H, W] of the frames there, 'length',
       'times' (of the frames that are there, from 1), 'observed' (of each: 'seen', 'hidden' or
-      'forecast'), 'channels', the
+      'forecast'), 'channels', 'rgb' (whether these are colors), the
       sprite 'truth', and one entry of 'forecasts': a 'label', and a sprite or, of a recognizer,
       'chances', 'lengths' and 'true', the class.
     """
@@ -49,12 +50,14 @@ def sequence_data(shown: Shown, side: int) -> dict[str, Any]:
         'times': [int(time) + 1 for time in kept],
         'observed': [states[time] for time in kept],
         'channels': min(count, MOST_CHANNELS),
-        'truth': sprite(truth, None if shown.valid is None else _known(shown.valid[kept], side)),
+        'rgb': count == 3 and not named,
     }
+    valid = None if shown.valid is None else _known(shown.valid[kept], side)
+    data['truth'] = sprite(truth, valid, named)
     found: dict[str, Any] = {'label': ''}
     if shown.prediction is not None:
         later = [time - ahead for time in kept if time >= ahead]
-        found |= sprite(_made_smaller(shown.prediction[later], side))
+        found |= sprite(_made_smaller(shown.prediction[later], side), named=named)
     if shown.chances is not None:
         found['chances'] = np.round(shown.chances, 4).tolist()
         found['lengths'] = [int(count) for count in shown.lengths]
@@ -62,17 +65,20 @@ def sequence_data(shown: Shown, side: int) -> dict[str, Any]:
     return data | {'forecasts': [found]}
 
 
-def sprite(frames: np.ndarray, valid: np.ndarray | None = None) -> dict[str, Any]:
+def sprite(
+    frames: np.ndarray, valid: np.ndarray | None = None, named: bool = False
+) -> dict[str, Any]:
     """Frames as a PNG.
 
     Args:
       frames: `[T, H, W, C]`.
       valid: bool `[T, H, W, C]`; what is not known is transparent.
+      named: whether the channels have names, so that three are no colors.
 
     Returns:
       'low' and 'high', what 0 and 255 stand for; 'png', the picture in base64.
     """
-    frames = frames if frames.shape[-1] == 3 else frames[..., :MOST_CHANNELS]
+    frames = frames[..., :MOST_CHANNELS]
     there = np.isfinite(frames)
     finite = frames[there if valid is None else there & valid[..., : frames.shape[-1]]]
     low, high = (0.0, 1.0)
@@ -80,14 +86,12 @@ def sprite(frames: np.ndarray, valid: np.ndarray | None = None) -> dict[str, Any
         low, high = min(0.0, float(finite.min())), max(1.0, float(finite.max()))
     pixels = _pixels(frames, low, high)
     time, height, width, channels = pixels.shape
-    if channels == 3:
-        sheet = pixels.transpose(1, 0, 2, 3).reshape(height, time * width, 3)
-    else:
-        sheet = _sheet(pixels)
+    rgb = channels == 3 and not named
+    sheet = pixels.transpose(1, 0, 2, 3).reshape(height, time * width, 3) if rgb else _sheet(pixels)
     image = Image.fromarray(sheet)
     if valid is not None:
         known = valid[..., :channels]
-        if channels == 3:
+        if rgb:
             known = np.all(known, axis=-1, keepdims=True)
         image.putalpha(Image.fromarray(np.where(_sheet(known), 255, 0).astype(np.uint8)))
     content = io.BytesIO()

@@ -48,6 +48,7 @@ class Grid(NamedTuple):
       absent: how many pieces the file leaves out, and what stands for them; '' where none.
       axes: by the names of the rows and of the columns, where they have some, the first and the last
         coordinate, or () where they have none.
+      channels: the coordinates of the channels, as text; () where they have none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Grid(NamedTuple):
     read: Callable[[int, int, int, float | None], np.ndarray]
     absent: str = ''
     axes: Mapping[str, tuple[float, ...]] = {}
+    channels: tuple[str, ...] = ()
 
 
 class GridFile(NamedTuple):

@@ -29,7 +29,9 @@ SUFFIXES = {'.nc', '.nc4', '.cdf', '.netcdf'}
 SERIES_NAMES = ('sample', 'sequence', 'event', 'series', 'case', 'batch', 'n')
 CHANNEL_NAMES = ('channel', 'channels', 'band', 'c')
 # Of levels: channels where there are none, and rows and columns beside them.
-LEVEL_NAMES = ('level', 'lev', 'plev', 'pressure', 'height')
+LEVEL_NAMES = (
+    'level', 'lev', 'plev', 'pressure', 'pressure_level', 'isobaricinhpa', 'depth', 'height',
+)  # fmt: skip
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -219,7 +221,16 @@ def _grid(array: Any, axes: str, coords: Any, path: Path) -> Grid:
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
     places = {str(dims[axis]): _ends(coords, dims[axis]) for axis in 'HW' if axis in dims}
-    return Grid(array.name, path, shape, _unit(array), read, axes=places)  # type: ignore[arg-type]
+    channels = _labels(coords, dims['C']) if 'C' in dims else ()
+    return Grid(array.name, path, shape, _unit(array), read, axes=places, channels=channels)  # type: ignore[arg-type]
+
+
+def _labels(coords: Any, dim: Any) -> tuple[str, ...]:
+    """The coordinates of a dimension as text; () where it has none."""
+    if dim not in coords:
+        return ()
+    values = coords[dim].values
+    return tuple(f'{v:g}' if values.dtype.kind in 'iuf' else as_text(v) for v in values.tolist())
 
 
 def _ends(coords: Any, dim: Any) -> tuple[float, ...]:

@@ -23,17 +23,20 @@ class FileFacts(NamedTuple):
         `dataset.unit` where the files state none, and else ''.
       axes: of grids, by the name of the dimension of the rows, then of the columns, its first and
         its last coordinate; () where it has none.
+      channels: of each variable that has several, what they are called; () where nothing says.
       step: seconds from one frame to the next; 0 where files do not tell, or not alike.
     """
 
     units: Mapping[str, str] = {}
     axes: Mapping[str, tuple[float, ...]] = {}
     step: float = 0.0
+    channels: Mapping[str, tuple[str, ...]] = {}
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it."""
         axes = {name: list(ends) for name, ends in self.axes.items()}
-        return {'units': dict(self.units), 'axes': axes, 'step': self.step}
+        channels = {name: list(labels) for name, labels in self.channels.items()}
+        return {'units': dict(self.units), 'axes': axes, 'step': self.step, 'channels': channels}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> 'FileFacts':
@@ -47,7 +50,10 @@ class FileFacts(NamedTuple):
         if not 0 <= step < np.inf or any(len(ends) not in (0, 2) for ends in axes.values()):
             raise ValueError('the axes or the step of its files cannot be used')
         return cls(
-            {str(name): str(unit) for name, unit in dict(stored['units']).items()}, axes, step
+            {str(name): str(unit) for name, unit in dict(stored['units']).items()},
+            axes,
+            step,
+            {str(name): tuple(map(str, own)) for name, own in dict(stored['channels']).items()},
         )
 
 
@@ -82,6 +88,22 @@ def check_units(
             raise InputError(
                 f"'{variable}' is in '{unit}' in {name}, but in '{before}' in {other}. Convert its "
                 "values; or, if both mean the same, write the attribute 'units' alike."
+            )
+
+
+def check_channels(
+    found: Mapping[str, tuple[str, ...]],
+    expected: Mapping[str, tuple[str, ...]],
+    name: str,
+    other: str,
+) -> None:
+    """Raises InputError where the channels of a variable are others, or in another order."""
+    for variable, labels in found.items():
+        before = expected.get(variable, ())
+        if labels and before and labels != before:
+            raise InputError(
+                f"The channels of '{variable}' are {', '.join(labels)} in {name}, but "
+                f'{", ".join(before)} in {other}. Give the same ones in the same order.'
             )
 
 
@@ -120,12 +142,15 @@ def check_facts(found: FileFacts, trained: FileFacts, name: str) -> list[str]:
       In lines, what differs and can be meant: the step, then the name of the one variable, the place.
 
     Raises:
-      InputError: units, or the order of rows and columns, are others.
+      InputError: units, channels, or the direction of rows and columns, are others.
     """
     before, lines = 'the data of the training', []
     # Where names differ there is one variable.
-    units = dict(zip(trained.units, found.units.values(), strict=False))
+    same = dict(zip(found.units, trained.units, strict=False))
+    units = {same[name]: unit for name, unit in found.units.items() if name in same}
+    channels = {same[name]: labels for name, labels in found.channels.items() if name in same}
     check_units(units, trained.units, name, before)
+    check_channels(channels, trained.channels, name, before)
     check_axes(found.axes, trained.axes, name, before)
     if not same_step(found.step, trained.step):
         steps = describe_step(found.step), describe_step(trained.step)

@@ -78,6 +78,11 @@ class GridSequences:
         """What the files state."""
         return self.setup.facts
 
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """What the channels of the frames are called."""
+        return self.setup.channel_names
+
     def simple_forecasts(self) -> dict[str, HourAverages]:
         """Of data with dates 'hour_average', see `average_day`."""
         day = None if self.average_day is None else self.average_day()

@@ -53,7 +53,18 @@ class GridSetup(NamedTuple):
             name: stated_unit(grids[name].unit) or given.get(name, '') for name in self.variables
         }
         step = self.timeline.step if self.timeline.has_dates else 0.0
-        return FileFacts(units, grids[self.targets[0]].axes, step)
+        channels = {name: grids[name].channels for name in self.variables if grids[name].channels}
+        return FileFacts(units, grids[self.targets[0]].axes, step, channels)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """What the channels of the frames are called."""
+        names: list[str] = []
+        for name in self.targets:
+            grid = self.timeline.pieces[0].file.grids[name]
+            labels = grid.channels or tuple(map(str, range(1, grid.shape[-1] + 1)))
+            names += [f'{name} {label}' for label in labels] if labels[1:] else [name]
+        return tuple(names)
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from e3d.data.readers.grids import GridFile
 from e3d.data.sources.file_facts import (
     UNNAMED,
     check_axes,
+    check_channels,
     check_units,
     describe_places,
     describe_step,
@@ -163,7 +164,9 @@ def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> N
     units, expected = (
         {name: stated_unit(one.grids[name].unit) for name in names} for one in (file, first)
     )
+    channels, labels = ({name: one.grids[name].channels for name in names} for one in (file, first))
     check_units(units, expected, str(file.path), str(first.path))
+    check_channels(channels, labels, str(file.path), str(first.path))
     axes = first.grids[names[0]].axes
     shapes = {name: file.grids[name].shape for name in names}
     for name, shape in shapes.items():
