@@ -138,6 +138,15 @@ FORECASTS = [
     *_claims(
         ELSEWHERE,
         'converged',
+        'timed',
+        {
+            'After 10,000 updates the timed form forecasts better than PredRNN': 'predrnn',
+            'After 10,000 updates the timed form forecasts better than E3D-LSTM': 'e3d_lstm',
+        },
+    ),
+    *_claims(
+        ELSEWHERE,
+        'converged',
         'gated_plain',
         {
             'After 10,000 updates the gated form without 3D convolutions is better than with': 'gated',
