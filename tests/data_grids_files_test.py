@@ -435,23 +435,22 @@ def test_a_scale_factor_that_is_no_number_is_rejected(tmp_path, kind, factor):
         setup_of(path, variables=('rain',)).read('rain', 0, 6)
 
 
-def two_days(tmp_path, **changed):
+def two_days(tmp_path, changed):
     """A folder with two files that follow each other, the second of which was changed."""
-    content = placed(labeled())
-    content.isel(time=slice(0, 20)).to_netcdf(tmp_path / '1.nc', engine='h5netcdf')
-    second = changed.get('content', content).isel(time=slice(20, 40))
-    second.to_netcdf(tmp_path / '2.nc', engine='h5netcdf')
+    for name, content, first in (('1.nc', placed(labeled()), 0), ('2.nc', changed, 20)):
+        part = content.isel(time=slice(first, first + 20))
+        part.to_netcdf(tmp_path / name, engine='h5netcdf')
     return tmp_path
 
 
 def test_files_of_a_folder_state_one_unit_of_each_variable(tmp_path):
     content = placed(labeled())
     for name, unit in (('rain', 'm/s'), ('wind', 'knots')):
-        path = two_days(tmp_path, content=with_unit(content, unit, name))
+        path = two_days(tmp_path, with_unit(content, unit, name))
         with pytest.raises(InputError, match=rf"'{name}' is in '{unit}' in .*2.nc, but in 'm"):
             setup_of(path)
-    setup_of(two_days(tmp_path, content=with_unit(content, 'm/s')), variables=('wind',))
-    setup_of(two_days(tmp_path, content=with_unit(content, '')))  # not stated
+    setup_of(two_days(tmp_path, with_unit(content, 'm/s')), variables=('wind',))
+    setup_of(two_days(tmp_path, with_unit(content, '')))  # not stated
 
 
 @pytest.mark.parametrize(
@@ -474,7 +473,7 @@ def test_rows_and_columns_run_one_way_in_all_files(tmp_path, change, message):
 
 
 def test_files_of_other_places_are_told_and_have_no_fields_of_one(tmp_path):
-    path = two_days(tmp_path, content=placed(labeled(), rows=(50, 42)))
+    path = two_days(tmp_path, placed(labeled(), rows=(50, 42)))
     told = (
         f"1 of 2 files lie elsewhere than {path}/1.nc: in {path}/2.nc 'latitude' goes from 50 to 42"
     )
@@ -483,7 +482,7 @@ def test_files_of_other_places_are_told_and_have_no_fields_of_one(tmp_path):
         with pytest.raises(InputError, match=r'is of one place, but 1 of 2 files lie elsewhere'):
             setup_of(path, **values)
     (tmp_path / 'rounded').mkdir()
-    rounded = two_days(tmp_path / 'rounded', content=placed(labeled(), rows=(60.000001, 52)))
+    rounded = two_days(tmp_path / 'rounded', placed(labeled(), rows=(60.000001, 52)))
     account = open_source(dataset_of(rounded, static=('orography',)), 'train').account
     assert not any('elsewhere' in line for line in account)
 

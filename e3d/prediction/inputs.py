@@ -12,7 +12,7 @@ from e3d.data.readers.array_layouts import Reading
 from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, open_array
 from e3d.data.readers.clips import clip_timing, describe_clip, read_clip
 from e3d.data.sources.adaptation import Preparation, preparation_of
-from e3d.data.sources.file_facts import FileFacts, check_facts, same_step
+from e3d.data.sources.file_facts import FileFacts, check_facts, describe_other_step
 from e3d.data.sources.flow_files import read_flows
 from e3d.data.sources.grid_setup import open_setup
 from e3d.data.sources.grid_timeline import find_files, open_file
@@ -109,8 +109,9 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
     setup, account = open_setup(dataset), []
     if run.facts:
         account = check_facts(setup.facts, run.facts, str(path))
-        if not same_step(setup.facts.step, run.facts.step):
-            raise InputError(f'{account[0]} Give frames in that step.')
+        other_step = describe_other_step(setup.facts, run.facts, str(path))
+        if other_step:
+            raise InputError(f'{other_step} Give frames in that step.')
     end = setup.timeline.length - (horizon if setup.known else 0)
     first, last = setup.timeline.runs[-1].tolist()
     start = max(first, end - dataset['input_frames'])

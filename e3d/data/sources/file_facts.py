@@ -9,6 +9,7 @@ from e3d.errors import InputError
 
 # Steps that differ by no more are the same: months have 28 to 31 days.
 SAME_STEP = 1.15
+TRAINING = 'the data of the training'
 UNNAMED = 'values'  # the variable of a file that names none
 _PLACE = 1e-3  # of an axis: coordinates that differ by less were only rounded
 
@@ -78,28 +79,31 @@ def same_step(one: float, other: float) -> bool:
     return not one or not other or max(one, other) <= SAME_STEP * min(one, other)
 
 
-def check_units(
-    found: Mapping[str, str], expected: Mapping[str, str], name: str, other: str
-) -> None:
-    """Raises InputError where two files state different units of a variable; `name` is of the first."""
-    for variable, unit in found.items():
-        before = expected.get(variable, '')
-        if unit and before and unit != before:
+def describe_other_step(found: FileFacts, trained: FileFacts, name: str) -> str:
+    """In which step frames are that are in another one than those of the training; '' if not."""
+    if same_step(found.step, trained.step):
+        return ''
+    steps = describe_step(found.step), describe_step(trained.step)
+    return f'{name} has a frame every {steps[0]}, but {TRAINING} have one every {steps[1]}.'
+
+
+def check_variables(found: FileFacts, expected: FileFacts, name: str, other: str) -> None:
+    """Raises InputError where files state different units or channels of a variable.
+
+    Args:
+      found: what is stated of some variables.
+      expected: what is to be stated; a variable may be missing.
+      name: what to call the files that were found.
+      other: what to call the others.
+    """
+    for variable in found.units:
+        unit, wanted = found.units[variable], expected.units.get(variable, '')
+        if unit and wanted and unit != wanted:
             raise InputError(
-                f"'{variable}' is in '{unit}' in {name}, but in '{before}' in {other}. Convert its "
+                f"'{variable}' is in '{unit}' in {name}, but in '{wanted}' in {other}. Convert its "
                 "values; or, if both mean the same, write the attribute 'units' alike."
             )
-
-
-def check_channels(
-    found: Mapping[str, tuple[str, ...]],
-    expected: Mapping[str, tuple[str, ...]],
-    name: str,
-    other: str,
-) -> None:
-    """Raises InputError where the channels of a variable are others, or in another order."""
-    for variable, labels in found.items():
-        before = expected.get(variable, ())
+        labels, before = (facts.channels.get(variable, ()) for facts in (found, expected))
         if labels and before and labels != before:
             raise InputError(
                 f"The channels of '{variable}' are {', '.join(labels)} in {name}, but "
@@ -144,24 +148,21 @@ def check_facts(found: FileFacts, trained: FileFacts, name: str) -> list[str]:
     Raises:
       InputError: units, channels, or the direction of rows and columns, are others.
     """
-    before, lines = 'the data of the training', []
     # Where names differ there is one variable.
     same = dict(zip(found.units, trained.units, strict=False))
-    units = {same[name]: unit for name, unit in found.units.items() if name in same}
-    channels = {same[name]: labels for name, labels in found.channels.items() if name in same}
-    check_units(units, trained.units, name, before)
-    check_channels(channels, trained.channels, name, before)
-    check_axes(found.axes, trained.axes, name, before)
-    if not same_step(found.step, trained.step):
-        steps = describe_step(found.step), describe_step(trained.step)
-        lines.append(
-            f'{name} has a frame every {steps[0]}, but {before} have one every {steps[1]}.'
-        )
+    renamed = found._replace(
+        units={wanted: found.units[own] for own, wanted in same.items()},
+        channels={wanted: found.channels.get(own, ()) for own, wanted in same.items()},
+    )
+    check_variables(renamed, trained, name, TRAINING)
+    check_axes(found.axes, trained.axes, name, TRAINING)
+    lines = [describe_other_step(found, trained, name)]
     variables = ', '.join(found.units), ', '.join(trained.units)
     if variables[0] != variables[1] and UNNAMED not in variables:
         lines.append(f"'{variables[0]}' of {name} stands for '{variables[1]}' of the training.")
     moved = describe_places(found.axes, trained.axes)
-    return [*lines, f'{name} lies elsewhere than {before}: {moved}.'] if moved else lines
+    lines.append(moved and f'{name} lies elsewhere than {TRAINING}: {moved}.')
+    return [line for line in lines if line]
 
 
 def _with_ends(

@@ -13,7 +13,7 @@ from e3d.data.readers.array_files import map_array
 from e3d.data.readers.grids import GridFile
 from e3d.data.sources.calendar import calendar_features
 from e3d.data.sources.file_facts import FileFacts, stated_unit
-from e3d.data.sources.grid_timeline import Timeline, open_file, open_timeline
+from e3d.data.sources.grid_timeline import Timeline, open_file, open_timeline, stated_facts
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.files import local_path
@@ -47,14 +47,11 @@ class GridSetup(NamedTuple):
     @property
     def facts(self) -> FileFacts:
         """What the files state, by which later ones are checked."""
-        grids = self.timeline.pieces[0].file.grids
+        stated = stated_facts(self.timeline.pieces[0].file, self.variables)
         given = {name: self.dataset['unit'] for name in self.targets}
-        units = {
-            name: stated_unit(grids[name].unit) or given.get(name, '') for name in self.variables
-        }
+        units = {name: unit or given.get(name, '') for name, unit in stated.units.items()}
         step = self.timeline.step if self.timeline.has_dates else 0.0
-        channels = {name: grids[name].channels for name in self.variables if grids[name].channels}
-        return FileFacts(units, grids[self.targets[0]].axes, step, channels)
+        return stated._replace(units=units, step=step)
 
     @property
     def channel_names(self) -> tuple[str, ...]:

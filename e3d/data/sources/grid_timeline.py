@@ -11,9 +11,9 @@ from e3d.data.readers import grids, labeled_grids
 from e3d.data.readers.grids import GridFile
 from e3d.data.sources.file_facts import (
     UNNAMED,
+    FileFacts,
     check_axes,
-    check_channels,
-    check_units,
+    check_variables,
     describe_places,
     describe_step,
     stated_unit,
@@ -154,6 +154,16 @@ def open_timeline(path: str, layout: str, wanted: Sequence[str]) -> Timeline:
     return _in_order(files, names)._replace(elsewhere=_elsewhere(files, names[0]))
 
 
+def stated_facts(file: GridFile, names: Sequence[str]) -> FileFacts:
+    """What a file states of variables, of the axes the first of them; the step takes all files."""
+    of_names = {name: file.grids[name] for name in names}
+    return FileFacts(
+        units={name: stated_unit(grid.unit) for name, grid in of_names.items()},
+        axes=of_names[names[0]].axes,
+        channels={name: grid.channels for name, grid in of_names.items() if grid.channels},
+    )
+
+
 def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> None:
     missing = [name for name in names if name not in file.grids]
     if missing:
@@ -161,13 +171,8 @@ def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> N
             f"{file.path} has no variable '{missing[0]}' with a time axis; it has "
             f'{", ".join(file.grids)}. Name some of them with dataset.variables.'
         )
-    units, expected = (
-        {name: stated_unit(one.grids[name].unit) for name in names} for one in (file, first)
-    )
-    channels, labels = ({name: one.grids[name].channels for name in names} for one in (file, first))
-    check_units(units, expected, str(file.path), str(first.path))
-    check_channels(channels, labels, str(file.path), str(first.path))
-    axes = first.grids[names[0]].axes
+    found, expected = stated_facts(file, names), stated_facts(first, names)
+    check_variables(found, expected, str(file.path), str(first.path))
     shapes = {name: file.grids[name].shape for name in names}
     for name, shape in shapes.items():
         other = shapes[names[0]]
@@ -177,7 +182,8 @@ def _check_variables(file: GridFile, names: Sequence[str], first: GridFile) -> N
                 'variables must share series, times, rows and columns. Name those that do with '
                 'dataset.variables.'
             )
-        check_axes(file.grids[name].axes, axes, f"'{name}' of {file.path}", str(first.path))
+        own = file.grids[name].axes
+        check_axes(own, expected.axes, f"'{name}' of {file.path}", str(first.path))
         if shape[2:] != first.grids[name].shape[2:]:
             raise InputError(
                 f"'{name}' has {_sizes(shape)} in {file.path}, but "
