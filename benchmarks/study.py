@@ -112,6 +112,17 @@ STUDIES = {
     ),
 }
 EXPERIMENTS = {name: study.flag for name, study in STUDIES.items()}
+# Of many models one picture would be a tangle. The first has the forms of E3D-LSTM and its ablations
+# beside PredRNN, the second the other models beside E3D-LSTM.
+OTHERS = (
+    'predrnn', 'predrnn_plus_plus', 'convlstm', 'gsta', 'tau', 'cdna', 'frnn', 'vpn_baseline', 'dfn',
+)  # fmt: skip
+PICTURES = {
+    'converged': {
+        '': (*(name for name in CONVERGED_RATES if name not in OTHERS), 'predrnn'),
+        '_others': ('e3d_lstm', *OTHERS),
+    }
+}
 SHORTEST = 6  # unrelated frames of `:brief`
 
 
@@ -156,10 +167,11 @@ def section(name: str, numbers: finished_runs.Numbers, costs: Mapping[str, Any])
     reference = study.reference, other.get(study.reference, {})
     parts = [head, study_tables.models_table(runs, of_these, reference, study.paper)]
     parts += finished_runs.of_devices(runs)
-    if name == 'converged':  # a picture of all rates would be a tangle
-        runs = {model: seeds for model, seeds in runs.items() if model in CONVERGED_RATES}
-    study_pictures.draw_models(runs, picture)
-    parts.append(f'![MSE by step and by frame]({picture.name})\n')
+    for suffix, models in PICTURES.get(name, {'': runs}).items():
+        picture = NUMBERS.with_name(f'study_{name}{suffix}.png')
+        drawn = {model: runs[model] for model in models if model in runs}
+        study_pictures.draw_models(drawn, picture)
+        parts.append(f'![MSE by step and by frame]({picture.name})\n')
     return parts
 
 

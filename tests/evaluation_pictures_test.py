@@ -90,6 +90,22 @@ def test_animation_tells_seen_from_forecast_frames():
     assert not np.array_equal(*halves[3])
 
 
+@pytest.mark.parametrize('names', [('rain', 'east', 'north'), ('in', 'out'), ()])
+def test_animations_show_every_channel(names):
+    frames = clip(4, channels=len(names) or 2)
+    prediction = 1 - frames[3:]
+    last = np.asarray(pictures.draw_animation(frames, prediction, np.ones(3, bool), names)[-1])
+    side = 96 if len(names) == 3 else 192  # the longer of 8 x 6 pixels
+    for channel in range(frames.shape[-1]):
+        top = (channel + 1) * pictures.LINE + channel * (side + 2 * pictures.GAP) + 5
+        top += pictures.LINE - 1
+        for column, shown in enumerate((frames[3], prediction[0])):
+            left = 3 * pictures.GAP + column * (side * 6 // 8 + 4 * pictures.GAP)
+            drawn = last[top : top + side : side // 8, left : left + side * 6 // 8 : side // 8]
+            expected = pictures.as_colors(shown[..., channel : channel + 1], viridis=True)
+            np.testing.assert_array_equal(drawn, expected)
+
+
 def test_pictures_do_not_show_as_input_what_was_hidden():
     frames, observed = clip(5), np.array([True, False, True])
     strip = lay_out(frames, frames[3:], observed).image()
@@ -149,6 +165,9 @@ def test_every_channel_of_a_flow_has_rows_with_its_name_and_scales_in_the_unit()
     named = lay_out(three, three[2:], np.ones(2, bool), channels=('rain', 'east', 'north'))
     assert [texts_of(named).count(name) for name in ('rain', 'north', 'truth')] == [4, 4, 3]
     assert texts_of(lay_out(three, three[2:], np.ones(2, bool))).count('truth') == 1
+    wrong = three[2:] + np.float32([0.4, 0, 0])
+    assert '+0.40' in texts_of(lay_out(three, wrong, np.ones(2, bool), channels='abc'))
+    assert '+0.13' in texts_of(lay_out(three, wrong, np.ones(2, bool)))
     assert texts.count('-10') == texts.count('+10') == texts.count('50') == 2
     assert {'too low', 'too high'} <= set(texts)
     # The second channel's first true frame, below the four rows of the first one.

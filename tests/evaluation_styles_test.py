@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.recognition_study import TABLES
+from benchmarks.study import PICTURES
 from e3d.evaluation.styles import SIMPLE_COLOR, label_of, simple_styles, styles_of
 from e3d.model import MODELS
 from experiments.study import SWEEPS
@@ -52,11 +53,15 @@ def test_the_distance_tells_red_from_green_only_where_it_should():
     assert distance('#a05000', '#508000') < LEAST
 
 
-@pytest.mark.parametrize(
-    'names',
-    [*SWEEPS.values(), TABLES['Table 5: feed-forward and separable convolutions'], MODELS],
-    ids=[*(form or 'forecast' for form in SWEEPS), 'recognition', 'models'],
-)
+DRAWN = {
+    **{form or 'forecast': names for form, names in SWEEPS.items() if 'rates' not in form},
+    **{form + suffix: names for form, of in PICTURES.items() for suffix, names in of.items()},
+    'recognition': TABLES['Table 5: feed-forward and separable convolutions'],
+    'models': MODELS,
+}
+
+
+@pytest.mark.parametrize('names', DRAWN.values(), ids=DRAWN)
 def test_what_is_drawn_together_differs(names):
     styles = styles_of(names)
     for one, other in itertools.combinations(styles.values(), 2):

@@ -177,10 +177,10 @@ def test_the_end_of_a_clip_is_shown_beside_its_forecast_from_what_came_before(mo
     run = fitting.Run(*run_of(FadingSum()))
     clip = np.random.default_rng(0).random((7, 8, 8, 1), np.float32)
     run.show(clip)
-    ((frames, future, observed),) = shown
+    ((frames, future, observed, channels),) = shown
     np.testing.assert_allclose(frames, clip[-INPUT_FRAMES - OUTPUT_FRAMES :], rtol=1e-6)
     np.testing.assert_allclose(future, run.forecast(clip[:-OUTPUT_FRAMES]), rtol=1e-6)
-    assert observed.tolist() == [True] * INPUT_FRAMES
+    assert observed.tolist() == [True] * INPUT_FRAMES and channels == run.channel_names
 
 
 def test_a_clip_with_gaps_and_larger_than_the_crop_is_shown_as_it_is_forecast():

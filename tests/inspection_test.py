@@ -96,6 +96,15 @@ def test_files_of_a_run(tmp_path, run):
         np.testing.assert_array_equal(stored["gate_F'"], same.gates["F'"])
 
 
+def test_of_several_channels_the_first_is_drawn_and_named(tmp_path):
+    run = run_of(E3DLSTM(layers=1, features=2, patch_size=4), channels=3)
+    np.save(tmp_path / 'clip.npy', FRAMES.repeat(3, axis=-1))
+    assert 'is drawn' not in inspect_to_files(run, tmp_path, tmp_path / 'clip.npy')
+    named = run._replace(channel_names=('rain', 'east', 'north'))
+    account = inspect_to_files(named, tmp_path, tmp_path / 'clip.npy')
+    assert 'Of the 3 channels the first, rain, is drawn.' in account
+
+
 def test_the_brightest_place_is_looked_at_unless_another_is_named():
     frame = np.zeros((9, 14, 2))
     frame[6, 9, 1], frame[8, 13] = 1, 5  # the latter outside of whole patches

@@ -6,8 +6,9 @@ from PIL import Image
 from prediction_helpers import FadingSum, run_of
 
 from e3d.data.readers.clips import read_clip
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
-from e3d.evaluation.pictures import FORECAST, SEEN, as_colors
+from e3d.evaluation.pictures import FORECAST, GAP, SEEN, as_colors
 from e3d.prediction.forecast import forecast
 from e3d.prediction.predict import predict_file
 from e3d.prediction.presentation import Presentation
@@ -83,6 +84,47 @@ def test_a_picture_of_every_frame_and_the_input_before_it(tmp_path):
     shown = np.stack([np.asarray(Image.open(file))[2:-2, 2:-2] for file in files])
     np.testing.assert_array_equal(shown[:3], clip[-3:])
     np.testing.assert_array_equal(shown[3:], as_colors(forecast(run, clip)))
+
+
+@pytest.mark.parametrize(
+    ('channels', 'names', 'places'),
+    [
+        (3, 'abc', [(0, 0), (0, 1), (0, 2)]),
+        (5, (), [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]),
+        (3, (), [(0, 0)]),
+    ],
+)
+@pytest.mark.parametrize('with_input', [False, True])
+def test_channels_that_are_no_colors_are_side_by_side(channels, names, places, with_input):
+    random = np.random.default_rng(3)
+    seen, prediction = random.random((3, 8, 6, channels)), random.random((2, 8, 6, channels))
+    presentation = Presentation(with_input, scale=2)
+    drawn = presentation.draw(seen, prediction, (80, 90), 1.0, names)
+    assert drawn.shape[1:3] == presentation.shape((8, 6, channels), (80, 90), names)
+    border, shown = (2, np.concatenate([seen, prediction])) if with_input else (0, prediction)
+    height, width = 16 + 2 * border + GAP, 12 + 2 * border + GAP
+    for channel, (row, column) in enumerate(places):
+        top, left = row * height + border, column * width + border
+        part = drawn[:, top : top + 16 : 2, left : left + 12 : 2]
+        of_colors = len(places) == 1
+        values = shown if of_colors else shown[..., channel : channel + 1]
+        np.testing.assert_array_equal(part, as_colors(values, viridis=not of_colors))
+        if with_input:
+            assert (drawn[0, top - 1, left] == SEEN).all()
+            assert (drawn[-1, top + 16, left] == FORECAST).all()
+
+
+def test_it_is_said_which_channel_is_where(tmp_path):
+    np.save(tmp_path / 'in.npy', np.zeros((3, 8, 8, 5), np.float32))
+    ranges = tuple((0.0, 10.0**n) for n in range(5))
+    scale = Scale((0.0, 1.0), (0.0, 1.0), ranges)
+    run = run_of(FadingSum(), channels=5)._replace(scale=scale, channel_names=tuple('abcDe'))
+    text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'out')
+    assert f'{2 * 8 + GAP} x {3 * 8 + 2 * GAP} RGB, to {tmp_path / "out"}' in text
+    assert 'A picture has its channels side by side, row by row: a, b, c; D, e.' in text
+    assert 'The darkest color of D is 0, the brightest 1000. The darkest color of e' in text
+    text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'out.npy')
+    assert '8 x 8 with 5 channels (a, b, c, D, e), to' in text and 'side by side' not in text
 
 
 def test_gray_pictures_with_a_colored_border_are_called_rgb(tmp_path):

@@ -18,7 +18,7 @@ import pytest
 from absl import logging as absl_logging
 from training_helpers import SHAPE, TinyForecaster, tiny_config
 
-from e3d.data.sources.scales import Scale
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError, RunError
 from e3d.parallel import devices
 from e3d.runs import trained_run
@@ -429,7 +429,7 @@ def test_a_run_of_an_earlier_version_has_the_scale_of_pictures(tmp_path, config,
     run = {'config': config.to_dict(), 'frame_shape': SHAPE}
     monkeypatch.setattr(Checkpoints, '_read', lambda *_, **__: {'run': run})
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.read_run(1)[2:] == (Scale(), {}, (), None)
+        assert checkpoints.read_run(1)[2:] == (Scale(), {}, (), (), None)
 
 
 def test_a_run_is_shown_in_a_line(tmp_path, config, tiny):
@@ -478,3 +478,14 @@ def test_what_others_stored_beside_a_state(tmp_path, config, run):
     (folder / 'checksums.json').write_text(json.dumps(sums))
     with pytest.raises(InputError, match=r'The checkpoint .*/1 cannot be read'):
         load_run(tmp_path)
+
+
+def test_the_channels_of_data_of_earlier_runs_are_numbered(config):
+    scale = Scale((0.0, 5.0))
+    stored = json.loads(json.dumps(StoredRun(config, (8, 8, 3), scale).to_json()))
+    assert 'channel_names' not in stored
+    assert StoredRun.from_json(stored).channel_names == ('channel 1', 'channel 2', 'channel 3')
+    for changed in ({'scale': PIXELS.to_json()}, {'frame_shape': [8, 8, 1]}):
+        assert StoredRun.from_json(stored | changed).channel_names == ()
+    named = StoredRun(config, (8, 8, 3), scale, channel_names=('rain', 'east', 'north'))
+    assert StoredRun.from_json(named.to_json()).channel_names == named.channel_names

@@ -170,6 +170,7 @@ def test_a_file_to_predict_from_states_what_those_of_the_training_stated(tmp_pat
         said = predict_file(run, path, path.with_suffix('.npy'))
         return np.load(path.with_suffix('.npy')), said
 
+    assert run.channel_names == ('rain', 'wind')
     expected, said = predicted(content)
     assert 'until 2020-03-02T17:30:00 in steps of 30 min, with values from ' in said
     for other in (content[['wind', 'rain']], content.assign(more=content['rain'])):

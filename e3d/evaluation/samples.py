@@ -39,7 +39,7 @@ def write_samples(
       figures: 'pdf' or 'svg' for a strip of that kind as well.
     """
     frames, predictions = np.asarray(frames), np.asarray(predictions)
-    limit = largest_difference(frames, predictions)
+    limit = largest_difference(frames, predictions, channels)
     paths = []
     for index, (sequence, prediction) in enumerate(zip(frames, predictions, strict=True)):
         path = Path(folder) / f'step_{step:08d}_sample_{index}.png'
@@ -48,7 +48,8 @@ def write_samples(
             strip.image().save(temporary)
         paths.append(path)
         with atomic_write(path.with_suffix('.gif')) as temporary:
-            save_animation(draw_animation(sequence, prediction, observed), temporary)
+            images = draw_animation(sequence, prediction, observed, channels)
+            save_animation(images, temporary)
         paths.append(path.with_suffix('.gif'))
         if figures != 'png':
             save_figure(strip.figure(), [path.with_suffix(f'.{figures}')])

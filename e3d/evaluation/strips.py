@@ -12,7 +12,17 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from e3d.evaluation.pictures import GAP, INK, LINE, PAPER, as_colors, drawn_size, resized, white_of
+from e3d.evaluation.pictures import (
+    GAP,
+    INK,
+    LINE,
+    PAPER,
+    as_colors,
+    drawn_parts,
+    drawn_size,
+    resized,
+    white_of,
+)
 
 SIDES = (96, 160)  # longer side of a frame, least and most
 MOST_COLUMNS = 20  # of longer sequences evenly spread frames are shown
@@ -87,11 +97,13 @@ class Strip(NamedTuple):
         return figure
 
 
-def largest_difference(frames: np.ndarray, predictions: np.ndarray) -> float:
+def largest_difference(
+    frames: np.ndarray, predictions: np.ndarray, channels: Sequence[str] = ()
+) -> float:
     """What a scale of differences reaches to: of all sequences `[..., T, H, W, C]`, as drawn."""
     truth = frames[..., -predictions.shape[-4] :, :, :, :]
     differences = predictions - truth
-    if differences.shape[-1] == 3:
+    if len(drawn_parts(differences.shape[-1], channels)) == 1:
         differences = differences.mean(axis=-1)
     known = np.abs(differences[~np.isnan(differences)])
     return max(float(known.max(initial=0.0)), 0.01)
@@ -124,7 +136,7 @@ def lay_out(
       channels: names of the channels, if they have any.
       unit: of the data.
     """
-    limit = largest_difference(frames, prediction) if limit is None else limit
+    limit = largest_difference(frames, prediction, channels) if limit is None else limit
     white = white_of(frames)
     height, width = drawn_size(frames.shape[1], frames.shape[2], SIDES)
     most = max(int(observed.sum()), len(prediction))
@@ -132,7 +144,7 @@ def lay_out(
     tiles: list[Tile] = []
     texts: list[Text] = []
     top = 0
-    for name, part in _channels(frames.shape[-1], channels):
+    for name, part in drawn_parts(frames.shape[-1], channels):
         colored = value_range is not None or bool(name) or bool(unit)
         rows = _rows(frames[..., part], prediction[..., part], observed, limit, white, colored)
         for label, (row, times) in rows.items():
@@ -163,14 +175,6 @@ def lay_out(
     return Strip((MARGIN + columns * (width + GAP) + GAP, top + GAP), tiles, texts)
 
 
-def _channels(count: int, names: Sequence[str]) -> list[tuple[str, slice]]:
-    """What is drawn together: one gray channel, three colors, or each channel with its name."""
-    if count == 1 or (count == 3 and not names):
-        return [('', slice(None))]
-    called = [*names[:count], *(f'channel {c + 1}' for c in range(len(names), count))]
-    return [(name, slice(c, c + 1)) for c, name in enumerate(called)]
-
-
 def _rows(
     frames: np.ndarray,
     prediction: np.ndarray,
@@ -180,16 +184,12 @@ def _rows(
     colored: bool,
 ) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """The rows of a channel or of three: their colors, and the times above them."""
-    truth = frames[len(observed) :]
-
-    def colors(values: np.ndarray) -> np.ndarray:
-        # Two equal channels are drawn in colors, a single one in gray.
-        return as_colors(np.repeat(values, 2, axis=-1) if colored else values, white)
+    seen, truth = frames[: len(observed)][observed], frames[len(observed) :]
 
     return {
-        'input': (colors(frames[: len(observed)][observed]), np.flatnonzero(observed) + 1),
-        'truth': (colors(truth), np.arange(len(observed), len(frames)) + 1),
-        'prediction': (colors(prediction), None),
+        'input': (as_colors(seen, white, colored), np.flatnonzero(observed) + 1),
+        'truth': (as_colors(truth, white, colored), np.arange(len(observed), len(frames)) + 1),
+        'prediction': (as_colors(prediction, white, colored), None),
         'difference': (_as_signs((prediction - truth).mean(axis=-1) / limit), None),
     }
 

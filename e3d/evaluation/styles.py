@@ -1,7 +1,7 @@
 """How models and forecasts are called and drawn, the same in every picture and table.
 
 The colors are told apart by those who see no red or no green as well, and every model has a marker
-of its own. Warm colors are forms of E3D-LSTM, but for the bluish green of the timed one; cool ones are
+of its own. Warm colors and greens are forms of E3D-LSTM; cool ones are
 other models, gray is what needs no learning.
 """
 
@@ -22,7 +22,7 @@ _TABLE = {
     'e3d_lstm_released': ('E3D-LSTM, released form', '#6b2a00', 'v'),
     'refined': ('E3D-LSTM, refined form', '#6b2a00', '^'),
     'gated': ('E3D-LSTM, gated form', '#aa1144', 'H'),
-    'gated_plain': ('E3D-LSTM, gated form without 3D convolutions', '#c9629b', 'h'),
+    'gated_plain': ('E3D-LSTM, gated form without 3D convolutions', '#78b23e', 'h'),
     'timed': ('E3D-LSTM, timed form', '#009e73', 'p'),
     'refined_nearby': ('E3D-LSTM, refined form, RECALL nearby', '#c98b8b', 'P'),
     'refined_without_attention': ('E3D-LSTM, refined form without RECALL', '#a08a50', 'X'),

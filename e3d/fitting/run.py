@@ -103,7 +103,7 @@ class Run(trained_run.Run):
         clip = prepare_frames(clip[-seen - horizon :], preparation, self.scale, 'The clip', gaps)
         future = self.scale.from_unit(self.forecast(self.scale.to_unit(clip[:-horizon]), horizon))
         observed = np.ones(len(clip) - horizon, bool)
-        return animate(draw_animation(clip, future, observed))
+        return animate(draw_animation(clip, future, observed, self.channel_names))
 
     def recognize(self, frames: np.ndarray) -> Recognized:
         """What happens in a clip, for the run of a recognizer; the same as `e3d.recognize`.

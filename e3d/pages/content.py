@@ -83,7 +83,7 @@ def samples_of(
     total = np.cumsum([len(json.dumps(one)) for one in sequences])
     fitting = int(np.sum(total <= most_bytes))
     sequences, left_out = sequences[:fitting], len(shown) - fitting
-    limit = max([0.01, *map(_largest_difference, shown[:fitting])])
+    limit = max([0.01, *(_largest_difference(one, channels) for one in shown[:fitting])])
     white = max([1.0, *(one['truth']['high'] for one in sequences)])
     low, high = scale.value_range if scale.is_linear and scale.value_range else (None, None)
     return {
@@ -167,8 +167,8 @@ def _fits(shown: Sequence[Shown], side: int, most_bytes: int) -> bool:
     return not shown or len(shown) * len(json.dumps(sequence_data(shown[0], side))) <= most_bytes
 
 
-def _largest_difference(shown: Shown) -> float:
+def _largest_difference(shown: Shown, channels: Sequence[str]) -> float:
     if shown.prediction is None:
         return 0.0
     known = True if shown.valid is None else shown.valid
-    return largest_difference(np.where(known, shown.frames, np.nan), shown.prediction)
+    return largest_difference(np.where(known, shown.frames, np.nan), shown.prediction, channels)

@@ -11,6 +11,7 @@ from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from e3d.evaluation.figures import save_figure
+from e3d.evaluation.pictures import draw_parts, white_of
 from e3d.files import atomic_write, local_path
 from e3d.model.inspection import Inspection, inspect_model
 from e3d.model.needs import needs_of
@@ -109,8 +110,12 @@ def inspect_to_files(
     folder.mkdir(exist_ok=True)
     patch = run.model.patch_size
     if found.weights is not None:
+        drawn = draw_parts(found.frames, white_of(found.frames), run.channel_names)
+        name, pictures = next(iter(drawn.items()))
+        if name:
+            account.append(f'Of the {len(drawn)} channels the first, {name}, is drawn.')
         for layer in range(len(found.weights)):
-            figure = draw_attention(found, layer, chosen, patch)
+            figure = draw_attention(found, pictures, layer, chosen, patch)
             save_figure(figure, [folder / f'attention_layer_{layer + 1}.png'])
         save_figure(draw_steps(found, chosen, patch), [folder / 'attention_by_step.png'])
     save_figure(draw_gates(found), [folder / 'gates.png'])

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from e3d.evaluation.figures import make_plain
-from e3d.evaluation.pictures import as_colors, white_of
 from e3d.evaluation.strips import MOST_COLUMNS
 from e3d.model.inspection import Inspection
 
@@ -16,11 +15,14 @@ QUERY = '#00a0ff'  # the square around a query; seen on black, gray and white
 LAYERS = ('#d55e00', '#0064c8', '#1b1f6b', '#f0b000', '#88305f', '#6cc4ee')
 
 
-def draw_attention(found: Inspection, layer: int, steps: Sequence[int], patch: int) -> Figure:
+def draw_attention(
+    found: Inspection, pictures: np.ndarray, layer: int, steps: Sequence[int], patch: int
+) -> Figure:
     """The frames that entered, and below them what each query of a layer reads of each step.
 
     Args:
       found: with weights.
+      pictures: of its frames, uint8 `[T, H, W, 3]`.
       layer: from 0.
       steps: whose queries are drawn, from 0; a row for each and for each place.
       patch: side of a place in pixels.
@@ -35,7 +37,6 @@ def draw_attention(found: Inspection, layer: int, steps: Sequence[int], patch: i
         figsize=(1.6 + 0.75 * shape[1], 0.6 + 0.95 * shape[0]), dpi=130, layout='constrained'
     )
     grid = figure.subplots(*shape, squeeze=False)
-    pictures = as_colors(found.frames, white_of(found.frames))
     side = found.weights.shape[-2] * patch, found.weights.shape[-1] * patch
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])

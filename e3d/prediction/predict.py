@@ -1,12 +1,15 @@
 """A trained run continues a clip in a file, and writes the continuation to another."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from e3d.data.sources.adaptation import color_name
+from e3d.data.sources.scales import numbered
 from e3d.errors import InputError
+from e3d.evaluation.pictures import drawn_parts
 from e3d.files import local_path
 from e3d.prediction.forecast import (
     checked_horizon,
@@ -17,7 +20,7 @@ from e3d.prediction.forecast import (
 from e3d.prediction.inputs import read_input
 from e3d.prediction.media import check_output, check_sides, playable_rate, write_clip
 from e3d.prediction.memory import check_fits
-from e3d.prediction.presentation import Presentation
+from e3d.prediction.presentation import Presentation, in_a_row
 from e3d.runs.trained_run import Run
 
 DEFAULT_RATE = 10.0  # frames per second of a written clip whose input states none
@@ -77,7 +80,8 @@ def predict_file(
     check_fits(count, horizon, run.frame_shape)
     clip = read_input(input, run, horizon)
     frame_shape = clip.frames.shape[1:]
-    height, width = presentation.shape(frame_shape, clip.size)
+    names = run.channel_names
+    height, width = presentation.shape(frame_shape, clip.size, names)
     steps = len(clip.frames) + horizon
     if not numbers:
         check_sides(output, height, width)
@@ -87,21 +91,25 @@ def predict_file(
     rate = clip.rate or DEFAULT_RATE
     white = None
     if numbers:
-        height, width, channels = frame_shape
+        height, width, _ = frame_shape
         values = run.scale.to_unit(futures)
         write_clip(output, values[0] if members is None else values, overwrite=overwrite)
+        colors = color_name(frame_shape[2], names)
     else:
         seen = clip.known
         white = presentation.white(seen, futures)
         for one, future in zip(outputs, futures, strict=True):
-            pictures = presentation.draw(seen, future, clip.size, white)
-            channels = pictures.shape[-1]
+            pictures = presentation.draw(seen, future, clip.size, white, names)
+            colors = color_name(pictures.shape[-1])
             write_clip(one, pictures, rate, overwrite)
     lines = [*clip.account]
     lines.append(
         f'Wrote the next {horizon} frames{_account_of_members(members)}, {height} x {width} '
-        f'{color_name(channels)}, to {_names(outputs)}{_account_of_rate(output, clip.rate)}.'
+        f'{colors}, to {_names(outputs)}{_account_of_rate(output, clip.rate)}.'
     )
+    parts = [name for name, _ in drawn_parts(frame_shape[2], names)]
+    if not numbers and len(parts) > 1:
+        lines.append(f'A picture has its channels side by side{_account_of_rows(parts)}.')
     if not run.scale.of_pixels:
         lines.append(_account_of_values(run, white))
     if presentation.with_input:
@@ -137,12 +145,24 @@ def _account_of_rate(output: Path, rate: float | None) -> str:
     return f' at {written:.4g} frames/s{reason}'
 
 
+def _account_of_rows(names: Sequence[str]) -> str:
+    """Says where which channel is."""
+    columns = in_a_row(len(names))
+    rows = [', '.join(names[first : first + columns]) for first in range(0, len(names), columns)]
+    return f', row by row: {"; ".join(rows)}' if rows[1:] else f': {rows[0]}'
+
+
 def _account_of_values(run: Run, white: float | None) -> str:
     """Says what the values of a forecast are; `white` is what was drawn as white in pictures."""
     unit = run.scale.unit and f'in {run.scale.unit}'
     unit = unit or ('scaled' if run.scale.value_range is None else 'in the unit of the data')
     if white is None:
         return f'Its values are {unit}.'
-    # Of several channels with ranges of their own the first is shown.
-    low, high = (float(np.ravel(run.scale.to_unit(value))[0]) for value in (0.0, white))
-    return f'The darkest color is {low:g}, the brightest {high:g}, {unit}; .npy keeps the numbers.'
+    lows, highs = (np.ravel(run.scale.to_unit(value)).tolist() for value in (0.0, white))
+    called = run.channel_names or numbered(len(lows))
+    names = [f' of {name}' for name in called] if lows[1:] else ['']
+    colors = ' '.join(
+        f'The darkest color{name} is {low:g}, the brightest {high:g}.'
+        for name, low, high in zip(names, lows, highs, strict=True)
+    )
+    return f'{colors[:-1]}, {unit}; .npy keeps the numbers.'

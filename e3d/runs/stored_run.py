@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import restore_config
 from e3d.data.sources.file_facts import FileFacts
-from e3d.data.sources.scales import PIXELS, Scale
+from e3d.data.sources.scales import PIXELS, Scale, numbered
 from e3d.model.beside import read_widths
 
 
@@ -20,6 +20,7 @@ class StoredRun(NamedTuple):
       scale: what the values of the frames stand for.
       beside: channels that the data have beside those of the frames, see `e3d.model.beside`.
       class_names: of the labels; () for data without, and in runs of earlier versions.
+      channel_names: of the channels of its frames; () where they have none, as gray and colors.
       facts: what the files of the data state; None for other data, and in runs of earlier versions.
     """
 
@@ -28,17 +29,18 @@ class StoredRun(NamedTuple):
     scale: Scale = PIXELS
     beside: Mapping[str, int] = {}
     class_names: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
     facts: FileFacts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored."""
-        names = {'class_names': list(self.class_names)} if self.class_names else {}
+        names = {'class_names': self.class_names, 'channel_names': self.channel_names}
         return {
             'config': self.config.to_dict(),
             'frame_shape': list(self.frame_shape),
             'scale': self.scale.to_json(),
             'beside': dict(self.beside),
-            **names,
+            **{name: list(given) for name, given in names.items() if given},
             **({'facts': self.facts.to_json()} if self.facts else {}),
         }
 
@@ -53,11 +55,15 @@ class StoredRun(NamedTuple):
         rows, columns, channels = map(int, stored['frame_shape'])
         if min(rows, columns, channels) < 1:
             raise ValueError(f'its frames have the shape {(rows, columns, channels)}')
+        scale = Scale.from_json(stored['scale']) if 'scale' in stored else PIXELS
+        # Those of earlier versions do not tell what their variables are called.
+        unnamed = () if channels == 1 or scale.of_pixels else numbered(channels)
         return cls(
             config=restore_config(stored['config']),
             frame_shape=(rows, columns, channels),
-            scale=Scale.from_json(stored['scale']) if 'scale' in stored else PIXELS,
+            scale=scale,
             beside=read_widths(stored.get('beside', {})),
             class_names=tuple(map(str, stored.get('class_names', ()))),
+            channel_names=tuple(map(str, stored.get('channel_names', unnamed))),
             facts=FileFacts.from_json(stored['facts']) if 'facts' in stored else None,
         )

@@ -41,6 +41,7 @@ class Run(NamedTuple):
       report: of its evaluation on the test split, if it is known.
       class_names: what a recognizer tells apart; () where it does not tell, as a run of an earlier
         version, and for forecasters.
+      channel_names: of the channels of its frames; () where they have none, as gray and colors.
       facts: what the files of its data state; None for other data, and for a run of an earlier version.
     """
 
@@ -54,6 +55,7 @@ class Run(NamedTuple):
     beside: Mapping[str, int] = {}
     report: Mapping[str, Any] | None = None
     class_names: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
     facts: FileFacts | None = None
 
     @property

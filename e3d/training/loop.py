@@ -23,7 +23,7 @@ from e3d.configuration import find_differences
 from e3d.data.batches import training_batches, training_order
 from e3d.data.preparation import summarize
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import class_names, facts_of
+from e3d.data.sources.registry import channel_names, class_names, facts_of
 from e3d.errors import InputError
 from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
@@ -210,6 +210,7 @@ def run_updates(
         parts.scale,
         parts.beside,
         class_names(source),
+        channel_names(source),
         facts_of(source),
     )
     agreement = devices.Agreement(parts.mesh)

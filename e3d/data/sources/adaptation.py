@@ -4,7 +4,7 @@
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,8 +110,10 @@ def preparation_of(dataset: Mapping[str, Any], frame_shape: tuple[int, int, int]
     return Preparation((height, width, channels), fit, dataset.get('frame_rate'))
 
 
-def color_name(channels: int) -> str:
-    """What frames of so many channels are called in messages."""
+def color_name(channels: int, names: Sequence[str] = ()) -> str:
+    """What frames of so many channels, which may have names, are called in messages."""
+    if names[1:]:
+        return f'with {channels} channels ({", ".join(names)})'
     return {1: 'gray', 3: 'RGB'}.get(channels, f'with {channels} channels')
 
 

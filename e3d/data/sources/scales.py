@@ -25,6 +25,11 @@ def _to_rain(decibels: np.ndarray) -> np.ndarray:
 Bound = float | tuple[float, ...]  # a number, or one for each channel
 
 
+def numbered(count: int) -> tuple[str, ...]:
+    """What so many channels are called that have no names."""
+    return tuple(f'channel {number}' for number in range(1, count + 1))
+
+
 class Transform(NamedTuple):
     """What is done to values before they are mapped to [0, 1], and its inverse; for values >= 0."""
 
