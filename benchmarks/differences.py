@@ -23,8 +23,9 @@ class Difference(NamedTuple):
       seeds: how many these are: those that both have; where these are fewer than three, of them those
         of which the errors of single sequences were kept, if there are any.
       over_seeds: Student's interval of the mean over seeds, of three seeds or more.
-      over_sequences: that of the mean over test sequences by the bootstrap, each averaged over the
-        seeds of which their errors were kept. It does not hold what another seed would change.
+      over_sequences: that of the mean over test sequences by the bootstrap, each averaged over these
+        seeds; None where the errors of single sequences were not kept of all of them. It does not hold
+        what another seed would change.
     """
 
     mean: float
@@ -66,8 +67,8 @@ def difference(first: Seeds, second: Seeds) -> Difference | None:
         margin = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * statistics.stdev(values)
         margin /= math.sqrt(len(values))
         over_seeds = (mean - margin, mean + margin)
-    if both:
-        paired = [np.subtract(first[seed][kept], second[seed][kept]) for seed in both]
+    if both == seeds:  # that of fewer seeds would be of another mean
+        paired = [np.subtract(first[seed][kept], second[seed][kept]) for seed in seeds]
         low, high = mean_interval(np.mean(paired, axis=0)) or (math.nan, math.nan)
         over_sequences = (low, high)
     of_both = statistics.mean(errors[0]), statistics.mean(errors[1])

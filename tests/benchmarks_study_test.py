@@ -210,7 +210,14 @@ def test_differences_are_paired_by_seed_and_by_sequence():
     assert (found.mean, found.seeds) == (1.0, 3)
     assert found.over_seeds == pytest.approx((1.0, 1.0))  # seeds differ alike in both
     assert found.over_sequences == pytest.approx((1.0, 1.0))
-    del second[2], second[3], second[4]
+    del second[2]['mse_per_sequence']
+    found = difference(first, second)
+    assert found.mean == 1.0
+    assert found.over_sequences is None  # of two seeds of the three of the mean
+    assert found.text() == '+1.00 (+1.00 to +1.00 over 3 seeds)'
+    del second[3]
+    assert difference(first, second).seeds == 1  # of which the errors were kept
+    del second[2], second[4]
     second[1]['test']['mse'] = 2.0
     found = difference(first, second)
     assert (found.mean, found.seeds, found.over_seeds) == (3.0, 1, None)
