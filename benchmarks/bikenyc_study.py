@@ -2,11 +2,13 @@
 
     python -m benchmarks.bikenyc_study --path=NYC14_M16x8_T60.h5
     python -m benchmarks.bikenyc_study --path=NYC14_M16x8_T60.h5 --only '*/gated,*'
+    python -m benchmarks.bikenyc_study --path=NYC14_M16x8_T60.h5 --only '*/gated,*' --again
 
 A run takes up to ten minutes on two CPU cores. It may be stopped and started again: a run goes on
 from its checkpoint, and the numbers of a finished one are kept in results/bikenyc.json, so that it is
-not run again on another machine either. After each run what stands between the two
-marks in results/bikenyc.md is written again.
+not run again on another machine either. With `--again` it is, where no finished run lies in its
+folder, and its new numbers are kept. After each run what stands between the two marks in
+results/bikenyc.md is written again.
 """
 
 import pathlib

@@ -2,11 +2,12 @@
 
 A study is a folder of runs, the sweep of one experiment. Its runs may be stopped at any time: they go
 on from their checkpoints. The numbers of a finished one are kept in a file of results/, so that it
-is not run again, on another machine either.
+is not run again, on another machine either, unless another run begins from it or --again asks for it.
 """
 
 import argparse
 import collections
+import copy
 import fnmatch
 import functools
 import json
@@ -69,20 +70,25 @@ def complete(
         metavar='PATTERN',
         help="runs by 'study/name', as 'copy/*,seed=0'",
     )
+    parser.add_argument(
+        '--again',
+        action='store_true',
+        help='those too whose numbers are kept; what is finished in --runs is only measured again',
+    )
     arguments = parser.parse_args()
     # A GPU's memory is for the runs, which are processes of their own.
     jax.config.update('jax_platforms', 'cpu')
-    numbers = read_numbers(path, experiments)
-    for study, entry in plan(experiments):
-        workdir = arguments.runs / study / entry.name
+    numbers, entries = read_numbers(path, experiments), plan(experiments)
+    data = [f'--config.dataset.path={arguments.path}'] if arguments.path else []
+    for study, entry in entries:
         name = f'{study}/{entry.name}'
         wanted = any(fnmatch.fnmatchcase(name, pattern) for pattern in arguments.only)
-        if not wanted or is_known(numbers[study], entry):
+        if not wanted or (is_known(numbers[study], entry) and not arguments.again):
             continue
-        if read_result(entry, workdir).status != FINISHED:
-            data = [f'--config.dataset.path={arguments.path}'] if arguments.path else []
-            _train(experiments[study], entry, workdir, data)
-        if read_result(entry, workdir).status == FINISHED:
+        folder = arguments.runs / study
+        others = {other.name: other for of, other in entries if of == study}
+        if _finish(experiments[study], entry, others, folder, data):
+            workdir = folder / entry.name
             numbers[study]['entries'][entry.name] = _common(entry, workdir) | measure(
                 entry, workdir
             )
@@ -143,6 +149,43 @@ def is_known(known: Mapping[str, Any], entry: Entry) -> bool:
     """Whether the numbers of this very run are there."""
     found = known['entries'].get(entry.name)
     return found is not None and found['arguments'] == list(entry.arguments)
+
+
+def _finish(
+    flag: str,
+    entry: Entry,
+    others: Mapping[str, Entry],
+    folder: pathlib.Path,
+    data: Sequence[str],
+) -> bool:
+    """Trains an entry that is not finished, and before it the one that it begins from.
+
+    Args:
+      flag: value of --config.
+      entry: of a study.
+      others: the entries of the study by name; `init_from` may end in the name of one.
+      folder: of the study, where that one lies too, whichever the experiment has.
+      data: arguments that say where the data are.
+
+    Returns:
+      Whether the entry is finished.
+    """
+    workdir = folder / entry.name
+    first = others.get(pathlib.Path(entry.config.init_from).name)
+    if first:
+        entry = _beginning_from(entry, folder / first.name)
+    if read_result(entry, workdir).status != FINISHED:
+        if first:
+            _finish(flag, first, others, folder, data)
+        _train(flag, entry, workdir, data)
+    return read_result(entry, workdir).status == FINISHED
+
+
+def _beginning_from(entry: Entry, workdir: pathlib.Path) -> Entry:
+    config = copy.deepcopy(entry.config)
+    config.init_from = str(workdir)
+    arguments = (*entry.arguments, f'--config.init_from={workdir}')  # the last one counts
+    return entry._replace(arguments=arguments, config=config)
 
 
 def _train(flag: str, entry: Entry, workdir: pathlib.Path, data: Sequence[str]) -> None:

@@ -2,11 +2,14 @@
 
     python -m benchmarks.recognition_study
     python -m benchmarks.recognition_study --only 'moving_actions_sweep/i3d,*'
+    python -m benchmarks.recognition_study --only '*/gated,*' --again
 
 Every run takes about ten minutes on two CPU cores. It may be stopped and started again: a run goes
 on from its checkpoint, and the numbers of a finished one are kept in results/recognition.json, so
-that it is not run again on another machine either. After each run the sections of
-results/recognition.md between marks and the pictures results/recognition*.png are written again.
+that it is not run again on another machine either. With `--again` it is, where no finished run lies in
+its folder, and its new numbers are kept. A run that begins from another one has that one made before,
+where it is missing. After each run the sections of results/recognition.md between marks and the
+pictures results/recognition*.png are written again.
 """
 
 import json

@@ -2,10 +2,12 @@
 
     python -m benchmarks.study
     python -m benchmarks.study --only 'brief/*,seed=0' 'copy/predrnn,*'
+    python -m benchmarks.study --only 'brief/predrnn,seed=1' --again
 
 Every run takes minutes on two CPU cores. It may be stopped and started again: a run goes on from its
 checkpoint, and the numbers of a finished one are kept in results/study.json, so that it is not
-run again on another machine either. After each run what stands between marks in results/forecasting.md
+run again on another machine either. With `--again` it is, where no finished run lies in its folder,
+and its new numbers are kept. After each run what stands between marks in results/forecasting.md
 and memory.md, and the pictures results/study*.png, are written again, from the kept numbers and the
 costs of `benchmarks.study_costs`. `benchmarks.report` writes RESULTS.md.
 """

@@ -1,6 +1,8 @@
 import functools
 import json
+import pathlib
 import shutil
+import sys
 
 import jax
 import pytest
@@ -19,8 +21,11 @@ from benchmarks import (
 from benchmarks.differences import difference
 from benchmarks.finished_runs import ROOT
 from benchmarks.operation_counts import forward_operations
+from e3d.command_line.parsing import parse
 from e3d.model import E3DLSTM
 from e3d.options.flat import flatten
+from e3d.runs.reporting import METRICS_FILE
+from e3d.runs.workdir import write_config
 from experiments.study import CHOSEN_RATES, CONVERGED_RATES, FINAL_RATES, RATES
 
 SECTIONS = {
@@ -123,6 +128,75 @@ def test_the_numbers_that_were_published_belong_to_the_experiments_as_they_are()
         ]
         assert sorted(known) == sorted(name for part in stored.values() for name in part['entries'])
         assert known
+
+
+PRE_TRAINING, PRE_TRAINED = 'pre_training,seed=1', 'pre_trained,seed=1'
+
+
+@pytest.fixture
+def run_study(tmp_path, monkeypatch):
+    """The command of a study, which returns the runs that it starts and the numbers that it keeps."""
+    name, path, started = recognition_study.STUDY, tmp_path / 'numbers.json', []
+    planned = plan_of(name)
+
+    def run_process(command):
+        """Stands for launch.py: writes what a finished run leaves."""
+        config = parse(['launch.py', *command[2:-1]])[1]
+        if config.init_from and not pathlib.Path(config.init_from).exists():
+            return 2
+        workdir = pathlib.Path(command[-1].removeprefix('--workdir='))
+        workdir.mkdir()
+        write_config(workdir, config)
+        line = {'step': config.train.steps, 'split': 'test', 'seconds_per_step': 0.5}
+        (workdir / METRICS_FILE).write_text(json.dumps(line) + '\n')
+        started.append(workdir.name)
+        return 0
+
+    def run(*arguments, known=()):
+        if known:
+            stored = {
+                entry.name: {'arguments': list(entry.arguments)}
+                for _, entry in planned
+                if entry.name in known
+            }
+            numbers = finished_runs.read_numbers(path, {name: EXPERIMENTS[name]})
+            finished_runs.keep(path, {name: numbers[name] | {'entries': stored}})
+        started.clear()
+        monkeypatch.setattr(sys, 'argv', ['study', '--runs', str(tmp_path / 'runs'), *arguments])
+        finished_runs.complete(
+            'a study',
+            path,
+            {name: EXPERIMENTS[name]},
+            pathlib.Path('runs'),
+            lambda entry, workdir: {'measured': workdir.name},
+            lambda numbers: None,
+        )
+        return list(started), json.loads(path.read_text('utf-8'))[name]
+
+    monkeypatch.setattr(finished_runs, 'run_process', run_process)
+    monkeypatch.setattr(finished_runs, 'plan', lambda experiments: planned)
+    monkeypatch.setattr(finished_runs, '_output', lambda command: '')
+    return run
+
+
+def test_what_a_run_begins_from_is_made_where_only_its_numbers_are_there(run_study):
+    started, kept = run_study('--only', f'*/{PRE_TRAINED}', known=[PRE_TRAINING])
+    assert started == [PRE_TRAINING, PRE_TRAINED]  # both in --runs, which is not that of the sweep
+    assert kept['entries'][PRE_TRAINED]['measured'] == PRE_TRAINED
+    assert 'measured' not in kept['entries'][PRE_TRAINING]
+    entries = {entry.name: entry for _, entry in plan_of(recognition_study.STUDY)}
+    assert finished_runs.is_known(kept, entries[PRE_TRAINED])  # whatever the folder was
+    assert run_study('--only', f'*/{PRE_TRAINED}', known=[PRE_TRAINING])[0] == []  # is finished
+
+
+def test_what_is_known_is_run_again_where_that_is_asked_for(run_study):
+    both = ['--only', f'*/{PRE_TRAINED}', f'*/{PRE_TRAINING}']
+    started, kept = run_study(*both, known=[PRE_TRAINING, PRE_TRAINED])
+    assert not started and not any('measured' in run for run in kept['entries'].values())
+    started, kept = run_study(*both, '--again')
+    assert started == [PRE_TRAINING, PRE_TRAINED]
+    assert [run['measured'] for run in kept['entries'].values()] == started
+    assert run_study(*both, '--again')[0] == []  # an interrupted command goes on
 
 
 def test_the_first_seed_of_everything_comes_first():
