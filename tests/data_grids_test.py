@@ -14,7 +14,8 @@ from e3d.data.preparation import describe
 from e3d.data.sources import grid_setup, grid_survey, hour_averages
 from e3d.data.sources.calendar import calendar_features
 from e3d.data.sources.grids import GridsDataset
-from e3d.data.sources.registry import open_source, simple_forecasts
+from e3d.data.sources.registry import open_source, scale_of, simple_forecasts, with_scale
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 
 SPLITS = ('train', 'validation', 'test')
@@ -422,6 +423,22 @@ def test_the_calendar_forecasts_the_mean_of_the_hour(tmp_path, rain, monkeypatch
             mean = np.nanmean(training[hours[: len(training)] == hour][:, ~outside()], axis=0)
             np.testing.assert_allclose(frame[~outside(), 0], mean, rtol=1e-5)
             np.testing.assert_array_equal(frame[outside()], 0)
+    other = Scale((-10.0, 90.0), (0.1, np.inf), unit='mm/h')
+    rescaled = with_scale(source, other)
+    assert simple_forecasts(source)['hour_average'].means[9].max() > 0
+    for one in (rescaled, pickle.loads(pickle.dumps(rescaled))):
+        assert scale_of(one) == other
+        seen, own = one[3], source[3]
+        np.testing.assert_allclose(
+            np.where(own['valid'], other.to_unit(seen['frames']), 0),
+            np.where(own['valid'], source.scale.to_unit(own['frames']), 0),
+            atol=1e-4,
+        )
+    again = simple_forecasts(rescaled)['hour_average'][np.array([0, 7])]
+    there = ~outside()[..., None] & np.ones(again.shape, bool)
+    np.testing.assert_allclose(
+        other.to_unit(again)[there], source.scale.to_unit(forecasts)[there], atol=1e-4
+    )
     # Where an hour knows nothing it is the mean of all.
     means = simple_forecasts(source)['hour_average'].means
     np.testing.assert_allclose(means[7, 4, 4, 0], np.nanmean(training[:, 4, 4]), rtol=1e-5)

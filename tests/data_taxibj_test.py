@@ -9,7 +9,8 @@ import pytest
 
 from e3d.data.sources import flow_archives
 from e3d.data.sources.flow_files import Flows
-from e3d.data.sources.registry import validates_on_test
+from e3d.data.sources.registry import scale_of, simple_forecasts, validates_on_test, with_scale
+from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.data.sources.taxibj import open_taxibj
 from e3d.errors import InputError
@@ -47,7 +48,7 @@ def write_flows(path, dates, counts=None):
 
 def first_counts(source):
     """The count at the start of each sequence, which must rise by one from frame to frame."""
-    low, high = source.value_range
+    low, high = source.scale.value_range
     starts = []
     for index in range(len(source)):
         counts = source[index]['frames'][:, 0, 0, 0] * (high - low) + low
@@ -66,7 +67,7 @@ def test_splits_follow_each_other_and_forecasts_stay_within_them(tmp_path):
 
 def test_scale_comes_from_the_training_alone_and_later_counts_are_not_cut(tmp_path):
     source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates_of(6))), 'test')
-    assert source.value_range == (0, 11)
+    assert source.scale.value_range == (0, 11)
     last = source[len(source) - 1]['frames'][-1]
     np.testing.assert_allclose(last, 23 / 11, rtol=1e-6)
     assert last.dtype == np.float32
@@ -78,7 +79,7 @@ def test_channels_come_last_and_a_negative_count_is_none_which_is_said(tmp_path)
     counts[0, 1, 2, 0] = -5
     source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates, counts)), 'train')
     assert '; 1 negative counts are taken for 0' in source.account[0]
-    low, high = source.value_range
+    low, high = source.scale.value_range
     frames = source[0]['frames']
     assert (frames.shape, low) == ((4, 3, 2, 2), 0)
     expected = np.maximum(counts[:4].transpose(0, 2, 3, 1), 0) / high
@@ -166,7 +167,7 @@ def test_the_simple_forecasts_by_hour_day_and_week(tmp_path):
     keep = day != 13  # so that yesterday of day 14 is day 12
     path = write_flows(tmp_path / NAME, np.array(dates)[keep], counts[keep])
     source = open_taxibj(make_dataset(path, validation_days=0), 'test')
-    low, high = source.value_range
+    low, high = source.scale.value_range
     rows = [2, 3]  # of the first sequence the slots that are forecast: day 14, slots 2 and 3
     assert len(source) == 5
     forecasts = {
@@ -200,7 +201,7 @@ def test_no_calendar_forecast_takes_a_day_that_is_to_be_forecast(tmp_path):
     counts = (100 * slot + day).reshape(-1, 1, 1, 1) + np.zeros((1, 2, 3, 2))
     path = write_flows(tmp_path / NAME, np.array(dates), counts)
     source = open_taxibj(make_dataset(path, output_frames=6, validation_days=0), 'test')
-    low, high = source.value_range
+    low, high = source.scale.value_range
     found = source.simple_forecasts()['yesterday'][0, :, 0, 0, 0] * (high - low) + low
     # Day 14 from slot 0 to day 15, slot 1: of day 15 the day before is forecast as well.
     first = int(source.starts[0]) + 2
@@ -375,3 +376,19 @@ def test_folders_without_flows_and_files_that_overlap_are_rejected(tmp_path):
         write_flows(tmp_path / name, dates_of(6))
     with pytest.raises(InputError, match='overlap in time'):
         open_taxibj(make_dataset(tmp_path), 'train')
+
+
+def test_flows_of_others_are_scaled_as_a_run_has_it(tmp_path):
+    source = open_taxibj(make_dataset(write_flows(tmp_path / NAME, dates_of(20))), 'test')
+    scale = Scale((10.0, 30.0), (-0.5, np.inf))
+    rescaled = with_scale(source, scale)
+    counts = source.scale.to_unit(source[1]['frames'])
+    for one in (rescaled, pickle.loads(pickle.dumps(rescaled))):
+        assert scale_of(one) == scale
+        np.testing.assert_allclose(one[1]['frames'], (counts - 10) / 20, rtol=1e-5)
+    for name, forecast in simple_forecasts(rescaled).items():
+        own = source.scale.to_unit(simple_forecasts(source)[name])
+        np.testing.assert_allclose(scale.to_unit(forecast), own, rtol=1e-4)
+    others = PIXELS, Scale((0.0, 1.0), ranges=((0.0, 1.0),) * 3), scale._replace(beside=((0, 1),))
+    for unfit in (None, source.scale, *others):
+        assert with_scale(source, unfit) is source

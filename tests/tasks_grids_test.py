@@ -235,3 +235,23 @@ def test_an_evaluation_says_what_other_files_state(tmp_path, capsys):
     content[['wind', 'rain']].to_netcdf(config.dataset.path, engine='h5netcdf')
     with pytest.raises(InputError, match=r'variables="\(\'rain\', \'wind\'\)"'):
         evaluate(config, tmp_path / 'run')
+
+
+def test_channels_without_names_are_taken_for_those_of_the_training(tmp_path, capsys):
+    content = labeled()
+    content.to_netcdf(tmp_path / 'both.nc', engine='h5netcdf')
+    np.save(tmp_path / 'both.npy', np.stack([content.rain, content.wind], axis=-1))
+    config = config_of(tmp_path, tmp_path / 'both.nc')
+    loop.train(config, tmp_path / 'run')
+    errors = []
+    for name in ('both.nc', 'both.npy'):
+        config.dataset.path = str(tmp_path / name)
+        capsys.readouterr()
+        errors.append(evaluate(config, tmp_path / 'run')['mse'])
+        said = predict_file(tmp_path / 'run', tmp_path / name, tmp_path / f'{name}.next.npy')
+        for text in (capsys.readouterr().err, said):
+            line = f'of {tmp_path / name} have no names: they are taken for rain, wind, in this'
+            assert (line in text) == (name == 'both.npy')
+    assert errors[0] == errors[1]
+    forecasts = [np.load(tmp_path / f'{name}.next.npy') for name in ('both.nc', 'both.npy')]
+    np.testing.assert_array_equal(*forecasts)

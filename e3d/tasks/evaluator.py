@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from e3d.data.batches import frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import open_source, shared_clips
+from e3d.data.sources.registry import open_source, shared_clips, with_scale
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.evaluation.shown import Shown
 from e3d.parallel import processes
@@ -57,21 +58,33 @@ class Evaluator(Protocol):
         """Writes a report and its pictures into the workdir, prints its table and where all lies."""
 
 
-def open_splits(config: ConfigDict, splits: Sequence[str]) -> dict[str, Source]:
+def open_splits(
+    config: ConfigDict, splits: Sequence[str], scale: Scale | None = None
+) -> dict[str, Source]:
     """The sources of 'train' and of `splits`; raises InputError where one cannot be opened.
 
     Where only the test is wanted, as in an evaluation, 'train' may be missing, which is said.
+
+    Args:
+      config: of the run.
+      splits: beside 'train'.
+      scale: of the run that is evaluated, by which its values are scaled where they have a unit; None
+        in a training.
     """
-    sources, missing = {}, None
+    sources, missing, rescaled = {}, None, False
     for split in ('train', *splits):
         try:
-            sources[split] = open_source(config.dataset, split, config.seed)
+            own = open_source(config.dataset, split, config.seed)
+            sources[split] = with_scale(own, scale)
+            rescaled |= sources[split] is not own
         except InputError as error:
             if split != 'train' or tuple(splits) != ('test',):
                 raise
             missing = error
     if missing and processes.is_first():
         tell(f'The mean training image is left out, as there are no training data: {missing}')
+    if scale and rescaled and processes.is_first():
+        tell(f'Values are scaled as in the training of the run: {scale.describe()}.')
     return sources
 
 

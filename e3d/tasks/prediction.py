@@ -14,6 +14,7 @@ from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import channel_names, scale_of, simple_forecasts, with_inputs
+from e3d.data.sources.scales import Scale
 from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.conventions import choose_events, event_problems
 from e3d.evaluation.curves import write_curves
@@ -62,6 +63,7 @@ class ForecastEvaluator:
         workdir: pathlib.Path,
         mesh: Mesh,
         splits: Sequence[str],
+        scale: Scale | None = None,
     ):
         """Opens the data, so that what is missing shows at once.
 
@@ -71,6 +73,7 @@ class ForecastEvaluator:
           workdir: where the pictures go.
           mesh: the devices that forecast.
           splits: which will be evaluated.
+          scale: see `open_splits`.
 
         Raises:
           InputError: a split cannot be opened.
@@ -80,7 +83,7 @@ class ForecastEvaluator:
         needed = needs_of(model).inputs
         self.sources = {
             split: with_inputs(source, needed)
-            for split, source in open_splits(config, splits).items()
+            for split, source in open_splits(config, splits, scale).items()
         }
         self._layout = layout_of(config.dataset)
         first = self.sources[splits[0]]

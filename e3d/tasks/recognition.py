@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.registry import class_names
+from e3d.data.sources.scales import Scale
 from e3d.errors import InputError, RunError
 from e3d.evaluation.recognition import format_recognition, recognition_report
 from e3d.evaluation.recognition_pictures import draw_confidences, write_recognition
@@ -82,6 +83,7 @@ class RecognitionEvaluator:
         workdir: pathlib.Path,
         mesh: Mesh,
         splits: Sequence[str],
+        scale: Scale | None = None,
     ):
         """Opens the data, so that what is missing shows at once.
 
@@ -91,6 +93,7 @@ class RecognitionEvaluator:
           workdir: where the pictures go.
           mesh: the devices that recognize.
           splits: which will be evaluated.
+          scale: see `open_splits`.
 
         Raises:
           InputError: a split cannot be opened, the model has another number of classes, or it cannot
@@ -103,7 +106,7 @@ class RecognitionEvaluator:
                 f'loss.strategy={config.loss.strategy!r}: {config.model.name} predicts no frames; '
                 'take --config.loss.strategy=classification'
             )
-        self.sources = open_splits(config, splits)
+        self.sources = open_splits(config, splits, scale)
         self._names = class_names(self.sources[splits[0]])
         if len(self._names) != config.model.classes:
             raise InputError(

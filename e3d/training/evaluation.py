@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import summarize
-from e3d.data.sources.file_facts import check_facts
+from e3d.data.sources.file_facts import UNNAMED, check_facts
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import facts_of, scale_of
 from e3d.data.sources.scales import Scale
@@ -71,7 +71,9 @@ def evaluate(
     untold = read_fingerprint(resolve_workdir(workdir) / CHECKPOINTS_FOLDER) is None
     splits = ('test', 'validation') if checkpoint == 'best' and untold else ('test',)
     with processes.first_alone():  # which makes the data ready
-        evaluator = TASKS[config.task].evaluator(config, run.model, workdir, mesh, splits)
+        evaluator = TASKS[config.task].evaluator(
+            config, run.model, workdir, mesh, splits, run.scale
+        )
     check_sources(config, evaluator.sources, run.frame_shape[2])
     beside = widths_beside(evaluator.sources['test'][0])
     if beside != dict(run.beside):
@@ -104,7 +106,7 @@ def _other_facts(run: Run, config: ConfigDict, evaluator: Evaluator) -> list[str
     if not found or not run.facts:
         return []
     names = tuple(run.facts.units)
-    if len(names) > 1 and names != tuple(found.units):
+    if len(names) > 1 and names != tuple(found.units) and UNNAMED not in found.units:
         raise InputError(
             f'{config.dataset.path} has the variables {", ".join(found.units)} in this order; the run '
             f'was trained with {", ".join(names)}. Name these: --config.dataset.variables="{names}".'

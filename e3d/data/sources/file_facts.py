@@ -143,7 +143,7 @@ def check_facts(found: FileFacts, trained: FileFacts, name: str) -> list[str]:
       name: what to call the data in messages.
 
     Returns:
-      In lines, what differs and can be meant: the step, then the name of the one variable, the place.
+      In lines, what differs and can be meant: the step, then the names of the variables, the place.
 
     Raises:
       InputError: units, channels, or the direction of rows and columns, are others.
@@ -158,7 +158,11 @@ def check_facts(found: FileFacts, trained: FileFacts, name: str) -> list[str]:
     check_axes(found.axes, trained.axes, name, TRAINING)
     lines = [describe_other_step(found, trained, name)]
     variables = ', '.join(found.units), ', '.join(trained.units)
-    if variables[0] != variables[1] and UNNAMED not in variables:
+    if UNNAMED in found.units and len(trained.units) > 1:
+        lines.append(
+            f'The channels of {name} have no names: they are taken for {variables[1]}, in this order.'
+        )
+    elif variables[0] != variables[1] and UNNAMED not in variables:
         lines.append(f"'{variables[0]}' of {name} stands for '{variables[1]}' of the training.")
     moved = describe_places(found.axes, trained.axes)
     lines.append(moved and f'{name} lies elsewhere than {TRAINING}: {moved}.')

@@ -30,7 +30,7 @@ class GridSequences:
       seed: of the places of crops.
       account: how the files were understood, in lines for the user.
       left_out: sequences without truth.
-      average_day: makes the frames of `hour_averages.average_day`; None in a copy.
+      average_day: makes the frames of `hour_averages.average_day` in a scale; None in a copy.
     """
 
     setup: GridSetup
@@ -41,7 +41,7 @@ class GridSequences:
     seed: int = 0
     account: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    average_day: Callable[[], np.ndarray | None] | None = None
+    average_day: Callable[[Scale], np.ndarray | None] | None = None
 
     def __len__(self) -> int:
         return len(self.starts) * (CROPS if self.crop else 1)
@@ -73,6 +73,10 @@ class GridSequences:
         dataset = self.setup.dataset
         return int(dataset['input_frames'] + dataset['output_frames'])
 
+    def with_scale(self, scale: Scale) -> 'GridSequences':
+        """The same sequences as a run sees them that was trained on others."""
+        return dataclasses.replace(self, scale=scale)
+
     @property
     def facts(self) -> FileFacts:
         """What the files state."""
@@ -85,7 +89,7 @@ class GridSequences:
 
     def simple_forecasts(self) -> dict[str, HourAverages]:
         """Of data with dates 'hour_average', see `average_day`."""
-        day = None if self.average_day is None else self.average_day()
+        day = None if self.average_day is None else self.average_day(self.scale)
         return hour_averages(self.setup, day, self.starts)
 
 

@@ -9,7 +9,7 @@ not measured is NaN in the files, or the value of `dataset.missing`, or outside 
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
         seed=seed,
         account=looked.account,
         left_out=left_out,
-        average_day=lambda: looked.average_day,
+        average_day=looked.average_day,
     )
 
 
@@ -132,10 +132,10 @@ class _Looked:
     account: tuple[str, ...]
 
     @functools.cached_property
-    def average_day(self) -> np.ndarray | None:
-        """See the function; made when it is first asked for."""
+    def average_day(self) -> Callable[[Scale], np.ndarray | None]:
+        """See the function; made when it is first asked for in a scale."""
         training = self.place == SPLITS.index('train')
-        return average_day(self.setup, self.scale, training)
+        return functools.cache(lambda scale: average_day(self.setup, scale, training))
 
 
 @functools.lru_cache(maxsize=2)

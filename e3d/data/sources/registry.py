@@ -1,5 +1,6 @@
 """The data set a config names, opened for random access, and what its source tells of itself."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,6 +97,25 @@ def with_inputs(source: Source, counts: Mapping[str, int]) -> Source:
             'model.trend=0.'
         )
     return give(counts)
+
+
+def with_scale(source: Source, scale: Scale | None) -> Source:
+    """A source whose values stand for what they stood for in a training, as a run of it needs them.
+
+    Args:
+      source: any; one of data with a unit has a method of this name.
+      scale: of the run; None, and one that the run does not know or that is for other channels, leaves
+        the source as it is.
+    """
+    if isinstance(source, CopySequences):
+        inner = with_scale(source.source, scale)
+        return source if inner is source.source else dataclasses.replace(source, source=inner)
+    own, give = scale_of(source), getattr(source, 'with_scale', None)
+    if give is None or scale is None or scale.value_range is None or scale == own:
+        return source
+    channels = source[0]['frames'].shape[-1]
+    fits = len(scale.ranges) in (0, channels) and len(scale.beside) == len(own.beside)
+    return give(scale) if fits else source
 
 
 def shared_clips(source: Source, other: Source) -> int:

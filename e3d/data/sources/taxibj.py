@@ -45,8 +45,8 @@ class FlowSequences:
       flows: counts and times of the frames.
       starts: first frame of each sequence, int.
       training: which frames are of the training days, bool [N].
-      value_range: the counts (low, high) that stand at 0 and 1.
-      bounds: the least and the largest value there can be: no count is negative or the largest.
+      scale: what the values stand for: 0 and 1 for the smallest and the largest count of the training
+        days, or of those of a run; no count is negative or the largest there can be.
       before: of frames of days and weeks before, by the names in `LAGS`, the rows of `frames`,
         int [len(self), T_out, count]; see `with_inputs`.
     """
@@ -57,8 +57,7 @@ class FlowSequences:
     flows: Flows
     starts: np.ndarray
     training: np.ndarray
-    value_range: tuple[float, float]
-    bounds: tuple[float, float]
+    scale: Scale
     before: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     channel_names = ('inflow', 'outflow')
@@ -85,7 +84,11 @@ class FlowSequences:
 
     def __reduce__(self) -> tuple[Any, ...]:
         counts = {name: rows.shape[-1] for name, rows in self.before.items()}
-        return _open_with_inputs, (dict(self.dataset), self.split, counts)
+        return _reopen, (dict(self.dataset), self.split, counts, self.scale)
+
+    def with_scale(self, scale: Scale) -> 'FlowSequences':
+        """The same sequences as a run sees them that was trained on other flows."""
+        return dataclasses.replace(self, scale=scale, frames=scale.from_unit(self.flows.counts))
 
     def with_inputs(self, counts: Mapping[str, int]) -> 'FlowSequences':
         """The same sequences, each with frames of days and weeks before those to be forecast.
@@ -226,12 +229,12 @@ def open_taxibj(
     return source
 
 
-def _open_with_inputs(
-    dataset: Mapping[str, Any], split: str, counts: Mapping[str, int]
+def _reopen(
+    dataset: Mapping[str, Any], split: str, counts: Mapping[str, int], scale: Scale
 ) -> FlowSequences:
     source = open_taxibj(dataset, split)
     assert isinstance(source, FlowSequences)
-    return source.with_inputs(counts)
+    return source.with_inputs(counts).with_scale(scale)
 
 
 def _length(dataset: Mapping[str, Any]) -> int:
@@ -245,8 +248,7 @@ def _open_flows(dataset: Mapping[str, Any], split: str, flows: Flows) -> FlowSeq
     low, high = flows.counts[training].min(), flows.counts[training].max()
     if low == high:
         raise InputError(f'All counts of the training days in {dataset["path"]} are {low:g}.')
-    value_range = float(low), float(high)
-    scale = Scale(value_range)
+    scale = Scale((float(low), float(high)))
     least = 0 if flows.counts.min() >= 0 else -math.inf
     starts = np.arange(max(0, len(flows.slots) - _length(dataset) + 1))
     last = starts + _length(dataset) - 1
@@ -262,8 +264,7 @@ def _open_flows(dataset: Mapping[str, Any], split: str, flows: Flows) -> FlowSeq
         flows=flows,
         starts=starts[chosen],
         training=training,
-        value_range=value_range,
-        bounds=(float(scale.from_unit(least)), math.inf),
+        scale=scale._replace(bounds=(float(scale.from_unit(least)), math.inf)),
     )
 
 
