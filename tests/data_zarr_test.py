@@ -10,6 +10,7 @@ import numcodecs
 import numpy as np
 import pytest
 import xarray
+import zarr
 from grid_fixtures import dates, write_zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 
@@ -168,6 +169,35 @@ def test_pieces_that_are_not_there_are_counted(tmp_path, rain, version, encoding
     said = open_source(dataset, 'train').account
     assert f"'rain' in {path}: 1 of 2 chunks are not stored and read as 0" in said
     np.testing.assert_array_equal(read(path), np.concatenate([rain[:5], 0 * rain[5:]]))
+
+
+def test_zeros_are_values_unless_something_says_that_they_are_gaps(tmp_path):
+    """zarr gives its arrays of version 2 the fill value 0 without being asked."""
+    rain = np.arange(80, dtype=np.float32).reshape(10, 2, 4) % 5
+    for name, fill, attributes in (
+        ('plain', 0, {}),
+        ('named', 0, {'_FillValue': 0.0}),
+        ('other', 1, {}),
+    ):
+        store = zarr.open_group(str(tmp_path / f'{name}.zarr'), mode='w', zarr_format=2)
+        hours = {'units': 'hours since 2020-01-01', '_ARRAY_DIMENSIONS': ['time']}
+        rows = {'_ARRAY_DIMENSIONS': ['time', 'y', 'x'], **attributes}
+        for array, values, stated in (('time', np.arange(10), hours), ('rain', rain, rows)):
+            made = store.create_array(array, data=values, fill_value=fill * (array == 'rain'))
+            made.attrs.update(stated)
+    np.testing.assert_array_equal(read(tmp_path / 'plain.zarr'), rain)
+    for name, gap in (('named', 0), ('other', 1)):
+        np.testing.assert_array_equal(np.isnan(read(tmp_path / f'{name}.zarr')), rain == gap)
+    dataset = default_config('grids').dataset
+    dataset.update({'path': str(tmp_path / 'plain.zarr'), 'input_frames': 1, 'output_frames': 1})
+    source = open_source(dataset, 'train')
+    line = f"'rain' in {dataset.path}: 0, the fill value that zarr takes by default, is a gap only with"
+    assert any(text.startswith(line) for text in source.account) and not source.masked
+    assert any('2020-01-01T00:00:00 to 2020-01-01T09' in text for text in source.account)
+    dataset.missing = 0.0
+    assert open_source(dataset, 'train').masked
+    dataset.update({'path': str(tmp_path / 'other.zarr'), 'missing': None})
+    assert not any('fill value' in text for text in open_source(dataset, 'train').account)
 
 
 def test_text_is_left_out_and_is_no_time(tmp_path, rain):

@@ -21,7 +21,7 @@ from e3d.data.readers.grids import (
     stated,
 )
 from e3d.data.readers.hdf5_files import check_dataset, open_hdf5
-from e3d.data.readers.zarr_stores import check_store, is_zarr
+from e3d.data.readers.zarr_stores import NO_STORE, Store, check_store, is_zarr
 from e3d.errors import InputError
 from e3d.files import regular_file
 
@@ -56,7 +56,7 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
     try:
         import xarray
 
-        source, absent = _checked_source(path)
+        source, store = _checked_source(path)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{path} is read by the package {error.name}: pip install 'e3d[grids]'"
@@ -68,12 +68,13 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
                 **source, chunks=None, cache=False, mask_and_scale=False, decode_times=False
             )
             stack.callback(content.close)
-            for variable in content.variables.values():
-                variable.attrs = stated(variable.attrs)
+            for name, variable in content.variables.items():
+                left = ('_FillValue',) if name in store.zeros else ()
+                variable.attrs = {k: v for k, v in stated(variable.attrs).items() if k not in left}
             axes = [dim for dim in content.dims if dim in content.coords]
             coords = xarray.decode_cf(content[axes], decode_timedelta=False).coords
             opened = _read_content(content, coords, layout, wanted, path, stack.pop_all().close)
-            told = {n: g._replace(absent=absent.get(n, '')) for n, g in opened.grids.items()}
+            told = {n: g._replace(absent=_account(store, n)) for n, g in opened.grids.items()}
             return opened._replace(grids=told)
         except InputError:
             raise
@@ -86,26 +87,32 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
     raise AssertionError  # an ExitStack may suppress, this one does not
 
 
-def _checked_source(path: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
+def _account(store: Store, name: str) -> str:
+    """What is to be said of a variable of a zarr store; '' for others."""
+    zeros = '0, the fill value that zarr takes by default, is a gap only with dataset.missing=0'
+    return '; '.join(filter(None, [store.absent.get(name, ''), zeros * (name in store.zeros)]))
+
+
+def _checked_source(path: Path) -> tuple[dict[str, Any], Store]:
     """What xarray is to open, and with what, after what could lead it astray was looked for.
 
-    Also the chunks that a zarr store leaves out, see `zarr_stores.Store`.
+    Also what a zarr store tells; nothing of other files.
     """
     if path.is_dir():
         from e3d.data.readers.zarr_codecs import open_store
 
-        texts, absent = check_store(path)
-        times = [name for name in texts if name.lower() in TIME_NAMES]
+        store = check_store(path)
+        times = [name for name in store.texts if name.lower() in TIME_NAMES]
         if times:
             raise InputError(
                 f"'{times[0]}' in {path} is text of any length. Write the times as dates, or as text of "
                 'one length.'
             )
-        options = {'consolidated': False, 'drop_variables': texts}
-        return {'filename_or_obj': open_store(path), 'engine': 'zarr', **options}, absent
+        options = {'consolidated': False, 'drop_variables': store.texts}
+        return {'filename_or_obj': open_store(path), 'engine': 'zarr', **options}, store
     with regular_file(path).open('rb') as file:
         if file.read(len(_HDF5)) != _HDF5:
-            return {'filename_or_obj': path, 'engine': 'scipy'}, {}  # netCDF 3
+            return {'filename_or_obj': path, 'engine': 'scipy'}, NO_STORE  # netCDF 3
     with open_hdf5(path) as content:
         for name in content:
             # What a link leads to is not looked at: opening a named pipe waits for its writer.
@@ -115,7 +122,7 @@ def _checked_source(path: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
             if not group and not (own and _is_dimension(content, name)):
                 check_dataset(content, name)
     # Dimensions that have no name get one.
-    return {'filename_or_obj': path, 'engine': 'h5netcdf', 'phony_dims': 'sort'}, {}
+    return {'filename_or_obj': path, 'engine': 'h5netcdf', 'phony_dims': 'sort'}, NO_STORE
 
 
 def _is_dimension(content: Any, name: str) -> bool:

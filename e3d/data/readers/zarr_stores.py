@@ -5,7 +5,7 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,10 +50,16 @@ class Store(NamedTuple):
       texts: variables of text of any length, of which nothing tells what they unpack to.
       absent: how many chunks of a variable are left out, as a store may, and what stands for them, by
         name; only where there are any.
+      zeros: arrays of version 2 whose fill value is 0. That is the default of zarr, which says of no
+        chunk that its zeros are gaps, though xarray takes it for a `_FillValue`.
     """
 
-    texts: list[str]
-    absent: dict[str, str]
+    texts: Sequence[str]
+    absent: Mapping[str, str]
+    zeros: Collection[str]
+
+
+NO_STORE = Store((), {}, ())  # of a file that is none
 
 
 def check_store(path: Path) -> Store:
@@ -63,19 +69,21 @@ def check_store(path: Path) -> Store:
       InputError: it has links or what is no file, chunks that are too large, or codecs that are not
         plain compression.
     """
-    store = Store([], {})
+    texts, absent, zeros = [], {}, set()
     files, chunks = _walk(path)
     for file in files:
         described, name = read_json(file, MAX_METADATA_BYTES), file.parent.relative_to(path)
         bounded(described, file)
         if _is_text(described):
-            store.texts.append(name.as_posix())
+            texts.append(name.as_posix())
         elif 'shape' in described:
             with _explained(file):
-                absent = _describe_absent(described, chunks[file.parent])
-            if absent:
-                store.absent[name.as_posix()] = absent
-    return store
+                left_out = _describe_absent(described, chunks[file.parent])
+            if left_out:
+                absent[name.as_posix()] = left_out
+            if _fills_with_zeros(described, file.with_name('.zattrs')):
+                zeros.add(name.as_posix())
+    return Store(texts, absent, zeros)
 
 
 def bounded(described: Any, file: Path) -> dict[str, Any]:
@@ -159,6 +167,14 @@ def _describe_absent(described: Mapping[str, Any], stored: int) -> str:
     if fill is None:  # as version 2 may leave it; zarr reads zeros
         fill = 0
     return f'{count - stored:,} of {count:,} chunks are not stored and read as {fill}'
+
+
+def _fills_with_zeros(described: Mapping[str, Any], attributes: Path) -> bool:
+    """Whether an array of version 2 has the fill value 0, and no attribute that makes 0 a gap."""
+    if described['zarr_format'] != 2 or described.get('fill_value') != 0:
+        return False
+    stated = read_json(attributes, MAX_METADATA_BYTES) if attributes.is_file() else {}
+    return '_FillValue' not in stated
 
 
 def _chunk_shape(described: Mapping[str, Any]) -> list[int]:
