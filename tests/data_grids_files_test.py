@@ -211,6 +211,49 @@ def test_months_are_one_stretch(tmp_path):
     assert runs_of(tmp_path, months) == [[0, 36]]
 
 
+@pytest.mark.parametrize('step', [0.1, 1.5, 1 / 3])
+@pytest.mark.parametrize('kind', ['dates', 'text', 'seconds', 'days'])
+def test_steps_may_be_parts_of_a_second(tmp_path, step, kind):
+    since = step * np.arange(40) + 7.25
+    dates = np.datetime64('2020-01-01T00:00', 'us') + (1e6 * since).astype('timedelta64[us]')
+    times, units = dates.astype('datetime64[ns]'), ''
+    if kind == 'text':
+        times = dates.astype(str)
+    elif kind != 'dates':
+        times, units = since / {'seconds': 1, 'days': 86_400}[kind], f'{kind} since 2020-01-01'
+    found = parse_times(times, units, 'times').values
+    assert np.abs((found - dates) / np.timedelta64(1, 'ms')).max() <= 0.5
+    assert runs_of(tmp_path, found) == [[0, 40]]
+    assert setup_of(tmp_path / 'rain.npz').timeline.step == pytest.approx(step, abs=1e-3)
+
+
+def test_dates_that_were_rounded_are_whole_seconds():
+    days = (np.arange(40) * 600 + 1e-4) / 86_400 + 43_000
+    found = parse_times(days, 'days since 1900-01-01', 'times').values
+    assert found.dtype == 'datetime64[s]' and (np.diff(found).astype(int) == 600).all()
+    late = np.array(['2020-01-01T00:59:59.9999999', '2020-01-01T01:59:59.9999999'], 'M8[ns]')
+    assert str(parse_times(late, '', 'times').values[0]) == '2020-01-01T01:00:00'
+
+
+@pytest.mark.parametrize(
+    ('times', 'expected'),
+    [
+        (np.arange('2019-01', '2021-03', dtype='M8[M]'), ['2021-03-01', '2021-04-01']),
+        (np.arange('2019-01-15', '2019-03-02', dtype='M8[D]'), ['2019-03-02', '2019-03-03']),
+        (
+            np.array([f'{year}-07-01' for year in range(1990, 2020)], 'M8'),
+            ['2020-07-01', '2021-07-01'],
+        ),
+        (np.array(['2019-01-31', '2019-02-28', '2019-03-31'], 'M8'), ['2019-04-28', '2019-05-26']),
+    ],
+)
+def test_dates_ahead_follow_the_calendar(tmp_path, times, expected):
+    count = len(times)
+    runs_of(tmp_path, times.astype('datetime64[s]'), moving_rain(count))
+    ahead = setup_of(tmp_path / 'rain.npz').times(count - 1, count + 2)
+    assert ahead.astype('datetime64[D]').astype(str).tolist()[1:] == expected
+
+
 def test_series_beside_each_other_have_gaps_in_time_too(tmp_path):
     times = np.delete(dates(12), 5)
     rain = np.stack([np.nan_to_num(moving_rain(11))] * 2)[..., None]

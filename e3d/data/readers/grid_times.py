@@ -13,6 +13,9 @@ _UNITS |= {'d': 86400, 'day': 86400}
 _DIGITS = {8: 'yyyymmdd', 10: 'yyyymmddHH', 12: 'yyyymmddHHMM', 14: 'yyyymmddHHMMSS'}
 _YEARS = (1800, 2200)  # numbers whose digits are dates of these are such dates
 _HOURS, _MINUTES = 24, 1440  # of a day
+_ROUNDED = (
+    0.01  # of the smallest step, or of a second: by so much a date may be moved to a whole one
+)
 _USUAL_CALENDARS = ('standard', 'gregorian', 'proleptic_gregorian', '')
 OTHER_CALENDAR = (
     'follow a calendar of their own, such as one without leap days, which is not read. Convert them to '
@@ -24,7 +27,8 @@ class Times(NamedTuple):
     """When the frames of a file are.
 
     Attributes:
-      values: datetime64[s] or float64 `[T]`.
+      values: dates, datetime64[s], or datetime64[ms] where seconds do not tell them apart; or float64
+        `[T]`.
       form: how dates are written that are no ISO dates, such as 'yyyymmdd'; else ''.
     """
 
@@ -56,7 +60,7 @@ def parse_times(values: np.ndarray, units: str, name: str, calendar: str = '') -
         raise InputError(f'{name}: the times {OTHER_CALENDAR}')
     try:
         if values.dtype.kind == 'M':
-            return Times(_complete(values.astype('datetime64[s]')))
+            return Times(_in_seconds(values))
         if values.dtype.kind in 'SUO':
             return _parse_texts([as_text(value) for value in values.tolist()])
         if values.dtype.kind not in 'iuf' or not np.isfinite(values).all():
@@ -68,9 +72,9 @@ def parse_times(values: np.ndarray, units: str, name: str, calendar: str = '') -
         if not match or match[1].lower() not in _UNITS:
             raise ValueError(f'units {units!r}')
         start = np.datetime64(match[2].removesuffix('Z').removesuffix(' UTC'), 's')
-        seconds = np.rint(values.astype(np.float64) * _UNITS[match[1].lower()])
-        with np.errstate(invalid='ignore'):  # too many seconds make no date
-            return Times(_complete(start + seconds.astype('timedelta64[s]')))
+        microseconds = np.rint(values.astype(np.float64) * (_UNITS[match[1].lower()] * 10**6))
+        with np.errstate(invalid='ignore'):  # too many of them make no date
+            return Times(_in_seconds(start + microseconds.astype('timedelta64[us]')))
     except (ValueError, OverflowError) as error:
         raise InputError(
             f'{name}: the times cannot be parsed ({error}). They must be ISO dates, such as '
@@ -83,14 +87,25 @@ def _parse_texts(texts: list[str]) -> Times:
     # A number alone is a year to NumPy, however long it is.
     if any(re.fullmatch('[0-9]+', text) for text in texts):
         return _parse_digits(texts)
-    return Times(_complete(np.array(texts, 'datetime64[s]')))
+    return Times(_in_seconds(np.array(texts, 'datetime64[us]')))
 
 
-def _complete(dates: np.ndarray) -> np.ndarray:
-    """The same dates; raises ValueError where one is none."""
+def _in_seconds(dates: np.ndarray) -> np.ndarray:
+    """Dates to the second, to which they may have been rounded; to the millisecond where it tells.
+
+    Raises:
+      ValueError: one is missing.
+    """
     if np.isnat(dates).any():
         raise ValueError('a date is missing')
-    return dates
+    microseconds = dates.astype('datetime64[us]').astype(np.int64)
+    milliseconds = (microseconds + 500) // 1000
+    seconds = (milliseconds + 500) // 1000
+    steps = np.diff(np.unique(milliseconds))
+    shift = np.abs(1000 * seconds - milliseconds).max(initial=0)
+    if shift > _ROUNDED * steps.min(initial=1000):
+        return milliseconds.astype('datetime64[ms]')
+    return seconds.astype('datetime64[s]')
 
 
 def _parse_digits(texts: list[str]) -> Times:

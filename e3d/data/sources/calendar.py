@@ -34,7 +34,8 @@ def calendar_features(times: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """Two numbers for each feature, float32 `[T, 2 len(names)]`.
 
     Args:
-      times: datetime64[s] `[T]`.
+      times: datetime64 `[T]`.
       names: of `FEATURES`: 'hour' of the day, day of the week, and 'season', the time of the year.
     """
+    times = times.astype('datetime64[s]')
     return np.concatenate([FEATURES[name](times) for name in names], axis=-1).astype(np.float32)

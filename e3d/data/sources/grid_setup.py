@@ -18,6 +18,7 @@ from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.files import local_path
 
+MONTHS = 13  # frames at the end, of which it is told whether they are months or years apart
 _UNIT = re.compile(r'\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)?\s*(.*?)\s*')
 
 
@@ -138,15 +139,25 @@ class GridSetup(NamedTuple):
         return sequence
 
     def times(self, start: int, stop: int) -> np.ndarray:
-        """The dates of frames, and of those that would come after the last one, datetime64[s]."""
+        """The dates of frames, and of those that would come after the last one, datetime64."""
         times = self.timeline.times
         assert times is not None
         inside = times[start:stop]
         more = stop - len(times)
         if more <= 0:
             return inside
-        later = np.rint(self.timeline.step * np.arange(1, more + 1)).astype('timedelta64[s]')
-        return np.concatenate([inside, times[-1] + later])
+        return np.concatenate([inside, _later(times, self.timeline.step, more)])
+
+
+def _later(times: np.ndarray, step: float, count: int) -> np.ndarray:
+    """The dates that come after the last one: by months where these are, else by a step in s."""
+    latest, number = times[-MONTHS:], np.arange(1, count + 1)
+    months = latest.astype('datetime64[M]')
+    within = latest - months.astype(times.dtype)
+    apart = np.unique(np.diff(months).astype(int))
+    if len(apart) == 1 and apart[0] > 0 and (within == within[0]).all():
+        return (months[-1] + apart * number).astype(times.dtype) + within[-1]
+    return times[-1] + np.rint(1e6 * step * number).astype('timedelta64[us]')
 
 
 def _scaled(values: np.ndarray, ranges: np.ndarray) -> np.ndarray:

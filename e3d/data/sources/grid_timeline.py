@@ -46,7 +46,7 @@ class Timeline(NamedTuple):
 
     Attributes:
       pieces: what they come from.
-      times: datetime64[s] or float64 of each frame; None where the files have none.
+      times: of each frame, dates or float64, see `grid_times.Times`; None where the files have none.
       runs: int [R, 2], first and one after the last frame of what follows in the usual step.
       step: the usual one, in s for dates; 0 where there is none.
       elsewhere: how many files are of other places than the first one, in words; '' if none is.
@@ -228,7 +228,7 @@ def _in_order(files: list[GridFile], names: Sequence[str]) -> Timeline:
     if None in stated:
         return Timeline(tuple(pieces), None, np.array(borders))
     times = np.concatenate([times.values for times in stated if times is not None])
-    steps = np.diff(times).astype(np.float64)
+    steps = _steps(times)
     if len(pieces) > len(files):  # series beside each other, of the same times
         steps[[first - 1 for first, _ in borders[1:]]] = np.nan
     if (steps <= 0).any():
@@ -243,6 +243,12 @@ def _in_order(files: list[GridFile], names: Sequence[str]) -> Timeline:
     breaks = np.flatnonzero(~((steps <= GAP * usual) & (usual <= GAP * steps))) + 1
     ends = np.concatenate([[0], breaks, [len(times)]]).astype(int)
     return Timeline(tuple(pieces), times, np.stack([ends[:-1], ends[1:]], axis=1), usual)
+
+
+def _steps(times: np.ndarray) -> np.ndarray:
+    """From each time to the next, float64; of dates in seconds."""
+    steps = np.diff(times)
+    return steps / np.timedelta64(1, 's') if steps.dtype.kind == 'm' else steps
 
 
 def _check_alike(files: Sequence[GridFile]) -> None:
@@ -267,7 +273,7 @@ def _way_of_times(file: GridFile) -> str:
 def _check_rising(file: GridFile) -> None:
     if file.times is None:
         return
-    steps = np.diff(file.times.values).astype(np.float64)
+    steps = _steps(file.times.values)
     if (steps > 0).all():
         return
     where = int(np.argmax(steps <= 0))
