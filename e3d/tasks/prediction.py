@@ -13,8 +13,15 @@ from ml_collections import ConfigDict
 from e3d.data.batches import evaluation_batches, frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import channel_names, scale_of, simple_forecasts, with_inputs
+from e3d.data.sources.registry import (
+    channel_names,
+    scale_of,
+    simple_forecasts,
+    units_of,
+    with_inputs,
+)
 from e3d.data.sources.scales import Scale
+from e3d.errors import InputError
 from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.conventions import choose_events, event_problems
 from e3d.evaluation.curves import write_curves
@@ -105,6 +112,7 @@ class ForecastEvaluator:
         asked = config.evaluation.presets
         self._presets = tuple(name for name in asked if name in PRESETS)
         check_presets(self._presets, frame_shape(first), 'valid' in beside)
+        check_thresholds(config, units_of(first))
         self._events = choose_events(
             config.evaluation.thresholds,
             asked,
@@ -244,6 +252,21 @@ class ForecastEvaluator:
         write_curves(report, paths, config.model.name, unit)
         show(format_table(report))
         say_where(self._workdir, self.name, report)
+
+
+def check_thresholds(config: ConfigDict, units: Sequence[str]) -> None:
+    """Raises InputError where thresholds are asked for, which are of one unit, of data of several."""
+    asked = {
+        'evaluation.thresholds': config.evaluation.thresholds,
+        'loss.balance_thresholds': config.loss.balance_thresholds,
+    }
+    for key, thresholds in asked.items():
+        if thresholds and len(units) > 1:
+            raise InputError(
+                f'{key}={tuple(thresholds)}: these are values of one unit, but those that are forecast '
+                f'have {len(units)}: {", ".join(units)}. Leave them out, or name variables of one unit '
+                'with dataset.targets.'
+            )
 
 
 @register_task('prediction')

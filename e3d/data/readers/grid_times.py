@@ -72,8 +72,9 @@ def parse_times(values: np.ndarray, units: str, name: str, calendar: str = '') -
         if not match or match[1].lower() not in _UNITS:
             raise ValueError(f'units {units!r}')
         start = np.datetime64(match[2].removesuffix('Z').removesuffix(' UTC'), 's')
-        microseconds = np.rint(values.astype(np.float64) * (_UNITS[match[1].lower()] * 10**6))
-        with np.errstate(invalid='ignore'):  # too many of them make no date
+        scale = _UNITS[match[1].lower()] * 10**6
+        with np.errstate(over='ignore', invalid='ignore'):  # too many of them make no date
+            microseconds = np.rint(values.astype(np.float64) * scale)
             return Times(_in_seconds(start + microseconds.astype('timedelta64[us]')))
     except (ValueError, OverflowError) as error:
         raise InputError(

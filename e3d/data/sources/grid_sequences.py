@@ -83,6 +83,11 @@ class GridSequences:
         return self.setup.facts
 
     @property
+    def units(self) -> tuple[str, ...]:
+        """The units of the frames, each once; () where none is known."""
+        return self.setup.target_units
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """What the channels of the frames are called."""
         return self.setup.channel_names

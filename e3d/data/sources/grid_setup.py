@@ -65,6 +65,12 @@ class GridSetup(NamedTuple):
         return tuple(names)
 
     @property
+    def target_units(self) -> tuple[str, ...]:
+        """The units of what is forecast, each once, as far as they are known."""
+        units = self.facts.units
+        return tuple(dict.fromkeys(units[name] for name in self.targets if units[name]))
+
+    @property
     def variables(self) -> tuple[str, ...]:
         """All variables with times, the targets first."""
         return self.targets + self.known + self.others

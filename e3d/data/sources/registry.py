@@ -36,6 +36,11 @@ def channel_names(source: Source) -> tuple[str, ...]:
     return tuple(_stated(source, 'channel_names', ()))
 
 
+def units_of(source: Source) -> tuple[str, ...]:
+    """The units of the values of the frames, each once; () where the source states none."""
+    return tuple(_stated(source, 'units', ()))
+
+
 def scale_of(source: Source) -> Scale:
     """What the values of the frames stand for."""
     bounds = _stated(source, 'bounds', PIXELS.bounds)
