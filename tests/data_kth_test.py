@@ -15,6 +15,7 @@ from PIL import Image
 from e3d.data.sources import kth, kth_files
 from e3d.data.sources.clip_records import Clip
 from e3d.data.sources.kth import open_kth, sequence_starts
+from e3d.data.sources.kth_windows import stretches_of
 from e3d.data.sources.registry import validates_on_test
 from e3d.errors import InputError
 
@@ -467,3 +468,14 @@ def test_the_official_archives_are_fetched_once(tmp_path, monkeypatch):
 def test_clips_shorter_than_their_ranges_are_used_as_far_as_they_go():
     clip = Clip('person01_boxing_d1', 5, 8, {'numbers': None, 'gaps': [], 'ranges': [[1, 20]]})
     assert sequence_starts([clip], 'e3d', 2, 2).tolist() == [[5, 0], [5, 4]]
+
+
+def test_pictures_that_count_from_0_are_numbered_as_the_ranges():
+    def of(numbers, name='person01_boxing_d1'):
+        return Clip(name, 5, len(numbers), {'numbers': numbers, 'gaps': [], 'ranges': [[3, 6]]})
+
+    first, second = of([*range(8)]), of([*range(2, 8)], 'person02_boxing_d1')
+    shown = stretches_of([first, second], joined=False)
+    assert [(stretch.first, stretch.length) for stretch in shown] == [(2, 4), (0, 4)]
+    (stretch,) = stretches_of([second], joined=False)  # nothing tells that these count from 0
+    assert (stretch.first, stretch.length) == (1, 4)

@@ -96,7 +96,7 @@ def test_flows_tell_what_their_scale_means(tmp_path):
         tmp_path, 'taxibj', test_days=2, validation_days=0, slots_per_day=None, data_dir=''
     )
     account = prepare(dataset, 0)
-    assert '0 and 1 stand for the counts 0 and 15' in account
+    assert '0 and 1 stand for 0 and 15 in the unit of the data' in account
     assert 'nothing was written' in account
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from e3d.data.sources.scales import Scale
 from e3d.evaluation.ensembles import ensemble_metrics, ensemble_report
 from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.report import format_table
@@ -108,6 +109,18 @@ def report_of(frames, size, gather=lambda value: [value], part=slice(None)):
         batches.append({'frames': frames[index], 'mask': mask, 'index': index})
     arguments = (forecast, batches[part], 2, None, 'noise', 0)
     return evaluate(*arguments, gather=gather, inputs=('index',), show_progress=False)
+
+
+def test_the_mean_of_transformed_members_is_one_in_the_unit():
+    scale = Scale((0.0, 50.0), (0.0, np.inf), transform='log1p', unit='mm/h')
+    random = np.random.default_rng(0)
+    futures = random.random((4, 2, 3, 8, 8, 1), np.float32)
+    frames = random.random((2, 6, 8, 8, 1), np.float32)
+    batch = {'frames': frames, 'mask': np.ones(2, bool), 'index': np.arange(2)}
+    report = evaluate(
+        lambda seen: futures, [batch], 3, None, 'rain', 0, scale=scale, show_progress=False
+    )
+    assert report['members_mean']['rmse'] == pytest.approx(report['ensemble']['rmse'], rel=1e-5)
 
 
 def test_batches_and_processes_make_no_difference(frames):

@@ -10,7 +10,7 @@ from e3d.errors import InputError, RunError
 from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.events import Events
-from e3d.evaluation.report import format_table, write_report
+from e3d.evaluation.report import format_number, format_table, write_report
 
 INPUT_FRAMES, OUTPUT_FRAMES = 2, 3
 FRAMES = np.random.default_rng(0).random((7, INPUT_FRAMES + OUTPUT_FRAMES, 8, 9, 1), np.float32)
@@ -295,3 +295,19 @@ def test_gaps_count_in_no_number_of_a_report():
     report = report_of(0.0)
     assert report['mse_per_frame'][2] is None and report['mse'] is not None
     assert '-' in format_table(report)
+
+
+@pytest.mark.parametrize(
+    ('metric', 'value', 'text'),
+    [
+        ('rmse', 3.14159e-5, '3.14e-05'),
+        ('mae_in_unit', 0.0123, '0.0123'),
+        ('mse', 0.0, '0.0000'),
+        ('mse', 12.345, '12.35'),
+        ('ssim', 0.001, '0.0010'),
+        ('psnr', 20.0, '20.00'),
+        ('rmse', None, '-'),
+    ],
+)
+def test_small_errors_keep_their_digits(metric, value, text):
+    assert format_number(metric, value) == text

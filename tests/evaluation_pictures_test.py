@@ -230,3 +230,9 @@ def test_nothing_is_cut_off(monkeypatch):
         box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.02
     assert len(drawn) == 4
+
+
+def test_scales_of_small_units_keep_their_digits():
+    frames = clip(4)
+    texts = texts_of(lay_out(frames, frames[2:], np.ones(2, bool), (0.0, 0.0041), unit='m'))
+    assert {'0.00', '0.0041'} <= set(texts)

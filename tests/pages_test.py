@@ -144,6 +144,27 @@ def test_what_is_not_known_is_transparent():
     assert (found['low'], found['high']) == (0.0, 1.0)
 
 
+def test_gaps_make_no_difference_where_frames_are_made_smaller():
+    shown = shown_sequence(1, size=(128, 128))
+    frames = np.full_like(shown.frames, 0.5)
+    valid = np.ones(frames.shape, bool)
+    valid[:, 40:50, 33:60], valid[:, 5] = False, False
+    prediction = np.where(valid[-len(shown.prediction) :], 0.5, 20)
+    holes = shown._replace(frames=np.where(valid, frames, 0), prediction=prediction, valid=valid)
+    assert samples_of([holes], PIXELS)['limit'] == 0.01
+    sequence = sequence_data(holes, 40)
+    assert sequence['size'] == [32, 32]
+    sheets = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(one['png'])))).astype(float)
+        for one in (sequence['truth'], *sequence['forecasts'])
+    ]
+    ends = [(one['low'], one['high']) for one in (sequence['truth'], *sequence['forecasts'])]
+    there, width = sheets[0][..., -1] == 255, sheets[1].shape[1]
+    truth = sheets[0][:, -width:, 0] * ends[0][1] / 255
+    forecast = sheets[1] * ends[1][1] / 255
+    assert np.abs(truth - forecast)[there[:, -width:]].max() <= ends[1][1] / 255
+
+
 def test_large_and_long_sequences_are_made_smaller():
     data = sequence_data(shown_sequence(1, frames=200, size=(130, 10)), 64)
     assert data['size'] == [44, 4] and data['length'] == 200

@@ -237,6 +237,36 @@ def test_an_evaluation_says_what_other_files_state(tmp_path, capsys):
         evaluate(config, tmp_path / 'run')
 
 
+@pytest.mark.parametrize('key', ['evaluation.thresholds', 'loss.balance_thresholds'])
+def test_thresholds_are_of_one_unit(tmp_path, key):
+    labeled().to_netcdf(tmp_path / 'both.nc', engine='h5netcdf')
+    config = config_of(tmp_path, tmp_path / 'both.nc')
+    config.loss.balance_weights = (2.0,) * (key == 'loss.balance_thresholds')
+    config.update_from_flattened_dict({key: (0.5,)})
+    with pytest.raises(InputError, match=rf'{key}=\(0.5,\): .* have 2: mm/h, m/s\. Leave'):
+        parts.prepare(config, tmp_path / 'run')
+    config.dataset.targets = ('rain',)
+    parts.prepare(config, tmp_path / 'one')
+
+
+@pytest.mark.parametrize(('unit', 'bounded'), [('mm/h', True), ('degC', False)])
+def test_below_zero_is_refused_where_the_training_knew_nothing_of_it(tmp_path, unit, bounded):
+    content = with_unit(labeled()[['rain']], unit)
+    content.to_netcdf(tmp_path / 'warm.nc', engine='h5netcdf')
+    loop.train(config_of(tmp_path, tmp_path / 'warm.nc'), tmp_path / 'run')
+    colder = content - 8
+    with_unit(colder, unit).to_netcdf(tmp_path / 'cold.nc', engine='h5netcdf')
+    arguments = tmp_path / 'run', tmp_path / 'cold.nc', tmp_path / 'next.npy'
+    if bounded:
+        with pytest.raises(
+            InputError, match=r'cold\.nc has values from .* the run have none below 0'
+        ):
+            predict_file(*arguments)
+    else:
+        assert 'with values from -7.' in predict_file(*arguments)
+        assert load_run(tmp_path / 'run').scale.bounds == (-np.inf, np.inf)
+
+
 def test_channels_without_names_are_taken_for_those_of_the_training(tmp_path, capsys):
     content = labeled()
     content.to_netcdf(tmp_path / 'both.nc', engine='h5netcdf')

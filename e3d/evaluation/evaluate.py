@@ -116,7 +116,7 @@ def evaluate(
                 'last_frame': np.broadcast_to(last_known(seen, valid), truth.shape),
             }
             if several:
-                forecasts[MEMBERS_MEAN] = scale.clip(futures).mean(axis=0)
+                forecasts[MEMBERS_MEAN] = _mean_of_members(futures, scale)
                 in_unit = [scale.to_unit(scale.clip(x)) for x in (futures, truth)]
                 collected.add(ENSEMBLE, _measure_together(*in_unit, batch['index'], known), mask)
             if mean_image is not None:
@@ -251,6 +251,14 @@ def _of_sequences(collected: Collection, means: Mapping[str, Mapping[str, Any]])
         if interval is not None:
             found['skill_interval'] = interval
     return found
+
+
+def _mean_of_members(futures: np.ndarray, scale: Scale) -> np.ndarray:
+    """The mean `[B, T_out, H, W, C]` of `[M, B, ...]`; of transformed values that in their unit."""
+    within = scale.clip(futures)
+    if not scale.transform:
+        return within.mean(axis=0)
+    return scale.from_unit(scale.to_unit(within).mean(axis=0))
 
 
 def _finite(prediction: Any, step: int) -> np.ndarray:

@@ -195,13 +195,17 @@ def describe_baselines(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def format_number(metric: str, value: float | None) -> str:
-    """A value of a metric as text, with as many digits as it has use for."""
+    """A value of a metric as text, with as many digits as it has use for.
+
+    Errors in a unit may be small whatever their worth, as of rain in m: they keep three digits.
+    """
     if value is None:  # nothing to measure it by
         return '-'
     digits = {'psnr': 2, 'ssim': 4, 'lpips': 4, 'csi_mean': 4, 'sharpness': 2}.get(
         metric, 2 if value >= 1 else 4
     )
-    return f'{value:.{digits}f}'
+    small = 0 < value < 0.01 and metric not in ('ssim', 'lpips', 'csi_mean', 'sharpness')
+    return f'{value:.3g}' if small else f'{value:.{digits}f}'
 
 
 def verdict(report: Mapping[str, Any]) -> str:

@@ -226,4 +226,4 @@ def _add_scale(
 
 
 def _number(value: float) -> str:
-    return f'{value:.2f}' if abs(value) < 10 else f'{value:.4g}'
+    return f'{value:.2f}' if not value or 0.1 <= abs(value) < 10 else f'{value:.4g}'

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from e3d.data.sources.scales import Scale
+from e3d.data.sources.scales import UNNAMED_UNIT, Scale
 from e3d.errors import InputError
 from e3d.evaluation.shown import Shown
 from e3d.evaluation.strips import largest_difference
@@ -92,7 +92,7 @@ def samples_of(
         'limit': limit,
         'white': white,
         'colored': scale.value_range is not None,
-        'unit': (scale.unit or 'counts') if scale.is_linear else '',
+        'unit': (scale.unit or UNNAMED_UNIT) if scale.is_linear else '',
         'low': low,
         'high': high,
         'channels': list(channels),

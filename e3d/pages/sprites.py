@@ -38,7 +38,8 @@ def sequence_data(shown: Shown, side: int, named: bool = False) -> dict[str, Any
     ahead = len(shown.observed)
     states = ['seen' if seen else 'hidden' for seen in shown.observed]
     states += ['forecast' if shown.prediction is not None else 'seen'] * (length - ahead)
-    truth, count = _made_smaller(shown.frames[kept], side), shown.frames.shape[-1]
+    known = None if shown.valid is None else shown.valid[kept]
+    truth, count = _made_smaller(shown.frames[kept], side, known), shown.frames.shape[-1]
     data = {
         'title': shown.title
         + (f', the first {MOST_CHANNELS} of {count} channels' if count > MOST_CHANNELS else ''),
@@ -52,12 +53,14 @@ def sequence_data(shown: Shown, side: int, named: bool = False) -> dict[str, Any
         'channels': min(count, MOST_CHANNELS),
         'rgb': count == 3 and not named,
     }
-    valid = None if shown.valid is None else _known(shown.valid[kept], side)
+    valid = None if known is None else _known(known, side)
     data['truth'] = sprite(truth, valid, named)
     found: dict[str, Any] = {'label': ''}
     if shown.prediction is not None:
         later = [time - ahead for time in kept if time >= ahead]
-        found |= sprite(_made_smaller(shown.prediction[later], side), named=named)
+        # The same cells as of the truth, so that the difference of both is that of these.
+        there = None if known is None else known[len(kept) - len(later) :]
+        found |= sprite(_made_smaller(shown.prediction[later], side, there), named=named)
     if shown.chances is not None:
         found['chances'] = np.round(shown.chances, 4).tolist()
         found['lengths'] = [int(count) for count in shown.lengths]
@@ -111,12 +114,19 @@ def _sheet(pixels: np.ndarray) -> np.ndarray:
     return pixels.transpose(3, 1, 0, 2).reshape(channels * height, time * width)
 
 
-def _made_smaller(frames: np.ndarray, side: int) -> np.ndarray:
-    """Means of blocks of pixels, so that no side is longer than `side`; `[T, H, W, C]`."""
+def _made_smaller(frames: np.ndarray, side: int, valid: np.ndarray | None = None) -> np.ndarray:
+    """Means of blocks of pixels, so that no side is longer than `side`; `[T, H, W, C]`.
+
+    Of blocks with gaps of the cells that are `valid`, and of all where none is.
+    """
     frames = np.asarray(frames, np.float32)
     factor = -(-max(frames.shape[1:3]) // side)
     if factor == 1:
         return frames
+    if valid is not None:
+        share = _made_smaller(valid, side)
+        of_valid = _made_smaller(np.where(valid, frames, 0), side) / np.maximum(share, 1e-9)
+        return np.where(share > 0, of_valid, _made_smaller(frames, side))
     time, height, width, channels = frames.shape
     rows, columns = -(-height // factor), -(-width // factor)
     padding = [(0, 0), (0, rows * factor - height), (0, columns * factor - width), (0, 0)]

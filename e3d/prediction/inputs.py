@@ -137,6 +137,7 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
         raise InputError(f'{path} has no value at all in its last {end - start} frames.')
     unit = f' {run.scale.unit}' if run.scale.unit else ''
     known = setup.read_all(setup.targets, start, end)
+    checked_numbers(known, run.scale, str(path), gaps=True)
     count, stretches = end - start, len(setup.timeline.runs)
     of_last = _no_more(count, dataset['input_frames'])
     if stretches > 1:

@@ -20,7 +20,7 @@ from e3d.data.sources.registry import (
     units_of,
     with_inputs,
 )
-from e3d.data.sources.scales import Scale
+from e3d.data.sources.scales import UNNAMED_UNIT, Scale
 from e3d.errors import InputError
 from e3d.evaluation.baselines import mean_image
 from e3d.evaluation.conventions import choose_events, event_problems
@@ -248,7 +248,7 @@ class ForecastEvaluator:
         write_report(report, self._workdir / f'{self.name}.json')
         config = self._config
         paths = picture_paths(self._workdir / f'{self.name}.png', config.evaluation.figures)
-        unit = self._scale.unit or 'counts' * self._scale.is_linear
+        unit = self._scale.unit or UNNAMED_UNIT * self._scale.is_linear
         write_curves(report, paths, config.model.name, unit)
         show(format_table(report))
         say_where(self._workdir, self.name, report)

@@ -11,6 +11,12 @@ from e3d.errors import InputError
 from e3d.options.rules import MOST
 
 KINDS = ('minmax', 'meanstd')
+# Units whose 0 was chosen, as files write them.
+BELOW_ZERO = {
+    '°c', 'c', 'degc', 'deg_c', 'deg c', 'celsius', 'degree_celsius', 'degrees_celsius',
+    'degree celsius', 'degrees celsius', 'degreec', 'degreesc', '°f', 'f', 'degf', 'deg_f', 'fahrenheit',
+    'degree_fahrenheit', 'degrees_fahrenheit', 'dbz', 'db',
+}  # fmt: skip
 
 
 def fixed_range(text: str) -> tuple[float, float] | None:
@@ -62,10 +68,18 @@ def choose_scale(setup: GridSetup, found: Survey) -> Scale:
 
 
 def _lowest(setup: GridSetup, found: Survey, scale: Scale) -> Bound:
-    """Where nothing of a variable that is measured lies below 0, nothing that is forecast does."""
-    least = [found.least[name] for name in setup.targets for _ in found.spreads[name]]
-    zeros = scale.from_unit(np.zeros(len(least))).tolist()
-    lows = [zero if low >= 0 else -math.inf for zero, low in zip(zeros, least, strict=True)]
+    """Where nothing of a variable that is measured lies below 0, nothing that is forecast does.
+
+    A temperature in °C that never fell below 0 may do so later: its 0 is no end of anything.
+    """
+    units = setup.facts.units
+    ends = [
+        found.least[name] >= 0 and units[name].lower() not in BELOW_ZERO
+        for name in setup.targets
+        for _ in found.spreads[name]
+    ]
+    zeros = scale.from_unit(np.zeros(len(ends))).tolist()
+    lows = [zero if is_end else -math.inf for zero, is_end in zip(zeros, ends, strict=True)]
     return lows[0] if len(set(lows)) == 1 else tuple(lows)
 
 

@@ -25,7 +25,7 @@ from e3d.data.sources.clip_records import (
 from e3d.data.sources.clip_sequences import ClipSequences, read_frames
 from e3d.data.sources.dataset import ENDLESS, Dataset, Origin, register_dataset
 from e3d.data.sources.file_facts import FileFacts
-from e3d.data.sources.kth_windows import Stretch, sequence_starts, stretches_of
+from e3d.data.sources.kth_windows import Stretch, numbered, sequence_starts, stretches_of
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 from e3d.files import local_path
@@ -210,9 +210,8 @@ def _account_of_ranges(clips: Sequence[Clip]) -> list[str]:
         return [f'all frames are used, as there is no {kth_files.SEQUENCES}']
     beyond = [
         clip.name
-        for clip in clips
-        if max((last for _, last in clip.about['ranges'] or ()), default=0)
-        > (clip.about['numbers'] or [clip.num_frames])[-1]
+        for clip, numbers in numbered(clips)
+        if max((last for _, last in clip.about['ranges'] or ()), default=0) > numbers[-1]
     ]
     if not beyond:
         return []

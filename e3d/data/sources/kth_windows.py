@@ -47,12 +47,25 @@ def sequence_starts(
     return np.array(starts, np.int64).reshape(-1, 2)
 
 
+def numbered(clips: Iterable[Clip]) -> list[tuple[Clip, np.ndarray]]:
+    """Each clip with the numbers of its frames, int, counted from 1 as in the ranges.
+
+    Where pictures of any clip begin with the number 0, those of all are moved by one.
+    """
+    clips = list(clips)
+    moved = int(any(0 in (clip.about['numbers'] or ()) for clip in clips))
+    found = []
+    for clip in clips:
+        stated = clip.about['numbers']
+        numbers = np.array(stated) + moved if stated else np.arange(1, clip.num_frames + 1)
+        found.append((clip, numbers[: clip.num_frames]))
+    return found
+
+
 def stretches_of(clips: Iterable[Clip], joined: bool) -> list[Stretch]:
     """The frames that show the action; `joined`, ranges that touch each other are one."""
     stretches = []
-    for clip in clips:
-        numbers = np.array(clip.about['numbers'] or range(1, clip.num_frames + 1))
-        numbers = numbers[: clip.num_frames]
+    for clip, numbers in numbered(clips):
         ranges = clip.about['ranges']
         chosen = [np.flatnonzero((numbers >= a) & (numbers <= b)) for a, b in ranges or ()]
         if ranges is None:

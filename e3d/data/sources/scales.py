@@ -22,6 +22,8 @@ def _to_rain(decibels: np.ndarray) -> np.ndarray:
     return (linear / factor) ** (1 / power)
 
 
+UNNAMED_UNIT = 'the unit of the data'  # that nothing states
+
 Bound = float | tuple[float, ...]  # a number, or one for each channel
 
 
@@ -110,12 +112,10 @@ class Scale(NamedTuple):
         """What 0 and 1 stand for, in words; '' for pictures and what has no other unit."""
         if self.value_range is None:
             return ''
-        unit = self.unit or 'counts'
         after = f' by {self.transform}' if self.transform else ''
         pairs = [f'{low:g} and {high:g}' for low, high in self.ranges or (self.value_range,)]
-        if not self.unit:
-            return f'0 and 1 stand{after} for the {unit} {"; ".join(pairs)}'
-        return f'0 and 1 stand{after} for {"; ".join(pairs)} {unit}'
+        unit = f' {self.unit}' if self.unit else f' in {UNNAMED_UNIT}'
+        return f'0 and 1 stand{after} for {"; ".join(pairs)}{unit}'
 
     def clip(self, values: np.ndarray) -> np.ndarray:
         """Values as the model sees them, brought within the bounds."""
