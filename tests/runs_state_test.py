@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from training_helpers import SHAPE, TinyForecaster, random_frames
 
 from e3d.configuration import default_config
-from e3d.training.optimizer import build_optimizer, create_state
+from e3d.training.optimizer import at_step, build_optimizer, create_state
 
 
 def options(**changes):
@@ -54,6 +55,23 @@ def test_optimizer_follows_the_schedule():
     for step in range(6):
         updates, state = optimizer.update({'w': jnp.ones(1)}, state, params)
         np.testing.assert_allclose(updates['w'], -rate(step), rtol=1e-4)
+
+
+@pytest.mark.parametrize('kind', ['adam', 'rmsprop'])
+@pytest.mark.parametrize('networks', [(), ('b',)])
+def test_a_schedule_is_at_the_step_of_the_run_whatever_it_has_counted(kind, networks):
+    values = options(kind=kind, schedule='cosine', warmup_steps=2, eps=1e-8, clip_norm=10.0)
+    optimizer, rate = build_optimizer(values, 8, networks)
+    params = {'a': jnp.ones(1), 'b': jnp.ones(1)}
+    begun = optimizer.init(params)
+    # A network that rests has seen no update when it goes on.
+    rests = {'updated': {'b': jnp.array(False)}} if networks else {}
+    state = at_step(begun, jnp.int32(4))
+    updates, state = optimizer.update(params, state, params, **rests)
+    np.testing.assert_allclose(updates['a'], -rate(4), rtol=1e-4)
+    updates, state = optimizer.update(params, at_step(state, jnp.int32(6)), params)
+    np.testing.assert_allclose(updates['b'], -rate(6), rtol=1e-4)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, begun)
 
 
 def test_rmsprop_is_that_of_tensorflow():

@@ -15,7 +15,7 @@ from e3d.parallel import devices
 from e3d.tasks.losses import Objective, Outcome, forecast_loss
 from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.schedules import Sampling, draw_truth_mask
-from e3d.training.optimizer import build_optimizer, create_state
+from e3d.training.optimizer import build_optimizer, create_state, state_from
 from e3d.training.step import module_norms, train_step
 from e3d.training.update import build_update
 
@@ -179,6 +179,23 @@ def test_a_finite_loss_does_not_hide_a_gradient_that_is_not():
     assert metrics['loss'] == 0.0 and not np.isfinite(metrics['gradient_norm'])
     assert int(new.step) == 1
     chex.assert_trees_all_equal(new.replace(step=state.step), state)
+
+
+@pytest.mark.parametrize('bad_updates', [0, 2])
+def test_the_rate_that_is_reported_is_applied_after_an_import_and_skipped_updates(bad_updates):
+    options = default_config().optimizer.to_dict() | {'schedule': 'cosine', 'warmup_steps': 3}
+    optimizer, rate = build_optimizer(options, 8)
+    step, state = make_step(optimizer=optimizer, learning_rate=rate)
+    state = state_from(state.params, None, optimizer, keep_ema=True, step=4)
+    frames = random_frames(4)
+    for _ in range(bad_updates):
+        state, _ = step(state, {'frames': frames * np.nan})
+    new, metrics = jax.jit(step)(state, {'frames': frames})
+    # The first update of Adam has the size of the rate, whatever the gradient.
+    changes = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), new.params, state.params)
+    expected = pytest.approx(float(rate(4 + bad_updates)), rel=1e-3)
+    assert float(metrics['learning_rate']) == expected
+    assert float(max(jax.tree.leaves(changes))) == expected
 
 
 def test_a_config_says_what_an_update_does():

@@ -81,6 +81,27 @@ def split_networks(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def at_step(opt_state: Tree, step: jax.Array) -> Tree:
+    """The state of an optimizer with its schedules at a step of the run.
+
+    They count the updates that they have seen themselves, which are fewer than those of the run where
+    weights were imported, updates were skipped or a network rested.
+
+    Args:
+      opt_state: of any optimizer; other counts in it, as that of Adam for its bias, stay.
+      step: number of updates so far, int32.
+    """
+
+    def is_schedule(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    return jax.tree.map(
+        lambda node: node._replace(count=step) if is_schedule(node) else node,
+        opt_state,
+        is_leaf=is_schedule,
+    )
+
+
 def choose(condition: jax.Array, if_true: Tree, if_false: Tree) -> Tree:
     """One of two trees, leaf by leaf, without a branch."""
     return jax.tree.map(lambda left, right: jnp.where(condition, left, right), if_true, if_false)

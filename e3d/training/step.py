@@ -9,7 +9,7 @@ import optax
 from e3d.model.needs import NETWORKS
 from e3d.runs.state import TrainState, variables_of
 from e3d.tasks.losses import Batch, LossFunction
-from e3d.training.optimizer import choose
+from e3d.training.optimizer import at_step, choose
 
 
 def train_step(
@@ -33,7 +33,7 @@ def train_step(
         the share of one device.
       loss: of the task.
       optimizer: any; that of a config is `e3d.training.optimizer.build_optimizer`.
-      learning_rate: of the optimizer, by step; only to report it.
+      learning_rate: of the optimizer, by the step of the state; only to report it.
       ema_decay: of the moving average, if the state keeps one. It begins lower and approaches
         this value, min(ema_decay, (1 + step) / (10 + step)), so that short runs have one as well.
       axis_name: of the devices, where each has a share of the batch.
@@ -88,13 +88,15 @@ def update(
 ) -> TrainState:
     """The state after the gradients are applied; its step is not counted yet.
 
-    The networks that are updated are those that the collections before it name.
+    The networks that are updated are those that the collections before it name. Schedules of the
+    optimizer follow the step of the state.
     """
     options = {}
     if NETWORKS in (state.collections or {}):
         flags = state.collections[NETWORKS].items()
         options['updated'] = {name.removeprefix('update_'): flag for name, flag in flags}
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, **options)
+    opt_state = at_step(state.opt_state, state.step)
+    updates, opt_state = optimizer.update(gradients, opt_state, state.params, **options)
     params = optax.apply_updates(state.params, updates)
     averages = state.ema_params, state.ema_collections
     if state.ema_params is not None:
