@@ -24,7 +24,7 @@ from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.transfer import begin_from
 from e3d.signals import Interrupted
 from e3d.tasks.prediction import ForecastEvaluator
-from e3d.training import loop, parts
+from e3d.training import evaluation, loop, parts
 from e3d.training.loop import evaluate, train
 from e3d.training.parts import prepare
 
@@ -143,6 +143,21 @@ def test_evaluate_needs_no_config_and_takes_another_test(tmp_path, finished):
     config.model.features = 5
     with pytest.raises(InputError, match=r'model\.features: stored 2, given 5'):
         evaluate(config, workdir)
+
+
+def test_an_evaluation_multiplies_as_its_config_says(tmp_path, finished, monkeypatch):
+    class Rounded(TinyForecaster):
+        def __call__(self, *arguments):
+            return super().__call__(*arguments).astype('bfloat16').astype('float32')
+
+    models = {'float32': TinyForecaster(), 'fast': Rounded()}
+    monkeypatch.setattr(evaluation, 'build_model', lambda **model: models[model['precision']])
+    report = evaluate(None, finished)
+    config = tiny_config(tmp_path, **{'model.precision': 'fast'})
+    rounded = evaluate(config, finished)
+    assert rounded['mse'] != report['mse'] == pytest.approx(rounded['mse'], rel=0.01)
+    assert any('model.precision' in line for line in rounded['differences'])
+    assert evaluate(tiny_config(tmp_path), finished)['mse'] == report['mse']
 
 
 def test_the_copy_test_evaluates_a_run_trained_without(tmp_path, finished):

@@ -12,7 +12,9 @@ from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import facts_of, scale_of
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
+from e3d.model import build_model
 from e3d.model.beside import widths_beside
+from e3d.options.flat import list_differences
 from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
 from e3d.runs.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
@@ -36,8 +38,9 @@ def evaluate(
     """Evaluates a checkpoint of a run on the whole test split.
 
     Args:
-      config: of the evaluation: the data and the lengths may be others than in training, the model
-        may not. None takes the config of the run.
+      config: of the evaluation: the data and the lengths may be others than in training, and of the
+        model what changes nothing that is learned, as its precision. None takes the config of the
+        run.
       workdir: of the run; gets evaluation.json, evaluation.png and samples/.
       checkpoint: which, see `load_run`.
 
@@ -62,6 +65,8 @@ def evaluate(
     ]
     if differences:
         raise InputError(other_config_message(workdir, differences))
+    if list_differences(run.config.model, config.model):  # in what changes no parameter
+        run = run._replace(model=build_model(**config.model))
     check_lengths(run, layout_of(config.dataset).lengths)
     if processes.is_first():
         workdir = prepare_workdir(workdir)
