@@ -47,7 +47,7 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -56,7 +56,7 @@ from ml_collections import ConfigDict
 
 from e3d import signals, terminal
 from e3d.command_line.help import describe_experiments, describe_flags, describe_keys
-from e3d.command_line.parsing import parse, parse_comparison
+from e3d.command_line.parsing import changed_keys, parse, parse_comparison
 from e3d.configuration import check_config, find_differences
 from e3d.data.listing import describe_data_sets
 from e3d.data.preparation import prepare
@@ -143,7 +143,7 @@ def do(arguments: list[str], command: Sequence[str]) -> None:
     if values.sweep and not values.help:
         sweep(arguments, command, values, config)
     else:
-        run(values, config)
+        run(values, config, changed_keys(arguments))
 
 
 def usage_of(command: str) -> str:
@@ -174,8 +174,14 @@ def wants_tracebacks(arguments: list[str]) -> bool:
     return given and last is not None and not last[1]
 
 
-def run(values: flags.FlagValues, config: Any) -> None:
-    """Does what parsed flags and config, or None, say; see `e3d.command_line.parse`."""
+def run(values: flags.FlagValues, config: Any, changed: Collection[str]) -> None:
+    """Does what parsed flags and config, or None, say; see `e3d.command_line.parse`.
+
+    Args:
+      values: the flags.
+      config: with its overrides.
+      changed: the keys of these, 'section.key'.
+    """
     if values.sweep_index is not None and values.sweep is None:
         raise InputError('--sweep_index needs --sweep.')
     if values.help:
@@ -204,8 +210,8 @@ def run(values: flags.FlagValues, config: Any) -> None:
         show(recognize_file(values.weights, values.input, values.output, values.overwrite))
     else:
         chosen = load_run(workdir, checkpoint=checkpoint)
-        if values.config is None and config is not None:
-            reject_changes(values.mode, chosen.config, config)
+        if config is not None:
+            reject_changes(values.mode, chosen.config, config, changed)
         show(use(values, chosen, workdir))
 
 
@@ -271,10 +277,16 @@ def reject_flags_of_others(values: flags.FlagValues) -> None:
             )
 
 
-def reject_changes(mode: str, stored: ConfigDict, config: ConfigDict) -> None:
-    """Raises InputError where values are given that a use of a run cannot have."""
-    if differences := find_differences(stored, config):
-        lines = '\n'.join(f'  {line}' for line in differences)
+def reject_changes(
+    mode: str, stored: ConfigDict, config: ConfigDict, changed: Collection[str]
+) -> None:
+    """Raises InputError where keys are changed that a use of a run cannot have otherwise.
+
+    Other values in the file of --config are no matter: it may be there for a model of its own.
+    """
+    differences = find_differences(stored, config)
+    if rejected := [line for line in differences if line.partition(':')[0] in changed]:
+        lines = '\n'.join(f'  {line}' for line in rejected)
         raise InputError(
             f'--mode={mode} uses the config of the run, which cannot be changed:\n{lines}'
         )

@@ -147,6 +147,11 @@ def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monk
     predict = ['--mode=predict', '--input=clip.npy', '--output=next.npy']
     assert 'cannot be changed' in launch_here(*predict, *moved, *other, code=2).err
     assert 'next.npy' in launch_here(*predict, *moved).out
+    # What the file of --config has otherwise is no matter; what is changed by hand is.
+    named = [*predict, '--overwrite', '--workdir=run', QUICKSTART]
+    assert 'next.npy' in launch_here(*named, '--config.dataset.output_frames=2').out
+    rejected = launch_here(*named, '--config.dataset.output_frames=1', code=2).err
+    assert 'cannot be changed:\n  dataset.output_frames: stored 2, given 1\n' in rejected
 
     # The rate of this run depends on no number of steps.
     assert 'from step 2' in launch_here(*moved, '--config.train.steps=3').err

@@ -1,6 +1,7 @@
 """Flags read, the config they name, and the values they change in it."""
 
 import re
+from collections.abc import Sequence
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -138,13 +139,18 @@ def set_nones(config: ConfigDict, arguments: list[str]) -> list[str]:
     return rest
 
 
+def changed_keys(arguments: Sequence[str]) -> list[str]:
+    """The keys of a config, 'section.key', that arguments like `--config.section.key=VALUE` name."""
+    found = (re.match(r'--?(?:no)?config\.([^=]*)', argument) for argument in arguments)
+    return [match[1] for match in found if match]
+
+
 def check_overrides(config: ConfigDict, arguments: list[str]) -> None:
     """Raises InputError where `--config.section.key` names a key that the config does not have."""
     known = flatten(config)
-    for argument in arguments:
-        match = re.match(r'--?(?:no)?config\.([^=]*)', argument)
-        if match and match[1] not in known:
-            raise InputError(describe_unknown_key(match[1], known))
+    for key in changed_keys(arguments):
+        if key not in known:
+            raise InputError(describe_unknown_key(key, known))
 
 
 def _check_no_more(rest: list[str], values: flags.FlagValues) -> None:
