@@ -159,6 +159,16 @@ def test_all_problems_are_named_at_once(tmp_path):
             r'first_step=25000: must be less than sampling\.last_step=9',
         ),
         ({'optimizer.warmup_steps': 4}, r'warmup_steps=4: must be less than train\.steps=4'),
+        (
+            {
+                'loss.l2_weight': 0.0,
+                'loss.l1_weight': 0.0,
+                'loss.cross_entropy_weight': 1.0,
+                'loss.balance_thresholds': (0.3,),
+                'loss.balance_weights': (2.0,),
+            },
+            r'balance_thresholds=\(0\.3,\): must be \(\) with loss\.l2_weight=0 and loss\.l1_weight=0',
+        ),
         ({'dataset.digits': 'array'}, r'needs dataset\.path: the \.npy or \.npz file'),
         ({'dataset.digits': 'mnist_idx'}, r'needs dataset\.path: the folder'),
     ],
@@ -172,6 +182,7 @@ def test_values_that_do_not_go_together(tmp_path, overrides, message):
     {'model.patch_size': 3, 'model.pad_frames': True},
     {'dataset.digits': 'array', 'dataset.path': 'x.npy', 'dataset.canvas': (7, 7)},
     {'optimizer.clip_norm': 1.0, 'model.history': 3, 'evaluation.max_sequences': None},
+    {'loss.l2_weight': 0.0, 'loss.balance_thresholds': (0.3,), 'loss.balance_weights': (2.0,)},
 ])  # fmt: skip
 def test_values_that_go_together(tmp_path, overrides):
     check_config(changed(tmp_path, **overrides))

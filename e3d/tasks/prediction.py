@@ -298,3 +298,9 @@ class Prediction(Task):
                 f'loss.balance_thresholds has {counts[0]} values and loss.balance_weights {counts[1]}: '
                 'must be as many'
             )
+        if counts[0] and not (config['loss.l2_weight'] or config['loss.l1_weight']):
+            yield (
+                f'loss.balance_thresholds={config["loss.balance_thresholds"]}: must be () with '
+                'loss.l2_weight=0 and loss.l1_weight=0, as cross-entropy and CRPS are not balanced, and '
+                'loss.balance_weights too; or set one of the two weights above 0'
+            )
