@@ -41,6 +41,7 @@ e3d --config=NAME --coordinator=HOST:PORT --num_processes=2 --process_id=0
 """
 
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -61,6 +62,8 @@ from e3d.configuration import check_config, find_differences
 from e3d.data.listing import describe_data_sets
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError, exit_code
+from e3d.model import build_model
+from e3d.options.flat import list_differences
 from e3d.pages.writing import renew_page, write_comparison
 from e3d.parallel import processes
 from e3d.prediction.inspection import inspect_to_files
@@ -212,6 +215,7 @@ def run(values: flags.FlagValues, config: Any, changed: Collection[str]) -> None
         chosen = load_run(workdir, checkpoint=checkpoint)
         if config is not None:
             reject_changes(values.mode, chosen.config, config, changed)
+            chosen = with_changes(chosen, config, changed)
         show(use(values, chosen, workdir))
 
 
@@ -290,6 +294,18 @@ def reject_changes(
         raise InputError(
             f'--mode={mode} uses the config of the run, which cannot be changed:\n{lines}'
         )
+
+
+def with_changes(run: Run, config: ConfigDict, changed: Collection[str]) -> Run:
+    """The run with the values of changed keys, such as where its data lie or how exactly it computes."""
+    own = run.config.copy_and_resolve_references()
+    for key in changed:
+        *sections, name = key.split('.')
+        holders = [functools.reduce(getattr, sections, holder) for holder in (own, config)]
+        holders[0][name] = holders[1][name]
+    if not list_differences(run.config.model, own.model):
+        return run._replace(config=own)
+    return run._replace(config=own, model=build_model(**own.model))
 
 
 def sweep(

@@ -1,13 +1,16 @@
 """Files of grids as others wrote them: times, numbers that stand for no value, names of dimensions."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
 import xarray
-from grid_fixtures import dates, labeled, moving_rain, placed, with_unit
+from grid_fixtures import dates, labeled, moving_rain, placed, with_unit, write_zarr
 
 from e3d.configuration import default_config
 from e3d.data.readers.grid_times import parse_times
+from e3d.data.readers.grids import decode
 from e3d.data.readers.labeled_grids import open_labeled_grids
 from e3d.data.sources.grid_setup import open_setup
 from e3d.data.sources.registry import open_source
@@ -274,6 +277,74 @@ GAPS = [
         -1,
     ),
 ]
+
+
+RANGES = [
+    (
+        np.uint8,
+        {'valid_range': np.array([0, 100], 'u1'), 'scale_factor': 0.1},
+        [101, 254],
+        [0, 100],
+    ),
+    (np.int16, {'valid_range': [0.0, 10.0], 'scale_factor': 0.1}, [-1, 101], [0, 100]),
+    (np.int16, {'valid_min': np.int16(-5), 'valid_max': np.int16(5)}, [-6, 6], [-5, 5]),
+    (np.float32, {'valid_max': np.float32(9.5)}, [9.6], [-1e9, 9.5]),
+    (
+        np.int8,
+        {'valid_range': np.array([0, -56], 'i1'), '_Unsigned': 'true'},
+        [-55, -1],
+        [0, 127, -56],
+    ),
+    (np.uint8, {'_FillValue': np.int8(-1)}, [255], [0, 254]),
+    (np.float32, {}, [9.969209968386869e36], [9.9e36]),
+    (np.float64, {}, [9.969209968386869e36], [9.9e36]),
+]
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(('dtype', 'attributes', 'gaps', 'values'), RANGES)
+def test_what_lies_outside_of_the_valid_range_is_none(dtype, attributes, gaps, values):
+    stored = np.array([*gaps, *values]).astype(dtype)
+    found = np.isnan(decode(stored, attributes))
+    assert found.tolist() == [True] * len(gaps) + [False] * len(values)
+
+
+@pytest.mark.parametrize('name', ['_FillValue', 'missing_value', 'valid_max', 'valid_range'])
+def test_attributes_that_are_text_are_rejected(tmp_path, name):
+    with h5py.File(tmp_path / 'rain.h5', 'w') as file:
+        file['rain'] = np.zeros((40, 8, 9), np.float32)
+        file['rain'].attrs[name] = '-32768'
+    with pytest.raises(InputError, match=f"its {name} is '-32768', which is no number"):
+        open_source(dataset_of(tmp_path / 'rain.h5'), 'train')
+
+
+def test_files_without_times_follow_each_other_by_their_numbers(tmp_path):
+    for number in range(1, 13):
+        np.save(tmp_path / f'rain_{number}.npy', np.full((8, 9), number, np.float32)[None])
+    files = [piece.file.path.name for piece in setup_of(tmp_path).timeline.pieces]
+    assert files == [f'rain_{number}.npy' for number in range(1, 13)]
+
+
+@pytest.mark.parametrize('changed', ['mask', 'chunk'])
+def test_what_changes_in_a_program_is_read_again(tmp_path, changed):
+    content = labeled()[['rain']].fillna(0)
+    write_zarr(content, tmp_path / 'rain.zarr')
+    np.save(tmp_path / 'mask.npy', np.arange(90).reshape(9, 10) > 20)
+    values = {'mask': str(tmp_path / 'mask.npy')}
+    before = open_source(dataset_of(tmp_path / 'rain.zarr', **values), 'train')
+    if changed == 'mask':
+        np.save(tmp_path / 'mask.npy', np.arange(90).reshape(9, 10) > 40)
+    else:
+        root = (tmp_path / 'rain.zarr').stat()
+        write_zarr(50 * content[['rain']].drop_vars('time'), tmp_path / 'rain.zarr', mode='r+')
+        os.utime(tmp_path / 'rain.zarr', ns=(root.st_atime_ns, root.st_mtime_ns))
+    after = open_source(dataset_of(tmp_path / 'rain.zarr', **values), 'train')
+    share, high = (
+        [one[0]['valid'].mean() for one in (before, after)],
+        [one.scale.value_range[1] for one in (before, after)],
+    )
+    assert (share[1] < share[0]) == (changed == 'mask')
+    assert (high[1] > 40 * high[0]) == (changed == 'chunk')
 
 
 @pytest.mark.filterwarnings('error')

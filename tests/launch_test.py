@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from e3d import launcher
+from e3d.configuration import load_config
+from e3d.model import build_model
+from e3d.runs.trained_run import Run
 from e3d.signals import Interrupted
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -117,6 +120,16 @@ def test_other_models_train_resume_evaluate_and_predict(tmp_path, monkeypatch, c
         assert all(pathlib.Path(f'next_{number}.gif').is_file() for number in (1, 2))
 
 
+def test_a_use_of_a_run_computes_as_exactly_as_is_asked():
+    stored, changed = load_config('quickstart:small'), load_config('quickstart:small')
+    changed.model.precision, changed.model.features = 'fast', 99
+    run = Run(build_model(**stored.model), {}, stored, (8, 8, 1), 7)
+    used = launcher.with_changes(run, changed, ['model.precision'])
+    assert used.model == build_model(**{**stored.model, 'precision': 'fast'}) != run.model
+    assert used.config.model.precision == 'fast' and stored.model.precision == 'float32'
+    assert launcher.with_changes(run, changed, []).model is run.model
+
+
 @pytest.mark.usefixtures('figures_not_rendered')
 def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -147,6 +160,8 @@ def test_a_run_whose_data_moved_needs_no_more_than_where_they_are(tmp_path, monk
     predict = ['--mode=predict', '--input=clip.npy', '--output=next.npy']
     assert 'cannot be changed' in launch_here(*predict, *moved, *other, code=2).err
     assert 'next.npy' in launch_here(*predict, *moved).out
+    assert 'digits.npy' in launch_here('--mode=inspect', '--workdir=run', code=2).err
+    assert 'first sequence of the test' in launch_here('--mode=inspect', *moved).out
     # What the file of --config has otherwise is no matter; what is changed by hand is.
     named = [*predict, '--overwrite', '--workdir=run', QUICKSTART]
     assert 'next.npy' in launch_here(*named, '--config.dataset.output_frames=2').out

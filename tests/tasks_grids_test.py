@@ -237,13 +237,20 @@ def test_an_evaluation_says_what_other_files_state(tmp_path, capsys):
         evaluate(config, tmp_path / 'run')
 
 
-@pytest.mark.parametrize('key', ['evaluation.thresholds', 'loss.balance_thresholds'])
-def test_thresholds_are_of_one_unit(tmp_path, key):
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('evaluation.thresholds', (0.5,)),
+        ('loss.balance_thresholds', (0.5,)),
+        ('evaluation.presets', ('hko7',)),
+    ],
+)
+def test_thresholds_are_of_one_unit(tmp_path, key, value):
     labeled().to_netcdf(tmp_path / 'both.nc', engine='h5netcdf')
     config = config_of(tmp_path, tmp_path / 'both.nc')
     config.loss.balance_weights = (2.0,) * (key == 'loss.balance_thresholds')
-    config.update_from_flattened_dict({key: (0.5,)})
-    with pytest.raises(InputError, match=rf'{key}=\(0.5,\): .* have 2: mm/h, m/s\. Leave'):
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(InputError, match=rf'{key}=\(.*\): .* has 2: mm/h, m/s\. Leave'):
         parts.prepare(config, tmp_path / 'run')
     config.dataset.targets = ('rain',)
     parts.prepare(config, tmp_path / 'one')

@@ -14,7 +14,7 @@ from e3d.data.readers.clips import clip_timing, describe_clip, read_clip
 from e3d.data.sources.adaptation import Preparation, preparation_of
 from e3d.data.sources.file_facts import FileFacts, check_facts, describe_other_step
 from e3d.data.sources.flow_files import read_flows
-from e3d.data.sources.grid_setup import open_setup
+from e3d.data.sources.grid_setup import GridSetup, open_setup
 from e3d.data.sources.grid_timeline import find_files, open_file
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
@@ -147,10 +147,18 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
     times = setup.timeline.times
     until = '' if times is None else f', until {times[end - 1]}{setup.timeline.in_steps}'
     account.append(
-        f'Read the last {count} of {end - first:,} frames{of_last} of {path}{until}, with values '
-        f'from {np.nanmin(known):g} to {np.nanmax(known):g}{unit}.'
+        f'Read the last {count} of {end - first:,} frames{of_last} of {_last_file(setup)}{until}, with '
+        f'values from {np.nanmin(known):g} to {np.nanmax(known):g}{unit}.'
     )
     return InputClip(frames, frames.shape[1:3], None, account, sequence)
+
+
+def _last_file(setup: GridSetup) -> str:
+    """Where the last frames are: of a folder, the name of its last file as well."""
+    pieces = setup.timeline.pieces
+    several = pieces[0].file.path != pieces[-1].file.path
+    name = f', which ends with {pieces[-1].file.path.name}' if several else ''
+    return f'{setup.dataset["path"]}{name}'
 
 
 def _variables_for(path: Path, run: Run) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from e3d.data.sources.registry import (
 from e3d.data.sources.scales import UNNAMED_UNIT, Scale
 from e3d.errors import InputError
 from e3d.evaluation.baselines import mean_image
-from e3d.evaluation.conventions import choose_events, event_problems
+from e3d.evaluation.conventions import CONVENTIONS, choose_events, event_problems
 from e3d.evaluation.curves import write_curves
 from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.optical_flow import load_opencv
@@ -259,12 +259,13 @@ def check_thresholds(config: ConfigDict, units: Sequence[str]) -> None:
     asked = {
         'evaluation.thresholds': config.evaluation.thresholds,
         'loss.balance_thresholds': config.loss.balance_thresholds,
+        'evaluation.presets': [name for name in config.evaluation.presets if name in CONVENTIONS],
     }
     for key, thresholds in asked.items():
         if thresholds and len(units) > 1:
             raise InputError(
-                f'{key}={tuple(thresholds)}: these are values of one unit, but those that are forecast '
-                f'have {len(units)}: {", ".join(units)}. Leave them out, or name variables of one unit '
+                f'{key}={tuple(thresholds)}: thresholds are of one unit, but what is forecast '
+                f'has {len(units)}: {", ".join(units)}. Leave them out, or name variables of one unit '
                 'with dataset.targets.'
             )
 

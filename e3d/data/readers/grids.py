@@ -26,10 +26,15 @@ _ATTRIBUTES = (
     'add_offset',
     '_FillValue',
     'missing_value',
+    'valid_range',
+    'valid_min',
+    'valid_max',
     '_Unsigned',
     'units',
     'calendar',
 )
+# What netCDF fills float variables with that state no `_FillValue`, 9.97e36 in float32 and in float64.
+_NETCDF_FILL = float(np.float32(9.969209968386869e36))
 # From what stands for no value, beside what the file says, to float32 [H, W], NaN where there is none.
 Field = Callable[[float | None], np.ndarray]
 
@@ -233,24 +238,32 @@ def decode(
 ) -> np.ndarray:
     """Stored numbers in their unit, float32: `scale_factor`, `add_offset`, NaN for what is missing.
 
+    Missing are `_FillValue` and `missing_value`, and as the CF conventions have it (2.5.1) what lies
+    outside of `valid_range`, or of `valid_min` and `valid_max`.
+
     Args:
       values: as stored.
       attributes: of netCDF, as the file has them.
-      missing: the stored number that stands for no value, beside `_FillValue` and `missing_value`.
+      missing: one more stored number that stands for no value.
+
+    Raises:
+      ValueError: an attribute is no number.
     """
     # NetCDF 3 has no unsigned integers: they are stored as signed ones.
     unsigned = as_text(attributes.get('_Unsigned', '')).lower() == 'true'
     if values.dtype.kind == 'b' or (unsigned and values.dtype.kind == 'i'):
         values = values.astype(f'u{values.dtype.itemsize}')
-    stated = [attributes[name] for name in ('_FillValue', 'missing_value') if name in attributes]
+    stated = [_numbers(attributes, name) for name in ('_FillValue', 'missing_value')]
+    stated += [np.array([_NETCDF_FILL])] * ('_FillValue' not in attributes)
     gaps = [
-        np.isin(values, _as_stored(np.ravel(numbers), values.dtype, unsigned))
-        for numbers in [*stated, *([] if missing is None else [missing])]
+        np.isin(values, _as_stored(numbers, values.dtype, unsigned))
+        for numbers in [*stated, np.ravel([] if missing is None else missing)]
     ]
     with np.errstate(over='ignore', invalid='ignore'):
         # A large offset, as in 10,000 hPa, is subtracted before digits are lost.
-        numbers = _unpacked(values, attributes).astype(np.float32)
-    for gap in gaps:
+        unpacked = _unpacked(values, attributes)
+        numbers = unpacked.astype(np.float32)
+    for gap in (*gaps, _outside(values, unpacked, attributes, unsigned)):
         numbers[gap] = np.nan
     return numbers
 
@@ -266,6 +279,40 @@ def _unpacked(values: np.ndarray, attributes: Mapping[str, Any]) -> np.ndarray:
         for name, default in (('scale_factor', 1.0), ('add_offset', 0.0))
     )
     return values if (factor, offset) == (1, 0) else values.astype(np.float64) * factor + offset
+
+
+def _outside(
+    values: np.ndarray, unpacked: np.ndarray, attributes: Mapping[str, Any], unsigned: bool
+) -> np.ndarray:
+    """Which values lie outside of the valid range that the attributes state, if they do."""
+    outside = np.zeros(values.shape, bool)
+    ends = _numbers(attributes, 'valid_range')
+    if ends.size not in (0, 2):
+        raise ValueError(f'its valid_range has {ends.size} numbers, not two')
+    for name, end, beyond in (
+        ('valid_min', ends[:1], np.less),
+        ('valid_max', ends[1:], np.greater),
+    ):
+        for numbers in (end, _numbers(attributes, name)):
+            # Of packed values it is packed as well, unless it has the type of the unpacked ones.
+            is_packed = numbers.dtype.kind in 'iu' or values.dtype.kind == 'f'
+            if is_packed and unsigned:
+                numbers = numbers.astype(values.dtype)
+            for number in numbers:
+                outside |= beyond(values if is_packed else unpacked, number)
+    return outside
+
+
+def _numbers(attributes: Mapping[str, Any], name: str) -> np.ndarray:
+    """The numbers of an attribute; none where it is not there.
+
+    Raises:
+      ValueError: it is text.
+    """
+    numbers = np.ravel(attributes.get(name, np.zeros(0)))
+    if numbers.dtype.kind not in 'iufb':
+        raise ValueError(f'its {name} is {as_text(attributes[name])[:60]!r}, which is no number')
+    return numbers
 
 
 def _number(attributes: Mapping[str, Any], name: str, default: float) -> float:
@@ -288,8 +335,10 @@ def _as_stored(numbers: np.ndarray, dtype: np.dtype[Any], unsigned: bool) -> np.
     """
     if numbers.dtype.kind not in 'iuf':
         return np.zeros(0, dtype)
-    if unsigned and numbers.dtype.kind == 'i':
-        numbers = numbers.astype(dtype)  # -1 is the largest number
+    if dtype.kind == 'u' and numbers.dtype.kind == 'i':
+        least = -(2 ** (8 * dtype.itemsize - 1))
+        wraps = (numbers < 0) & (numbers >= least)  # written as signed: -1 is the largest number
+        numbers = np.where(wraps | unsigned, numbers.astype(dtype).astype(np.int64), numbers)
     with np.errstate(over='ignore', invalid='ignore'):
         stored = numbers.astype(dtype)
     held = np.isinf(stored) == np.isinf(numbers) if dtype.kind == 'f' else stored == numbers

@@ -104,7 +104,7 @@ def order_pictures(files: Sequence[Path]) -> Order:
     _check_one_series(chosen, stray)
     if best is None or 2 * len(chosen) <= len(files):
         _check_unlike(files, [file.stem for file in files])
-        files.sort(key=lambda file: _natural(file.stem))
+        files.sort(key=lambda file: natural_key(file.stem))
         return Order(
             files, None, [], 'in alphabetical order, as no numbers in their names count them'
         )
@@ -231,8 +231,8 @@ def _check_one_series(chosen: Sequence[Path], stray: Sequence[Path]) -> None:
             )
 
 
-def _natural(stem: str) -> list[tuple[str, int | Fraction]]:
-    """Sorting key that puts `b10` after `b9`."""
+def natural_key(stem: str) -> list[tuple[str, int | Fraction]]:
+    """A key that sorts `b10` after `b9`."""
     name = read_numbers(stem)
     return list(zip(name.texts, (*name.numbers, 0), strict=True))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from e3d.data.readers import grids, labeled_grids
 from e3d.data.readers.grids import GridFile
+from e3d.data.readers.picture_order import natural_key
 from e3d.data.sources.file_facts import (
     UNNAMED,
     FileFacts,
@@ -105,7 +106,9 @@ def find_files(path: str) -> list[Path]:
         if place.suffix.lower() not in SUFFIXES:
             raise InputError(f'{place} is no file of grids, by its suffix. {INSTRUCTIONS}')
         return [regular_file(place)]
-    found = [file for file in sorted(place.iterdir()) if not file.name.startswith('.')]
+    # In the order of their numbers, which counts where nothing states times: 10 comes after 9.
+    files = sorted(place.iterdir(), key=lambda file: (natural_key(file.name), file.name))
+    found = [file for file in files if not file.name.startswith('.')]
     found = [f for f in found if f.suffix.lower() in SUFFIXES or labeled_grids.is_labeled(f)]
     kinds = {file.suffix.lower() for file in found}
     if len(kinds) != 1:

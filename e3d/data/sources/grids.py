@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,9 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
       InputError: files or values that cannot be used, or a split without sequences.
     """
     files = find_files(dataset['path'])
-    signature = tuple((str(file), os.stat(file).st_mtime_ns) for file in files)
+    if os.path.exists(dataset['mask']):
+        files.append(Path(dataset['mask']))
+    signature = tuple(map(_state_of, files))
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in dataset.items()}
     looked = _look(tuple(sorted(values.items())), signature)
     setup, place = looked.setup, looked.place
@@ -109,6 +112,13 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
         left_out=left_out,
         average_day=looked.average_day,
     )
+
+
+def _state_of(path: Path) -> tuple[str, int, int]:
+    """What changes when a file or a store does: its times, and how much it holds."""
+    files = [path, *(path.rglob('*') if path.is_dir() else ())]
+    stats = [os.stat(file) for file in files]
+    return str(path), max(one.st_mtime_ns for one in stats), sum(one.st_size for one in stats)
 
 
 def _check_crop(crop: Sequence[int], setup: GridSetup) -> None:
