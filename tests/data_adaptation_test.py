@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from e3d.data.readers.timing import Timing
+from e3d.data.sources import adaptation
 from e3d.data.sources.adaptation import Preparation, adapt_frames, preparation_of
 from e3d.errors import InputError
 from e3d.pixel_values import as_floats
@@ -74,6 +75,21 @@ def test_bytes_stay_bytes_and_floats_floats():
     deep = Preparation((3, 4, 3)).prepare(as_floats(levels))
     assert deep.dtype == np.float32
     np.testing.assert_allclose(deep * 255, means, rtol=1e-5)
+
+
+def test_long_clips_are_adapted_in_blocks(monkeypatch):
+    frames = np.random.default_rng(1).integers(0, 256, (7, 9, 8, 3), np.uint8)
+    preparation = Preparation((4, 5, 1))
+    whole = preparation.prepare(frames)
+    monkeypatch.setattr(adaptation, '_BLOCK_BYTES', 3 * 9 * 8 * 3)
+    sizes = []
+    monkeypatch.setattr(
+        adaptation,
+        'adapt_frames',
+        lambda part, shape: sizes.append(len(part)) or adapt_frames(part, shape),
+    )
+    np.testing.assert_array_equal(preparation.prepare(frames), whole)
+    assert sizes == [3, 3, 1]
 
 
 def test_a_crop_takes_the_middle_and_a_stretch_everything():

@@ -295,6 +295,16 @@ def test_the_account_tells_how_many_clips_go_where(tmp_path):
     )
 
 
+@pytest.mark.parametrize(('fraction', 'said'), [(0.25, False), (1.0, True)])
+def test_it_is_said_where_less_of_a_clip_is_observed_than_the_fraction(tmp_path, fraction, said):
+    write_data_set(tmp_path)
+    source = open_something_something(make_dataset(tmp_path, fraction=fraction), 'test')
+    line = (
+        f'of 1 clips less than dataset.fraction={fraction:g} is observed, as dataset.output_frames='
+    )
+    assert any(text.startswith(line) for text in source.account) == said
+
+
 def test_parts_that_were_not_unpacked_are_named(tmp_path):
     (tmp_path / 'raw').mkdir()
     for part in ('00', '01'):

@@ -14,9 +14,12 @@ import e3d
 from e3d.data.sources.in_memory import divide_clips, lend
 from e3d.data.sources.registry import open_source
 from e3d.data.sources.scales import Scale
+from e3d.evaluation.recognition import recognition_report
 from e3d.fitting import fit as fitting
+from e3d.fitting.run import describe_report
 from e3d.model import FORECASTERS
 from e3d.model.needs import initialize
+from e3d.signals import Interrupted
 from tests.prediction_helpers import (
     INPUT_FRAMES,
     OUTPUT_FRAMES,
@@ -181,6 +184,25 @@ def test_the_end_of_a_clip_is_shown_beside_its_forecast_from_what_came_before(mo
     np.testing.assert_allclose(frames, clip[-INPUT_FRAMES - OUTPUT_FRAMES :], rtol=1e-6)
     np.testing.assert_allclose(future, run.forecast(clip[:-OUTPUT_FRAMES]), rtol=1e-6)
     assert observed.tolist() == [True] * INPUT_FRAMES and channels == run.channel_names
+
+
+@pytest.mark.parametrize('error', [Interrupted(15, 'Stopped.'), e3d.RunError('Diverged.')])
+@pytest.mark.parametrize('kept', [False, True])
+def test_what_ends_a_fit_says_that_nothing_was_kept(tmp_path, monkeypatch, error, kept):
+    def train(config, workdir):
+        raise type(error)(*([15] if isinstance(error, Interrupted) else []), 'Stopped.')
+
+    monkeypatch.setattr(fitting, 'train', train)
+    with pytest.raises(type(error)) as caught:
+        e3d.fit(stripes(), input_frames=3, output_frames=2, workdir=tmp_path if kept else None)
+    more = '' if kept else ' Nothing was kept: give workdir=FOLDER to be able to go on.'
+    assert str(caught.value) == 'Stopped.' + more
+
+
+def test_the_report_of_a_recognizer_is_told():
+    report = recognition_report(np.zeros((2, 8, 2)), np.arange(2), ['boxing', 'waving'])
+    told = describe_report(report | {'protocol': 'any', 'num_sequences': 2, 'step': 3})
+    assert 'boxing' in told and 'top-1' in told
 
 
 def test_a_clip_with_gaps_and_larger_than_the_crop_is_shown_as_it_is_forecast():

@@ -164,5 +164,5 @@ def test_impossible_streams_are_rejected():
         observe(model, params, state, np.full(SHAPE, np.nan, np.float32))
     with pytest.raises(InputError, match='horizon=0'):
         forecast_from(model, params, state, 0)
-    with pytest.raises(InputError, match='takes whole clips'):
+    with pytest.raises(InputError, match='has no stack of cells'):
         start(build_model('simvp'), params, SHAPE)

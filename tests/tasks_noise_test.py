@@ -153,6 +153,8 @@ def test_members_are_futures_of_the_same_clip(variables):
     batch = forecast(run, frames[None], members=2)
     assert batch.shape == (2, 1, OUTPUT_FRAMES, 8, 8, 1)
     np.testing.assert_allclose(batch[:, 0], futures[:2], rtol=1e-6)
+    two = np.stack([frames[::-1], frames])  # its place among others makes no difference
+    np.testing.assert_allclose(forecast(run, two, members=2)[:, 1], futures[:2], atol=1e-5)
     with pytest.raises(InputError, match='members=0: must be'):
         forecast(run, frames, members=0)
     with pytest.raises(InputError, match='one future only'):

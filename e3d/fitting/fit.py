@@ -12,9 +12,11 @@ from ml_collections import ConfigDict
 
 from e3d.configuration import change_config, default_config, switch_model
 from e3d.data.sources.in_memory import Frames, divide_clips, lend
+from e3d.errors import RunError
 from e3d.fitting.run import Run, load_run
 from e3d.model import build_model
 from e3d.model.fields import check_at_least
+from e3d.signals import Interrupted
 from e3d.training.loop import train
 
 SEQUENCES = 8  # of an update, on so many devices or fewer
@@ -41,8 +43,8 @@ def fit(
     Of three clips or more the last tenth is held out for the test and the tenth before for
     validation; of fewer, the last tenths of the frames of each.
 
-    The settings are those of `experiments/quickstart.py`, two layers of 16 channels, for minutes on
-    two CPU cores, with a lower learning rate for more than 2,000 updates; those of the paper are
+    The settings are those of `experiments/quickstart.py`, with 16 channels in place of 15, for minutes
+    on two CPU cores, with a lower learning rate for more than 2,000 updates; those of the paper are
     `**{'model.layers': 4, 'model.features': 64}` and more steps.
 
     Args:
@@ -89,7 +91,14 @@ def fit(
         config.dataset.path = stack.enter_context(lend(lent))
         config.evaluation.num_samples = 4 if kept else 0
         change_config(config, model, {'seed': seed} | values)
-        report = train(config, pathlib.Path(workdir))
+        try:
+            report = train(config, pathlib.Path(workdir))
+        except (Interrupted, RunError) as error:
+            if not kept:
+                error.args = (
+                    f'{error} Nothing was kept: give workdir=FOLDER to be able to go on.',
+                )
+            raise
         return load_run(workdir)._replace(report=report)
 
 

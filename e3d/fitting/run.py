@@ -173,6 +173,6 @@ def stored_report(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
 def describe_report(report: Any) -> str:
     """A report as text; one of an earlier version as far as it goes."""
     try:
-        return format_recognition(report) if 'accuracy' in report else format_table(report)
+        return format_recognition(report) if 'confusion' in report else format_table(report)
     except (KeyError, TypeError, ValueError):
         return str(report.get('protocol'))

@@ -195,7 +195,7 @@ def _check_streams(model: Any) -> None:
         )
     if not isinstance(model, Recognizer | Forecaster):
         raise InputError(
-            f'{type(model).__name__} takes whole clips: start and observe are for recognizers and '
+            f'{type(model).__name__} has no stack of cells: start and observe are for recognizers and '
             'models like e3d_lstm, predrnn and convlstm. Use forecast(run, frames).'
         )
 

@@ -166,7 +166,9 @@ def forecast_clips(
     """
     noise_channels = needs_of(run.model).noise
     if noise_channels:
-        draws = np.indices((members, len(seen)), np.int32).reshape(2, -1)[::-1].T
+        # The same for each clip, so that its forecast is that of it alone.
+        numbers = np.repeat(np.arange(members, dtype=np.int32), len(seen))
+        draws = np.stack([np.zeros_like(numbers), numbers], axis=-1)
         seen = np.concatenate([seen] * members)
         beside = {name: np.concatenate([array] * members) for name, array in beside.items()}
     clips, length = seen.shape[:2]

@@ -53,8 +53,9 @@ def recognize(run_or_weights: Run | str | os.PathLike[str], frames: np.ndarray) 
     """Recognizes a clip, from its front parts and as a whole.
 
     Of the part that is observed, the last frames are taken, as many as the model was trained to see;
-    the published weights see all of it, up to 250 frames. Frames are prepared as those of the
-    training were (see `forecast`); their rate is taken to be that of the training.
+    the published weights see all of it, up to 250 frames, and of less than 9 each several times.
+    Frames are prepared as those of the training were (see `forecast`); their rate is taken to be that
+    of the training.
 
     Args:
       run_or_weights: a run of `e3d.load_run`, the path of its workdir, or 'i3d-kinetics400' for I3D
@@ -147,20 +148,13 @@ def _open_recognizer(run_or_weights: Run | str | os.PathLike[str]) -> Run:
 
 def _recognize(run: Run, clip: np.ndarray) -> Recognized:
     """Recognizes a whole clip `[T, H, W, C]` as the model sees it."""
-    model, most = run.model, run.config.dataset.input_frames
-    if most is None:
-        most = min(len(clip), MOST_FRAMES)
-        model = model.clone(clip_frames=max(most, model.least_frames))
     lengths = np.asarray(front(np.array(FRACTIONS), len(clip)))
-    # Of a clip that enters as a whole a recurrent model is read out at several times.
-    together = len(clip) <= most and not needs_of(model).scores_only
-    rows = [lengths] if together else lengths[:, np.newaxis]
     with devices.memory_explained(
         f'There is not enough memory to recognize a clip of {len(clip)} frames. Cut it.'
     ):
         logs = [
-            _log_probabilities(Recognition(model, most), run.variables, batch)[0]
-            for batch in _batches(clip, rows, most)
+            _log_probabilities(recognition, run.variables, batch)[0]
+            for recognition, batch in _inputs(run, clip, lengths)
         ]
         probabilities = np.exp(np.concatenate(logs))
     if not np.isfinite(probabilities).all():
@@ -172,21 +166,37 @@ def _recognize(run: Run, clip: np.ndarray) -> Recognized:
     return Recognized(names, FRACTIONS, tuple(lengths.tolist()), probabilities)
 
 
-def _batches(clip: np.ndarray, rows: Any, most: int) -> Iterator[dict[str, np.ndarray]]:
-    """Sequences of `most` frames as data sets give them, each with the lengths of a row.
+def _inputs(
+    run: Run, clip: np.ndarray, lengths: np.ndarray
+) -> Iterator[tuple[Recognition, dict[str, np.ndarray]]]:
+    """What recognizes which sequence, until all parts of a clip of these lengths are recognized."""
+    model, most = run.model, run.config.dataset.input_frames
+    if most is None:  # each part at its own rate, as the published weights saw their clips
+        for length in lengths.tolist():
+            seen = min(length, MOST_FRAMES)
+            whole = model.clone(clip_frames=max(seen, model.least_frames))
+            yield Recognition(whole, seen), _batch(clip, np.array([length]), seen)
+        return
+    # Of a clip that enters as a whole a recurrent model is read out at several times.
+    together = len(clip) <= most and not needs_of(model).scores_only
+    for row in [lengths] if together else lengths[:, np.newaxis]:
+        yield Recognition(model, most), _batch(clip, row, most)
 
-    A sequence ends where the longest part of its row does; where there are fewer frames, the first
-    one is repeated before them.
+
+def _batch(clip: np.ndarray, row: np.ndarray, most: int) -> dict[str, np.ndarray]:
+    """A sequence of `most` frames as data sets give them, with the lengths of a row.
+
+    It ends where the longest part of its row does; where there are fewer frames, the first one is
+    repeated before them.
     """
-    for row in rows:
-        seen = clip[max(0, row[-1] - most) : row[-1]]
-        repeated = most - len(seen)
-        frames = np.concatenate([np.repeat(seen[:1], repeated, axis=0), seen])
-        yield {
-            'frames': frames[np.newaxis],
-            'repeated': np.array([repeated], np.int32),
-            'lengths': np.minimum(row, len(seen))[np.newaxis],
-        }
+    seen = clip[max(0, row[-1] - most) : row[-1]]
+    repeated = most - len(seen)
+    frames = np.concatenate([np.repeat(seen[:1], repeated, axis=0), seen])
+    return {
+        'frames': frames[np.newaxis],
+        'repeated': np.array([repeated], np.int32),
+        'lengths': np.minimum(row, len(seen))[np.newaxis],
+    }
 
 
 @functools.partial(jax.jit, static_argnames='recognition')

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from e3d.data.sources.dataset import DATASETS, Dataset
 from e3d.errors import InputError
 from e3d.pixel_values import as_bytes, as_floats
 
+_BLOCK_BYTES = 2**26  # of bytes that are adapted at once
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # gray of red, green and blue (ITU-R BT.601)
 
 
@@ -57,8 +59,14 @@ class Preparation:
             )
         if self.fit == 'crop':
             frames = crop_to_aspect(frames, *self.frame_shape[:2])
-        fitting = adapt_frames(frames, self.frame_shape)
-        return as_bytes(fitting) if frames.dtype == np.uint8 else fitting
+        if frames.dtype != np.uint8:
+            return adapt_frames(frames, self.frame_shape)
+        # As floats a long clip of large frames takes four times its memory, and more while it shrinks.
+        block = max(1, _BLOCK_BYTES // math.prod(frames.shape[1:]))
+        parts = [frames[at : at + block] for at in range(0, len(frames), block)]
+        if frames.ndim == 3 or len(parts) < 2:
+            return as_bytes(adapt_frames(frames, self.frame_shape))
+        return np.concatenate([as_bytes(adapt_frames(part, self.frame_shape)) for part in parts])
 
     def seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the part of decoded frames that is not cut away, in their pixels."""

@@ -135,7 +135,7 @@ def open_something_something(
     builder = open_records(SomethingSomething, config, dataset['data_dir'])
     if split == 'validation' and not dataset['validation_fraction']:
         split = 'test'
-    clips, from_front, unused = [], True, []
+    clips, from_front, unused, early = [], True, [], 0
     counts = collections.Counter[str]()
     pictures = {video.id: video.path for video in videos if video.path and video.path.is_dir()}
     pictures_of = {}
@@ -155,6 +155,7 @@ def open_something_something(
             if id in pictures:
                 pictures_of[record] = pictures[id]
             shown, cut = _cut(moments, dataset)
+            early += cut < math.ceil(dataset['fraction'] * len(shown))
             repeated = dataset['input_frames'] - cut
             clips.append((record, label, max(0, repeated), len(shown), numbers))
             from_front = from_front and repeated >= 0
@@ -171,7 +172,7 @@ def open_something_something(
         folder=str(builder.data_path),
         class_names=names,
         split=split,
-        account=tuple(_account(dataset, counts, paths)),
+        account=(*_account(dataset, counts, paths), *_account_of_early(dataset, early)),
         left_out=(
             *(LeftOut(*one) for one in builder.info.metadata['left_out']),
             *files.left_out,
@@ -195,6 +196,16 @@ def _account(
         + (f'{rate:g} a second' if rate else 'as many a second as the videos have'),
         'divided by the official lists, that for validation is the test; clips: train '
         f'{counts["train"]:,}, validation {validation}, test {counts["test"]:,}',
+    ]
+
+
+def _account_of_early(dataset: Mapping[str, Any], count: int) -> list[str]:
+    """Says of how many clips a smaller part is observed than that by which it is called."""
+    if not count:
+        return []
+    return [
+        f'of {count:,} clips less than dataset.fraction={dataset["fraction"]:g} is observed, as '
+        f'dataset.output_frames={dataset["output_frames"]} more must follow'
     ]
 
 
