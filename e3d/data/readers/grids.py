@@ -35,8 +35,19 @@ _ATTRIBUTES = (
 )
 # What netCDF fills float variables with that state no `_FillValue`, 9.97e36 in float32 and in float64.
 _NETCDF_FILL = float(np.float32(9.969209968386869e36))
-# From what stands for no value, beside what the file says, to float32 [H, W], NaN where there is none.
-Field = Callable[[float | None], np.ndarray]
+
+
+class Field(NamedTuple):
+    """A variable of a file that has no times.
+
+    Attributes:
+      read: from the stored number that stands for no value, beside what the file says, or None, to
+        float32 `[H, W]`, NaN where there is none.
+      axes: as those of a `Grid`.
+    """
+
+    read: Callable[[float | None], np.ndarray]
+    axes: Mapping[str, tuple[float, ...]] = {}
 
 
 class Grid(NamedTuple):
@@ -107,7 +118,7 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
         attributes = {name: _attributes_of(array) for name, array in arrays.items()}
         times = _find_times(arrays, attributes, path)
         fields = {
-            name: _field(array, attributes[name])
+            name: _field(array, attributes[name], layout)
             for name, array in arrays.items()
             if array.ndim == 2 and array.dtype.kind in 'iufb'
         }
@@ -203,8 +214,20 @@ def _grid(array: Any, attributes: Mapping[str, Any], layout: str, name: str, pat
     return Grid(name, path, shape, as_text(attributes.get('units', '')), read)  # type: ignore[arg-type]
 
 
-def _field(array: Any, attributes: Mapping[str, Any]) -> Field:
-    return lambda missing: decode(np.asarray(array[()]), attributes, missing)
+def _field(array: Any, attributes: Mapping[str, Any], layout: str) -> Field:
+    return Field(
+        lambda missing: arrange_field(decode(np.asarray(array[()]), attributes, missing), layout)
+    )
+
+
+def arrange_field(field: np.ndarray, layout: str) -> np.ndarray:
+    """A view [H, W] of a field that lies as the grids of a layout do."""
+    return field.T if columns_first(layout) else field
+
+
+def columns_first(layout: str) -> bool:
+    """Whether columns come before rows in a layout; '' has them after."""
+    return layout.find('W') < layout.find('H')
 
 
 def explain_damage(opened: GridFile) -> GridFile:
@@ -215,7 +238,7 @@ def explain_damage(opened: GridFile) -> GridFile:
 
     return opened._replace(
         grids={n: grid._replace(read=explain(grid.read, n)) for n, grid in opened.grids.items()},
-        fields={n: explain(read, n) for n, read in opened.fields.items()},
+        fields={n: f._replace(read=explain(f.read, n)) for n, f in opened.fields.items()},
     )
 
 

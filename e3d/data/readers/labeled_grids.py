@@ -1,7 +1,7 @@
 """Grids over time from netCDF files and zarr stores, whose dimensions have names; read by xarray."""
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from e3d.data.readers.grids import (
     Field,
     Grid,
     GridFile,
+    arrange_field,
+    columns_first,
     decode,
     describe_arrays,
     each_grid,
@@ -32,6 +34,7 @@ CHANNEL_NAMES = ('channel', 'channels', 'band', 'c')
 LEVEL_NAMES = (
     'level', 'lev', 'plev', 'pressure', 'pressure_level', 'isobaricinhpa', 'depth', 'height',
 )  # fmt: skip
+_UNNAMED = 'phony_dim_'  # begins the names that h5netcdf gives to dimensions without one
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -140,7 +143,7 @@ def _read_content(
         name for name, array in numbers.items() if any(_is_time(coords, d) for d in array.dims)
     ]
     fields = {
-        name: _field(array)
+        name: _field(array, coords, layout)
         for name, array in numbers.items()
         if array.ndim == 2 and name not in timed
     }
@@ -227,7 +230,7 @@ def _grid(array: Any, axes: str, coords: Any, path: Path) -> Grid:
         return arrange(decode(array.isel(places).values, array.attrs, missing), axes)[0]
 
     shape = tuple(int(sizes.get(axis, 1)) for axis in AXES)
-    places = {str(dims[axis]): _ends(coords, dims[axis]) for axis in 'HW' if axis in dims}
+    places = _places(coords, [dims[axis] for axis in 'HW' if axis in dims])
     channels = _labels(coords, dims['C']) if 'C' in dims else ()
     return Grid(array.name, path, shape, _unit(array), read, axes=places, channels=channels)  # type: ignore[arg-type]
 
@@ -240,6 +243,11 @@ def _labels(coords: Any, dim: Any) -> tuple[str, ...]:
     return tuple(f'{v:g}' if values.dtype.kind in 'iuf' else as_text(v) for v in values.tolist())
 
 
+def _places(coords: Any, dims: Iterable[Any]) -> dict[str, tuple[float, ...]]:
+    """What `Grid.axes` are of rows and columns: nothing of those without a name of their own."""
+    return {str(dim): _ends(coords, dim) for dim in dims if not str(dim).startswith(_UNNAMED)}
+
+
 def _ends(coords: Any, dim: Any) -> tuple[float, ...]:
     """The first and the last coordinate of a dimension; () where it has no numbers."""
     if dim not in coords or coords[dim].dtype.kind not in 'iuf' or coords[dim].size < 2:
@@ -248,8 +256,12 @@ def _ends(coords: Any, dim: Any) -> tuple[float, ...]:
     return tuple(ends.tolist()) if np.isfinite(ends).all() else ()
 
 
-def _field(array: Any) -> Field:
-    return lambda missing: decode(array.values, array.attrs, missing)
+def _field(array: Any, coords: Any, layout: str) -> Field:
+    dims = array.dims[::-1] if columns_first(layout) else array.dims
+    return Field(
+        lambda missing: arrange_field(decode(array.values, array.attrs, missing), layout),
+        _places(coords, dims),
+    )
 
 
 def _times_of(array: Any, coords: Any, axes: str) -> Times | None:

@@ -11,6 +11,7 @@ from e3d.errors import InputError
 SAME_STEP = 1.15
 TRAINING = 'the data of the training'
 UNNAMED = 'values'  # the variable of a file that names none
+_SHORT = {'latitude': 'lat', 'longitude': 'lon'}  # one axis by two names
 _PLACE = 1e-3  # of an axis: coordinates that differ by less were only rounded
 
 Axes = Mapping[str, tuple[float, ...]]
@@ -113,7 +114,7 @@ def check_variables(found: FileFacts, expected: FileFacts, name: str, other: str
 
 def check_axes(found: Axes, expected: Axes, name: str, other: str) -> None:
     """Raises InputError where rows or columns of two files run another way."""
-    if set(found) == set(expected) and [*found] != [*expected]:
+    if is_transposed(found, expected):
         raise InputError(
             f'Rows and columns are {" and ".join(found)} in {name}, but {" and ".join(expected)} in '
             f'{other}. Transpose one of them.'
@@ -124,6 +125,12 @@ def check_axes(found: Axes, expected: Axes, name: str, other: str) -> None:
                 f"'{axis}' goes {_from_to(ends)} in {name}, but {_from_to(before)} in {other}: one of "
                 'them is turned around. Sort both in the same direction.'
             )
+
+
+def is_transposed(found: Axes, expected: Axes) -> bool:
+    """Whether the rows of one are the columns of the other, by their names."""
+    one, other = ([_short(axis) for axis in axes] for axes in (found, expected))
+    return set(one) == set(other) and one != other
 
 
 def describe_places(found: Axes, expected: Axes) -> str:
@@ -172,9 +179,14 @@ def check_facts(found: FileFacts, trained: FileFacts, name: str) -> list[str]:
 def _with_ends(
     found: Axes, expected: Axes
 ) -> Iterator[tuple[str, tuple[float, ...], tuple[float, ...]]]:
+    wanted = {_short(axis): ends for axis, ends in expected.items()}
     for axis, ends in found.items():
-        if ends and expected.get(axis):
-            yield axis, ends, expected[axis]
+        if ends and wanted.get(_short(axis)):
+            yield axis, ends, wanted[_short(axis)]
+
+
+def _short(axis: str) -> str:
+    return _SHORT.get(axis.lower(), axis.lower())
 
 
 def _from_to(ends: tuple[float, ...]) -> str:

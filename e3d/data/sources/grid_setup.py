@@ -1,5 +1,6 @@
 """The variables of grids by what they are for: to be forecast, known ahead, known before, fixed."""
 
+import contextlib
 import math
 import os
 import re
@@ -10,9 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from e3d.data.readers.array_files import map_array
-from e3d.data.readers.grids import GridFile
+from e3d.data.readers.grids import Field, Grid, GridFile
 from e3d.data.sources.calendar import calendar_features
-from e3d.data.sources.file_facts import FileFacts, stated_unit
+from e3d.data.sources.file_facts import (
+    FileFacts,
+    check_axes,
+    describe_places,
+    is_transposed,
+    stated_unit,
+)
 from e3d.data.sources.grid_timeline import Timeline, open_file, open_timeline, stated_facts
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
@@ -205,7 +212,6 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
             f'dataset.calendar={tuple(dataset["calendar"])}: {first.path} has no dates, only frames. '
             'Give it a time axis of dates, or leave this out.'
         )
-    size = first.grids[targets[0]].shape[2:4]
     factor, unit = _unit_of(targets, first, dataset['unit'])
     place_bound = [key for key in ('static', 'mask') if dataset[key]]
     if place_bound and timeline.elsewhere:
@@ -219,8 +225,10 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
         targets=targets,
         known=known,
         others=tuple(name for name in names if name not in (*targets, *known)),
-        static=_static_fields(timeline, tuple(dataset['static']), size, dataset['missing']),
-        mask=_mask(dataset['mask'], timeline, size),
+        static=_static_fields(
+            first, first.grids[targets[0]], tuple(dataset['static']), dataset['missing']
+        ),
+        mask=_mask(dataset['mask'], first, first.grids[targets[0]]),
         factor=factor,
         unit=unit,
     )
@@ -261,16 +269,19 @@ def parse_unit(text: str) -> tuple[float, str]:
 
 
 def _static_fields(
-    timeline: Timeline, names: tuple[str, ...], size: tuple[int, int], missing: float | None
+    file: GridFile, target: Grid, names: tuple[str, ...], missing: float | None
 ) -> np.ndarray:
-    fields, read = timeline.pieces[0].file.fields, []
+    """Fields of a file beside each other, `[H, W, K]`, which must lie as a target does."""
+    size, read = target.shape[2:4], []
     for name in names:
-        if name not in fields:
+        if name not in file.fields:
             raise InputError(
-                f"{timeline.pieces[0].file.path} has no field '{name}' [H, W] without times; it has "
-                f'{", ".join(fields) or "none"}. See dataset.static.'
+                f"{file.path} has no field '{name}' [H, W] without times; it has "
+                f'{", ".join(file.fields) or "none"}. See dataset.static.'
             )
-        read.append(fields[name](missing))
+        field = _as_grids_lie(file.fields[name], target)
+        _check_place(field, target, f"the field '{name}'")
+        read.append(field.read(missing))
         if read[-1].shape != size:
             raise InputError(
                 f"The field '{name}' has the shape {read[-1].shape}; it must be {size}, that of "
@@ -279,21 +290,41 @@ def _static_fields(
     return np.stack(read, -1) if read else np.zeros((*size, 0), 'f4')
 
 
-def _mask(name: str, timeline: Timeline, size: tuple[int, int]) -> np.ndarray | None:
+def _as_grids_lie(field: Field, target: Grid) -> Field:
+    """A field of the same file with rows and columns as a grid has them, as far as names tell."""
+    if not is_transposed(field.axes, target.axes):
+        return field
+    return Field(lambda missing: field.read(missing).T, dict(reversed(list(field.axes.items()))))
+
+
+def _check_place(field: Field, target: Grid, name: str) -> None:
+    """Raises InputError where the cells of a field are not those of a grid, by what files state."""
+    frames = f"'{target.name}' of {target.file}"
+    check_axes(field.axes, target.axes, name, frames)
+    moved = describe_places(field.axes, target.axes)
+    if moved:
+        raise InputError(
+            f'{name[0].upper()}{name[1:]} lies elsewhere than {frames}: {moved}. Give one of the same '
+            'cells.'
+        )
+
+
+def _mask(name: str, file: GridFile, target: Grid) -> np.ndarray | None:
     """The mask that `dataset.mask` names: a field of the first file, or a file of its own."""
     if not name:
         return None
-    fields = timeline.pieces[0].file.fields
-    if name in fields:
-        mask, source = fields[name](None), f"'{name}' in {timeline.pieces[0].file.path}"
+    if name in file.fields:
+        field, source = _as_grids_lie(file.fields[name], target), f"'{name}' in {file.path}"
     else:
         path = local_path(name, 'dataset.mask')
         if not os.path.exists(path):
             raise InputError(
                 f"dataset.mask is '{name}', which is neither a file nor one of the fields "
-                f'{", ".join(fields) or "(none)"} of {timeline.pieces[0].file.path}.'
+                f'{", ".join(file.fields) or "(none)"} of {file.path}.'
             )
-        mask, source = _read_mask(path), str(path)
+        field, source = _read_mask(path), str(path)
+    _check_place(field, target, f'the mask {source}')
+    mask, size = field.read(None), target.shape[2:4]
     if mask.shape[:2] != size or mask.ndim not in (2, 3):
         raise InputError(
             f'The mask {source} has the shape {mask.shape}; it must be {size}, that of the frames, with '
@@ -307,9 +338,10 @@ def _mask(name: str, timeline: Timeline, size: tuple[int, int]) -> np.ndarray | 
     return mask[..., None] if mask.ndim == 2 else mask
 
 
-def _read_mask(path: Path) -> np.ndarray:
+def _read_mask(path: Path) -> Field:
     if path.suffix.lower() == '.npy':
-        return np.asarray(map_array(path))
+        array = np.asarray(map_array(path))
+        return Field(lambda missing: array)
     rule = (
         f'{path} must hold one mask [H, W]; one for each channel, [H, W, C], must be an .npy file.'
     )
@@ -318,6 +350,9 @@ def _read_mask(path: Path) -> np.ndarray:
         opened = open_file(path, wanted=['a mask'])
     except InputError as error:
         raise InputError(f'{rule} {error}') from error
-    if len(opened.fields) != 1:
-        raise InputError(f'{rule} It has {", ".join(opened.fields) or "none"}.')
-    return next(iter(opened.fields.values()))(None)
+    with contextlib.closing(opened):
+        if len(opened.fields) != 1:
+            raise InputError(f'{rule} It has {", ".join(opened.fields) or "none"}.')
+        (field,) = opened.fields.values()
+        values = field.read(None)
+        return Field(lambda missing: values, field.axes)

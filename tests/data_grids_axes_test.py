@@ -1,0 +1,91 @@
+"""Grids, fields and times that lie on axes of their own: where the cells are, and when the frames."""
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from grid_fixtures import HEIGHT, labeled, outside, placed
+
+from e3d.configuration import default_config
+from e3d.data.sources.grid_setup import open_setup
+from e3d.errors import InputError
+
+
+def setup_of(path, **values):
+    dataset = default_config('grids').dataset
+    dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2, **values})
+    return open_setup(dataset)
+
+
+def square():
+    """Rain and the height of the ground on as many rows as columns, with coordinates."""
+    return placed(labeled().isel(x=slice(0, HEIGHT)))
+
+
+def written(content, path):
+    content.to_netcdf(path, engine='h5netcdf')
+    return path
+
+
+def mask_like(content):
+    """A file with a mask alone, of the cells of a file of grids, of which some are left out."""
+    there = ~outside()[: content.sizes['latitude'], : content.sizes['longitude']]
+    there[:2] = False  # so that up and down differ
+    dims = ('latitude', 'longitude')
+    return xarray.Dataset({'land': (dims, there.astype('i1'))}, {d: content[d] for d in dims})
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda mask: mask.isel(latitude=slice(None, None, -1)),
+         r"'latitude' goes from 52 to 60 in the mask .*mask.nc, but from 60 to 52 in 'rain' of"),
+        (lambda mask: mask.isel(latitude=slice(None, None, -1)).rename(latitude='lat'),
+         r"'lat' goes from 52 to 60 in the mask .*mask.nc, but from 60 to 52 in 'rain' of"),
+        (lambda mask: mask.transpose(),
+         r'Rows and columns are longitude and latitude in the mask .*, but latitude and longitude'),
+        (lambda mask: mask.assign_coords(longitude=mask.longitude + 1),
+         r"^The mask .* lies elsewhere than 'rain' of .*: 'longitude' goes from 1 to .*same cells"),
+    ],
+)  # fmt: skip
+def test_a_mask_of_other_cells_is_refused(tmp_path, change, message):
+    content = square()
+    mask = mask_like(content)
+    path = written(content, tmp_path / 'rain.nc')
+    kept = setup_of(path, mask=str(written(mask, tmp_path / 'same.nc'))).mask
+    np.testing.assert_array_equal(kept[..., 0], mask.land.values)
+    changed = written(change(mask), tmp_path / 'mask.nc')
+    with pytest.raises(InputError, match=message):
+        setup_of(path, mask=str(changed))
+
+
+@pytest.mark.parametrize('layout', ['', 'TWH'])
+@pytest.mark.parametrize('turned', [('rain', 'wind'), ('orography',), ()])
+def test_fields_are_turned_as_the_grids_of_their_file_are(tmp_path, layout, turned):
+    content = square()
+    names = ['time', *('longitude', 'latitude')[:: 1 if 'rain' in turned else -1]]
+    for name in ('rain', 'wind'):
+        content[name] = content[name].transpose(*names)
+    if 'orography' in turned:
+        content['orography'] = content['orography'].transpose()
+    path = written(content, tmp_path / 'rain.nc')
+    setup = setup_of(path, static=('orography',), mask='orography', layout=layout)
+    first = content.transpose('time', *(names[:0:-1] if layout else names[1:])).isel(time=0)
+    np.testing.assert_array_equal(setup.static[..., 0], first.orography.transpose(*first.rain.dims))
+    np.testing.assert_array_equal(setup.mask[..., 0], setup.static[..., 0] != 0)
+
+
+@pytest.mark.parametrize('kind', ['npz', 'h5', 'nc'])
+def test_without_names_a_layout_tells_how_fields_lie(tmp_path, kind):
+    rain, ground = np.random.default_rng(0).random((2, 20, 8, 8), np.float32)
+    path, arrays = tmp_path / f'rain.{kind}', {'rain': rain, 'ground': ground[0]}
+    if kind == 'npz':
+        np.savez(path, **arrays)
+    else:
+        with h5py.File(path, 'w') as file:
+            file.update(arrays)
+    for layout, turned in (('THW', False), ('TWH', True)):
+        setup = setup_of(path, static=('ground',), layout=layout)
+        frame, field = setup.read('rain', 0, 1)[0, ..., 0], setup.static[..., 0]
+        np.testing.assert_array_equal(frame, rain[0].T if turned else rain[0])
+        np.testing.assert_array_equal(field, ground[0].T if turned else ground[0])
