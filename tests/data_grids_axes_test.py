@@ -4,11 +4,13 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from grid_fixtures import HEIGHT, labeled, outside, placed
+from grid_fixtures import HEIGHT, labeled, outside, placed, write_zarr
 
 from e3d.configuration import default_config
 from e3d.data.sources.grid_setup import open_setup
 from e3d.errors import InputError
+
+HALF_HOUR = np.timedelta64(30, 'm')
 
 
 def setup_of(path, **values):
@@ -89,3 +91,41 @@ def test_without_names_a_layout_tells_how_fields_lie(tmp_path, kind):
         frame, field = setup.read('rain', 0, 1)[0, ..., 0], setup.static[..., 0]
         np.testing.assert_array_equal(frame, rain[0].T if turned else rain[0])
         np.testing.assert_array_equal(field, ground[0].T if turned else ground[0])
+
+
+def two_axes(later=0, dated=True):
+    """Rain along one axis of times and heat along another, which may be some steps later."""
+    content, steps = labeled()[['rain']], np.arange(40)
+    content['heat'] = ('time1', 'y', 'x'), content.rain.values + 5
+    if not dated:
+        return content.drop_vars('time')
+    return content.assign_coords(time1=('time1', content.time.values[0] + steps * HALF_HOUR)).isel(
+        time=slice(0, 40 - later), time1=slice(later, 40)
+    )
+
+
+@pytest.mark.parametrize('kind', ['nc', 'zarr'])
+def test_variables_of_other_times_are_not_paired(tmp_path, kind):
+    def write(content, name):
+        path = tmp_path / f'{name}.{kind}'
+        if kind == 'nc':
+            return written(content, path)
+        write_zarr(content, path)
+        return path
+
+    same = setup_of(write(two_axes(), 'same'))
+    assert same.variables == ('rain', 'heat') and same.timeline.length == 40
+    for later in (1, 12):
+        path = write(two_axes(later), f'later_{later}')
+        first = two_axes(later).time1.values[0].astype('M8[s]')
+        with pytest.raises(
+            InputError,
+            match=rf"'heat' in .* lies along 'time1' from {first} on, but 'rain' along 'time' from 2020",
+        ):
+            setup_of(path)
+        assert setup_of(path, variables=('heat',)).timeline.times[0] == first
+    undated = write(two_axes(dated=False), 'undated')
+    with pytest.raises(
+        InputError, match=r"along 'time1' without times, but 'rain' along 'time' wi"
+    ):
+        setup_of(undated, layout='THW', variables=('rain', 'heat'))

@@ -168,8 +168,10 @@ def _read_content(
             f'{path} holds no grids over time: it must have a variable with a time and two more '
             f'dimensions; it has {describe_arrays(numbers)}.'
         )
-    first = next((name for name in (*wanted, *grids) if name in grids), None)
-    times = None if first is None else _times_of(numbers[first], coords, axes[first])
+    along = {
+        name: numbers[name].dims[axes[name].index('T')] for name in wanted or grids if name in grids
+    }
+    times = _shared_times(coords, along, path) if along else None
     return GridFile(path, grids, fields, times, close)
 
 
@@ -264,11 +266,40 @@ def _field(array: Any, coords: Any, layout: str) -> Field:
     )
 
 
-def _times_of(array: Any, coords: Any, axes: str) -> Times | None:
-    dim = array.dims[axes.index('T')]
+def _shared_times(coords: Any, along: Mapping[str, Any], path: Path) -> Times | None:
+    """The times of variables, given the dimension of time of each, which frames are paired by.
+
+    Raises:
+      InputError: they cannot be parsed, or those of two variables are not the same.
+    """
+    (first, axis), *others = along.items()
+    times = _times_of(coords, axis, first)
+    for name, dim in others:
+        own = times if dim == axis else _times_of(coords, dim, name)
+        if dim != axis and not _same_times(times, own):
+            raise InputError(
+                f"'{name}' in {path} lies along '{dim}'{_beginning(own)}, but '{first}' along "
+                f"'{axis}'{_beginning(times)}: nothing says that their frames are of the same times. "
+                'Name variables of one time axis with dataset.variables, or write them along one.'
+            )
+    return times
+
+
+def _times_of(coords: Any, dim: Any, name: str) -> Times | None:
+    """The times along a dimension of a variable; None where nothing tells them."""
     if dim not in coords:
         return None
     values = coords[dim].values
     if values.dtype.kind == 'O' and not isinstance(values.flat[0], str | bytes):
-        raise InputError(f"The times of '{array.name}' {OTHER_CALENDAR}")
-    return parse_times(values, '', f"'{dim}' of '{array.name}'")
+        raise InputError(f"The times of '{name}' {OTHER_CALENDAR}")
+    return parse_times(values, '', f"'{dim}' of '{name}'")
+
+
+def _same_times(one: Times | None, other: Times | None) -> bool:
+    if one is None or other is None or one.values.dtype.kind != other.values.dtype.kind:
+        return False
+    return np.array_equal(one.values, other.values)
+
+
+def _beginning(times: Times | None) -> str:
+    return ' without times' if times is None else f' from {times.values[0]} on'
