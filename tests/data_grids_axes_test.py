@@ -4,19 +4,24 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from grid_fixtures import HEIGHT, labeled, outside, placed, write_zarr
+from grid_fixtures import HEIGHT, dates, labeled, outside, placed, write_zarr
 
 from e3d.configuration import default_config
 from e3d.data.sources.grid_setup import open_setup
+from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 
 HALF_HOUR = np.timedelta64(30, 'm')
 
 
-def setup_of(path, **values):
+def dataset_of(path, **values):
     dataset = default_config('grids').dataset
     dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2, **values})
-    return open_setup(dataset)
+    return dataset
+
+
+def setup_of(path, **values):
+    return open_setup(dataset_of(path, **values))
 
 
 def square():
@@ -129,3 +134,91 @@ def test_variables_of_other_times_are_not_paired(tmp_path, kind):
         InputError, match=r"along 'time1' without times, but 'rain' along 'time' wi"
     ):
         setup_of(undated, layout='THW', variables=('rain', 'heat'))
+
+
+def with_hole(count=40):
+    """Times of as many frames, half an hour apart, of which some are left out after the tenth."""
+    return np.delete(dates(count + 3), [10, 11, 12])
+
+
+@pytest.mark.parametrize('name', ['timestamps', 'DateTimes', 'XTIME', 'measured'])
+@pytest.mark.parametrize('kind', ['npz', 'h5', 'nc', 'zarr'])
+def test_dates_are_seen_by_whatever_name(tmp_path, kind, name):
+    path, times, rain = tmp_path / f'rain.{kind}', with_hole(), labeled().rain.values
+    minutes = (times - times[0]) / np.timedelta64(1, 'm')
+    units = {'units': f'minutes since {times[0]}'}
+    match kind:
+        case 'npz':
+            np.savez(path, data=rain, beside=np.arange(40), **{name: times})
+        case 'h5':
+            with h5py.File(path, 'w') as file:
+                file['data'], file[name], file['beside'] = rain, minutes, np.arange(40)
+                file[name].attrs.update(units)
+        case _:
+            content = xarray.Dataset({'data': (('Time', 'south_north', 'west_east'), rain)})
+            content = content.assign_coords(
+                {name: ('Time', minutes, units), 'beside': ('Time', np.arange(40))}
+            )
+            written(content, path) if kind == 'nc' else write_zarr(content, path)
+    timeline = setup_of(path).timeline
+    np.testing.assert_array_equal(timeline.times, times)
+    assert timeline.runs.tolist() == [[0, 10], [10, 40]]
+
+
+def test_dates_beside_the_numbers_of_frames_are_the_times(tmp_path):
+    content = labeled()[['rain']].drop_vars('time').rename(time='frame')
+    content = content.assign_coords(frame=np.arange(40))
+    path = written(content, tmp_path / 'numbers.nc')
+    assert not setup_of(path, layout='THW').timeline.has_dates
+    content['started'] = 'frame', with_hole().astype('M8[ns]')
+    path = written(content, tmp_path / 'dates.nc')
+    np.testing.assert_array_equal(setup_of(path, layout='THW').timeline.times, with_hole())
+
+
+def test_times_of_the_weather_model_are_read_as_it_writes_them(tmp_path):
+    texts = np.char.replace(with_hole().astype('S19'), b'T', b'_')
+    content = xarray.Dataset(
+        {'RAIN': (('Time', 'south_north', 'west_east'), labeled().rain.values)}
+    )
+    content['Times'] = 'Time', texts
+    content['XTIME'] = 'Time', np.arange(40.0), {'description': 'minutes since a start'}
+    for kind in ('NETCDF4', 'NETCDF3_64BIT'):
+        path = tmp_path / f'{kind}.nc'
+        content.to_netcdf(path, engine='h5netcdf' if kind == 'NETCDF4' else 'scipy', format=kind)
+        np.testing.assert_array_equal(setup_of(path).timeline.times, with_hole())
+
+
+@pytest.mark.parametrize('kind', ['npz', 'nc'])
+def test_of_several_arrays_of_dates_none_is_taken(tmp_path, kind):
+    path, rain, times = tmp_path / f'rain.{kind}', labeled().rain.values, with_hole()
+    both = {'start': times, 'end': times + HALF_HOUR}
+    for named in ({}, {'time': times}):
+        if kind == 'npz':
+            np.savez(path, data=rain, **both, **named)
+        else:
+            content = xarray.Dataset({'data': (('time', 'y', 'x'), rain)})
+            content = content.assign_coords({n: ('time', t) for n, t in (both | named).items()})
+            written(content, path)
+        if named:
+            np.testing.assert_array_equal(setup_of(path).timeline.times, times)
+        else:
+            with pytest.raises(
+                InputError, match=r"several arrays of dates, .*the one that does 'ti"
+            ):
+                setup_of(path)
+
+
+def test_dates_of_other_things_are_no_times(tmp_path):
+    built = dates(7)  # of as many stations
+    np.savez(tmp_path / 'rain.npz', data=labeled().rain.values, built=built)
+    assert setup_of(tmp_path / 'rain.npz').timeline.times is None
+
+
+def test_without_times_nothing_is_said_of_gaps(tmp_path):
+    rain = labeled().rain.values
+    np.savez(tmp_path / 'one.npz', rain=rain)
+    np.save(tmp_path / 'three.npy', np.stack([rain, rain, rain])[..., None])
+    for name, count in (('one.npz', '40 frames in 1'), ('three.npy', '120 frames in 3')):
+        account = open_source(dataset_of(tmp_path / name), 'train').account[0]
+        told = 'series without times: the frames of each are taken to follow each other'
+        assert account.endswith(f'{name}: {count} {told}')

@@ -75,7 +75,7 @@ def test_a_masked_cell_changes_nothing_anywhere(tmp_path):
     # Of several series the last one is continued, and it is said.
     np.save(tmp_path / 'series.npy', np.stack([rain, rain, rain[::-1]])[..., None])
     said = predict_file(run, tmp_path / 'series.npy', tmp_path / 'next.npy', horizon=3)
-    assert 'Read the last 2 of 40 frames of the last of 3 series or stretches' in said
+    assert 'Read the last 2 of 40 frames of the last of 3 series of ' in said
     np.testing.assert_array_equal(np.load(tmp_path / 'next.npy'), forecast(run, rain[::-1], 3))
     np.save(tmp_path / 'short.npy', rain[:1])
     said = predict_file(run, tmp_path / 'short.npy', tmp_path / 'short_next.npy')

@@ -140,11 +140,10 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
     checked_numbers(known, run.scale, str(path), gaps=True)
     count, stretches = end - start, len(setup.timeline.runs)
     of_last = _no_more(count, dataset['input_frames'])
-    if stretches > 1:
-        of_last = (
-            f' of the last of {stretches:,} series or stretches without a gap in time{of_last}'
-        )
     times = setup.timeline.times
+    if stretches > 1:
+        apart = 'series' + ' or stretches without a gap in time' * (times is not None)
+        of_last = f' of the last of {stretches:,} {apart}{of_last}'
     until = '' if times is None else f', until {times[end - 1]}{setup.timeline.in_steps}'
     account.append(
         f'Read the last {count} of {end - first:,} frames{of_last} of {_last_file(setup)}{until}, with '

@@ -88,6 +88,8 @@ def _parse_texts(texts: list[str]) -> Times:
     # A number alone is a year to NumPy, however long it is.
     if any(re.fullmatch('[0-9]+', text) for text in texts):
         return _parse_digits(texts)
+    # As WRF writes them, 2020-05-01_13:00:00.
+    texts = [re.sub('(?<=-[0-9]{2})_', 'T', text) for text in texts]
     return Times(_in_seconds(np.array(texts, 'datetime64[us]')))
 
 

@@ -19,7 +19,10 @@ from e3d.errors import InputError
 
 MAX_ARCHIVE_BYTES = 2**33
 MAX_TIMES = 10**8
-TIME_NAMES = ('time', 'times', 'date', 'dates', 'datetime', 'timestamp', 'valid_time')
+TIME_NAMES = (
+    'time', 'times', 'date', 'dates', 'datetime', 'datetimes', 'timestamp', 'timestamps',
+    'valid_time', 'xtime',
+)  # fmt: skip
 SUFFIXES = {'.npy', '.npz', '.h5', '.hdf5'}
 _ATTRIBUTES = (
     'scale_factor',
@@ -116,7 +119,6 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
                 content = stack.enter_context(open_hdf5(path))
                 arrays = _sound_datasets(content, wanted)
         attributes = {name: _attributes_of(array) for name, array in arrays.items()}
-        times = _find_times(arrays, attributes, path)
         fields = {
             name: _field(array, attributes[name], layout)
             for name, array in arrays.items()
@@ -132,6 +134,8 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
                 f'{path} holds no grids over time: it must have an array [T, H, W], [T, H, W, C] or '
                 f'[N, T, H, W, C]; it has {describe_arrays(arrays)}.'
             )
+        lengths = {grids[name].shape[1] for name in wanted or grids if name in grids}
+        times = _find_times(arrays, attributes, lengths, path)
         return GridFile(path, grids, fields, times, stack.pop_all().close)
     raise AssertionError  # an ExitStack may suppress, this one does not
 
@@ -368,12 +372,46 @@ def _as_stored(numbers: np.ndarray, dtype: np.dtype[Any], unsigned: bool) -> np.
     return stored[held]
 
 
+def name_of_times(names: Collection[str], dated: Collection[str], path: Path) -> str | None:
+    """Which array tells when frames are: by its name, or else the only one of dates.
+
+    Args:
+      names: of the arrays `[T]`.
+      dated: of those for as many frames as there are that are dates, whatever they are called.
+      path: of the file.
+
+    Raises:
+      InputError: there are several of dates.
+    """
+    ordered = sorted(names, key=str.islower)  # of Time and time the latter
+    named = {name.lower(): name for name in ordered}
+    known = next((named[name] for name in TIME_NAMES if name in named), None)
+    if known is None and len(dated) > 1:
+        raise InputError(
+            f'{path} has several arrays of dates, {", ".join(dated)}, which do not tell when its frames '
+            "are. Call the one that does 'time'."
+        )
+    return known or next(iter(dated), None)
+
+
+def states_dates(array: Any, attributes: Mapping[str, Any]) -> bool:
+    """Whether an array is dates, by its type or by units such as 'hours since 2020-01-01'."""
+    return array.dtype.kind == 'M' or ' since ' in as_text(attributes.get('units', ''))
+
+
 def _find_times(
-    arrays: Mapping[str, Any], attributes: Mapping[str, Mapping[str, Any]], path: Path
+    arrays: Mapping[str, Any],
+    attributes: Mapping[str, Mapping[str, Any]],
+    lengths: Collection[int],
+    path: Path,
 ) -> Times | None:
-    names = sorted(arrays, key=str.islower)  # of Time and time the latter
-    named = {name.lower(): name for name in names if arrays[name].ndim == 1}
-    name = next((named[known] for known in TIME_NAMES if known in named), None)
+    names = [name for name, array in arrays.items() if array.ndim == 1]
+    dated = [
+        name
+        for name in names
+        if arrays[name].size in lengths and states_dates(arrays[name], attributes[name])
+    ]
+    name = name_of_times(names, dated, path)
     if name is None:
         return None
     if arrays[name].size > MAX_TIMES:

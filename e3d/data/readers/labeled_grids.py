@@ -20,7 +20,9 @@ from e3d.data.readers.grids import (
     decode,
     describe_arrays,
     each_grid,
+    name_of_times,
     stated,
+    states_dates,
 )
 from e3d.data.readers.hdf5_files import check_dataset, open_hdf5
 from e3d.data.readers.zarr_stores import NO_STORE, Store, check_store, is_zarr
@@ -171,13 +173,13 @@ def _read_content(
     along = {
         name: numbers[name].dims[axes[name].index('T')] for name in wanted or grids if name in grids
     }
-    times = _shared_times(coords, along, path) if along else None
+    times = _shared_times(content, coords, along, path) if along else None
     return GridFile(path, grids, fields, times, close)
 
 
 def _is_measured(array: Any) -> bool:
     """Whether a variable is numbers, and these are no dates."""
-    return array.dtype.kind in 'iufb' and ' since ' not in _unit(array)
+    return array.dtype.kind in 'iufb' and not states_dates(array, array.attrs)
 
 
 def _unit(array: Any) -> str:
@@ -266,16 +268,16 @@ def _field(array: Any, coords: Any, layout: str) -> Field:
     )
 
 
-def _shared_times(coords: Any, along: Mapping[str, Any], path: Path) -> Times | None:
+def _shared_times(content: Any, coords: Any, along: Mapping[str, Any], path: Path) -> Times | None:
     """The times of variables, given the dimension of time of each, which frames are paired by.
 
     Raises:
       InputError: they cannot be parsed, or those of two variables are not the same.
     """
     (first, axis), *others = along.items()
-    times = _times_of(coords, axis, first)
+    times = _times_of(content, coords, axis, first, path)
     for name, dim in others:
-        own = times if dim == axis else _times_of(coords, dim, name)
+        own = times if dim == axis else _times_of(content, coords, dim, name, path)
         if dim != axis and not _same_times(times, own):
             raise InputError(
                 f"'{name}' in {path} lies along '{dim}'{_beginning(own)}, but '{first}' along "
@@ -285,14 +287,35 @@ def _shared_times(coords: Any, along: Mapping[str, Any], path: Path) -> Times | 
     return times
 
 
-def _times_of(coords: Any, dim: Any, name: str) -> Times | None:
-    """The times along a dimension of a variable; None where nothing tells them."""
-    if dim not in coords:
+def _times_of(content: Any, coords: Any, dim: Any, name: str, path: Path) -> Times | None:
+    """The times along a dimension of a variable; None where nothing tells them.
+
+    They are the coordinates of the dimension, or what lies beside them where these are no times, as
+    the dates `XTIME(Time)` of WRF.
+    """
+    if dim in coords and _is_time(coords, dim):
+        found: Any = dim
+    else:
+        beside = {str(n): v for n, v in content.variables.items() if v.dims == (dim,) != (n,)}
+        dated = [n for n, v in beside.items() if states_dates(v, v.attrs)]
+        found = name_of_times(beside, dated, path) or dim
+    if found in coords:
+        values = coords[found].values
+    elif found in content.variables:
+        values = _decoded(content, found)
+    else:
         return None
-    values = coords[dim].values
     if values.dtype.kind == 'O' and not isinstance(values.flat[0], str | bytes):
         raise InputError(f"The times of '{name}' {OTHER_CALENDAR}")
-    return parse_times(values, '', f"'{dim}' of '{name}'")
+    return parse_times(values, '', f"'{found}' of '{name}'")
+
+
+def _decoded(content: Any, name: str) -> np.ndarray:
+    """The values of a variable, dates where its units make them such; no other one is looked at."""
+    import xarray
+
+    alone = xarray.Dataset({name: content.variables[name]})
+    return np.asarray(xarray.decode_cf(alone, decode_timedelta=False)[name].values)
 
 
 def _same_times(one: Times | None, other: Times | None) -> bool:

@@ -187,17 +187,7 @@ def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
     files = {piece.file.path: piece.file for piece in timeline.pieces}
     first = next(iter(files.values()))
     where = str(first.path) if len(files) == 1 else f'{len(files)} files, the first {first.path}'
-    times = ''
-    if timeline.times is not None:
-        times = f', {timeline.times[0]} to {timeline.times[-1]}'
-        form = first.times.form if first.times else ''
-        times += f' (read as {form})' if form else ''
-        times += timeline.in_steps
-    several = len(timeline.runs)
-    lines = [
-        f'{where}: {timeline.length:,} frames{times}, in {several:,} '
-        f'stretch{"es" * (several != 1)} without a gap in time{_describe_step(setup)}'
-    ]
+    lines = [f'{where}: {timeline.length:,} frames{_describe_times(setup)}']
     kinds = {'forecast': setup.targets, 'known ahead': setup.known, 'known before': setup.others}
     for kind, names in kinds.items():
         lines += [f'{kind}: {_describe(name, setup)}' for name in names]
@@ -219,6 +209,19 @@ def _account(setup: GridSetup, found: Survey, rule: str) -> tuple[str, ...]:
     if found.gaps:
         lines.append(f'with gaps: {", ".join(sorted(found.gaps))}')
     return (*lines, rule)
+
+
+def _describe_times(setup: GridSetup) -> str:
+    """When the frames are, and which of them follow each other."""
+    timeline, several = setup.timeline, len(setup.timeline.runs)
+    if timeline.times is None:
+        return f' in {several:,} series without times: the frames of each are taken to follow each other'
+    stated = timeline.pieces[0].file.times
+    form = f' (read as {stated.form})' if stated and stated.form else ''
+    return (
+        f', {timeline.times[0]} to {timeline.times[-1]}{form}{timeline.in_steps}, in {several:,} '
+        f'stretch{"es" * (several != 1)} without a gap in time{_describe_step(setup)}'
+    )
 
 
 def _describe_step(setup: GridSetup) -> str:
