@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from e3d.data.readers.array_layouts import read_clip_axes, read_sequences
+from e3d.data.readers.array_layouts import grid_layout, read_clip_axes, read_sequences
 from e3d.errors import InputError
 
 
@@ -72,7 +72,9 @@ def test_frames_without_order_are_sequences_first_where_all_axes_are_there():
         ((20, 12, 3, 9, 1), ['NTHWC', 'NTCHW']),
         ((20, 3, 12, 9, 9), ['NCTHW']),
         ((20, 1, 12, 9, 9), ['NCTHW']),
+        ((20, 3, 9, 9, 12), ['NTHWC', 'NCHWT']),
         ((20, 12, 8, 9, 10), ['NTHWC', 'NTCHW']),
+        ((20, 9, 9, 12), ['NTHW', 'NHWT']),
     ],
 )
 def test_sequences_that_do_not_tell_it_are_rejected_with_the_remedy(shape, layouts):
@@ -93,7 +95,7 @@ def test_sequences_that_do_not_tell_it_are_rejected_with_the_remedy(shape, layou
         ('THW', (12, 9, 9, 1)),
         ('THWC', (12, 9, 11, 3)),
         ('THWC', (12, 9, 11, 1)),
-        ('THWC', (12, 9, 9, 7)),
+        ('THWC', (12, 9, 9, 3)),
         ('THWC', (5, 4, 6, 3)),
         ('TCHW', (12, 9, 11, 1)),
         ('TCHW', (12, 9, 11, 3)),
@@ -101,6 +103,7 @@ def test_sequences_that_do_not_tell_it_are_rejected_with_the_remedy(shape, layou
         ('NTCHW', (12, 9, 11, 1)),
         ('NTHW', (12, 9, 11, 1)),
         ('NTHW', (12, 9, 9, 1)),
+        ('NCTHW', (12, 9, 11, 1)),
         ('THWC', (1, 9, 11, 3)),
         ('TCHW', (1, 9, 11, 3)),
     ],
@@ -120,6 +123,9 @@ def test_clips_that_tell_their_layout(layout, shape):
         ((3, 12, 9, 11), ['CTHW', 'THWC']),
         ((12, 8, 9, 11), ['THWC', 'TCHW']),
         ((12, 8, 9, 9), ['THWC', 'TCHW']),
+        ((12, 9, 9, 7), ['THWC', 'TCHW']),
+        ((1, 9, 9, 12), ['THWC', 'TCHW']),
+        ((1, 12, 9, 9, 7), ['NTHWC', 'NTCHW']),
         ((12, 1, 9, 3), ['THWC', 'TCHW']),
     ],
 )
@@ -128,6 +134,16 @@ def test_clips_that_do_not_tell_it_are_rejected_with_the_remedy(shape, layouts):
         read_clip_axes(np.zeros(shape), '', 'file')
     for layout in layouts:
         assert f'--config.dataset.layout={layout} for' in str(caught.value)
+
+
+@pytest.mark.parametrize('shape', [(30, 32, 32, 49), (1, 32, 32, 49), (30, 32, 48, 49)])
+def test_series_that_have_time_last_are_no_frames_of_many_channels(shape):
+    with pytest.raises(InputError, match='does not tell which axis is which') as caught:
+        grid_layout(np.zeros(shape), '', 'vil')
+    for layout in ('NHWT', 'NTHW', 'THWC', 'TCHW'):
+        assert f'--config.dataset.layout={layout} for' in str(caught.value)
+        assert grid_layout(np.zeros(shape), layout, 'vil') == layout
+    assert 'files of their own' not in str(caught.value)
 
 
 @pytest.mark.parametrize('layout', ['NTCHW', 'TCHW', 'CHWT', 'WHNTC'])

@@ -16,7 +16,9 @@ from e3d.errors import InputError
 from e3d.pixel_values import describe_values
 
 AXES = 'NTHWC'
-FEW = 4  # more channels are not taken for channels by their number alone
+# More channels are not taken for channels by their number alone, nor among four axes by a square
+# beside them: clips that have time last have it as well.
+FEW = 4
 PLACES = 512  # in an array at which the frames beside each other are compared, or as many as
 COMPARED_BYTES = 2**28  # allow
 # So often must one of two axes win for each square root of the places: three standard deviations of
@@ -113,24 +115,21 @@ def grid_layout(array: np.ndarray, layout: str, name: str) -> str:
     if layout:
         return layout
     if array.ndim != 5:
-        return _tell_clip(array, name)[0]
-    grid = _tell_channels(array.shape[2:])
-    if grid is None:
-        raise _unclear(array, ('NTHWC', 'NTCHW', 'NCTHW'), name)
-    return f'NT{grid}'
+        return _tell_clip(array, name, several=True)[0]
+    return f'NT{_tell_frames(array, name)}'
 
 
 def _tell_sequences(array: np.ndarray, name: str) -> tuple[str, str]:
     """The layout of 4 or 5 axes, and what told it."""
     shape, has_channels = array.shape, array.ndim == 5
     if has_channels:
-        grid = _tell_channels(shape[2:])
-        if grid is None or (grid == 'CHW' and shape[1] <= FEW):
-            raise _unclear(array, ('NTHWC', 'NTCHW', 'NCTHW'), name)
+        grid = _tell_frames(array, name)
     else:
         grid = 'HW'
         if min(shape[1], shape[3]) <= FEW:
             raise _unclear(array, ('NTHW', 'TNHW', 'TCHW', 'THWC'), name)
+        if _is_square(shape[1:]):
+            raise _unclear(array, ('NTHW', 'NHWT', 'TNHW', 'THWC'), name)
     if shape[0] == 1:
         return f'NT{grid}', 'by its shape'
     wins, places = _compare_axes(array)
@@ -146,27 +145,37 @@ def _tell_sequences(array: np.ndarray, name: str) -> tuple[str, str]:
     )
 
 
-def _tell_clip(array: np.ndarray, name: str) -> tuple[str, str]:
-    """The layout of one clip, and what told it."""
-    shape = array.shape
+def _tell_frames(array: np.ndarray, name: str) -> str:
+    """The layout of the last three of 5 axes."""
+    shape, grid = array.shape, _tell_channels(array.shape[2:])
+    # So few frames may be channels, which come before time, or before frames that have time last.
+    if grid is None or (shape[1] <= FEW and (grid == 'CHW' or shape[4] > FEW)):
+        raise _unclear(array, ('NTHWC', 'NTCHW', 'NCTHW', 'NCHWT'), name)
+    return grid
+
+
+def _tell_clip(array: np.ndarray, name: str, several: bool = False) -> tuple[str, str]:
+    """The layout of one clip, or where there may be `several` of them, and what told it."""
+    shape, lead = array.shape, ''
     if array.ndim == 5 and shape[0] == 1:
-        layout, reason = _tell_clip(array[0], name)
-        return f'N{layout}', reason
-    if array.ndim == 3:
-        if shape[2] <= FEW < shape[1] or shape[0] == shape[1] != shape[2]:
+        shape, lead = shape[1:], 'N'
+    if len(shape) == 3:
+        if shape[2] <= FEW < shape[1] or _is_square(shape):
             raise _unclear(array, ('THW', 'HWT'), name)
         return 'THW', 'by its shape'
-    if array.ndim == 4:
-        grid = _tell_channels(shape[1:])
-        if grid is None or (grid == 'CHW' and shape[1] > FEW):
-            if shape[0] == 1:  # one sequence, or one channel before the rest: the same
-                return 'NTHW', 'by its shape'
-            raise _unclear(array, ('THWC', 'TCHW', 'CTHW'), name, _SEVERAL)
-        return f'T{grid}', 'by its shape'
-    several = _SEVERAL if array.ndim == 5 else ''
+    if len(shape) == 4:
+        grid = _tell_few_channels(shape[1:])
+        if grid is not None:
+            return f'{lead}T{grid}', 'by its shape'
+        if shape[0] == 1 and not _is_square(shape[1:]):
+            # One sequence, or one channel before the rest: the same.
+            return 'NCTHW' if lead else 'NTHW', 'by its shape'
+        layouts = ['THWC', 'TCHW', *(('NTHW', 'NHWT') if several else ('CTHW',))]
+        raise _unclear(array, [lead + one for one in layouts], name, '' if several else _SEVERAL)
+    more = _SEVERAL if array.ndim == 5 else ''
     raise InputError(
         f'{name} holds an array of shape {shape}; a clip is [T, H, W] or [T, H, W, C] (time, '
-        f'height, width, channels).{several}'
+        f'height, width, channels).{more}'
     )
 
 
@@ -177,14 +186,25 @@ def channels_come_first(shape: Sequence[int]) -> bool:
 
 def _tell_channels(shape: Sequence[int]) -> str | None:
     """Whether the channels of [., ., .] come first or last; None where that is unclear."""
-    first, last = (_channel_likeness(shape[axis]) for axis in (0, -1))
-    if first != last:
-        return 'CHW' if first > last else 'HWC'
-    if first == 0 and shape[0] == shape[1] != shape[2]:  # a square beside something else
+    few = _tell_few_channels(shape)
+    if few is not None or min(shape[0], shape[2]) <= FEW:
+        return few
+    if _is_square(shape):
         return 'HWC'
-    if first == 0 and shape[1] == shape[2] != shape[0]:
-        return 'CHW'
-    return None
+    return 'CHW' if _is_square(shape[::-1]) else None
+
+
+def _tell_few_channels(shape: Sequence[int]) -> str | None:
+    """Like `_tell_channels`, by the number of channels alone."""
+    first, last = (_channel_likeness(shape[axis]) for axis in (0, -1))
+    if first == last:
+        return None
+    return 'CHW' if first > last else 'HWC'
+
+
+def _is_square(shape: Sequence[int]) -> bool:
+    """Whether [., ., .] has a square before something else, as [H, W, T] and [H, W, C] have."""
+    return shape[0] == shape[1] != shape[2]
 
 
 def _channel_likeness(size: int) -> int:
@@ -267,7 +287,7 @@ def _rearrangement(shape: tuple[int, ...], layout: str) -> str:
     """How to store a clip so that it tells its layout itself; '' where that does not help."""
     order = [layout.index(axis) for axis in 'THWC' if axis in layout]
     sizes = [shape[place] for place in order] + [1] * ('C' not in layout)
-    if 'N' in layout or _tell_channels(sizes[1:]) != 'HWC':
+    if 'N' in layout or _tell_few_channels(sizes[1:]) != 'HWC':
         return ''
     moved = '' if order == sorted(order) else f'.transpose({", ".join(map(str, order))})'
     return f' (or store frames{moved}{"" if "C" in layout else "[..., np.newaxis]"})'
