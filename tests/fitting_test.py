@@ -248,6 +248,46 @@ def test_what_cannot_be_fitted_is_rejected(frames, problem):
 
 
 @pytest.mark.parametrize(
+    ('shape', 'remedies'),
+    [
+        (
+            (30, 20, 6, 8),
+            {
+                'frames[..., np.newaxis]': '30 clips of 600 frames together, 6 x 8 x 1',
+                'frames[np.newaxis]': '1 clip of 30 frames together, 20 x 6 x 8',
+            },
+        ),
+        (
+            (30, 8, 8, 20),
+            {
+                'np.moveaxis(frames, -1, 1)[..., np.newaxis]': '30 clips of 600 frames together, 8 x 8',
+                'frames[np.newaxis]': '1 clip of 30 frames together, 8 x 8 x 20',
+            },
+        ),
+        (
+            (30, 7, 8, 8),
+            {
+                'np.moveaxis(frames, -3, -1)[np.newaxis]': '1 clip of 30 frames together, 8 x 8 x 7',
+                'frames[..., np.newaxis]': '30 clips of 210 frames together, 8 x 8 x 1',
+            },
+        ),
+    ],
+)
+def test_four_axes_without_few_channels_are_refused_until_it_is_said_what_they_are(shape, remedies):
+    frames = np.zeros(shape)
+    for some in ((frames, None), (np.zeros((9, 5, 6, 8, 1)), frames)):
+        with pytest.raises(e3d.InputError) as caught:
+            divide_clips(*some, 5, None)
+        for remedy in remedies:
+            assert remedy in str(caught.value)
+    for remedy, account in remedies.items():
+        clips = eval(remedy, {'frames': frames, 'np': np})
+        assert divide_clips(clips, None, 5, None).account[0].startswith(account)
+    as_list = divide_clips([np.zeros((30, 20, 6, 8))], None, 5, None)
+    assert as_list.account[0].startswith('1 clip of 30 frames together, 20 x 6 x 8')
+
+
+@pytest.mark.parametrize(
     ('values', 'problem'),
     [
         ({'steps': 0}, 'steps=0: must be an integer >= 1'),

@@ -49,8 +49,9 @@ def fit(
 
     Args:
       frames: clips of one size: `[T, H, W]`, `[T, H, W, C]` or `[N, T, H, W, C]`, or a list of the
-        first two, which may have different lengths. Uint8, uint16, bool or floats in [0, 1], or with
-        `value_range` any numbers.
+        first two, which may have different lengths. One clip of more than four channels is given as
+        `[1, T, H, W, C]` or in a list, as `[T, H, W, C]` could be clips `[N, T, H, W]`. Uint8, uint16,
+        bool or floats in [0, 1], or with `value_range` any numbers.
       model: name of a forecaster, such as 'e3d_lstm', 'predrnn', 'convlstm' or 'simvp'.
       input_frames: how many frames the model sees.
       output_frames: how many it learns to forecast; after training it forecasts any number.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from e3d.data.readers.array_layouts import channels_come_first
+from e3d.data.readers.array_layouts import FEW, channels_come_first
 from e3d.data.sources.dataset import Dataset, Origin, register_dataset
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
@@ -129,9 +129,10 @@ def _checked_range(value_range: tuple[float, float]) -> tuple[float, float]:
 
 
 def _as_clips(frames: Frames, name: str) -> tuple[np.ndarray, ...]:
+    alone = False  # an array of 4 axes, which a list or a fifth axis would say to be a clip
     if not isinstance(frames, list | tuple):
         array = as_array(frames, name)
-        clips = tuple(array) if array.ndim == 5 else (array,)
+        clips, alone = tuple(array) if array.ndim == 5 else (array,), array.ndim == 4
     else:
         clips = tuple(as_array(clip, f'{name}[{index}]') for index, clip in enumerate(frames))
     if not clips:
@@ -150,12 +151,21 @@ def _as_clips(frames: Frames, name: str) -> tuple[np.ndarray, ...]:
                 '[T, H, W, C] or [N, T, H, W, C] (clips, time, height, width, channels), or a list of '
                 'the first two, all of one size and type.'
             )
-    if channels_come_first(clips[0].shape[1:]):
+    _, height, width, channels = shape = clips[0].shape
+    if channels_come_first(shape[1:]):
+        one = '[np.newaxis]' * alone
         raise InputError(
-            f'{name} has a clip of shape {clips[0].shape}, which as [T, H, W, C] is of '
-            f'{clips[0].shape[3]} channels, {clips[0].shape[1]} high and {clips[0].shape[2]} wide. If '
-            'the channels come before height and width, move them: np.moveaxis(frames, -3, -1); if '
-            'these are clips [N, T, H, W], add their one channel: frames[..., np.newaxis].'
+            f'{name} has a clip of shape {shape}, which as [T, H, W, C] is of {channels} channels, '
+            f'{height} high and {width} wide. If the channels come before height and width, move '
+            f'them: np.moveaxis(frames, -3, -1){one}; if these are clips [N, T, H, W], add their one '
+            'channel: frames[..., np.newaxis].'
+        )
+    if alone and channels > FEW:
+        raise InputError(
+            f'{name} has the shape {shape}, which may be that of gray clips [N, T, H, W] or of one '
+            f'clip [T, H, W, C] of {channels} channels. Say so: frames[..., np.newaxis] for the first, '
+            'frames[np.newaxis] for the second; np.moveaxis(frames, -1, 1)[..., np.newaxis] for clips '
+            '[N, H, W, T].'
         )
     return clips
 
