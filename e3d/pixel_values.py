@@ -14,7 +14,10 @@ from e3d.errors import InputError
 ROUNDING = 1e-4  # floats may leave [0, 1] by so much, as resized pictures do; they are clipped
 DEEP_WHITE = 65535  # of 16 bits
 
+FEWER_BITS = (10, 12, 14)  # of cameras whose values are kept in 16
+
 _DEEP = ('u', 2)  # kind and bytes of uint16, in either order of the bytes
+_ROUNDED = 0.01  # by so much float32 may miss an integer of 16 bits after a division
 
 _SCALE = (
     'Map other data to [0, 1] by the range of what was measured, the same LOW and HIGH for all files: '
@@ -182,6 +185,44 @@ def describe_values(dtype: np.dtype) -> str:
     if dtype.kind == 'u':
         return f'{255 if dtype == np.uint8 else DEEP_WHITE} is white'
     return 'True is white' if dtype == np.bool_ else '1 is white'
+
+
+def describe_unused_bits(highest: float) -> str:
+    """Says where values of 16 bits leave the upper ones unused, as those of cameras do; '' elsewhere.
+
+    Frames may be dark as well, so nothing is refused.
+
+    Args:
+      highest: value of all that belongs together, as of uint16.
+    """
+    bits = next((bits for bits in FEWER_BITS if 255 < highest < 2**bits), None)
+    if bits is None:
+        return ''
+    return (
+        f'no value is above {highest:,.0f}, as of {bits} bits; {DEEP_WHITE:,} is white all the same: '
+        f'multiply by {2 ** (16 - bits)} if {2**bits - 1:,} is to be white'
+    )
+
+
+def unused_bits_of(dtype: np.dtype, extent: Extent) -> str:
+    """`describe_unused_bits` of an array; '' of all but uint16."""
+    return describe_unused_bits(extent.high) if (dtype.kind, dtype.itemsize) == _DEEP else ''
+
+
+def highest_deep(frames: np.ndarray) -> float:
+    """The highest value of decoded frames as of uint16; 0 where they do not come from such integers.
+
+    Args:
+      frames: uint8, or float32 in [0, 1].
+    """
+    if frames.dtype == np.uint8:
+        return 0.0
+    highest = float(frames.max()) * DEEP_WHITE
+    if highest < 2 ** max(FEWER_BITS):  # others need no closer look
+        values = frames * np.float32(DEEP_WHITE)
+        if np.abs(values - np.rint(values)).max() > _ROUNDED:
+            return 0.0
+    return float(np.rint(highest))
 
 
 def as_floats(frames: np.ndarray) -> np.ndarray:

@@ -103,6 +103,17 @@ def test_how_an_array_was_understood_is_said(tmp_path):
     )
 
 
+def test_bits_that_16_leave_unused_are_said_of_each_split(tmp_path):
+    frames = 20 * make_frames(10, 5, 8, 8).astype(np.uint16)
+    frames[9, 4] = 65535
+    path = save(tmp_path, frames)
+    said = {
+        split: ' '.join(arrays.open_array(path, split, 5).account) for split in ('train', 'test')
+    }
+    assert f"split 'train' of {path}: no value is above 4," in said['train']
+    assert 'as of 14 bits' in said['train'] and 'no value' not in said['test']
+
+
 def test_sequences_are_cut_to_their_first_frames(tmp_path):
     stored = make_frames(10, 7, 5, 5)
     read = np.concatenate(read_all(save(tmp_path, stored), 5))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from e3d.data.readers import clip_arrays
-from e3d.data.readers.clip_arrays import read_array
+from e3d.data.readers.clip_arrays import open_array, read_array, read_opened
 from e3d.errors import InputError
 from e3d.pixel_values import checked_values
 
@@ -128,6 +128,34 @@ def test_the_white_of_16_bits_is_65535(tmp_path, dtype):
     clip = read_array(saved(tmp_path / 'clip.npy', array))
     assert clip.dtype == np.float32
     np.testing.assert_array_equal(clip[:, 0, 0, 0], np.float32([0, 0.2, 1]))
+
+
+@pytest.mark.parametrize(
+    ('most', 'said'),
+    [
+        (
+            1023,
+            'no value is above 1,023, as of 10 bits; 65,535 is white all the same: multiply by 64',
+        ),
+        (
+            4095,
+            'as of 12 bits; 65,535 is white all the same: multiply by 16 if 4,095 is to be white',
+        ),
+        (4096, 'no value is above 4,096, as of 14 bits'),
+        (16384, None),
+    ],
+)
+def test_bits_that_16_leave_unused_are_told_by_all_frames(tmp_path, most, said):
+    frames = np.full((9, 5, 6), 300, np.uint16)
+    frames[0] = most  # not among those that are read
+    for stored in (frames, frames.astype('>u2')):
+        path = saved(tmp_path / 'clip.npy', stored)
+        reading = read_opened(open_array(path), path, last=2)
+        np.testing.assert_array_equal(reading.frames, read_array(path, last=2))
+        assert reading.account.count('no value is above') == bool(said)
+        assert (said or '; 65535 is white') in reading.account
+    floats = saved(tmp_path / 'clip.npy', frames / np.float32(65535))
+    assert 'no value' not in read_opened(open_array(floats), floats).account
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,25 @@ def test_sequences_begin_anywhere(tmp_path, length):
         np.testing.assert_array_equal(frames, CLIPS['long'][start : start + length])
 
 
+def test_bits_that_16_leave_unused_in_all_clips_are_said(tmp_path):
+    dark, bright, videos = (np.float32([[[[most]]]]) / 65535 for most in (700, 4000, 20000))
+    floats = np.full((1, 1, 1, 1), 0.01234, np.float32)
+
+    def lines(folder, **clips):
+        raw_clips = [
+            RawClip(name, lambda f=f: iter(f), as_stored=name != 'videos')
+            for name, f in clips.items()
+        ]
+        clip_set = opened(tmp_path / folder, raw_clips, preparation=Preparation((1, 1, 1)))
+        return [line for line in clip_set.account if 'no value' in line]
+
+    (line,) = lines('twelve', dark=dark, bright=bright, floats=floats, videos=videos)
+    assert 'no value is above 4,000, as of 12 bits' in line
+    assert not lines('sixteen', dark=dark, bright=videos)
+    assert not lines('video', videos=dark)
+    assert not lines('floats', floats=floats)
+
+
 def test_a_broken_clip_is_named_and_the_others_stay_right(tmp_path):
     raw_clips = [
         RawClip('broken', broken),

@@ -247,6 +247,16 @@ def test_what_cannot_be_fitted_is_rejected(frames, problem):
         divide_clips(frames, None, 5, None)
 
 
+def test_bits_that_16_leave_unused_are_said():
+    frames = np.full((30, 4, 4), 700, np.uint16)
+    account = divide_clips(frames, None, 5, None).account[0]
+    assert account.endswith('multiply by 64 if 1,023 is to be white') and 'above 700' in account
+    assert (
+        'as of'
+        not in divide_clips(frames, np.full((5, 4, 4), 2**15, np.uint16), 5, None).account[0]
+    )
+
+
 @pytest.mark.parametrize(
     ('shape', 'remedies'),
     [

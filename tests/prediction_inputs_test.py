@@ -178,6 +178,22 @@ def test_pictures_after_a_gap_are_continued_and_it_is_said(tmp_path):
     assert 'the last 2 frames' in text
 
 
+def test_bits_that_16_leave_unused_in_a_clip_are_said(tmp_path):
+    frames = np.linspace(300, 4095, 5 * 18 * 24).reshape(5, 18, 24).astype(np.uint16)
+    (tmp_path / 'clip').mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / 'clip' / f'{number}.png')
+    np.save(tmp_path / 'clip.npy', frames)
+    run = run_of(FadingSum(), 1, (18, 24), make_dataset(tmp_path, frame_size=(18, 24)))
+    for name in ('clip', 'clip.npy'):
+        text = '\n'.join(read_input(tmp_path / name, run).account)
+        assert (
+            text.count('no value is above 4,095, as of 12 bits; 65,535 is white all the same') == 1
+        )
+    Image.fromarray(frames[4] * 16).save(tmp_path / 'clip' / '4.png')
+    assert 'no value' not in '\n'.join(read_input(tmp_path / 'clip', run).account)
+
+
 @pytest.mark.parametrize(('name', 'rate'), [('next.gif', '50'), ('next.mp4', '1000')])
 def test_rates_that_a_file_cannot_state_are_said(tmp_path, name, rate):
     dataset = make_dataset(tmp_path, frame_size=(18, 24), channels=3, frame_rate=2000.0)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from e3d.data.readers.array_layouts import Reading
-from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, open_array
-from e3d.data.readers.clips import clip_timing, describe_clip, read_clip
+from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, open_array, read_opened
+from e3d.data.readers.clips import clip_timing, describe_clip, is_video, read_clip
 from e3d.data.sources.adaptation import Preparation, preparation_of
 from e3d.data.sources.file_facts import FileFacts, check_facts, describe_other_step
 from e3d.data.sources.flow_files import read_flows
@@ -19,7 +19,13 @@ from e3d.data.sources.grid_timeline import find_files, open_file
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model.beside import widths_beside
-from e3d.pixel_values import as_array, as_floats, checked_values
+from e3d.pixel_values import (
+    as_array,
+    as_floats,
+    checked_values,
+    describe_unused_bits,
+    highest_deep,
+)
 from e3d.runs.trained_run import Run
 
 FLOW_SUFFIXES = ('.h5', '.hdf5')
@@ -74,11 +80,16 @@ def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> I
     if not run.scale.of_pixels:
         decoded, account = _read_numbers(path, run, last, layout)
         timing = None
+    elif _is_array(path) and path.is_file():
+        array = read_opened(_open_array(path, run, layout), path, last)
+        decoded, account, timing = array.frames, [f'{array.account}.'], None
     else:
         decoded = read_clip(path, last, layout, wanted)
-        array = _open_array(path, run, layout) if _is_array(path) else None
-        line = array.account if array else describe_clip(path, layout)
+        line = describe_clip(path, layout)
         account = [f'{line}.'] if line else []
+        unused = '' if is_video(path) else describe_unused_bits(highest_deep(decoded))
+        if unused:
+            account.append(f'{path}: of the frames that were read {unused}.')
         timing = clip_timing(path)
     count, done = len(decoded), preparation.describe(decoded.shape[1:], timing)
     used = f'the last {count} frames' if count > 1 else 'one frame'

@@ -9,7 +9,14 @@ import numpy as np
 from e3d.data.readers.array_files import array_names, load_arrays, map_array
 from e3d.data.readers.array_layouts import Reading, read_clip_axes
 from e3d.errors import InputError
-from e3d.pixel_values import as_pixels, check_dtype, check_extent, extent_of, joint_extent
+from e3d.pixel_values import (
+    as_pixels,
+    check_dtype,
+    check_extent,
+    extent_of,
+    joint_extent,
+    unused_bits_of,
+)
 
 MAX_BYTES = 4 * 2**30  # of the frames of a clip in memory
 BLOCK_BYTES = 2**26  # that are looked at at once
@@ -34,7 +41,21 @@ def read_array(
     Raises:
       InputError: if the file is damaged, too large, or holds something else.
     """
-    opened = open_array(path, layout).frames
+    return read_opened(open_array(path, layout), path, last).frames
+
+
+def read_opened(reading: Reading, path: str | os.PathLike[str], last: int | None = None) -> Reading:
+    """Reads what `open_array` has opened: pixels, as `read_array` gives them.
+
+    Args:
+      reading: with the frames as they are stored; all of them tell what the account says of bits.
+      path: what to call it in messages.
+      last: read only so many frames, the last ones.
+
+    Raises:
+      InputError: as `read_array`.
+    """
+    opened = reading.frames
     frames = opened if last is None else opened[-last:]
     # Whatever is not of 8 bits becomes float32, truth values of one byte too.
     size = frames.nbytes if frames.dtype == np.uint8 else max(frames.nbytes, 4 * frames.size)
@@ -46,7 +67,8 @@ def read_array(
     # A dark end does not tell what white is: all frames do, though only those used must be finite.
     whole = joint_extent(map(extent_of, _blocks(opened)))
     check_extent(frames.dtype, whole._replace(unusable=extent_of(frames).unusable), str(path))
-    return as_pixels(frames)
+    account = '; '.join(filter(None, (reading.account, unused_bits_of(frames.dtype, whole))))
+    return Reading(as_pixels(frames), account, reading.layout)
 
 
 def _blocks(frames: np.ndarray) -> Iterator[np.ndarray]:

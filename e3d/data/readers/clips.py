@@ -64,7 +64,7 @@ def read_clip(
         if len(files) * look.nbytes > MAX_BYTES:
             raise _too_long(path)
         return _collect(path, map(TimedFrame, picture_frames(files)), last, None)
-    if last is not None and _is_video(path):
+    if last is not None and is_video(path):
         try:
             return _collect(path, _end_of_video(path, last, rate), last, rate)
         except JumpError:
@@ -160,7 +160,8 @@ def _own_rate(path: Path) -> float | None:
     return frame_rate(path)
 
 
-def _is_video(path: Path) -> bool:
+def is_video(path: Path) -> bool:
+    """Whether a clip is a video by its name: no array, picture or folder."""
     return path.is_file() and path.suffix.lower() not in (*ARRAY_SUFFIXES, *PICTURE_SUFFIXES)
 
 

@@ -35,6 +35,7 @@ from e3d.pixel_values import (
     describe_values,
     extent_of,
     joint_extent,
+    unused_bits_of,
 )
 
 # Names of the released files, where a folder of them is given.
@@ -84,7 +85,7 @@ class ArraySequences:
             )
         elsewhere = [] if split == 'test' else _indices_after(len(clips), split, fractions)
         copies, compared = self._find_copies(elsewhere)
-        self.account = (account, _rule(split, fractions) + compared)
+        self.account: tuple[str, ...] = (account, _rule(split, fractions) + compared)
         self.left_out = tuple(
             LeftOut(f'sequence {index + 1:,} of {path}', COPY) for index in sorted(copies)
         )
@@ -121,10 +122,12 @@ class ArraySequences:
         return ArraySequences, self._arguments
 
     def check_values(self) -> None:
-        """Raises InputError where a value is not finite or out of range."""
+        """Raises InputError where a value is not finite or out of range; says what they leave unused."""
         extent = joint_extent(map(extent_of, _blocks(self._clips, self._range, self._length)))
-        name = f"The split '{self._arguments[1]}' of {self._arguments[0]}"
-        check_extent(self._clips.dtype, extent, name)
+        name = f"split '{self._arguments[1]}' of {self._arguments[0]}"
+        check_extent(self._clips.dtype, extent, f'The {name}')
+        if unused := unused_bits_of(self._clips.dtype, extent):
+            self.account += (f'{name}: {unused}',)
 
 
 @dataclasses.dataclass(frozen=True)

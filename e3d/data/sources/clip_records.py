@@ -25,7 +25,7 @@ from e3d.data.sources.adaptation import Preparation
 from e3d.data.sources.file_facts import FileFacts
 from e3d.data.sources.records import damage_explained, open_records, read_split
 from e3d.errors import InputError
-from e3d.pixel_values import stack_frames
+from e3d.pixel_values import describe_unused_bits, highest_deep, stack_frames
 from e3d.progress import progress
 
 CHUNK = 16
@@ -50,6 +50,8 @@ class RawClip(NamedTuple):
       describe: tells how fast the frames follow each other, or None, and how the file was
         understood, or ''.
       left_out: what lies in its folder and is no part of it.
+      as_stored: whether frames have the numbers of its files, of which 16 bits may hold fewer; those
+        of videos state how many they are.
     """
 
     name: str
@@ -57,6 +59,7 @@ class RawClip(NamedTuple):
     about: Any = None
     describe: Callable[[], tuple[Timing | None, str]] = lambda: (None, '')
     left_out: tuple[LeftOut, ...] = ()
+    as_stored: bool = False
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -108,11 +111,11 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
         preparation = self.builder_config.preparation
         clips: list[Any] = []
         left_out: list[LeftOut] = []
-        record, deep = 0, False
+        record, deep, highest = 0, False, 0.0
         forms = collections.Counter[Any]()
         rates: list[float] = []
         for raw in progress('preparing', items=raw_clips, unit=' clips'):
-            first, count, shape = record, 0, None
+            first, count, shape, high = record, 0, None, 0.0
             depths: set[Any] = set()
             left_out += raw.left_out
             fingerprint = hashlib.blake2b(digest_size=8)
@@ -120,6 +123,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
                 timing, reading = raw.describe()
                 for piece in _pieces(raw.frames()):
                     shape = piece.shape[1:]
+                    high = max(high, highest_deep(piece) if raw.as_stored else 0.0)
                     chunk = preparation.prepare(piece)
                     yield record, _by_depth(chunk)
                     record, count = record + 1, count + len(chunk)
@@ -134,13 +138,15 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder):
                 left_out.append(LeftOut(raw.name, reason, damaged=True))
                 continue
             clips.append([raw.name, first, count, raw.about, fingerprint.hexdigest()])
+            highest = max(highest, high)
             deep |= depths != {np.dtype(np.uint8)}
             change = preparation.describe(shape, timing)
             even = timing and timing.constant and not preparation.frame_rate
             stated = f'{timing.rate:.4g} frames/s' if even else ''
             rates.append(timing.rate if even else 0.0)
             forms['; '.join(filter(None, (reading, stated, change))) or 'frames as they are'] += 1
-        account = {'deep': deep, 'forms': forms.most_common(), 'step': _step_of(rates)}
+        account = {'deep': deep, 'highest': highest, 'forms': forms.most_common()}
+        account['step'] = _step_of(rates)
         self.info.metadata.update(account_for(clips, left_out) | account)
 
 
@@ -207,8 +213,11 @@ def open_clip_set(builder_class: type, config: ClipSetConfig, data_dir: str) -> 
         account = _account_of_forms(metadata['forms'])
         deep = bool(metadata['deep'])
         step = float(metadata.get('step', 0))
+        unused = describe_unused_bits(float(metadata.get('highest', 0)))
     if deep:
         account.append('values: float32, as some clips have more than 8 bits')
+    if unused:
+        account.append(f'values of 16 bits: {unused}')
     records = read_split(builder, 'clips')
     facts = FileFacts(step=step) if step else None
     return ClipSet(records, clips, left_out, str(builder.data_path), deep, tuple(account), facts)

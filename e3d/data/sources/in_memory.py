@@ -20,6 +20,7 @@ from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
 from e3d.pixel_values import (
+    Extent,
     as_array,
     as_pixels,
     check_dtype,
@@ -27,6 +28,7 @@ from e3d.pixel_values import (
     describe_values,
     extent_of,
     joint_extent,
+    unused_bits_of,
 )
 
 SHARE = 10  # of so many clips, or frames of a clip, one is held out for a split
@@ -92,10 +94,11 @@ def divide_clips(
     own_test = () if test is None else _as_clips(test, 'test')
     scale = PIXELS
     if value_range is None:
-        found = _checked_pixels(clips, 'frames')
+        dtype, extents = clips[0].dtype, [_checked_pixels(clips, 'frames')]
         if own_test:
-            _checked_pixels(own_test, 'test')
-        values = f'{found.name}, {describe_values(found)}'
+            extents.append(_checked_pixels(own_test, 'test'))
+        unused = unused_bits_of(dtype, joint_extent(extents))
+        values = '; '.join(filter(None, (f'{dtype.name}, {describe_values(dtype)}', unused)))
     else:
         low, high = _checked_range(value_range)
         scale = Scale((low, high), (-np.inf, np.inf))
@@ -170,7 +173,7 @@ def _as_clips(frames: Frames, name: str) -> tuple[np.ndarray, ...]:
     return clips
 
 
-def _checked_pixels(clips: Sequence[np.ndarray], name: str) -> np.dtype:
+def _checked_pixels(clips: Sequence[np.ndarray], name: str) -> Extent:
     for clip in clips:
         check_dtype(clip, name)
     dtype = clips[0].dtype
@@ -184,7 +187,7 @@ def _checked_pixels(clips: Sequence[np.ndarray], name: str) -> np.dtype:
             f'{error} Or give value_range=({extent.low:g}, {extent.high:g}): forecasts are then in '
             'the unit of the data.'
         ) from error
-    return dtype
+    return extent
 
 
 def _in_unit(clip: np.ndarray, scale: Scale, name: str) -> np.ndarray:

@@ -139,7 +139,7 @@ def list_clips(files: Files) -> list[RawClip]:
             about |= {'numbers': _whole(order.numbers), 'gaps': order.gaps}
             left_out = order.left_out_of(name)
         read, describe = functools.partial(_read, clip), functools.partial(_describe, clip)
-        raw_clips.append(RawClip(name, read, about, describe, left_out))
+        raw_clips.append(RawClip(name, read, about, describe, left_out, clip.path.is_dir()))
     return raw_clips
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from e3d.data.readers.clips import clip_frames, clip_timing, describe_clip
+from e3d.data.readers.clips import clip_frames, clip_timing, describe_clip, is_video
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.readers.picture_folders import known_order
 from e3d.data.readers.timing import Timing
@@ -199,12 +199,12 @@ def _prepare(dataset: Mapping[str, Any], files: Mapping[str, pathlib.Path]) -> C
 def _raw_clip(name: str, file: pathlib.Path, layout: str, rate: float | None) -> RawClip:
     frames = functools.partial(clip_frames, file, layout, rate)
     if not file.is_dir():
-        return RawClip(name, frames, {'gaps': []}, functools.partial(_describe, file, layout))
+        describe = functools.partial(_describe, file, layout)
+        return RawClip(name, frames, {'gaps': []}, describe, as_stored=not is_video(file))
     order = known_order(file)
     reading = f'pictures {order.account}'
-    return RawClip(
-        name, frames, {'gaps': order.gaps}, lambda: (None, reading), order.left_out_of(name)
-    )
+    left_out = order.left_out_of(name)
+    return RawClip(name, frames, {'gaps': order.gaps}, lambda: (None, reading), left_out, True)
 
 
 def _describe(file: pathlib.Path, layout: str) -> tuple[Timing | None, str]:
