@@ -182,7 +182,7 @@ def test_the_days_and_weeks_before_are_those_of_each_forecast_frame(tmp_path):
     days = [day for day in range(1, 21) if day not in (12, 18)]
     dataset = flows(tmp_path, days)
     source = with_inputs(open_taxibj(dataset, 'test'), {'period': 2, 'trend': 1})
-    low, high = source.value_range
+    low, high = source.scale.value_range
     counts = {
         name: np.rint(values[..., 0, 0, 0] * (high - low) + low).astype(int).tolist()
         for name, values in source[0].items()

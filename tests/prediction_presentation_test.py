@@ -118,7 +118,8 @@ def test_it_is_said_which_channel_is_where(tmp_path):
     np.save(tmp_path / 'in.npy', np.zeros((3, 8, 8, 5), np.float32))
     ranges = tuple((0.0, 10.0**n) for n in range(5))
     scale = Scale((0.0, 1.0), (0.0, 1.0), ranges)
-    run = run_of(FadingSum(), channels=5)._replace(scale=scale, channel_names=tuple('abcDe'))
+    run = run_of(FadingSum(), channels=5, dataset={'layout': 'THWC'})
+    run = run._replace(scale=scale, channel_names=tuple('abcDe'))
     text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'out')
     assert f'{2 * 8 + GAP} x {3 * 8 + 2 * GAP} RGB, to {tmp_path / "out"}' in text
     assert 'A picture has its channels side by side, row by row: a, b, c; D, e.' in text

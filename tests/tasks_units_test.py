@@ -60,4 +60,7 @@ def test_counts_from_end_to_end(tmp_path, monkeypatch, capsys):
     write_flows(path, 50)
     capsys.readouterr()
     loop.evaluate(None, tmp_path / 'run')
-    assert 'of these data go from 0 to 50' in capsys.readouterr().err
+    assert (
+        'scaled as in the training of the run: 0 and 1 stand for 0 and 100'
+        in capsys.readouterr().err
+    )

@@ -258,7 +258,9 @@ def check_thresholds(config: ConfigDict, units: Sequence[str]) -> None:
     """Raises InputError where thresholds are asked for, which are of one unit, of data of several."""
     asked = {
         'evaluation.thresholds': config.evaluation.thresholds,
-        'loss.balance_thresholds': config.loss.balance_thresholds,
+        'loss.balance_thresholds': config.loss.get(
+            'balance_thresholds'
+        ),  # a task of one's own has no such
         'evaluation.presets': [name for name in config.evaluation.presets if name in CONVENTIONS],
     }
     for key, thresholds in asked.items():
