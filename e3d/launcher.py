@@ -62,8 +62,6 @@ from e3d.configuration import check_config, find_differences
 from e3d.data.listing import describe_data_sets
 from e3d.data.preparation import prepare
 from e3d.errors import InputError, RunError, exit_code
-from e3d.model import build_model
-from e3d.options.flat import list_differences
 from e3d.pages.writing import renew_page, write_comparison
 from e3d.parallel import processes
 from e3d.prediction.inspection import inspect_to_files
@@ -71,7 +69,7 @@ from e3d.prediction.predict import predict_file
 from e3d.prediction.presentation import Presentation
 from e3d.prediction.recognize import recognize_file
 from e3d.progress import set_verbosity
-from e3d.runs.trained_run import Run, load_run
+from e3d.runs.trained_run import Run, load_run, with_model
 from e3d.signals import Interrupted
 from e3d.sweep.entries import make_entries
 from e3d.sweep.execution import run_sweep
@@ -303,9 +301,7 @@ def with_changes(run: Run, config: ConfigDict, changed: Collection[str]) -> Run:
         *sections, name = key.split('.')
         holders = [functools.reduce(getattr, sections, holder) for holder in (own, config)]
         holders[0][name] = holders[1][name]
-    if not list_differences(run.config.model, own.model):
-        return run._replace(config=own)
-    return run._replace(config=own, model=build_model(**own.model))
+    return with_model(run, own.model)._replace(config=own)
 
 
 def sweep(

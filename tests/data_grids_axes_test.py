@@ -4,24 +4,12 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from grid_fixtures import HEIGHT, dates, labeled, outside, placed, write_zarr
+from grid_fixtures import HEIGHT, dataset_of, dates, labeled, outside, placed, setup_of, write_zarr
 
-from e3d.configuration import default_config
-from e3d.data.sources.grid_setup import open_setup
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 
 HALF_HOUR = np.timedelta64(30, 'm')
-
-
-def dataset_of(path, **values):
-    dataset = default_config('grids').dataset
-    dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2, **values})
-    return dataset
-
-
-def setup_of(path, **values):
-    return open_setup(dataset_of(path, **values))
 
 
 def square():

@@ -6,9 +6,17 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from grid_fixtures import dates, labeled, moving_rain, placed, with_unit, write_zarr
+from grid_fixtures import (
+    dataset_of,
+    dates,
+    labeled,
+    moving_rain,
+    placed,
+    setup_of,
+    with_unit,
+    write_zarr,
+)
 
-from e3d.configuration import default_config
 from e3d.data.readers.grid_times import parse_times
 from e3d.data.readers.grids import decode
 from e3d.data.readers.labeled_grids import open_labeled_grids
@@ -17,16 +25,6 @@ from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 
 DAYS = np.datetime64('2020-01-30', 's') + np.timedelta64(86_400, 's') * np.arange(5)
-
-
-def dataset_of(path, **values):
-    dataset = default_config('grids').dataset
-    dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2, **values})
-    return dataset
-
-
-def setup_of(path, **values):
-    return open_setup(dataset_of(path, **values))
 
 
 def written(times, form):

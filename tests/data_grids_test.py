@@ -6,10 +6,18 @@ import pickle
 import h5py
 import numpy as np
 import pytest
-from grid_fixtures import HEIGHT, WIDTH, dates, labeled, moving_rain, outside, write_zarr
+from grid_fixtures import (
+    HEIGHT,
+    WIDTH,
+    dataset_of,
+    dates,
+    labeled,
+    moving_rain,
+    outside,
+    write_zarr,
+)
 from numpy.lib.stride_tricks import sliding_window_view
 
-from e3d.configuration import default_config
 from e3d.data.preparation import describe
 from e3d.data.sources import grid_setup, grid_survey, hour_averages
 from e3d.data.sources.calendar import calendar_features
@@ -20,12 +28,6 @@ from e3d.errors import InputError
 
 SPLITS = ('train', 'validation', 'test')
 ALL = {'split_fractions': (1.0, 0.0, 0.0)}
-
-
-def dataset_of(path, **values):
-    dataset = default_config('grids').dataset
-    dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2, **values})
-    return dataset
 
 
 def opened(path, split='train', **values):

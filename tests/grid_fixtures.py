@@ -5,6 +5,9 @@ import warnings
 import numpy as np
 import xarray
 
+from e3d.configuration import default_config
+from e3d.data.sources.grid_setup import open_setup
+
 HEIGHT, WIDTH = 9, 10
 
 
@@ -72,3 +75,15 @@ def write_zarr(content, path, **options):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         content.to_zarr(path, consolidated=False, **options)
+
+
+def dataset_of(path, **values):
+    """The section of a config for grids in a file, 2 frames to 2."""
+    dataset = default_config('grids').dataset
+    dataset.update({'path': str(path), 'input_frames': 2, 'output_frames': 2, **values})
+    return dataset
+
+
+def setup_of(path, **values):
+    """The opened files of such a section."""
+    return open_setup(dataset_of(path, **values))

@@ -24,7 +24,7 @@ from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.transfer import begin_from
 from e3d.signals import Interrupted
 from e3d.tasks.prediction import ForecastEvaluator
-from e3d.training import evaluation, loop, parts
+from e3d.training import loop, parts
 from e3d.training.loop import evaluate, train
 from e3d.training.parts import prepare
 
@@ -151,7 +151,7 @@ def test_an_evaluation_multiplies_as_its_config_says(tmp_path, finished, monkeyp
             return super().__call__(*arguments).astype('bfloat16').astype('float32')
 
     models = {'float32': TinyForecaster(), 'fast': Rounded()}
-    monkeypatch.setattr(evaluation, 'build_model', lambda **model: models[model['precision']])
+    monkeypatch.setattr(trained_run, 'build_model', lambda **model: models[model['precision']])
     report = evaluate(None, finished)
     config = tiny_config(tmp_path, **{'model.precision': 'fast'})
     rounded = evaluate(config, finished)

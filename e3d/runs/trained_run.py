@@ -17,6 +17,7 @@ from e3d.errors import InputError
 from e3d.model import MODELS, build_model
 from e3d.model.beside import channels_beside
 from e3d.model.needs import initialize, needs_of
+from e3d.options.flat import list_differences
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.state import count_parameters, variables_of
 from e3d.runs.storage_errors import read_errors
@@ -189,6 +190,13 @@ def run_from(stored: StoredRun, model: nn.Module, variables: Mapping[str, Any], 
     collections = {name: tree for name, tree in variables.items() if name != 'params'} or None
     params = variables['params']
     return Run(model, params, step=step, collections=collections, **stored._asdict())
+
+
+def with_model(run: Run, section: Mapping[str, Any]) -> Run:
+    """The run with the model of a section that differs in what changes no parameter, if at all."""
+    if not list_differences(run.config.model, section):
+        return run
+    return run._replace(model=build_model(**section))
 
 
 def stored_run(run: Run) -> StoredRun:

@@ -258,9 +258,8 @@ def check_thresholds(config: ConfigDict, units: Sequence[str]) -> None:
     """Raises InputError where thresholds are asked for, which are of one unit, of data of several."""
     asked = {
         'evaluation.thresholds': config.evaluation.thresholds,
-        'loss.balance_thresholds': config.loss.get(
-            'balance_thresholds'
-        ),  # a task of one's own has no such
+        # A task of one's own has another section.
+        'loss.balance_thresholds': config.loss.get('balance_thresholds'),
         'evaluation.presets': [name for name in config.evaluation.presets if name in CONVENTIONS],
     }
     for key, thresholds in asked.items():

@@ -12,13 +12,11 @@ from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import facts_of, scale_of
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
-from e3d.model import build_model
 from e3d.model.beside import widths_beside
-from e3d.options.flat import list_differences
 from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
 from e3d.runs.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
-from e3d.runs.trained_run import Run, check_lengths, load_run
+from e3d.runs.trained_run import Run, check_lengths, load_run, with_model
 from e3d.runs.workdir import (
     CHECKPOINTS_FOLDER,
     other_config_message,
@@ -65,8 +63,7 @@ def evaluate(
     ]
     if differences:
         raise InputError(other_config_message(workdir, differences))
-    if list_differences(run.config.model, config.model):  # in what changes no parameter
-        run = run._replace(model=build_model(**config.model))
+    run = with_model(run, config.model)
     check_lengths(run, layout_of(config.dataset).lengths)
     if processes.is_first():
         workdir = prepare_workdir(workdir)

@@ -13,9 +13,7 @@ _UNITS |= {'d': 86400, 'day': 86400}
 _DIGITS = {8: 'yyyymmdd', 10: 'yyyymmddHH', 12: 'yyyymmddHHMM', 14: 'yyyymmddHHMMSS'}
 _YEARS = (1800, 2200)  # numbers whose digits are dates of these are such dates
 _HOURS, _MINUTES = 24, 1440  # of a day
-_ROUNDED = (
-    0.01  # of the smallest step, or of a second: by so much a date may be moved to a whole one
-)
+_ROUNDED = 0.01  # of the smallest step, or of a second, that a date may be moved to a whole one
 _USUAL_CALENDARS = ('standard', 'gregorian', 'proleptic_gregorian', '')
 OTHER_CALENDAR = (
     'follow a calendar of their own, such as one without leap days, which is not read. Convert them to '
