@@ -87,9 +87,9 @@ def test_without_names_a_layout_tells_how_fields_lie(tmp_path, kind):
 
 
 def two_axes(later=0, dated=True):
-    """Rain along one axis of times and heat along another, which may be some steps later."""
+    """Rain along one axis of times and wind along another, which may be some steps later."""
     content, steps = labeled()[['rain']], np.arange(40)
-    content['heat'] = ('time1', 'y', 'x'), content.rain.values + 5
+    content['wind'] = ('time1', 'y', 'x'), content.rain.values + 5
     if not dated:
         return content.drop_vars('time')
     return content.assign_coords(time1=('time1', content.time.values[0] + steps * HALF_HOUR)).isel(
@@ -107,21 +107,21 @@ def test_variables_of_other_times_are_not_paired(tmp_path, kind):
         return path
 
     same = setup_of(write(two_axes(), 'same'))
-    assert same.variables == ('rain', 'heat') and same.timeline.length == 40
+    assert same.variables == ('rain', 'wind') and same.timeline.length == 40
     for later in (1, 12):
         path = write(two_axes(later), f'later_{later}')
         first = two_axes(later).time1.values[0].astype('M8[s]')
         with pytest.raises(
             InputError,
-            match=rf"'heat' in .* lies along 'time1' from {first} on, but 'rain' along 'time' from 2020",
+            match=rf"'wind' in .* lies along 'time1' from {first} on, but 'rain' along 'time' from 2020",
         ):
             setup_of(path)
-        assert setup_of(path, variables=('heat',)).timeline.times[0] == first
+        assert setup_of(path, variables=('wind',)).timeline.times[0] == first
     undated = write(two_axes(dated=False), 'undated')
     with pytest.raises(
         InputError, match=r"along 'time1' without times, but 'rain' along 'time' wi"
     ):
-        setup_of(undated, layout='THW', variables=('rain', 'heat'))
+        setup_of(undated, layout='THW', variables=('rain', 'wind'))
 
 
 def with_hole(count=40):

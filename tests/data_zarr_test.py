@@ -62,6 +62,25 @@ def read(path):
         opened.close()
 
 
+def test_variables_are_in_the_order_of_their_names(tmp_path, rain):
+    """A store is a folder: the order of its listing is another on each disk."""
+    names = ['snow', 'hail', 'wind', 'rain', 'cloud', 'sun', 'fog', 'dew']
+    content = xarray.Dataset(
+        {name: (('time', 'y', 'x'), rain + place) for place, name in enumerate(names)},
+        {'time': dates(len(rain)).astype('datetime64[ns]')},
+    )
+    write_zarr(content, tmp_path / 'all.zarr')
+    opened = open_file(tmp_path / 'all.zarr')
+    try:
+        assert list(opened.grids) == sorted(names)
+        for place, name in enumerate(names):
+            np.testing.assert_array_equal(
+                opened.grids[name].read(0, 0, 10, None)[..., 0], rain + place
+            )
+    finally:
+        opened.close()
+
+
 def write_packed(path, rain, version, name):
     """By the codec of a name, also where it is in no specification."""
     pack, version_2, version_3 = CODECS[name]

@@ -73,6 +73,8 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
                 **source, chunks=None, cache=False, mask_and_scale=False, decode_times=False
             )
             stack.callback(content.close)
+            if path.is_dir():  # which has no order: that of its listing is another on each disk
+                content = content[sorted(content.variables, key=str)]
             for name, variable in content.variables.items():
                 left = ('_FillValue',) if name in store.zeros else ()
                 variable.attrs = {k: v for k, v in stated(variable.attrs).items() if k not in left}
