@@ -12,7 +12,7 @@ from e3d.data.sources.in_memory import divide_clips, lend
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from e3d.runs import trained_run
-from e3d.runs.fingerprint import DATA_FILE, Fingerprint, read_fingerprint, training_means
+from e3d.runs.fingerprint import DATA_FILE, Fingerprint, read_fingerprint, training_moments
 from e3d.runs.trained_run import load_run
 from e3d.tasks.provenance import report_name
 from e3d.training import parts
@@ -182,6 +182,34 @@ def test_other_data_at_another_path_are_told_and_take_no_reports_place(
     assert (difference or 'other frames') in str(caught.value)
 
 
+def sparse_clips(seed):
+    """Black but for some cells, such as rain: no mean is above the tolerance of bright frames."""
+    generator = np.random.default_rng(seed)
+    shape, names = (6, 8, 8), clips()
+    wet = {name: generator.random(shape) < 0.02 for name in names}
+    return {name: (wet[name] * generator.random(shape) / 16).astype(np.float32) for name in names}
+
+
+def test_other_data_are_told_where_frames_are_dark(tmp_path, capsys):
+    workdir = tmp_path / 'run'
+    first = train(folder_config(tmp_path, sparse_clips(0)), workdir)
+    (tmp_path / 'other').mkdir()
+    config = folder_config(tmp_path / 'other', sparse_clips(1), **{'train.steps': 5})
+    with pytest.raises(InputError, match=r'holds other data than.*other frames in the test split'):
+        train(config, workdir)
+    evaluate(config, workdir)
+    assert len(reports_in(workdir)) == 2 and reports_in(workdir)['evaluation.json'] == first
+    # A run of an earlier version tells the means alone, which are near.
+    stored = json.loads((workdir / 'checkpoints' / DATA_FILE).read_text())
+    assert max(stored['means']) < 2e-3 and len(stored['deviations']) == len(stored['means'])
+    older = {key: value for key, value in stored.items() if 'deviations' not in key}
+    (workdir / 'checkpoints' / DATA_FILE).write_text(json.dumps(older))
+    capsys.readouterr()
+    train(config, workdir)
+    said = capsys.readouterr().err
+    assert 'from step 4' in said and 'have changed' not in said
+
+
 def test_data_that_changed_where_they_are_are_told(tmp_path, capsys):
     workdir = tmp_path / 'run'
     train(folder_config(tmp_path, clips()), workdir)
@@ -266,8 +294,11 @@ def test_sequences_that_are_drawn_are_not_told(tmp_path):
     dataset = tiny_config(tmp_path).dataset
     test, endless = open_source(dataset, 'test'), open_source(dataset, 'train')
     for source in (endless, Drawn(0), Drawn(1)):
-        assert training_means(source) == ()
-    assert len(training_means(test)) == len(test) == 5
+        assert training_moments(source) == ((), ())
+    means, deviations = training_moments(test)
+    assert len(means) == len(deviations) == len(test) == 5
+    frames = [test[index]['frames'] / 255 for index in range(5)]
+    np.testing.assert_allclose(deviations, [np.std(one) for one in frames], atol=1e-6)
 
 
 def test_reports_of_different_data_have_different_names(tmp_path):
@@ -311,3 +342,46 @@ def test_fingerprints_that_are_nearly_the_same_are_the_same():
     told = stored._replace(training=(0.3,))
     assert told.is_same(told) and not stored.is_same(stored) and not told.is_same(stored)
     assert not told.is_same(told._replace(training=(0.31,)))
+
+
+@pytest.mark.parametrize(
+    ('known', 'found', 'same'),
+    [
+        ((0.5, 0.2), (0.5015, 0.1985), True),
+        ((0.5, 0.2), (0.503, 0.2), False),
+        ((0.5, 0.2), (0.5, 0.203), False),
+        # Dark video, as another decoder gives it, and other video or rain.
+        ((0.001, 0.01), (0.0011, 0.0099), True),
+        ((0.001, 0.01), (0.0015, 0.01), False),
+        ((0.001, 0.01), (0.001, 0.0105), False),
+        ((0.001, 0.01), (0.0, 0.0), False),
+        ((0.0, 0.0), (0.0, 0.0), True),
+        # Less their mean, divided by their standard deviation.
+        ((-0.001, 1.0), (0.0005, 1.0), True),
+        ((-0.001, 1.0), (0.0015, 1.0), False),
+        ((0.5, 0.2), (float('nan'), 0.2), False),
+        ((0.5, 0.2), (0.5, float('nan')), False),
+    ],
+)
+def test_moments_are_near_by_the_size_of_what_a_sequence_holds(known, found, same):
+    one, other = (
+        Fingerprint(
+            (4, 8, 8, 1), {'test': 1}, (mean,), '', '', (mean,), '', (deviation,), (deviation,)
+        )
+        for mean, deviation in (known, found)
+    )
+    for first, second in ((one, other), (other, one)):
+        assert first.is_same(second) == same
+        assert (not first.find_differences(second)) == same
+        assert (not first.find_other_training(second)) == same
+
+
+def test_fingerprints_of_earlier_versions_tell_by_the_means_alone():
+    dark = Fingerprint((4, 8, 8, 1), {'test': 1}, (0.001,), deviations=(0.01,))
+    black = dark._replace(means=(0.0,), deviations=(0.0,))
+    older = dark._replace(deviations=())
+    assert dark.find_differences(black)
+    assert older.find_differences(black) == black.find_differences(older) == []
+    assert older.find_differences(black._replace(means=(0.004,)))
+    damaged = dark._replace(deviations=(0.01, 0.01))
+    assert damaged.find_differences(dark) and dark.find_differences(damaged)

@@ -18,8 +18,26 @@ from e3d.terminal import tell
 DATA_FILE = 'data.json'
 MAX_BYTES = 2**20
 _LOOKED_AT = 8  # sequences of a split
-# Means of frames in [0, 1]; another version of a video decoder does not change them so much.
+# What another version of a video decoder may change: of a mean or a standard deviation of frames in
+# [0, 1], and of the larger of both where frames are dark, or most of their cells are 0.
 _TOLERANCE = 2e-3
+_SHARE = 0.02
+_DIGITS = 6
+
+
+class Moments(NamedTuple):
+    """What is told of a few sequences of a split, spread evenly over it.
+
+    Attributes:
+      means: of each.
+      deviations: the standard deviation of each; () in a run of an earlier version.
+    """
+
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+
+
+UNKNOWN = Moments()
 
 
 class Fingerprint(NamedTuple):
@@ -28,12 +46,14 @@ class Fingerprint(NamedTuple):
     Attributes:
       frames: (T, H, W, C) of a sequence of the test split.
       sequences: how many there are, by split.
-      means: of a few sequences of the test split, spread evenly over it.
+      means: of `Moments`, of the test split.
       no_best: why no checkpoint is the best; '' where one is selected.
       path: where they lie.
       training: like `means`, of the training split; () where that is not known: its sequences are
         drawn, or the run is of an earlier version.
       checksum: of all of them; '' where there is none.
+      deviations: of `Moments`, of the test split.
+      training_deviations: those that belong to `training`.
     """
 
     frames: tuple[int, ...]
@@ -43,6 +63,8 @@ class Fingerprint(NamedTuple):
     path: str = ''
     training: tuple[float, ...] = ()
     checksum: str = ''
+    deviations: tuple[float, ...] = ()
+    training_deviations: tuple[float, ...] = ()
 
     def find_differences(self, other: 'Fingerprint') -> list[str]:
         """How other data differ, a line each; nothing where they seem to be the same.
@@ -56,7 +78,7 @@ class Fingerprint(NamedTuple):
             count, now = self.sequences[split], other.sequences[split]
             if now != count:
                 lines.append(f'{now:,} sequences in the {split} split, not {count:,}')
-        near = _are_near(self.means, other.means)
+        near = _are_near(self.means, self.deviations, other.means, other.deviations)
         return lines if lines or near else ['other frames in the test split']
 
     def find_other_training(self, other: 'Fingerprint') -> list[str]:
@@ -64,7 +86,9 @@ class Fingerprint(NamedTuple):
         if self.checksum and other.checksum:
             return ['other frames'] if self.checksum != other.checksum else []
         known = self.training and other.training
-        near = not known or _are_near(self.training, other.training)
+        near = not known or _are_near(
+            self.training, self.training_deviations, other.training, other.training_deviations
+        )
         return [] if near else ['other frames in the train split']
 
     def is_same(self, other: 'Fingerprint') -> bool:
@@ -77,27 +101,38 @@ def fingerprint_of(
     sources: Mapping[str, Source],
     no_best: str = '',
     path: str = '',
-    training: tuple[float, ...] = (),
+    training: Moments = UNKNOWN,
 ) -> Fingerprint:
     """Looks at a few sequences of the test split, which is among those that are opened."""
     test = sources['test']
-    lengths = {split: len(source) for split, source in sources.items()}
-    shape = test[0]['frames'].shape
-    return Fingerprint(shape, lengths, _means(test), no_best, path, training, checksum(test))
+    measured = _moments(test)
+    return Fingerprint(
+        frames=test[0]['frames'].shape,
+        sequences={split: len(source) for split, source in sources.items()},
+        means=measured.means,
+        no_best=no_best,
+        path=path,
+        training=training.means,
+        checksum=checksum(test),
+        deviations=measured.deviations,
+        training_deviations=training.deviations,
+    )
 
 
-def training_means(source: Source) -> tuple[float, ...]:
-    """The `Fingerprint.training` of an opened training split."""
+def training_moments(source: Source) -> Moments:
+    """What a `Fingerprint` tells of an opened training split; UNKNOWN where that is drawn."""
     if is_drawn(source):
-        return ()
-    means, last = _means(source), _places(source)[-1]
+        return UNKNOWN
+    moments, last = _moments(source), _places(source)[-1]
     # A data set of the user's own may draw without saying so: then it gives others each time.
-    return means if means[-1] == _mean(source, last) else ()
+    again = _mean_and_deviation(source, last)
+    return moments if (moments.means[-1], moments.deviations[-1]) == again else UNKNOWN
 
 
-def _means(source: Source) -> tuple[float, ...]:
+def _moments(source: Source) -> Moments:
     # One after the other: a sequence may be long.
-    return tuple(_mean(source, index) for index in _places(source))
+    pairs = [_mean_and_deviation(source, index) for index in _places(source)]
+    return Moments(tuple(mean for mean, _ in pairs), tuple(deviation for _, deviation in pairs))
 
 
 def _places(source: Source) -> list[int]:
@@ -105,16 +140,31 @@ def _places(source: Source) -> list[int]:
     return [int(place) for place in np.unique(places)]
 
 
-def _mean(source: Source, index: int) -> float:
+def _mean_and_deviation(source: Source, index: int) -> tuple[float, float]:
     frames = as_floats(np.asarray(source[index]['frames']))
-    return round(float(frames.mean(dtype=np.float64)), 6)
+    mean = float(frames.mean(dtype=np.float64))
+    variance = float(np.square(frames - mean).mean(dtype=np.float64))
+    return round(mean, _DIGITS), round(math.sqrt(variance), _DIGITS)
 
 
-def _are_near(means: Sequence[float], others: Sequence[float]) -> bool:
-    return len(means) == len(others) and all(
-        math.isclose(mean, other, abs_tol=_TOLERANCE)
-        for mean, other in zip(means, others, strict=True)
-    )
+def _are_near(
+    means: Sequence[float],
+    deviations: Sequence[float],
+    other_means: Sequence[float],
+    other_deviations: Sequence[float],
+) -> bool:
+    """Whether sequences seem to be the same."""
+    if not (deviations and other_deviations):
+        # A run of an earlier version: the means tell alone, by _TOLERANCE as of bright frames.
+        deviations, other_deviations = [1.0] * len(means), [1.0] * len(other_means)
+    numbers = means, deviations, other_means, other_deviations
+    return len(set(map(len, numbers))) == 1 and all(map(_is_near, *numbers))
+
+
+def _is_near(mean: float, deviation: float, other_mean: float, other_deviation: float) -> bool:
+    size = max(abs(mean), deviation, abs(other_mean), other_deviation)
+    tolerance = min(_TOLERANCE, _SHARE * size) + 10**-_DIGITS
+    return abs(mean - other_mean) <= tolerance and abs(deviation - other_deviation) <= tolerance
 
 
 def check_same_data(before: Fingerprint, found: Fingerprint) -> None:
@@ -158,6 +208,8 @@ def read_fingerprint(folder: pathlib.Path) -> Fingerprint | None:
             str(stored['path']),
             tuple(float(mean) for mean in stored.get('training', ())),
             str(stored.get('checksum', '')),
+            tuple(float(deviation) for deviation in stored.get('deviations', ())),
+            tuple(float(deviation) for deviation in stored.get('training_deviations', ())),
         )
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None

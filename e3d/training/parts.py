@@ -16,7 +16,7 @@ from e3d.model import build_model
 from e3d.model.beside import channels_beside, widths_beside
 from e3d.model.needs import needs_of
 from e3d.parallel import devices, processes
-from e3d.runs.fingerprint import Fingerprint, fingerprint_of, training_means
+from e3d.runs.fingerprint import Fingerprint, fingerprint_of, training_moments
 from e3d.runs.state import TrainState
 from e3d.runs.transfer import check_beginning
 from e3d.runs.workdir import check_same_experiment, prepare_workdir
@@ -105,6 +105,6 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         footprint=footprint,
         evaluator=evaluator,
         fingerprint=fingerprint_of(
-            sources, no_best, ', '.join(paths), training_means(sources['train'])
+            sources, no_best, ', '.join(paths), training_moments(sources['train'])
         ),
     )
