@@ -9,6 +9,7 @@ import sys
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -23,6 +24,8 @@ from e3d.runs import reporting, trained_run
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.transfer import begin_from
 from e3d.signals import Interrupted
+from e3d.tasks import prediction
+from e3d.tasks.layout_forecast import LayoutForecast
 from e3d.tasks.prediction import ForecastEvaluator
 from e3d.training import loop, parts
 from e3d.training.loop import evaluate, train
@@ -364,6 +367,25 @@ def test_only_one_training_in_a_workdir(tmp_path, finished):
         evaluate(None, finished)  # reading is free
         other.kill()
     train(tiny_config(tmp_path), finished)
+
+
+class GreedyForecast(LayoutForecast):
+    """Takes more memory than any machine has."""
+
+    def __call__(self, variables, batch):
+        predictions = super().__call__(variables, batch)
+        return predictions + jnp.sort(predictions.sum() * jax.lax.iota('float32', 2**46))[0]
+
+
+def test_an_evaluation_that_does_not_fit_says_what_to_make_smaller(tmp_path, finished, monkeypatch):
+    monkeypatch.setattr(prediction, 'LayoutForecast', GreedyForecast)
+    message = r'A batch of evaluation\.batch_size=2 does not fit.* a run may change'
+    for workdir in (tmp_path / 'new', finished):  # the validation, and the test at the end
+        with pytest.raises(RunError, match=message):
+            train(tiny_config(tmp_path), workdir)
+    config = tiny_config(tmp_path, **{'evaluation.batch_size': 1})
+    with pytest.raises(RunError, match=r'evaluation\.batch_size=1 does not fit'):
+        evaluate(config, finished)
 
 
 def test_full_disk_for_the_numbers(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@
     footprint    parameters and bytes that a training takes, told from shapes
     memory       what cannot fit is rejected
     interruption SIGTERM and Ctrl-C
-    failures     what can stop an update, and what to try
+    failures     what can stop an update or an evaluation, and what to try
     evaluation   `evaluate`: a trained run is measured again
     parts        everything that a training needs, checked before it begins
     loop         `train`: from the first step to the last

@@ -28,6 +28,7 @@ from e3d.tasks.provenance import describe, describe_choice, report_name
 from e3d.tasks.registry import TASKS
 from e3d.terminal import tell
 from e3d.training import memory
+from e3d.training.failures import evaluation_explained
 
 
 def evaluate(
@@ -93,7 +94,9 @@ def evaluate(
         tell_of_trained_clips(run.config, config, evaluator.sources)
         tell_other_scale(run.scale, scale_of(evaluator.sources['test']))
     evaluator.name = _name_report(run, config, workdir, evaluator)
-    report = evaluator.evaluate(devices.place_state(run.variables, mesh), run.step, 'test')
+    variables = devices.place_state(run.variables, mesh)
+    with evaluation_explained(config):
+        report = evaluator.evaluate(variables, run.step, 'test')
     choice = describe_choice(checkpoint, run.step, evaluator.sources)
     report |= describe(run.config, config, 'test', choice)
     if processes.is_first():

@@ -1,7 +1,9 @@
-"""What can stop an update: what is safe then, and what to try."""
+"""What can stop an update or an evaluation: what is safe then, and what to try."""
 
 import contextlib
 from collections.abc import Iterator
+
+from ml_collections import ConfigDict
 
 from e3d.errors import RunError
 from e3d.parallel import devices, processes
@@ -31,6 +33,14 @@ def explained(checkpoints: Checkpoints | FollowingCheckpoints) -> Iterator[None]
             '--workdir; look at those sequences; or go on past such steps with '
             'train.skip_nonfinite=True.'
         ) from None
+
+
+def evaluation_explained(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
+    """Says of an evaluation that does not fit into memory what to try."""
+    return devices.memory_explained(
+        f'A batch of evaluation.batch_size={config.evaluation.batch_size} does not fit into the '
+        'memory of the device. Use a smaller one, which a run may change.'
+    )
 
 
 def check_replicas(state: TrainState, step: int) -> None:

@@ -39,7 +39,7 @@ from e3d.signals import Interrupted
 from e3d.tasks.provenance import describe, split_label
 from e3d.terminal import tell
 from e3d.training.evaluation import evaluate, tell_other_scale
-from e3d.training.failures import check_replicas, explained
+from e3d.training.failures import check_replicas, evaluation_explained, explained
 from e3d.training.interruption import Interruption
 from e3d.training.parts import Parts, prepare
 
@@ -101,7 +101,7 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             if step < steps or (step == steps and not is_validated(parts, step, reporter)):
                 state = run_updates(parts, state, step, checkpoints, reporter, interruption)
                 step = steps
-            with interruption.at_once():
+            with interruption.at_once(), evaluation_explained(config):
                 report = parts.evaluator.evaluate(state.forecast_variables, step, 'test')
             report |= describe(config, config, 'test', 'newest')
             if (step, 'test') not in reporter.kept:
@@ -266,7 +266,7 @@ def validate(
     interruption: Interruption,
 ) -> None:
     """Evaluates a state on the validation split and notes the result, or raises Interrupted."""
-    with interruption.at_once():
+    with interruption.at_once(), evaluation_explained(parts.config):
         report = parts.evaluator.evaluate(
             state.forecast_variables, step, 'validation', parts.config.evaluation.max_sequences
         )
