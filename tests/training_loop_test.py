@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import itertools
 import json
 import os
@@ -23,6 +25,7 @@ from e3d.parallel import devices
 from e3d.runs import reporting, trained_run
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.transfer import begin_from
+from e3d.runs.workdir import held, prepare_workdir, unused_removed
 from e3d.signals import Interrupted
 from e3d.tasks import prediction
 from e3d.tasks.layout_forecast import LayoutForecast
@@ -350,17 +353,23 @@ def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
         train(tiny_config(tmp_path), tmp_path / 'run')
 
 
-def test_only_one_training_in_a_workdir(tmp_path, finished):
+def holding(workdir):
+    """Another process that has begun to train in a workdir."""
     script = (
-        'import sys, pathlib, time\n'
-        'from e3d.runs.workdir import held\n'
-        'with held(pathlib.Path(sys.argv[1])):\n'
+        'import sys, time\n'
+        'from e3d.runs.workdir import held, prepare_workdir\n'
+        'with held(prepare_workdir(sys.argv[1])):\n'
         '    print("held", flush=True)\n'
         '    time.sleep(60)\n'
     )
-    command = [sys.executable, '-c', script, str(finished)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == 'held\n'
+    command = [sys.executable, '-c', script, str(workdir)]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == 'held\n'
+    return other
+
+
+def test_only_one_training_in_a_workdir(tmp_path, finished):
+    with holding(finished) as other:
         message = rf'is in use by another training \(process {other.pid} on '
         with pytest.raises(InputError, match=message):
             train(tiny_config(tmp_path), finished)
@@ -564,6 +573,34 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path, overrides):
     with pytest.raises(InputError):
         train(tiny_config(tmp_path, **overrides), tmp_path / 'mine')
     assert (tmp_path / 'mine').is_dir()  # it was there before
+
+
+def test_of_two_first_starts_the_one_that_fails_leaves_the_other_its_lock(tmp_path):
+    workdir = tmp_path / 'runs' / 'new'
+    with pytest.raises(InputError, match='is in use'), unused_removed(workdir):
+        other = holding(workdir)
+        train(tiny_config(tmp_path), workdir)
+    with other:
+        with pytest.raises(
+            InputError, match=rf'is in use by another training \(process {other.pid} '
+        ):
+            train(tiny_config(tmp_path), workdir)
+        other.kill()
+
+
+def test_a_start_that_fails_leaves_no_folder_where_there_are_no_locks(tmp_path, monkeypatch):
+    def without_locks(*args):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', without_locks)
+    workdir = tmp_path / 'runs' / 'new'
+    with (
+        pytest.raises(InputError, match='later'),
+        unused_removed(workdir),
+        held(prepare_workdir(workdir)),
+    ):
+        raise InputError('later')
+    assert not list(tmp_path.iterdir())
 
 
 def test_going_on_elsewhere_with_the_optimizer(tmp_path, finished):

@@ -6,7 +6,7 @@ import os
 import pathlib
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
@@ -97,13 +97,29 @@ def unused_removed(workdir: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if made and not os.path.lexists(path / CONFIG_FILE):
-            with contextlib.suppress(OSError):
-                (path / LOCK_FILE).unlink()
-            for folder in (path / CHECKPOINTS_FOLDER, *made):
-                with contextlib.suppress(OSError):  # it holds something
-                    folder.rmdir()
+        if made:
+            _remove_unused(path, made)
         raise
+
+
+def _remove_unused(workdir: pathlib.Path, made: Sequence[pathlib.Path]) -> None:
+    """Removes new folders, unless another start at the same time has begun a run in them."""
+    lock = workdir / LOCK_FILE
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(lock.open('r+b'))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # there is none, or the file system is without locks: see `held`
+        if os.path.lexists(workdir / CONFIG_FILE):
+            return
+        with contextlib.suppress(OSError):
+            lock.unlink()
+        for folder in (workdir / CHECKPOINTS_FOLDER, *made):
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
 
 
 @contextlib.contextmanager
