@@ -93,6 +93,17 @@ class Waiting(NamedTuple):
         return self.frames.shape, self.horizon
 
 
+def bounded_number(text: str, most: int) -> int | None:
+    """The number that ASCII digits are, or `most + 1` for all larger ones; None for any other text.
+
+    No more digits are read than `most` has, whatever the number of zeros before them.
+    """
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    digits = text.lstrip('0') or '0'
+    return min(int(digits), most + 1) if len(digits) <= len(str(most)) else most + 1
+
+
 class Batcher:
     """Forecasts in one thread, as many of the requests that wait as go together."""
 
@@ -312,24 +323,26 @@ class Handler(BaseHTTPRequestHandler):
             raise InputError(f'{min(unknown)[:100]!r}: must be horizon or output.')
         default = self.server.run.config.dataset.output_frames
         text, most = values.get('horizon', str(default)), self.server.limits.horizon
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most):
+        horizon = bounded_number(text, most)
+        if horizon is None or not 1 <= horizon <= most:
             raise InputError(f'horizon={text[:100]}: must be an integer from 1 to {most}.')
         output = values.get('output', 'gif')
         if output not in CONTENT_TYPES:
             raise InputError(f'output={output[:100]}: must be one of {", ".join(CONTENT_TYPES)}.')
-        return int(text), output
+        return horizon, output
 
     def _body(self) -> bytes | None:
         """The bytes that are sent; None where they are refused or do not come."""
         text, most = self.headers.get('Content-Length', ''), self.server.limits.body
-        if not (text.isascii() and text.isdecimal()):
+        missing = bounded_number(text, most)
+        if missing is None:
             self._refuse(HTTPStatus.LENGTH_REQUIRED, 'The header Content-Length is missing.')
             return None
-        if int(text[:20]) > most:
-            message = f'The clip has {text[:20]} bytes; at most {most:,} are taken.'
+        if missing > most:
+            message = f'The clip has {text.lstrip("0")[:20]} bytes; at most {most:,} are taken.'
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
             return None
-        missing, pieces = int(text), []
+        pieces = []
         deadline = time.monotonic() + self.server.limits.seconds
         while missing and time.monotonic() < deadline:
             piece = self.rfile.read1(min(missing, 2**16))

@@ -129,12 +129,18 @@ def test_gaps_are_gaps_as_in_a_file(tmp_path):
         ('/forecast?horizon=0', npy(FRAMES), {}, 400, 'horizon=0: must be an integer from 1 to 6'),
         ('/forecast?horizon=1e3', npy(FRAMES), {}, 400, 'horizon=1e3: must be'),
         ('/forecast?horizon=' + '9' * 50, npy(FRAMES), {}, 400, 'must be an integer from 1 to 6'),
+        ('/forecast?horizon=' + '0' * 8 + '12', npy(FRAMES), {}, 400, 'must be an integer from'),
+        ('/forecast?horizon=' + '0' * 9, npy(FRAMES), {}, 400, 'must be an integer from 1 to 6'),
+        ('/forecast?horizon=' + '0' * 8 + '1' * 5000, npy(FRAMES), {}, 400, 'must be an integer'),
         ('/forecast?output=exe', npy(FRAMES), {}, 400, 'must be one of gif, mp4, npy'),
         ('/forecast?steps=1', npy(FRAMES), {}, 400, 'must be horizon or output'),
         ('/forecast?' + '&'.join('a=1' for _ in range(11)), npy(FRAMES), {}, 400, '10 fields'),
         ('/other', npy(FRAMES), {}, 404, '/forecast'),
         ('/forecast', bytes(5001), {}, 413, '5001 bytes; at most 5,000'),
         ('/forecast', b'', {'Content-Length': '9' * 40}, 413, 'at most 5,000'),
+        ('/forecast', b'', {'Content-Length': '0' * 20 + '5001'}, 413, 'has 5001 bytes'),
+        ('/forecast', b'', {'Content-Length': '0' * 5000 + '9' * 5000}, 413, 'at most 5,000'),
+        ('/forecast', b'', {'Content-Length': '1_0'}, 411, 'Content-Length'),
         ('/forecast', b'', {'Content-Length': '-1'}, 411, 'Content-Length'),
     ],
 )
@@ -142,6 +148,19 @@ def test_what_cannot_be_used_is_refused(server, path, body, headers, status, mes
     found, _, content = ask(server.server_port, 'POST', path, body, headers)
     assert found == status and message in json.loads(content)['error']
     assert '/tmp' not in json.loads(content)['error']
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('0', 0), ('000', 0), ('7', 7), ('120', 120), ('121', 121), ('122', 121), ('1200', 121),
+        ('0' * 5000 + '12', 12), ('9' * 5000, 121), ('', None), (' 7', None), ('7 ', None),
+        ('+7', None), ('-7', None), ('1_0', None), ('1.0', None), ('1e1', None), ('0x7', None),
+        ('\u0663', None), ('\uff11', None), ('\u00b2', None),
+    ],
+)  # fmt: skip
+def test_numbers_are_ascii_digits_and_bounded_whatever_zeros_begin_them(text, expected):
+    assert serve.bounded_number(text, 120) == expected
 
 
 def test_a_clip_that_does_not_come_ends_the_request(server):
