@@ -10,7 +10,7 @@ import pytest
 from e3d.model import build_model
 from e3d.model.adversary import Discriminator, updated_next
 from e3d.model.mcnet import gradient_difference, to_gray, unpool
-from e3d.model.needs import call_in_training, initialize
+from e3d.model.needs import Training, call_in_training, initialize
 
 FRAMES = np.random.default_rng(0).random((2, 4, 8, 16, 1), np.float32)
 
@@ -103,7 +103,7 @@ def test_each_network_gets_the_gradient_of_its_own_loss():
 
     def loss(params, weights):
         forecast, terms, changed = call_in_training(
-            model, {'params': params, **networks}, (FRAMES[:, :3], 1), {}, FRAMES, None, None
+            model, {'params': params, **networks}, (FRAMES[:, :3], 1), {}, FRAMES, None, Training()
         )
         terms['squared'] = jnp.square(forecast - FRAMES[:, 3:]).mean()
         assert terms.keys() == set(names)

@@ -234,7 +234,13 @@ def test_an_update_reaches_every_parameter_and_does_not_depend_on_the_number_of_
 
     def loss(variables, frames, axis_name):
         predictions, terms, collections = call_in_training(
-            model, variables, (frames[:, :2], 2), {}, frames, jax.random.key(4), axis_name
+            model,
+            variables,
+            (frames[:, :2], 2),
+            {},
+            frames,
+            jax.random.key(4),
+            Training(axis_name),
         )
         value = jnp.square(predictions - frames[:, 2:]).mean() + sum(terms.values())
         return value, (collections, terms)

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -16,7 +17,8 @@ from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.evaluation.ensembles import ensemble_metrics
 from e3d.model.beside import draw_noise
-from e3d.model.needs import Needs, needs_of
+from e3d.model.dropping import Dropout, draw_for_share
+from e3d.model.needs import Needs, Training, needs_of
 from e3d.model.streaming import start
 from e3d.prediction.forecast import forecast
 from e3d.prediction.inspection import inspect_run
@@ -100,6 +102,47 @@ def test_the_loss_does_not_depend_on_the_devices(variables, config, devices):
         )
     )(shares)
     np.testing.assert_allclose(split.mean(), whole, rtol=1e-5)
+
+
+class Dropping(nn.Module):
+    noise_channels: int = CHANNELS
+
+    @property
+    def needs(self):
+        return Needs(training=True)
+
+    @nn.compact
+    def __call__(self, frames, output_frames, truth_mask=None, training=None):
+        kept = Dropout(0.5)(frames, training)
+        return TinyForecaster(name='network')(kept, output_frames, truth_mask)
+
+
+@pytest.mark.parametrize('devices', [2, 4])
+def test_what_is_dropped_of_two_draws_does_not_depend_on_the_devices(variables, config, devices):
+    frames, loss = random_frames(4, length=4), build_loss(config, Dropping())
+    own = {'params': {'network': variables['params']}}
+
+    def value(frames):
+        return loss(own, {'frames': frames}, 5, 'devices')[0]
+
+    found = [
+        jax.jit(jax.vmap(value, axis_name='devices'))(frames.reshape(count, -1, *frames.shape[1:]))
+        for count in (1, devices)
+    ]
+    np.testing.assert_allclose(found[1].mean(), found[0].mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize('draws', [1, 2])
+def test_a_share_of_a_batch_drops_what_the_whole_batch_drops_there(draws):
+    draw = functools.partial(draw_for_share, jax.random.key(3), 0.5)
+    whole = draw((12, 5), Training(draws=draws)).reshape(draws, -1, 5)
+    np.testing.assert_array_equal(
+        whole.reshape(-1, 5), jax.random.bernoulli(jax.random.key(3), 0.5, (12, 5))
+    )
+    training = Training('devices', draws)
+    shares = jax.vmap(lambda _: draw((4, 5), training), axis_name='devices')(np.arange(3))
+    together = np.concatenate(shares.reshape(3, draws, -1, 5), axis=1)
+    np.testing.assert_array_equal(together, whole)
 
 
 def test_training_learns_how_unsure_the_future_is(config):

@@ -8,7 +8,7 @@ from e3d.model.needs import RANDOM, Training
 
 
 def draw_for_share(
-    key: jax.Array, keep: float, shape: tuple[int, ...], axis_name: str | None
+    key: jax.Array, keep: float, shape: tuple[int, ...], training: Training
 ) -> jax.Array:
     """What of this device's share of a batch is kept, bool of this shape.
 
@@ -18,14 +18,16 @@ def draw_for_share(
       key: the same on all devices.
       keep: the probability.
       shape: of the share, sequences first.
-      axis_name: of the devices; None for one.
+      training: which devices there are, and how often each sequence is in a share.
     """
-    if axis_name is None:
+    if training.axis_name is None:
         return jax.random.bernoulli(key, keep, shape)
-    count, *others = shape
-    everyone = jax.random.bernoulli(key, keep, (count * jax.lax.psum(1, axis_name), *others))
-    first = jax.lax.axis_index(axis_name) * count
-    return jax.lax.dynamic_slice_in_dim(everyone, first, count)
+    (size, *others), draws = shape, training.draws
+    count = size // draws
+    devices = jax.lax.psum(1, training.axis_name)
+    everyone = jax.random.bernoulli(key, keep, (draws, count * devices, *others))
+    first = jax.lax.axis_index(training.axis_name) * count
+    return jax.lax.dynamic_slice_in_dim(everyone, first, count, axis=1).reshape(shape)
 
 
 class Dropout(nn.Module):
@@ -45,5 +47,5 @@ class Dropout(nn.Module):
         if training is None or not self.share:
             return x
         keep = 1.0 - self.share
-        kept = draw_for_share(self.make_rng(RANDOM), keep, x.shape, training.axis_name)
+        kept = draw_for_share(self.make_rng(RANDOM), keep, x.shape, training)
         return jnp.where(kept, x / keep, jnp.zeros_like(x))

@@ -22,9 +22,12 @@ class Training(NamedTuple):
 
     Attributes:
       axis_name: of the devices, where each has a share of the batch; None for one device.
+      draws: how often each sequence is there, with other random numbers: a share is all of its
+        sequences, and then all of them again.
     """
 
     axis_name: str | None = None
+    draws: int = 1
 
 
 class Needs(NamedTuple):
@@ -121,7 +124,7 @@ def call_in_training(
     inputs: Mapping[str, jax.Array],
     truth: jax.Array,
     key: jax.Array | None,
-    axis_name: str | None,
+    training: Training,
 ) -> tuple[Any, dict[str, jax.Array], dict[str, Any] | None]:
     """The result of a model that is trained, and what comes with it.
 
@@ -132,7 +135,7 @@ def call_in_training(
       inputs: at least what it needs beside frames, by name.
       truth: the true sequences, for terms of the loss of the model's own; see `Needs.losses`.
       key: of all that is random in this step; the same on all devices.
-      axis_name: of the devices, where each has a share of the batch.
+      training: what it is told where it needs that.
 
     Returns:
       The result; the model's own terms of the loss, weighted; its collections after the call, None
@@ -141,7 +144,7 @@ def call_in_training(
     needs = needs_of(model)
     options, collections = _options(needs, inputs), [name for name in variables if name != PARAMS]
     if needs.training:
-        options |= {'training': Training(axis_name), 'rngs': {RANDOM: key}}
+        options |= {'training': training, 'rngs': {RANDOM: key}}
     result, changed = model.apply(
         variables, *arguments, **options, mutable=[*collections, 'losses']
     )
@@ -151,7 +154,7 @@ def call_in_training(
             {**variables, **changed},
             result[..., : truth.shape[-1]],
             truth,
-            Training(axis_name),
+            training,
             method='extra_losses',
             mutable=collections,
         )

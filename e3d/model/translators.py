@@ -89,7 +89,7 @@ class InnerBlock(nn.Module):
         if self.training is None or not self.drop_path:
             return branch
         keep, count = 1.0 - self.drop_path, len(branch)
-        kept = draw_for_share(self.make_rng(RANDOM), keep, (count,), self.training.axis_name)
+        kept = draw_for_share(self.make_rng(RANDOM), keep, (count,), self.training)
         return jnp.where(kept[:, None, None, None], branch / keep, 0.0).astype(branch.dtype)
 
 

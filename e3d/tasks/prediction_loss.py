@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.model.beside import beside_frames, draw_noise, enter_at_once, enter_in_steps
-from e3d.model.needs import Needs, call_in_training, needs_of
+from e3d.model.needs import Needs, Training, call_in_training, needs_of
 from e3d.tasks.losses import Batch, LossFunction, Objective, Outcome, forecast_loss
 from e3d.tasks.schedules import (
     DROPPING,
@@ -39,6 +39,7 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
 
     def loss(variables: Any, batch: Batch, step: jax.Array, axis_name: str | None) -> Any:
         size, truth_mask, metrics = len(batch['frames']), None, {}
+        training = Training(axis_name, draws=2 if needs.noise else 1)
         if not needs.future_only:
             truth_mask = draw_shared_mask(sampling, seed, step, size, layout, axis_name)
             metrics['truth_probability'] = truth_probability(sampling, step)
@@ -58,7 +59,7 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
             arguments = entering.frames, truth_mask.shape[1] + 1, entering.truth_mask
         key = jax.random.fold_in(random_key(seed, DROPPING), step) if needs.training else None
         predictions, terms, collections = call_in_training(
-            model, variables, arguments, batch, truth, key, axis_name
+            model, variables, arguments, batch, truth, key, training
         )
         predictions = predictions[..., : frames.shape[-1]]
         valid = batch.get('valid')

@@ -11,7 +11,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from e3d.data.sources.scales import PIXELS, Scale
-from e3d.model.needs import call_in_training
+from e3d.model.needs import Training, call_in_training
 from e3d.options.option import option
 from e3d.options.rules import PARTS, number, one_of
 from e3d.tasks.losses import Batch, LossFunction, Outcome
@@ -109,7 +109,7 @@ def build_loss(config: ConfigDict, model: nn.Module, scale: Scale = PIXELS) -> L
         arguments = frames[:, :-1], 1, observed | truth, lengths
         dropping = jax.random.fold_in(random_key(seed, DROPPING), step)
         (predictions, scores), _, collections = call_in_training(
-            model, variables, arguments, batch, frames, dropping, axis_name
+            model, variables, arguments, batch, frames, dropping, Training(axis_name)
         )
         if predictions is None:
             l2 = jnp.zeros(())
