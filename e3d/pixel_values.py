@@ -39,18 +39,20 @@ class Extent(NamedTuple):
     unusable: int = 0
 
 
-def checked_values(array: Any, name: str) -> np.ndarray:
+def checked_values(array: Any, name: str, single_frame: bool = False) -> np.ndarray:
     """Makes sure that an array holds pixels: uint8 as it is, all others as float32 in [0, 1].
 
     Args:
       array: any shape.
       name: what to call it in messages.
+      single_frame: whether it is too little to doubt the type of integers, as it may be dark.
 
     Raises:
       InputError: if it is empty, of another dtype, masked, not finite or out of range.
     """
     array = as_numbers(array, name)
-    check_extent(array.dtype, extent_of(array), name)
+    if array.dtype.kind == 'f' or not single_frame:
+        check_extent(array.dtype, extent_of(array), name)
     return as_pixels(array)
 
 

@@ -12,11 +12,14 @@ from e3d.evaluation.recognition import format_recognition
 from e3d.evaluation.report import format_table
 from e3d.files import read_json
 from e3d.fitting.animation import Animation, animate
-from e3d.prediction.forecast import checked_horizon, forecast
+from e3d.model import Recognizer, forecast_from, observe
+from e3d.model.streaming import StreamState
+from e3d.prediction.forecast import check_finite, checked_horizon, forecast
 from e3d.prediction.inputs import (
     checked_frames,
     preparation_for,
     prepare_frames,
+    seen_frame,
     with_channels,
 )
 from e3d.prediction.recognize import Recognized, recognize
@@ -105,6 +108,59 @@ class Run(trained_run.Run):
         observed = np.ones(len(clip) - horizon, bool)
         return animate(draw_animation(clip, future, observed, self.channel_names))
 
+    def observe(self, state: StreamState, frame: np.ndarray) -> tuple[StreamState, np.ndarray]:
+        """Takes in the next frame of a stream: `e3d.observe`, of frames as `forecast` takes them.
+
+        Args:
+          state: of `e3d.start` or `e3d.load_stream` with the model and the parameters of this run, or
+            of the frame before.
+          frame: `[H, W, C]`, or `[B, H, W, C]` of several clips; uint8, uint16, bool or floats in
+            [0, 1], or numbers in the unit of the data where they have one. It is brought to the size
+            and the color of the training.
+
+        Returns:
+          The new state, and of a forecaster the next frame, `[H, W, C]` or `[B, H, W, C]` float32 in
+          [0, 1] or in the unit; of a recognizer the probabilities of the classes, `[classes]` or
+          `[B, classes]`.
+
+        Raises:
+          InputError: the frame cannot be used, or the model sees more than frames, as which values
+            are gaps.
+          RunError: the next frame is not finite.
+
+        Example:
+          >>> state = e3d.start(run.model, run.params, run.frame_shape)
+          >>> state, following = run.observe(state, clip[0])
+          >>> following.shape
+          (16, 16, 1)
+        """
+        model = _streamed(self)
+        state, result = observe(model, self.params, state, seen_frame(frame, self))
+        if isinstance(model, Recognizer):
+            return state, np.asarray(result)
+        batch = np.reshape(result, (-1, 1, *result.shape[-3:]))
+        return state, _in_unit(self, batch).reshape(result.shape)
+
+    def forecast_from(self, state: StreamState, horizon: int) -> np.ndarray:
+        """Forecasts what follows the frames that `observe` took in: `e3d.forecast_from`, in their unit.
+
+        Args:
+          state: of `observe`; it stays as it is.
+          horizon: how many frames.
+
+        Returns:
+          Float32 `[B, horizon, H, W, C]` in [0, 1], or in the unit of the data where they have one.
+
+        Raises:
+          InputError: the run recognizes, nothing was observed, a horizon below 1, or as `observe`.
+          RunError: the forecast is not finite.
+
+        Example:
+          >>> run.forecast_from(state, horizon=4).shape
+          (1, 4, 16, 16, 1)
+        """
+        return _in_unit(self, forecast_from(_streamed(self), self.params, state, horizon))
+
     def recognize(self, frames: np.ndarray) -> Recognized:
         """What happens in a clip, for the run of a recognizer; the same as `e3d.recognize`.
 
@@ -135,6 +191,24 @@ class Run(trained_run.Run):
             '' if self.report is None else f'<pre>{html.escape(describe_report(self.report))}</pre>'
         )
         return f'<table>{rows}</table>{table}'
+
+
+def _streamed(run: trained_run.Run) -> Any:
+    """The model of a run; raises InputError where it sees more than frames, which no stream holds."""
+    if run.beside:
+        raise InputError(
+            f'The model of the run sees {" and ".join(sorted(run.beside))} beside the frames, which a '
+            'stream does not hold. Use run.forecast with the last frames where these are gaps alone '
+            '(valid), else e3d.predict_file with a file of all variables.'
+        )
+    return run.model
+
+
+def _in_unit(run: trained_run.Run, prediction: Any) -> np.ndarray:
+    """A forecast `[B, T, H, W, C]` of the model within the bounds of the data, in their unit."""
+    prediction = np.asarray(prediction, np.float32)
+    check_finite(prediction)
+    return run.scale.to_unit(run.scale.clip(prediction))
 
 
 def load_run(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from e3d.errors import InputError
-from e3d.pixel_values import as_floats, as_numbers, as_pixels, check_extent, extent_of
+from e3d.pixel_values import as_floats, checked_values
 
 
 def scale_frames(frames: Any, name: str = 'frames') -> np.ndarray | jax.Array:
@@ -28,10 +28,7 @@ def scale_frames(frames: Any, name: str = 'frames') -> np.ndarray | jax.Array:
     """
     if isinstance(frames, jax.core.Tracer):
         return scale_types(frames, name)
-    frames = as_numbers(frames, name)
-    if frames.dtype.kind == 'f':  # one frame of integers is too little to doubt its type
-        check_extent(frames.dtype, extent_of(frames), name)
-    return as_floats(as_pixels(frames))
+    return as_floats(checked_values(frames, name, single_frame=True))
 
 
 def scale_types(frames: jax.Array, name: str = 'frames') -> jax.Array:

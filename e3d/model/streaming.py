@@ -8,6 +8,8 @@ Of a forecaster `observe` gives the next frame, and more are forecast at any tim
 
     future = forecast_from(model, params, state, horizon)
 
+Frames and forecasts are as the model sees them; the methods of a trained run with the same names,
+`run.observe(state, frame)` and `run.forecast_from(state, horizon)`, have them in the unit of its data.
 Equal to `model.apply` on all frames so far. With `history` set (online: 5) the state has a fixed size;
 without it RECALL looks at everything, and the memory of the states doubles when it is full.
 """
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from e3d.errors import InputError
 from e3d.kernels.convolution import prepare_kernels
@@ -94,9 +97,13 @@ def start(
 
 
 def observe(
-    model: Recognizer | Forecaster, params: Any, state: StreamState, frame: jax.Array
+    model: Recognizer | Forecaster, params: Any, state: StreamState, frame: jax.Array | np.ndarray
 ) -> tuple[StreamState, jax.Array]:
-    """Takes in the next frame.
+    """Takes in the next frame, as the model sees it.
+
+    Frames of a trained run go to `run.observe(state, frame)`, which prepares them as those of the
+    training were and knows their unit. Here nothing tells it: numbers in a unit would be taken for
+    what the model sees, and uint8 for pixels.
 
     Under `jax.jit` the values of the frame are not checked, and a model without `history` cannot
     be used, as its memory grows.
@@ -106,7 +113,7 @@ def observe(
       params: of it.
       state: from `start` or the frame before.
       frame: `[H, W, C]`, or `[B, H, W, C]`; floats in [0, 1], or uint8. Those of a forecaster may
-        leave [0, 1] where its data do.
+        leave [0, 1] where its data do, as `run.scale.from_unit` of values above those of the training.
 
     Returns:
       The new state, and of a recognizer the probabilities of the classes, `[classes]` or
@@ -148,6 +155,8 @@ def observe(
 
 def forecast_from(model: Forecaster, params: Any, state: StreamState, horizon: int) -> jax.Array:
     """Forecasts what follows the frames that were observed; the state stays as it is.
+
+    As the model sees them: `run.forecast_from(state, horizon)` has them in the unit of the data.
 
     One program serves every horizon up to 32, and one each up to 64, 128, ..., whatever the number of
     observed frames; without `history` also one each time that the memory has doubled.

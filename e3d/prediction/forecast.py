@@ -185,7 +185,7 @@ def forecast_clips(
 
     def forecast_tile(batch: Mapping[str, np.ndarray]) -> np.ndarray:
         found = np.asarray(continue_clips(*arguments_of(batch)))
-        _check_finite(found)
+        check_finite(found)
         return run.scale.clip(found)  # before tiles are blended, as an evaluation does
 
     sizes = (clips, room + horizon, run.frame_shape)
@@ -214,7 +214,7 @@ def open_forecaster(run: Run | str | os.PathLike[str]) -> Run:
     """The run of a forecaster; the newest checkpoint, if its workdir is given."""
     run = open_run(run)
     if run.config.model.name in RECOGNIZERS:
-        how = '--mode=recognize' + ', or e3d.observe' * (not needs_of(run.model).scores_only)
+        how = '--mode=recognize' + ', or run.observe' * (not needs_of(run.model).scores_only)
         raise InputError(
             f'The model of the run, {run.config.model.name}, classifies clips and does not '
             f'forecast: use {how}.'
@@ -262,7 +262,8 @@ def checked_members(members: int | None, run: Run) -> int:
     return int(members)
 
 
-def _check_finite(prediction: np.ndarray) -> None:
+def check_finite(prediction: np.ndarray) -> None:
+    """Raises RunError for forecasts `[B, T_out, H, W, C]` that are not finite."""
     good = np.isfinite(prediction).all(axis=(0, 2, 3, 4))
     if not good.all():
         raise RunError(

@@ -264,6 +264,32 @@ def prepare_frames(
     return as_floats(preparation.prepare(frames))
 
 
+def seen_frame(frame: np.ndarray, run: Run) -> np.ndarray:
+    """What a model sees of the next frame of a stream, prepared as a clip in memory is.
+
+    Args:
+      frame: `[H, W, C]`, or `[B, H, W, C]` of several clips; pixels, or numbers in the unit of the data
+        where they have one.
+      run: whose data set says how it is prepared.
+
+    Returns:
+      Float32 `[H, W, C]` or `[B, H, W, C]`.
+
+    Raises:
+      InputError: it has another number of axes, does not fit, or holds values that there cannot be.
+    """
+    name = 'The frame'
+    pixels = run.scale.of_pixels
+    frame = checked_values(frame, name, single_frame=True) if pixels else as_array(frame, name)
+    if frame.ndim not in (3, 4):
+        raise InputError(
+            f'The frame has shape {frame.shape}; it must be [H, W, C], or [B, H, W, C] of several clips '
+            '(height, width, channels). Add the one channel of gray frames: frame[..., np.newaxis].'
+        )
+    preparation = preparation_for(run, frame.shape[-3:-1])
+    return prepare_frames(frame, preparation, run.scale, name)
+
+
 def checked_frames(frames: np.ndarray, scale: Scale, name: str, gaps: bool = False) -> np.ndarray:
     """Pixels, or numbers in the unit of the data where they have one.
 
