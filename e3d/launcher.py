@@ -37,7 +37,7 @@ e3d --mode=prepare --config=kth
     prepares a data set ahead of training, which would do it by itself, and says what is in it
 e3d --config=NAME --coordinator=HOST:PORT --num_processes=2 --process_id=0
     trains together with a second process, which has --process_id=1, on this machine or another;
-    SLURM, Kubernetes and TPU pods need no such flags
+    SLURM, Kubernetes and TPU pods need no such flags; --coordinator=none keeps this process alone
 """
 
 import contextlib
@@ -240,9 +240,14 @@ def check_flags(values: flags.FlagValues, config: Any) -> None:
             f'--mode={values.mode} does not take --checkpoint; --mode=evaluate, predict, inspect and '
             'recognize do.'
         )
-    joined = (values.coordinator, values.num_processes, values.process_id) != (None, None, None)
-    if joined and values.mode not in TOGETHER:
+    if names_processes(values) and values.mode not in TOGETHER:
         raise InputError(f'--mode={values.mode} runs in a single process; remove --coordinator.')
+
+
+def names_processes(values: flags.FlagValues) -> bool:
+    """Whether flags say which processes work together."""
+    given = values.coordinator, values.num_processes, values.process_id
+    return given != (None, None, None)
 
 
 def use(values: flags.FlagValues, chosen: Run, workdir: Any) -> str:
@@ -317,7 +322,11 @@ def sweep(
     default = pathlib.Path('runs') / f'{config.name}_sweep'
     folder = default if values.workdir is None else values.workdir
     # The last of two flags of one name counts; an empty --sweep is none.
-    run_sweep([*command, *arguments[1:], '--sweep='], entries, folder, values.sweep_index)
+    entry_command = [*command, *arguments[1:], '--sweep=']
+    if values.sweep_index is not None and not names_processes(values):
+        # What a scheduler starts at once are other entries, which the processes would join.
+        entry_command.append(f'--coordinator={processes.ALONE}')
+    run_sweep(entry_command, entries, folder, values.sweep_index)
 
 
 def keep_compilations() -> None:

@@ -1,3 +1,4 @@
+import ast
 import csv
 import json
 import os
@@ -51,7 +52,7 @@ def from_file(tmp_path, body):
     return make_entries('get_sweep', f'{path}:small', ['launch.py', f'--config={path}:small'])
 
 
-def run_fake(entries, folder):
+def run_fake(entries, folder, index=None):
     """Runs a sweep whose runs store the config of their entry, as real ones do."""
     original = execution.run_process
 
@@ -64,7 +65,7 @@ def run_fake(entries, folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execution, 'run_process', run_process)
-        run_sweep(COMMAND, entries, folder)
+        run_sweep(COMMAND, entries, folder, index)
 
 
 @pytest.mark.parametrize(
@@ -168,11 +169,35 @@ def test_goes_past_a_failure_and_ends_with_results(tmp_path, capfd):
 def test_one_entry_by_its_index(tmp_path, capfd):
     entries = grid('model.layers=1,3,4')
     for index, layers in ((1, 3), (0, 1)):
-        run_sweep(COMMAND, entries, tmp_path, index=index)
+        run_fake(entries, tmp_path, index)
         lines = capfd.readouterr().out.splitlines()
         assert [line for line in lines if 'ran' in line] == [f'ran {layers}']
     with pytest.raises(InputError, match='--sweep_index=3: must be 0 to 2'):
         run_sweep(COMMAND, entries, tmp_path, index=3)
+
+
+@pytest.mark.parametrize(
+    ('given', 'flags'),
+    [
+        (['--sweep_index=0'], ['--coordinator=none']),
+        (['--sweep_index=0', '--coordinator=auto'], []),
+        ([], []),
+    ],
+)
+def test_an_entry_by_its_index_joins_no_other(tmp_path, monkeypatch, capfd, given, flags):
+    monkeypatch.chdir(tmp_path)
+    show = [sys.executable, '-c', 'import sys; print("got", sys.argv[1:])']
+    arguments = [*ARGUMENTS, '--sweep=seed=5', *given]
+    assert launcher.main(arguments, show) == 1
+    output = capfd.readouterr()
+    got = next(line for line in output.out.splitlines() if line.startswith('got'))
+    ends = ast.literal_eval(got.removeprefix('got'))
+    assert ends[len(arguments) - 1 : -2] == ['--sweep=', *flags]
+    # The one that was shown these ended with code 0, but trained nothing.
+    assert 'seed=5: ended without results in its folder' in output.err
+    assert (
+        'ended without results' in (tmp_path / 'runs/quickstart_small_sweep/sweep.csv').read_text()
+    )
 
 
 def test_result_of_another_config_or_fewer_steps_is_not_finished(tmp_path):

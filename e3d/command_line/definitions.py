@@ -108,14 +108,16 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         'sweep_index',
         None,
-        'train only this entry of --sweep, from 0',
+        'train only this entry of --sweep, from 0; alone, though a scheduler starts several at once, '
+        'unless --coordinator is given',
         lower_bound=0,
         **define,
     )
     flags.DEFINE_string(
         'coordinator',
         None,
-        'several processes train together: HOST:PORT of the first, or auto, where JAX finds it',
+        'several processes train or evaluate together: HOST:PORT of the first; auto, where JAX finds '
+        'it; none: this one is alone whatever a scheduler says',
         **define,
     )
     flags.DEFINE_integer(

@@ -32,6 +32,7 @@ from e3d.terminal import tell
 
 # Of --coordinator: found as JAX finds it on SLURM, Kubernetes, TPU pods and under Open MPI.
 FOUND = 'auto'
+ALONE = 'none'  # whatever a scheduler says
 # A process that says nothing for so long has ended, see --patience; a busy machine may keep it from
 # speaking.
 PATIENCE_SECONDS = 60
@@ -72,7 +73,8 @@ def connect(
     Without arguments nothing is joined, unless a scheduler has started several processes.
 
     Args:
-      coordinator: HOST:PORT of the first process, or 'auto', where JAX finds out by itself.
+      coordinator: HOST:PORT of the first process; 'auto', where JAX finds out by itself; or 'none',
+        where nothing is joined whatever a scheduler has started.
       num_processes: how many there are.
       process_id: which of them this is, from 0.
       patience: seconds after which a process that gives no sign of life has ended.
@@ -86,7 +88,7 @@ def connect(
     given, address = (coordinator, num_processes, process_id), None
     if coordinator == FOUND or (given == (None, None, None) and is_scheduled(os.environ)):
         given = (None, None, None)
-    elif given == (None, None, None):
+    elif given in ((None, None, None), (ALONE, None, None)):
         return
     else:
         _check(*given)
@@ -106,7 +108,8 @@ def connect(
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise RunError(
             f'The processes of this training cannot be connected: {error}. Give each of them '
-            '--coordinator=HOST:PORT of the first, --num_processes and --process_id.'
+            '--coordinator=HOST:PORT of the first, --num_processes and --process_id; or '
+            f'--coordinator={ALONE} where this one is to work alone.'
         ) from error
     if distributed.global_state.num_processes > 1:
         thread = threading.Thread(target=_watch, daemon=True)
@@ -133,7 +136,7 @@ def _check(coordinator: str | None, num_processes: int | None, process_id: int |
     if not (host and port.isdigit() and int(port) < 2**16):
         raise InputError(
             f"--coordinator='{coordinator or ''}': must be HOST:PORT of the first process, as "
-            f"10.0.0.1:1234, or '{FOUND}'."
+            f"10.0.0.1:1234, '{FOUND}', or '{ALONE}' with no other flag of processes."
         )
     if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
         raise InputError(

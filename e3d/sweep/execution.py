@@ -35,7 +35,7 @@ def run_sweep(
     Raises:
       InputError: there is no entry of that index, or the folder is that of a run or cannot be
         written.
-      RunError: entries have failed; they are named.
+      RunError: entries have failed, or left no results; they are named.
       Interrupted: by a signal, which the running entry got as well.
     """
     if index is not None and index >= len(entries):
@@ -60,6 +60,9 @@ def run_sweep(
                 )
         if code:
             failed[entry.name] = f'failed with exit code {code}'
+        elif read_result(entry, workdir).status != FINISHED:
+            # Such as one that has joined another training, whose files lie elsewhere.
+            failed[entry.name] = 'ended without results in its folder'
         write_results(entries, folder, failed)
     show(write_results(entries, folder, failed))
     if failed:
