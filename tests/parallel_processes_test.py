@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,8 +37,15 @@ def free_port():
         return free.getsockname()[1]
 
 
-def begin(workdir, *arguments, scheduled=False, program=(str(ROOT / 'launch.py'),)):
-    """Starts two processes with two devices each."""
+def begin(
+    workdir,
+    *arguments,
+    scheduled=False,
+    program=(str(ROOT / 'launch.py'),),
+    common=COMMON,
+    own=((), ()),
+):
+    """Starts two processes with two devices each; `own` are further arguments of each."""
     port, started = free_port(), []
     for process in range(2):
         flags = [f'--coordinator=127.0.0.1:{port}', '--num_processes=2', f'--process_id={process}']
@@ -48,10 +56,10 @@ def begin(workdir, *arguments, scheduled=False, program=(str(ROOT / 'launch.py')
                 'SLURM_JOB_ID': str(port), 'SLURM_STEP_NODELIST': '127.0.0.1',
                 'SLURM_NTASKS': '2', 'SLURM_PROCID': str(process), 'SLURM_LOCALID': str(process),
             }  # fmt: skip
-        command = [sys.executable, *program, f'--workdir={workdir}', *COMMON]
+        command = [sys.executable, *program, f'--workdir={workdir}', *common]
         started.append(
             subprocess.Popen(
-                [*command, *arguments, *flags],
+                [*command, *arguments, *own[process], *flags],
                 cwd=workdir.parent,
                 env=os.environ | environment,
                 stdout=subprocess.PIPE,
@@ -167,9 +175,80 @@ def test_an_error_in_one_ends_the_other(tmp_path):
     assert 'Traceback' not in first[2] + second[2]
 
 
+def check_refused(results, *texts):
+    """Both ended at once, and say why; the second may have heard first that the other failed."""
+    (code, _, text), (other_code, _, other_text) = results
+    assert code == 2 and all(wanted in text for wanted in texts), results
+    assert '--coordinator=none' in text, results
+    assert other_code in (1, 2) and ('Process 0 failed' in other_text or texts[0] in other_text)
+    assert 'Traceback' not in text + other_text
+
+
+def test_processes_with_other_configs_are_refused(tmp_path):
+    other = ['--config.seed=7', '--config.loss.l1_weight=50.0', '--config.dataset.workers=1']
+    results = finish(begin(tmp_path / 'run', '--config.train.steps=2', own=([], other)))
+    check_refused(results, 'seed: process 0 has 0, process 1 has 7', 'process 1 has 50.0')
+    assert 'workers' not in results[0][2]
+    assert not (tmp_path / 'run').exists()
+
+
+def test_processes_with_other_data_are_refused(tmp_path):
+    for name, count in (('whole', 12), ('part', 7)):
+        (tmp_path / name).mkdir()
+        for clip in range(count):
+            np.save(tmp_path / name / f'{clip:02}.npy', np.full((8, 16, 16), 20 * clip, np.uint8))
+    common = [
+        '--config=experiments/video_folder.py', '--config.model.name=convlstm',
+        '--config.model.layers=1', '--config.model.features=2',
+        '--config.model.kernel_size=(1, 3, 3)', '--config.dataset.frame_size=(16, 16)',
+        '--config.dataset.channels=1', '--config.dataset.input_frames=2',
+        '--config.dataset.output_frames=2', '--config.train.batch_size=4',
+        '--config.train.steps=2', '--config.evaluation.perceptual=False',
+    ]  # fmt: skip
+    own = [[f'--config.dataset.path={tmp_path / name}'] for name in ('whole', 'part')]
+    results = finish(begin(tmp_path / 'run', common=common, own=own))
+    check_refused(results, 'have other data than process 0', 'sequences in the train split, not ')
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_processes_with_other_weights_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workdir, behind = tmp_path / 'run', tmp_path / 'behind'
+    run_alone(workdir, '--config.train.steps=4')
+    shutil.copytree(workdir, behind)
+    shutil.rmtree(behind / 'checkpoints' / '4')
+    report = read_report(workdir)
+    own = [], [f'--workdir={behind}']
+    results = finish(begin(workdir, '--mode=evaluate', '--config.train.steps=4', own=own))
+    check_refused(results, 'process 1: those of step 3, not of 4', '--checkpoint=STEP')
+    assert read_report(workdir) == report
+    # Those of one run are measured together.
+    (workdir / 'evaluation.json').unlink()
+    results = finish(begin(workdir, '--mode=evaluate', '--config.train.steps=4'))
+    assert [code for code, *_ in results] == [0, 0], results
+    np.testing.assert_allclose(read_report(workdir)['mse'], report['mse'], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('indices', [(0, 1), (None, None)])
+def test_entries_of_a_sweep_that_a_scheduler_starts_at_once(tmp_path, indices):
+    """Each by its index, and trained alone; or all in turn, each by both processes together."""
+    own = [[] if index is None else [f'--sweep_index={index}'] for index in indices]
+    sweep = '--sweep=seed=0,1', '--config.train.steps=2'
+    results = finish(begin(tmp_path / 'sweep', *sweep, scheduled=True, own=own))
+    assert [code for code, *_ in results] == [0, 0], results
+    for seed in (0, 1):
+        workdir = tmp_path / 'sweep' / f'seed={seed}'
+        assert list(training_losses(workdir)) == [1, 2]
+        assert json.loads((workdir / 'config.json').read_text())['seed'] == seed
+        assert read_report(workdir)['step'] == 2
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        (['none', 2, 0], r"'none' with no other flag of processes"),
         (['nowhere', 2, 0], r"--coordinator='nowhere': must be HOST:PORT"),
         (['a:b', 2, 0], r'must be HOST:PORT'),
         (['host:99999', 2, 0], r'must be HOST:PORT'),
@@ -202,12 +281,14 @@ def test_what_schedulers_say(environment, scheduled):
     assert processes.is_scheduled(environment) is scheduled
 
 
-def test_alone_nothing_is_waited_for():
+def test_alone_nothing_is_waited_for(monkeypatch):
     assert processes.gather({'a': 1.5}) == [{'a': 1.5}]
     assert processes.from_first(3) == 3 and processes.is_first()
     with processes.first_alone():
         pass
     processes.connect(None)
+    monkeypatch.setenv('JOB_COMPLETION_INDEX', '0')
+    processes.connect(processes.ALONE)
     processes.leave(1)  # ends nothing
     assert devices.Agreement(devices.local_mesh()).ask(15) == 15
 

@@ -17,14 +17,20 @@ def flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def list_differences(
-    stored: Mapping[str, Any], config: Mapping[str, Any], free: Collection[str] = ()
+    stored: Mapping[str, Any],
+    config: Mapping[str, Any],
+    free: Collection[str] = (),
+    owners: tuple[str, str] = ('stored', 'given'),
 ) -> list[str]:
-    """The keys in which two configs differ, a line each, but for those in `free`."""
+    """The keys in which two configs differ, a line each, but for those in `free`.
+
+    The lines call the configs as `owners` does.
+    """
     left, right = (
         {key: repr(as_tuple(value)) for key, value in flatten(c).items()} for c in (stored, config)
     )
     return [
-        f'{key}: stored {left.get(key, "nothing")}, given {right.get(key, "nothing")}'
+        f'{key}: {owners[0]} {left.get(key, "nothing")}, {owners[1]} {right.get(key, "nothing")}'
         for key in left | right
         if key not in free and left.get(key) != right.get(key)
     ]

@@ -5,6 +5,7 @@
     update       both put together as a config describes them
     footprint    parameters and bytes that a training takes, told from shapes
     memory       what cannot fit is rejected
+    shared       what processes that work together must have in common
     interruption SIGTERM and Ctrl-C
     failures     what can stop an update or an evaluation, and what to try
     evaluation   `evaluate`: a trained run is measured again

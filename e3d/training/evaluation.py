@@ -15,7 +15,13 @@ from e3d.errors import InputError
 from e3d.model.beside import widths_beside
 from e3d.pages.writing import write_page
 from e3d.parallel import devices, processes
-from e3d.runs.fingerprint import Fingerprint, fingerprint_of, read_fingerprint
+from e3d.runs.fingerprint import (
+    UNKNOWN,
+    Fingerprint,
+    fingerprint_of,
+    read_fingerprint,
+    training_moments,
+)
 from e3d.runs.trained_run import Run, check_lengths, load_run, with_model
 from e3d.runs.workdir import (
     CHECKPOINTS_FOLDER,
@@ -27,7 +33,7 @@ from e3d.tasks.evaluator import REPORT_NAME, Evaluator, check_sources, tell_of_t
 from e3d.tasks.provenance import describe, describe_choice, report_name
 from e3d.tasks.registry import TASKS
 from e3d.terminal import tell
-from e3d.training import memory
+from e3d.training import memory, shared
 from e3d.training.failures import evaluation_explained
 
 
@@ -47,7 +53,8 @@ def evaluate(
       The report, see `Evaluator.evaluate`.
 
     Raises:
-      InputError: there is no trained run, or the config does not fit it.
+      InputError: there is no trained run, the config does not fit it, or processes that evaluate
+        together have different runs, configs or data.
 
     Example:
       >>> report = e3d.evaluate(None, 'runs/mine')
@@ -57,6 +64,7 @@ def evaluate(
     run = load_run(workdir, checkpoint=checkpoint)
     config = run.config if config is None else config
     check_config(config)
+    shared.check_shared_config(config)
     differences = [
         line
         for line in find_differences(run.config, config)
@@ -93,7 +101,12 @@ def evaluate(
         tell(summarize(config.dataset, evaluator.sources))
         tell_of_trained_clips(run.config, config, evaluator.sources)
         tell_other_scale(run.scale, scale_of(evaluator.sources['test']))
-    evaluator.name = _name_report(run, config, workdir, evaluator)
+    train = evaluator.sources.get('train')
+    training = UNKNOWN if train is None else training_moments(train)
+    fingerprint = fingerprint_of(evaluator.sources, training=training)
+    shared.check_shared_data(fingerprint)
+    shared.check_shared_weights(run.step, run.variables)
+    evaluator.name = _name_report(run, config, workdir, fingerprint)
     variables = devices.place_state(run.variables, mesh)
     with evaluation_explained(config):
         report = evaluator.evaluate(variables, run.step, 'test')
@@ -120,14 +133,14 @@ def _other_facts(run: Run, config: ConfigDict, evaluator: Evaluator) -> list[str
 
 
 def _name_report(
-    run: Run, config: ConfigDict, workdir: str | pathlib.Path, evaluator: Evaluator
+    run: Run, config: ConfigDict, workdir: str | pathlib.Path, found: Fingerprint
 ) -> str:
     """The name of the files of an evaluation; says where the data are not those of the run."""
     before = read_fingerprint(resolve_workdir(workdir) / CHECKPOINTS_FOLDER)
     # A run of an earlier version tells nothing of its data, and other lengths cannot be compared.
     other_data = config.dataset.path != run.config.dataset.path
     if before is not None and report_name(run.config, config) == REPORT_NAME:
-        other_data = _tell_other_data(before, fingerprint_of(evaluator.sources))
+        other_data = _tell_other_data(before, found)
     name = report_name(run.config, config, other_data)
     if name != REPORT_NAME and processes.is_first():
         tell(f'Other data or lengths than those of the run were measured: see {name}.json.')

@@ -23,7 +23,7 @@ from e3d.runs.workdir import check_same_experiment, prepare_workdir
 from e3d.tasks.evaluator import Evaluator, check_sources
 from e3d.tasks.provenance import why_no_best
 from e3d.tasks.registry import TASKS
-from e3d.training import memory
+from e3d.training import memory, shared
 from e3d.training.evaluation import check_evaluation
 from e3d.training.footprint import Footprint, measure_footprint
 from e3d.training.update import build_update
@@ -63,9 +63,11 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     """Checks everything that can be wrong, and builds what the training needs.
 
     Raises:
-      InputError: the config, the data or the workdir cannot be used.
+      InputError: the config, the data or the workdir cannot be used, or processes that train
+        together have different ones.
     """
     check_config(config)
+    shared.check_shared_config(config)
     mesh = devices.local_mesh()
     devices.check_batch_size(config.train.batch_size, mesh)
     workdir = pathlib.Path(workdir)
@@ -93,6 +95,10 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     check_evaluation(config, evaluator)
     paths = filter(None, (config.dataset.path, config.dataset.get('test_path')))
     no_best = why_no_best(config, sources['validation'])
+    fingerprint = fingerprint_of(
+        sources, no_best, ', '.join(paths), training_moments(sources['train'])
+    )
+    shared.check_shared_data(fingerprint)
     return Parts(
         config=config,
         workdir=workdir,
@@ -104,7 +110,5 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
         step_function=devices.parallel_step(update.step, mesh),
         footprint=footprint,
         evaluator=evaluator,
-        fingerprint=fingerprint_of(
-            sources, no_best, ', '.join(paths), training_moments(sources['train'])
-        ),
+        fingerprint=fingerprint,
     )
