@@ -366,5 +366,8 @@ def test_windows_are_the_newest_frames_in_order():
     levels = np.round(255 * frames).astype(np.uint8)
     scaled = e3d.windows(levels / np.float32(255), depth=3)
     np.testing.assert_allclose(e3d.windows(levels, depth=3), scaled, rtol=1e-6)
-    with pytest.raises(ValueError, match='B, T, H, W, C'):
+    with pytest.raises(e3d.InputError, match='B, T, H, W, C'):
         e3d.windows(frames[0])
+    for depth in ('2', 2.0, 0):
+        with pytest.raises(e3d.InputError, match=f'depth={depth!r}: must be an integer >= 1'):
+            e3d.windows(frames, depth)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from e3d.errors import InputError
+from e3d.model.fields import check_at_least
 from e3d.model.frames import scale_types
 
 
@@ -22,19 +24,19 @@ def windows(frames: jax.Array, depth: int = 2) -> jax.Array:
       `[B, T, D, H, W, C]`, which `nn.RNN(E3DLSTMCell(...))` takes.
 
     Raises:
-      InputError: frames of another type.
-      ValueError: frames of another rank, or a depth below 1.
+      InputError: frames of another type or rank, or a depth that is no integer >= 1.
 
     Example:
       >>> video = np.arange(1.0, 4.0).reshape(1, 3, 1, 1, 1)
       >>> e3d.windows(video)[0, :, :, 0, 0, 0].tolist()
       [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
     """
+    check_at_least({'depth': (depth, 1)})
     frames = scale_types(jnp.asarray(frames))
-    if frames.ndim != 5 or depth < 1:
-        raise ValueError(
-            f'frames have shape {frames.shape}, depth={depth}: must be [B, T, H, W, C] (batch, time, '
-            'height, width, channels), and depth >= 1.'
+    if frames.ndim != 5:
+        raise InputError(
+            f'frames have shape {frames.shape}; they must be [B, T, H, W, C] (batch, time, height, '
+            'width, channels).'
         )
     steps = frames.shape[1]
     padded = jnp.pad(frames, [(0, 0), (depth - 1, 0), (0, 0), (0, 0), (0, 0)])
