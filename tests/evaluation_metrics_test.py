@@ -1,11 +1,14 @@
 """The metrics are those of scikit-image and NumPy, on ordinary and on extreme frames."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
 from e3d.data.sources.scales import Scale
+from e3d.errors import InputError
 from e3d.evaluation.metrics import PSNR_CAP, errors_in_unit, frame_metrics
 
 jitted = jax.jit(frame_metrics)
@@ -97,8 +100,53 @@ def test_frames_smaller_than_the_window_have_no_similarity():
 
 
 def test_shapes_that_differ_are_rejected():
-    with pytest.raises(ValueError, match='shape'):
+    with pytest.raises(InputError, match='shape'):
         frame_metrics(np.zeros((1, 2, 8, 8, 1)), np.zeros((1, 3, 8, 8, 1)))
+
+
+@pytest.mark.parametrize('measure', [frame_metrics, jitted])
+def test_pixels_are_scaled_by_their_type(measure):
+    truth, prediction = random_frames((1, 2, 8, 8, 1)), random_frames((1, 2, 8, 8, 1), 1)
+    for dtype, white in ((np.uint8, 255), (np.uint16, 65535), (bool, 1)):
+        levels = [np.rint(frames * white).astype(dtype) for frames in (prediction, truth)]
+        floats = [frames.astype(np.float32) / np.float32(white) for frames in levels]
+        expected = frame_metrics(*floats)
+        for pair in (levels, [floats[0], levels[1]]):
+            for name, values in measure(*pair).items():
+                np.testing.assert_allclose(values, expected[name], rtol=1e-5, err_msg=name)
+    with pytest.raises(InputError, match='truth: the dtype is int32; it must be uint8'):
+        measure(prediction, np.rint(truth * 255).astype(np.int32))
+
+
+@pytest.mark.parametrize('measure', [frame_metrics, jitted])
+def test_frames_without_all_axes_are_rejected(measure):
+    frames = random_frames((3, 8, 8))
+    for lacking in (frames, frames[None], frames[..., None], [[1.0]]):
+        with pytest.raises(InputError, match=r'prediction has shape .*\[B, T, H, W, C\]'):
+            measure(lacking, lacking)
+    assert measure(frames[None, ..., None], frames[None, ..., None])['mse'].shape == (1, 3)
+
+
+def test_data_in_a_unit_need_bounds():
+    truth = 30 * random_frames((1, 2, 8, 8, 1))
+    with pytest.raises(
+        InputError, match=r'truth has values from .* bounds=\(-math.inf, math.inf\)'
+    ):
+        frame_metrics(truth + 1, truth)
+    found = frame_metrics(truth + 1, truth, (-math.inf, math.inf))
+    np.testing.assert_allclose(found['mse_mean'], 1, rtol=1e-5)
+    np.testing.assert_allclose(found['mae'], 64, rtol=1e-5)
+    counts = np.rint(truth).astype(np.int32)  # numbers of any type are what they are
+    np.testing.assert_allclose(frame_metrics(counts + 1, counts, (0, math.inf))['mse_mean'], 1)
+    # In [0, 1] to rounding, what is not known aside; of a forecast any value may come.
+    known = np.clip(truth, -1e-5, 1 + 1e-5)
+    assert (frame_metrics(truth, known)['mse'] >= 0).all()
+    valid = truth < 15
+    half = np.where(valid, 0.5, -9.0)
+    np.testing.assert_array_equal(frame_metrics(half, half, valid=valid)['mse'], 0)
+    # Under tracing values are unknown: with bounds that are given so, too.
+    traced = jax.jit(frame_metrics)(truth + 1, truth, (0.0, 40.0))
+    np.testing.assert_allclose(traced['mse_mean'], 1, rtol=1e-5)
 
 
 def test_values_beyond_1_count_where_the_data_have_no_bound():

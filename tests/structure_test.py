@@ -27,7 +27,7 @@ MAY_IMPORT = {
     'data.readers': BASE,
     'data.sources': BASE | {'options', 'data.readers'},
     'data': BASE | {'data.readers', 'data.sources'},
-    'evaluation': {'errors', 'files', 'options', 'model', 'data.sources'},
+    'evaluation': BASE | {'options', 'model', 'data.sources'},
     'parallel': {'errors', 'files'},
     'tasks': MEASURED,
     'configuration': {'errors', 'options', 'model', 'data.sources', 'evaluation', 'tasks'},

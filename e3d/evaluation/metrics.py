@@ -5,11 +5,15 @@ import operator
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from e3d.data.sources.scales import Bound, Scale
+from e3d.data.sources.scales import PIXELS, Bound, Scale
+from e3d.errors import InputError
+from e3d.model.frames import scale_types
+from e3d.pixel_values import ROUNDING, extent_of
 
 PSNR_CAP = 100.0  # dB; a frame without error would have infinitely many
 SSIM_WINDOW = 7  # side of the uniform window, pixels
@@ -19,7 +23,7 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 def frame_metrics(
     prediction: Array,
     truth: Array,
-    bounds: tuple[Bound, Bound] = (0.0, 1.0),
+    bounds: tuple[Bound, Bound] = PIXELS.bounds,
     valid: Array | None = None,
 ) -> dict[str, Array]:
     """Compares every forecast frame with the true one. Can be jitted.
@@ -28,10 +32,14 @@ def frame_metrics(
     published evaluations. What has no truth counts nowhere.
 
     Args:
-      prediction: `[B, T, H, W, C]`, any range.
-      truth: `[B, T, H, W, C]` in [0, 1]; data without hard bounds may leave it.
+      prediction: `[B, T, H, W, C]`, floats of any range. Within [0, 1], the bounds of pictures, also
+        uint8, uint16 or bool, which become floats in [0, 1]; within others numbers of any type, as
+        they are.
+      truth: of the same shape, and within the bounds.
       bounds: the least and the largest value there can be, each a number for all channels or a
-        tuple with one of each; infinite where there is none.
+        tuple with one of each; infinite where there is none. `(-math.inf, math.inf)` of data in a
+        unit, such as degrees: errors are in it then, but PSNR and SSIM, which are of values in
+        [0, 1], tell nothing.
       valid: which of the true values are known, bool `[B, T, H, W, C]`; None: all.
 
     Returns:
@@ -46,7 +54,8 @@ def frame_metrics(
       The two `ssim` are left out where a side of the frames is shorter than `SSIM_WINDOW`.
 
     Raises:
-      ValueError: if the two shapes differ.
+      InputError: the two shapes differ or lack axes; or, of pictures, another type, or true frames
+        beyond [0, 1], which under tracing is not looked at.
 
     Example:
       >>> truth = np.zeros((1, 2, 16, 16, 1))
@@ -54,12 +63,17 @@ def frame_metrics(
       >>> metrics['mse'].tolist(), metrics['mse_mean'].tolist()
       ([[64.0, 64.0]], [[0.25, 0.25]])
     """
+    of_pictures = [bound for bound in bounds if isinstance(bound, int | float)] == [0, 1]
+    prediction = _as_floats(prediction, 'prediction', of_pictures)
+    truth = _as_floats(truth, 'truth', of_pictures)
     if prediction.shape != truth.shape:
-        raise ValueError(
-            f'The predictions have shape {prediction.shape}, but the true frames have {truth.shape}.'
+        raise InputError(
+            f'prediction has shape {prediction.shape}, but truth has {truth.shape}; they must have '
+            'the same frames: choose those that were forecast.'
         )
-    prediction = within(prediction.astype(jnp.float32), bounds)
-    truth = truth.astype(jnp.float32)
+    if of_pictures:
+        _check_range(truth, valid)
+    prediction = within(prediction, bounds)
     frame = (-3, -2, -1)
     if valid is None:
         pixels: int | Array = truth.shape[-3] * truth.shape[-2] * truth.shape[-1]
@@ -78,7 +92,7 @@ def frame_metrics(
         'psnr': -10.0 * jnp.log10(jnp.maximum(mse_mean, 10.0 ** (-PSNR_CAP / 10.0))),
     }
     if min(truth.shape[-3:-1]) >= SSIM_WINDOW:
-        metrics |= _structural_similarity(prediction, truth, valid)
+        metrics |= structural_similarity(prediction, truth, valid)
     return metrics
 
 
@@ -104,7 +118,7 @@ def errors_in_unit(
     return {'squared_in_unit': squared, 'mae_in_unit': absolute}
 
 
-def _structural_similarity(x: Array, y: Array, valid: Array | None = None) -> dict[str, Array]:
+def structural_similarity(x: Array, y: Array, valid: Array | None = None) -> dict[str, Array]:
     """SSIM of `[..., H, W, C]`: the mean over all whole windows and channels (Wang 2004).
 
     Windows with a cell that is not valid do not count. Equal to scikit-image's
@@ -124,6 +138,34 @@ def _structural_similarity(x: Array, y: Array, valid: Array | None = None) -> di
         structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
         similarities[name] = jnp.mean(luminance * structure, axis=(-3, -2, -1), where=whole)
     return similarities
+
+
+def _as_floats(frames: Array, name: str, of_pictures: bool) -> Array:
+    """Frames as float32 `[..., B, T, H, W, C]`, those of pictures scaled by their type."""
+    frames = jnp.asarray(frames)
+    if frames.ndim < 5:
+        raise InputError(
+            f'{name} has shape {frames.shape}; it must be [B, T, H, W, C] (batch, time, height, '
+            'width, channels): add the axes, to [T, H, W] by frames[None, ..., None].'
+        )
+    return (scale_types(frames, name) if of_pictures else frames).astype(jnp.float32)
+
+
+def _check_range(truth: Array, valid: Array | None) -> None:
+    """Raises InputError for true values that pictures do not have; of a forecast any may come."""
+    if isinstance(truth, jax.core.Tracer) or isinstance(valid, jax.core.Tracer):
+        return
+    known = np.asarray(truth)
+    if valid is not None:
+        known = known[np.broadcast_to(valid, known.shape)]
+    low, high, _ = extent_of(known) if known.size else (0.0, 1.0, 0)
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise InputError(
+            f'truth has values from {low:g} to {high:g}, but those of pictures lie in [0, 1]. Give '
+            'pixels of 8 bits as uint8, or divide both by 255. Give data in a unit of their own '
+            'with bounds=(-math.inf, math.inf), or with their least and largest value; only MSE and '
+            'MAE are of use then.'
+        )
 
 
 def _whole_windows(valid: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from e3d.errors import InputError
-from e3d.evaluation.metrics import PSNR_CAP, SSIM_K1, SSIM_K2, SSIM_WINDOW, frame_metrics
+from e3d.evaluation.metrics import PSNR_CAP, SSIM_K1, SSIM_K2, SSIM_WINDOW, structural_similarity
 from e3d.options.tables import enter
 
 GAUSSIAN_SIDE, GAUSSIAN_DEVIATION = 11, 1.5  # pixels
@@ -77,8 +77,8 @@ def ssim_uint8(prediction: Array, truth: Array) -> Array:
 
     Window and constants are those of `frame_metrics`. Arguments and result as for `psnr_wrapped`.
     """
-    p, t = (_bytes(x)[None].astype(jnp.float32) / 255.0 for x in (prediction, truth))
-    return frame_metrics(p, t)['ssim'][0]
+    p, t = (_bytes(x).astype(jnp.float32) / 255.0 for x in (prediction, truth))
+    return structural_similarity(p, t)['ssim']
 
 
 @register_metric('ssim_gaussian', GAUSSIAN_SIDE)
