@@ -1,11 +1,12 @@
 """Metrics as other codes compute them: against a literal reading of those codes, and known values."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
 from e3d.errors import InputError
-from e3d.evaluation.presets import PRESETS, check_presets
+from e3d.evaluation.presets import PRESETS, check_presets, register_metric
 
 RANDOM = np.random.default_rng(0)
 TRUTH = RANDOM.random((2, 3, 20, 17, 2)).astype(np.float32)
@@ -71,3 +72,27 @@ def test_small_frames_are_said():
     check_presets(('psnr_wrapped', 'ssim_uint8'), (7, 40, 1))
     with pytest.raises(InputError, match='ssim_gaussian needs frames of at least 11 pixels'):
         check_presets(('ssim_gaussian',), (64, 10, 1))
+
+
+def test_a_metric_of_ones_own_is_traced_before_it_is_needed(monkeypatch):
+    monkeypatch.setattr('e3d.evaluation.presets.PRESETS', dict(PRESETS))
+    metrics = {
+        'good': lambda p, t: (p - t).mean(axis=(-3, -2, -1)),
+        'of_numpy': lambda p, t: np.abs(p - t).mean(axis=(-3, -2, -1)),
+        'branching': lambda p, t: 0.0 if (p == t).all() else jnp.abs(p - t).mean(axis=(-3, -2, -1)),
+        'of_all': lambda p, t: (p - t).mean(),
+        'exchanged': lambda p, t: (p - t).mean(axis=(-3, -2, -1)).T,
+        'two': lambda p, t: {'low': p.min(), 'high': t.max()},
+    }
+    for name, metric in metrics.items():
+        register_metric(name)(metric)
+    check_presets(('good',), (8, 6, 2))
+    for name, problem in {
+        'of_numpy': 'fails with TracerArrayConversionError',
+        'branching': 'fails with TracerBoolConversionError',
+        'of_all': r'gives the shape \(\)',
+        'exchanged': r'gives the shape \(3, 2\)',
+        'two': 'gives dict',
+    }.items():
+        with pytest.raises(InputError, match=rf'{name} {problem}.* \(2, 3\).*jax.numpy'):
+            check_presets((name,), (8, 6, 2))

@@ -24,7 +24,11 @@ _LEAST_SIDES: dict[str, int] = {}
 
 
 def register_metric(name: str, least_side: int = 1) -> Callable[[Metric], Metric]:
-    """Enters a function from forecast and true frames `[..., H, W, C]` to a number of each, `[...]`.
+    """Enters a function from forecast and true frames `[B, T, H, W, C]` to a number of each, `[B, T]`.
+
+    It is called within `jax.jit`, so it computes with `jax.numpy`, of float32 as the model sees
+    them: for pictures in [0, 1], for data with a unit scaled, so that a metric with the dimension of
+    an error is not in that unit. The forecast is brought within the bounds of the data before.
 
     Args:
       name: in reports and in `evaluation.presets`.
@@ -103,7 +107,11 @@ def ssim_gaussian(prediction: Array, truth: Array) -> Array:
 def check_presets(
     names: Sequence[str], frame_shape: tuple[int, int, int], gaps: bool = False
 ) -> None:
-    """Raises InputError where frames are too small for a preset, or have gaps, which none knows."""
+    """Raises InputError for a preset that cannot be computed of frames `[H, W, C]`.
+
+    They are too small, or have gaps, which none knows; or a function of one's own is none that JAX
+    traces, or gives something else than a number of each frame.
+    """
     if names and gaps:
         raise InputError(
             f'evaluation.presets: {", ".join(names)} cannot leave out values that were not measured, as '
@@ -117,6 +125,26 @@ def check_presets(
                 f'evaluation.presets: {name} needs frames of at least {least} pixels a side, and '
                 f'these have {frame_shape[0]} x {frame_shape[1]}; leave it out.'
             )
+        _check_result(name, frame_shape)
+
+
+def _check_result(name: str, frame_shape: tuple[int, int, int]) -> None:
+    """Traces a metric, which computes nothing: what is wrong with it is not to end a training."""
+    leading = (2, 3)  # that differ, so that B and T are not exchanged
+    frames = jax.ShapeDtypeStruct((*leading, *frame_shape), jnp.float32)
+    try:
+        found = jax.eval_shape(PRESETS[name], frames, frames)
+        shape = getattr(found, 'shape', None)
+        problem = f'gives {type(found).__name__ if shape is None else f"the shape {shape}"}'
+    except Exception as error:  # of any type: it is the user's own code
+        said = next(iter(str(error).splitlines()), '').rstrip('.')
+        shape, problem = None, f'fails with {type(error).__name__}: {said}'
+    if shape != leading:
+        raise InputError(
+            f'evaluation.presets: {name} {problem}. Of frames {frames.shape} it must give a number of '
+            f'each, {leading}, and as JAX traces it, compute with jax.numpy in place of numpy and '
+            'without branches on values. Mend it, or leave it out.'
+        )
 
 
 def _bytes(frames: Array) -> Array:
