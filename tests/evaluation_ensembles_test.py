@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -83,6 +84,21 @@ def test_what_has_no_truth_counts_nowhere():
         plain['crps'][1, 1], crps(FUTURES, TRUTH)[1, 1][valid[1, 1]].mean(), rtol=1e-5
     )
     assert np.isnan(plain['crps'][0, 0]) and not plain['ranks'][0, 0].any()
+
+
+def test_members_beyond_float32_have_infinite_errors_in_their_frames_alone():
+    valid = np.ones(TRUTH.shape, bool)
+    valid[0, 0, 0, 0] = False
+    wild = FUTURES.copy()
+    wild[1, 0, 0, 0, 0] = wild[1, 1, 1, 0, 0] = np.inf  # in a gap, and where the truth is known
+    measure = jax.jit(ensemble_metrics)
+    plain, found = (measure(members, TRUTH, PLACES, valid) for members in (FUTURES, wild))
+    for name in ('crps', 'crps_fair', 'variance', 'squared_error'):
+        values = np.asarray(found[name])
+        assert values[1, 1] == np.inf
+        others = np.ones(values.shape, bool)
+        others[1, 1] = False
+        np.testing.assert_allclose(values[others], plain[name][others], rtol=1e-6)
 
 
 def test_the_loss_of_pairs_is_the_fair_crps():

@@ -201,6 +201,21 @@ def test_report_is_written_as_json(report, tmp_path):
     assert json.loads((tmp_path / 'evaluation.json').read_text()) == report
 
 
+def test_a_report_with_an_infinite_error_can_be_written_and_told(tmp_path):
+    batch = {'frames': FRAMES, 'mask': np.ones(7, bool), 'index': np.arange(7)}
+    far = np.full(
+        (7, OUTPUT_FRAMES, *FRAMES.shape[2:]), 1e30, np.float32
+    )  # its square is too large
+    bounds = Scale(bounds=(-np.inf, np.inf))
+    report = evaluate(lambda seen: far, [batch], INPUT_FRAMES, MEAN, 'far', 0, scale=bounds)
+    assert report['mse'] == np.inf and 'mse_interval' not in report
+    assert 'Inf: more than float32' in format_table(report)
+    write_report(report, tmp_path / 'evaluation.json')
+    stored = json.loads((tmp_path / 'evaluation.json').read_text())
+    assert stored['mse'] is None and stored['last_frame'] == report['last_frame']
+    assert 'The MSE is undefined, or infinite' in format_table(stored)
+
+
 def test_mean_image_of_bytes_and_of_floats():
     source = [{'frames': np.full((2, 4, 5, 1), level, np.uint8)} for level in (0, 51, 255)]
     np.testing.assert_allclose(mean_image(source), np.full((4, 5, 1), 0.4), rtol=1e-6)

@@ -56,3 +56,9 @@ def test_still_sequences_and_single_ones():
     assert (low, high) == (pytest.approx(0.5), pytest.approx(0.5))
     assert mean_interval(np.full(5, 2.0)) == [2.0, 2.0]
     assert mean_interval(np.array([[1.0, 2.0], [np.nan, np.nan]])) is None
+
+
+def test_infinite_errors_have_no_interval():
+    errors = np.where(np.arange(20) == 3, np.inf, 1.0)
+    assert mean_interval(errors) is None
+    assert skill_interval(errors, np.ones(20)) is None

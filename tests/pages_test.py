@@ -207,8 +207,9 @@ def test_curves_rise_where_values_rise_and_leave_out_what_is_not_finite():
 
 
 def test_several_futures_have_curves_of_their_own():
-    together = {'members': 2, 'crps_per_frame': [0.1, 0.2], 'rank_histogram': [0.5, 0.3, 0.2]}
-    together |= {'spread': 0.07, 'spread_per_frame': [0.1, 0.0], 'rmse_per_frame': [0.2, 0.0]}
+    together = {'members': 2, 'crps_per_frame': [0.1, 0.2, None], 'rank_histogram': [0.5, 0.3, 0.2]}
+    together |= {'spread': 0.07, 'spread_per_frame': [0.1, 0.0, None]}
+    together |= {'rmse_per_frame': [0.2, 0.0, 0.3]}
     page = render([make_content(report=forecast_report() | {'ensemble': together})])
     for title in ('CRPS of the members', 'spread / error', 'ranks of the truth'):
         assert title in Reader(page).text and title not in render([make_content()])

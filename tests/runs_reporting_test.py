@@ -181,4 +181,5 @@ def test_skipping_ends_where_nothing_is_learnt_any_more(tmp_path, monkeypatch):
 
 def test_scalars_of_a_report():
     report = {'step': 3, 'protocol': 'x', 'num_sequences': 2, 'mse': 1.5, 'mse_per_frame': [1.5]}
+    report |= {'crps': None, 'rmse': float('inf')}  # undefined; more than the unit can hold
     assert scalars(report | {'last_frame': {'mse': 2.0}}) == {'num_sequences': 2, 'mse': 1.5}

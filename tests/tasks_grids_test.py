@@ -1,6 +1,8 @@
 """Grids with gaps, a unit and more than frames, from their files through training to forecasts."""
 
 import itertools
+import json
+import re
 
 import numpy as np
 import pytest
@@ -11,10 +13,14 @@ from training_helpers import TinyForecaster, tiny_config
 from e3d.configuration import default_config
 from e3d.data.sources.file_facts import FileFacts
 from e3d.errors import InputError
+from e3d.fitting.run import describe_report, stored_report
+from e3d.pages.writing import renew_page, write_comparison
 from e3d.prediction.forecast import forecast
 from e3d.prediction.predict import predict_file
 from e3d.runs import trained_run
 from e3d.runs.trained_run import load_run
+from e3d.sweep.entries import Entry
+from e3d.sweep.results import read_result
 from e3d.training import loop, parts
 from e3d.training.evaluation import evaluate
 
@@ -80,6 +86,39 @@ def test_a_masked_cell_changes_nothing_anywhere(tmp_path):
     np.save(tmp_path / 'short.npy', rain[:1])
     said = predict_file(run, tmp_path / 'short.npy', tmp_path / 'short_next.npy')
     assert 'Read the last 1 of 1 frames (there are no more; the model was trained on 2)' in said
+
+
+def test_what_is_infinite_in_the_unit_is_reported_and_read_again(tmp_path, capsys, monkeypatch):
+    class Overshooting(TinyForecaster):
+        def __call__(self, *arguments, **options):
+            return 40 + super().__call__(*arguments, **options)
+
+    for module in (parts, trained_run):
+        monkeypatch.setattr(module, 'build_model', lambda **fields: Overshooting())
+    np.save(tmp_path / 'rain.npy', np.nan_to_num(moving_rain(40)))
+    values = {'unit': 'mm/h', 'transform': 'dBZ'}
+    for seed in (0, 1):
+        config = config_of(tmp_path, tmp_path / 'rain.npy', **values)
+        config.seed = seed
+        report = loop.train(config, tmp_path / f'run{seed}')
+    assert report['rmse'] == report['mae_in_unit'] == np.inf and np.isfinite(report['mse'])
+    said = capsys.readouterr().out
+    assert re.search(r'model .* inf ', said) and 'Inf: more than float32 can hold' in said
+
+    def refuse(constant):
+        raise AssertionError(f'{constant} is no JSON that other programs read')
+
+    lines = (tmp_path / 'run1/metrics.jsonl').read_text().splitlines()
+    for text in (*lines, (tmp_path / 'run1/evaluation.json').read_text()):
+        stored = json.loads(text, parse_constant=refuse)
+    assert stored['rmse'] is None and stored['rmse_per_frame'] == [None, None]
+    assert stored['mse'] == report['mse'] and stored['last_frame']['rmse'] > 0
+    assert 'repeat the last frame' in describe_report(stored_report(tmp_path / 'run1'))
+    renew_page(tmp_path / 'run1')
+    both = [tmp_path / 'run0', tmp_path / 'run1']
+    for page in (both[1] / 'report.html', write_comparison(both, tmp_path / 'both.html')):
+        assert 'RMSE ↓' in page.read_text(encoding='utf-8')
+    assert read_result(Entry('run1', (), config), both[1]).test['mse'] == report['mse']
 
 
 def test_each_variable_has_its_own_least_value(tmp_path):

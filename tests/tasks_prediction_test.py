@@ -4,7 +4,7 @@ from training_helpers import PLAIN, SHAPE, TinyForecaster, random_frames
 
 from e3d.data.sources.layouts import Layout
 from e3d.parallel import devices
-from e3d.tasks.prediction import LayoutForecast
+from e3d.tasks.prediction import ForecastEvaluator, LayoutForecast
 
 MODEL = TinyForecaster()
 BOUNDS = (0.0, 1.0)
@@ -75,3 +75,11 @@ def test_an_equal_forecast_is_not_compiled_again():
         apply(devices.place_state({'params': params}, mesh), {'frames': seen})
         compiled.append(len(traced) > before)
     assert compiled == [True, False, True, False]
+
+
+def test_an_error_that_is_undefined_is_never_the_least():
+    evaluator = object.__new__(ForecastEvaluator)
+    assert evaluator.error({'mse': None}) == np.inf
+    assert evaluator.error({'mse': 1.0}) == 1.0
+    together = {'crps': 0.5, 'crps_fair': None}
+    assert evaluator.error({'mse': 1.0, 'ensemble': together}) == np.inf

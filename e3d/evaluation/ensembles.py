@@ -51,9 +51,13 @@ def ensemble_metrics(
     if count > 1:
         terms['crps_fair'] = error - apart / (2.0 * count * (count - 1))
         terms['variance'] = members.var(axis=0, ddof=1) * (count + 1) / count
+    # Beyond float32, where a difference of two infinite numbers would be NaN, all errors are infinite.
+    terms = {name: jnp.where(jnp.isfinite(mean), term, jnp.inf) for name, term in terms.items()}
     frame = (-3, -2, -1)
     pixels = known.sum(axis=frame)
-    metrics = {name: (known * term).sum(axis=frame) / pixels for name, term in terms.items()}
+    metrics = {
+        name: jnp.where(known, term, 0.0).sum(axis=frame) / pixels for name, term in terms.items()
+    }
     rank = _ranks(members, truth, sequences)
     each = jnp.arange(count + 1).reshape(-1, *[1] * rank.ndim)
     ranks = ((rank == each) & known).sum(axis=frame, dtype=jnp.int32)

@@ -38,7 +38,7 @@ def mean_interval(values: np.ndarray) -> list[float] | None:
         has no truth: then of `mean_of_frames`.
 
     Returns:
-      [low, high], or None of fewer than two sequences that have any.
+      [low, high], or None of fewer than two sequences that have any, or where one is infinite.
     """
     return _interval((values,), lambda means: means)
 
@@ -65,7 +65,7 @@ def _interval(
     samples: tuple[np.ndarray, ...], statistic: Callable[..., np.ndarray]
 ) -> list[float] | None:
     """The interval of a statistic of means."""
-    if len(samples[0]) < 2:
+    if len(samples[0]) < 2 or any(np.isinf(values).any() for values in samples):
         return None
     by_frame = [values.reshape(len(values), -1) for values in samples]
     # All have the same gaps, those of the truth.

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from e3d.evaluation.presets import PRESETS
+from e3d.evaluation.undefined import without_infinite
 from e3d.files import atomic_write
 
 MEMBERS_MEAN = 'members_mean'  # not without learning, but beside a single member
@@ -46,8 +47,8 @@ _NARROW: dict[str, Any] = {'collapse_padding': True, 'pad_edge': False}
 
 
 def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Writes a report as JSON; the file is either whole or not there."""
-    text = json.dumps(report, indent=2, allow_nan=False)
+    """Writes a report as JSON, null for what is infinite; the file is either whole or not there."""
+    text = json.dumps(without_infinite(report), indent=2, allow_nan=False)
     with atomic_write(path) as temporary:
         temporary.write_text(text + '\n', encoding='utf-8')
 
@@ -120,8 +121,10 @@ def _notes(report: Mapping[str, Any]) -> str:
     eyes += ' LPIPS: AlexNet, v0.1.' if 'lpips' in report else ''
     if 'fvd' in report:
         eyes += ' FVD: whole clips, with the frames that were seen; it falls with their number.'
+    infinite = ' Inf: more than float32 can hold.' if without_infinite(report) != report else ''
     return (
-        f'MSE and MAE: summed over the pixels of a frame.{unit} PSNR: dB. SSIM: data range 1.{eyes}'
+        'MSE and MAE: summed over the pixels of a frame.'
+        f'{unit} PSNR: dB. SSIM: data range 1.{eyes}{infinite}'
     )
 
 
@@ -211,6 +214,10 @@ def format_number(metric: str, value: float | None) -> str:
 def verdict(report: Mapping[str, Any]) -> str:
     """The MSE of a model beside that of the best forecast that needs no learning, in a sentence."""
     others = describe_baselines(report)
+    if any(report[name]['mse'] is None for name in others) or report['mse'] is None:
+        return (
+            'The MSE is undefined, or infinite: there is no truth, or a forecast is beyond float32.'
+        )
     best = min(others, key=lambda name: report[name]['mse'])
     if not report[best]['mse']:
         return f'"{others[best]}" makes no error here: nothing moves.'

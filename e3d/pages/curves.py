@@ -100,7 +100,8 @@ def _of_members(groups: Sequence[Group]) -> list[str]:
 
     def reliability(ensemble: Any) -> list[float | None]:
         pairs = zip(ensemble['spread_per_frame'], ensemble['rmse_per_frame'], strict=True)
-        return [spread / error if error else None for spread, error in pairs]
+        # None is undefined or infinite, in one of them or in both.
+        return [spread / error if error and spread is not None else None for spread, error in pairs]
 
     drawn = {
         ('CRPS of the members', 'forecast frame'): lambda found: found['crps_per_frame'],

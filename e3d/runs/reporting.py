@@ -314,9 +314,9 @@ def metrics_of(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def scalars(report: Mapping[str, Any]) -> dict[str, float]:
-    """The single numbers of an evaluation's report, without step, protocol and lists."""
+    """The single finite numbers of an evaluation's report, without step, protocol and lists."""
     return {
         key: value
         for key, value in report.items()
-        if isinstance(value, int | float) and key != 'step'
+        if isinstance(value, int | float) and math.isfinite(value) and key != 'step'
     }

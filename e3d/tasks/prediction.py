@@ -1,6 +1,7 @@
 """The task 'prediction': the frames that follow are forecast."""
 
 import functools
+import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -239,9 +240,10 @@ class ForecastEvaluator:
         )
 
     def error(self, report: dict[str, Any]) -> float:
-        """The MSE; of several futures the fair CRPS."""
+        """The MSE; of several futures the fair CRPS. Infinite where none is defined."""
         ensemble = report.get('ensemble', {'crps': report['mse']})
-        return ensemble.get('crps_fair', ensemble['crps'])
+        error = ensemble.get('crps_fair', ensemble['crps'])
+        return math.inf if error is None else error
 
     def present(self, report: dict[str, Any]) -> None:
         """See `Evaluator.present`."""
