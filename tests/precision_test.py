@@ -14,7 +14,8 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from e3d.kernels import winograd
-from e3d.model import E3DLSTM, build_model
+from e3d.model import FORECASTERS, E3DLSTM, build_model
+from e3d.model.needs import call_in_training, initialize, needs_of
 
 LAUNCH = pathlib.Path(__file__).parents[1] / 'launch.py'
 
@@ -93,4 +94,34 @@ def test_models_without_a_cell_are_rounded_as_they_say(
         model = build_model(name, **fields, precision=chosen)
         run = functools.partial(model.init_with_output, jax.random.key(0), output_frames=1)
         found = set(products_of(jax.make_jaxpr(run)(frames).jaxpr))
+        assert found == {(jax.lax.Precision[expected],) * 2}
+
+
+# Of every model that can have losses of its own, the fields with which it has them.
+WITH_LOSSES = {
+    'mcnet': {'features': 2},
+    'simvp': {'features': 16, 'layers': 2, 'encoder_layers': 2, 'divergence': 0.1},
+}
+
+
+def test_every_model_with_losses_of_its_own_is_among_those_that_are_tried():
+    assert WITH_LOSSES.keys() == {n for n, m in FORECASTERS.items() if hasattr(m, 'extra_losses')}
+
+
+@pytest.mark.parametrize('name', WITH_LOSSES)
+def test_losses_of_a_model_are_rounded_as_it_says(as_on_accelerators, monkeypatch, name):
+    monkeypatch.setattr(winograd, 'transform_kernel', lambda kernel: ())
+    frames = jax.ShapeDtypeStruct((1, 4, 16, 16, 1), jnp.float32)
+    for chosen, expected in (('float32', 'HIGHEST'), ('fast', 'DEFAULT')):
+        model = build_model(name, **WITH_LOSSES[name], precision=chosen)
+        assert needs_of(model).losses
+        create = functools.partial(initialize, model, frame_shape=(16, 16, 1), lengths=(2, 2))
+        variables = jax.eval_shape(create, jax.random.key(0))
+
+        def update(variables, frames, model=model):
+            arguments = frames[:, :2], 2
+            key = jax.random.key(0)
+            return call_in_training(model, variables, arguments, {}, frames, key, None)
+
+        found = set(products_of(jax.make_jaxpr(update)(variables, frames).jaxpr))
         assert found == {(jax.lax.Precision[expected],) * 2}

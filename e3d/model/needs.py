@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from e3d.model.network import own_precision
+
 PARAMS = 'params'
 RANDOM = 'dropout'  # the stream of random numbers of a model that is trained
 NETWORKS = 'networks'  # the collection that holds which networks are updated
@@ -150,14 +152,15 @@ def call_in_training(
     )
     terms = {name: sum(values) for name, values in changed.pop('losses', {}).items()}
     if needs.losses:
-        own, more = model.apply(
-            {**variables, **changed},
-            result[..., : truth.shape[-1]],
-            truth,
-            training,
-            method='extra_losses',
-            mutable=collections,
-        )
+        with own_precision(model):
+            own, more = model.apply(
+                {**variables, **changed},
+                result[..., : truth.shape[-1]],
+                truth,
+                training,
+                method='extra_losses',
+                mutable=collections,
+            )
         terms, changed = terms | own, {**changed, **more}
     return result, terms, {name: changed[name] for name in collections} or None
 

@@ -1,5 +1,6 @@
 """What forecasters and recognizers share: window of frames, feedback of predictions, loop over time."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -82,13 +83,20 @@ def run_stack(
     return state, remembered, outputs
 
 
+def own_precision(model: nn.Module) -> contextlib.AbstractContextManager:
+    """Where products are rounded as the field `precision` of a model says, if it has one."""
+    if not hasattr(model, 'precision'):  # of one's own, which rounds as JAX is set
+        return contextlib.nullcontext()
+    check_choice('precision', model.precision, tuple(PRECISIONS))
+    return jax.default_matmul_precision(PRECISIONS[model.precision])
+
+
 def in_own_precision(method: Callable) -> Callable:
     """Has the products of a model's method rounded as the model's field `precision` says."""
 
     @functools.wraps(method)
     def run(model, *args, **kwargs):
-        check_choice('precision', model.precision, tuple(PRECISIONS))
-        with jax.default_matmul_precision(PRECISIONS[model.precision]):
+        with own_precision(model):
             return method(model, *args, **kwargs)
 
     return run
