@@ -10,7 +10,7 @@ import pytest
 from e3d.model import build_model
 from e3d.model.adversary import Discriminator, updated_next
 from e3d.model.mcnet import gradient_difference, to_gray, unpool
-from e3d.model.needs import Training, call_in_training, initialize
+from e3d.model.needs import call_in_training, call_in_use, initialize
 
 FRAMES = np.random.default_rng(0).random((2, 4, 8, 16, 1), np.float32)
 
@@ -80,6 +80,40 @@ def test_without_weights_the_forecast_is_gray():
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     forecast = jax.jit(model.apply, static_argnums=2)(nothing, FRAMES[:, :3], 2)
     np.testing.assert_array_equal(forecast, np.full((2, 2, 8, 16, 1), 0.5))
+
+
+@pytest.mark.parametrize('noise_channels', [0, 2])
+def test_motion_is_that_of_frames_and_not_of_what_is_beside_them(noise_channels):
+    """Of a model without a content encoder, which sees all channels."""
+    fields = {'features': 2, 'adversarial_weight': 0.0, 'gradient_difference': 0.0}
+    models = [build_model('mcnet', **fields, noise_channels=n) for n in (0, noise_channels)]
+    beside = np.random.default_rng(1).normal(size=(2, *FRAMES.shape[:-1], 2)).astype(np.float32)
+    entering = [FRAMES, *(np.concatenate([FRAMES, part], axis=-1) for part in beside)]
+    create = jax.jit(initialize, static_argnums=(0, 2, 3))
+    wide = create(models[1], jax.random.key(0), entering[1].shape[2:], (4, 3))['params']
+    wide = {
+        name: jax.tree.map(jnp.zeros_like, layer) if 'content' in name else layer
+        for name, layer in wide.items()
+    }
+    alone = create(models[0], jax.random.key(0), FRAMES.shape[2:], (4, 3))['params']
+    alone = wide | {
+        'content_0_0': jax.tree.map(jnp.zeros_like, alone['content_0_0']),
+        'decoder_0_1': jax.tree.map(lambda leaf: leaf[..., :1], wide['decoder_0_1']),
+    }
+
+    def forecast(model, params, frames):
+        used = jax.jit(lambda v, f: call_in_use(model, v, (f, 3), {}, 1)[..., :1])
+        found = used({'params': params}, frames)
+        trained, *_ = jax.jit(
+            lambda v, f: call_in_training(model, v, (f, 3), {}, FRAMES, None, None)
+        )({'params': params}, frames)
+        np.testing.assert_array_equal(trained[..., :1], found)
+        return found
+
+    expected = forecast(models[0], alone, entering[0])
+    assert np.std(expected[:, 1:] - expected[:, :-1]) > 1e-4
+    for frames in entering[1:]:
+        np.testing.assert_allclose(forecast(models[1], wide, frames), expected, atol=1e-6)
 
 
 def test_the_discriminator_normalizes_by_the_batch_of_all_devices():

@@ -14,7 +14,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from e3d.kernels import winograd
-from e3d.model import FORECASTERS, E3DLSTM, build_model
+from e3d.model import E3DLSTM, FORECASTERS, build_model
 from e3d.model.needs import call_in_training, initialize, needs_of
 
 LAUNCH = pathlib.Path(__file__).parents[1] / 'launch.py'

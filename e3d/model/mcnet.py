@@ -14,8 +14,8 @@ their combination is decoded into the next one. All convolutions have stride 1 a
                  4 w, 4 w, 2 w | 2 w, w | w, C; after the last a tanh                       1,734,081
 
 A pool takes the largest of 2 x 2; unpool puts a value at the top left of 2 x 2 zeros. Differences are
-of gray frames in [0, 1]; content encoder and decoder have frames in [-1, 1]. 14,093,953 parameters for
-gray frames, 14,096,259 for three colors.
+of gray frames in [0, 1], without what is beside the frames; content encoder and decoder have all
+channels, frames in [-1, 1]. 14,093,953 parameters for gray frames, 14,096,259 for three colors.
 
 Roll-out: the K - 1 differences of the input go through motion encoder and ConvLSTM; forecast 1 is of
 the last of them and x_K. Then the forecast takes the place of the newest frame.
@@ -36,6 +36,7 @@ and its errors are measured again after both; here both are updated from one pas
 about the next update.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -113,20 +114,27 @@ def _encode(
 
 
 def watch(
-    weights: dict[str, Any], state: MotionState, frame: jax.Array, operations: Operations
+    channels: int,
+    weights: dict[str, Any],
+    state: MotionState,
+    frame: jax.Array,
+    operations: Operations,
 ) -> tuple[MotionState, Maps]:
-    """Motion encoder and ConvLSTM: takes in a frame; the new state, and the maps for the residuals."""
-    gray = to_gray(frame)
+    """Motion encoder and ConvLSTM: takes in a frame; the new state, and the maps for the residuals.
+
+    Motion is that of the first `channels`: what is beside them is no picture.
+    """
+    gray = to_gray(frame[..., :channels])
     difference = (gray - state.gray).astype(state.lstm.hidden.dtype)
     maps, outputs = _encode(weights['motion'], difference, operations)
     return MotionState(update_lstm(weights['lstm'], state.lstm, outputs, operations), gray), maps
 
 
 def forecast_step(
-    weights: dict[str, Any], state: RollOutState, operations: Operations
+    channels: int, weights: dict[str, Any], state: RollOutState, operations: Operations
 ) -> tuple[RollOutState, jax.Array]:
     """Takes in the newest frame and forecasts the next, `[B, H, W, C]` in [0, 1]."""
-    motion, motion_maps = watch(weights, state.motion, state.frame, operations)
+    motion, motion_maps = watch(channels, weights, state.motion, state.frame, operations)
     hidden = motion.lstm.hidden
     frame = (state.frame * 2 - 1).astype(hidden.dtype)
     content_maps, content = _encode(weights['content'], frame, operations)
@@ -142,12 +150,12 @@ def forecast_step(
     return RollOutState(motion, forecast), forecast
 
 
-def _watch_step(weights, state, remembered, histories, frame, operations):
-    return watch(weights, state, frame, operations)[0], remembered, ()
+def _watch_step(channels, weights, state, remembered, histories, frame, operations):
+    return watch(channels, weights, state, frame, operations)[0], remembered, ()
 
 
-def _forecast_step(weights, state, remembered, histories, _, operations):
-    state, forecast = forecast_step(weights, state, operations)
+def _forecast_step(channels, weights, state, remembered, histories, _, operations):
+    state, forecast = forecast_step(channels, weights, state, operations)
     return state, remembered, forecast
 
 
@@ -185,10 +193,11 @@ class MCnet(StepwiseForecaster):
 
     @property
     def needs(self) -> Needs:
-        """The future only, a loss of its own, and an optimizer for the discriminator."""
+        """The future only, which channels are frames, a loss and an optimizer of its own."""
         return Needs(
             future_only=True,
             feeds_back='frame',
+            channels=True,
             losses=bool(self.adversarial_weight or self.gradient_difference),
             networks=('discriminator',) if self.adversarial_weight else (),
         )
@@ -239,28 +248,38 @@ class MCnet(StepwiseForecaster):
         return LSTMState(zeros, zeros)
 
     @nn.nowrap
-    def roll_out(self, weights: Any, inputs: StepInputs, output_frames: int) -> jax.Array:
+    def roll_out(
+        self, weights: Any, inputs: StepInputs, output_frames: int, channels: int
+    ) -> jax.Array:
         """The forecast, `[output_frames, B, H, W, C]`."""
         observed = inputs.frame[: len(inputs.frame) - (output_frames - 1)]
         lstm = self.initial_state(weights, observed.shape[1:])
-        state = MotionState(lstm, to_gray(observed[0]))
+        state = MotionState(lstm, to_gray(observed[0, ..., :channels]))
         weights = prepare_kernels(weights)
+        watch_step, step = (functools.partial(s, channels) for s in (_watch_step, _forecast_step))
         if len(observed) > 2:
             state, _, _ = scan_with_history(
-                _watch_step, 1, self.memory, weights, state, (), observed[1:-1]
+                watch_step, 1, self.memory, weights, state, (), observed[1:-1]
             )
         start, steps = RollOutState(state, observed[-1]), jnp.arange(output_frames)
-        _, _, forecast = scan_with_history(
-            _forecast_step, 1, self.memory, weights, start, (), steps
-        )
+        _, _, forecast = scan_with_history(step, 1, self.memory, weights, start, (), steps)
         return forecast
 
-    def __call__(self, frames: jax.Array, output_frames: int) -> jax.Array:
-        """Forecasts so many frames, `[B, output_frames, H, W, C]`, as `StepwiseForecaster` does."""
-        forecast = super().__call__(frames, output_frames)
+    def __call__(
+        self, frames: jax.Array, output_frames: int, channels: int | None = None
+    ) -> jax.Array:
+        """Forecasts so many frames, `[B, output_frames, H, W, C]`, as `StepwiseForecaster` does.
+
+        Args:
+          frames: as there.
+          output_frames: as there.
+          channels: see `Needs`; None: all but those of random numbers.
+        """
+        if channels is None:
+            channels = frames.shape[-1] - self.noise_channels
+        forecast = super().__call__(frames, output_frames, channels=channels)
         if self.is_initializing() and self.adversarial_weight:
             # It sees frames alone, without the random numbers beside them.
-            channels = frames.shape[-1] - self.noise_channels
             self.discriminator(_whole(frames, forecast)[..., :channels])
             for name in _FLAGS:
                 self.put_variable(NETWORKS, name, jnp.array(True))

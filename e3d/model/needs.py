@@ -59,6 +59,8 @@ class Needs(NamedTuple):
       feeds_back: Of `future_only`: after what all channels of its own forecast enter it again, those
         of what is beside the frames too: 'frame', 'pass' of as many frames as it sees, or '' where it
         sees to that itself.
+      channels: It takes `channels`, how many of those that enter are of the frames that it is to
+        forecast; they come first, before what is beside them.
     """
 
     future_only: bool = False
@@ -69,6 +71,7 @@ class Needs(NamedTuple):
     scores_only: bool = False
     noise: int = 0
     feeds_back: str = ''
+    channels: bool = False
 
 
 def needs_of(model: nn.Module) -> Needs:
@@ -107,6 +110,7 @@ def call_in_use(
     variables: Mapping[str, Any],
     arguments: Sequence[Any],
     inputs: Mapping[str, jax.Array],
+    channels: int,
 ) -> Any:
     """The result of a model that is used, not trained.
 
@@ -115,8 +119,9 @@ def call_in_use(
       variables: of the model.
       arguments: of its call, as the frames that it sees and how many it forecasts.
       inputs: at least what it needs beside frames, by name.
+      channels: of the frames, without what is beside them.
     """
-    return model.apply(variables, *arguments, **_options(needs_of(model), inputs))
+    return model.apply(variables, *arguments, **_options(needs_of(model), inputs, channels))
 
 
 def call_in_training(
@@ -143,8 +148,9 @@ def call_in_training(
       The result; the model's own terms of the loss, weighted; its collections after the call, None
       where there are none.
     """
-    needs = needs_of(model)
-    options, collections = _options(needs, inputs), [name for name in variables if name != PARAMS]
+    needs, channels = needs_of(model), truth.shape[-1]
+    options = _options(needs, inputs, channels)
+    collections = [name for name in variables if name != PARAMS]
     if needs.training:
         options |= {'training': training, 'rngs': {RANDOM: key}}
     result, changed = model.apply(
@@ -155,7 +161,7 @@ def call_in_training(
         with own_precision(model):
             own, more = model.apply(
                 {**variables, **changed},
-                result[..., : truth.shape[-1]],
+                result[..., :channels],
                 truth,
                 training,
                 method='extra_losses',
@@ -165,5 +171,8 @@ def call_in_training(
     return result, terms, {name: changed[name] for name in collections} or None
 
 
-def _options(needs: Needs, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {'inputs': {name: inputs[name] for name in needs.inputs}} if needs.inputs else {}
+def _options(needs: Needs, inputs: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    options: dict[str, Any] = {'channels': channels} if needs.channels else {}
+    if needs.inputs:
+        options['inputs'] = {name: inputs[name] for name in needs.inputs}
+    return options

@@ -97,12 +97,17 @@ class StepwiseForecaster(nn.Module):
 
     @in_own_precision
     def __call__(
-        self, frames: jax.Array, output_frames: int, truth_mask: jax.Array | None = None
+        self,
+        frames: jax.Array,
+        output_frames: int,
+        truth_mask: jax.Array | None = None,
+        **more: Any,
     ) -> jax.Array:
         """Predicts every next frame, and `output_frames` frames beyond the observed ones.
 
         Arguments, result and errors are those of `Forecaster`. A model whose `needs` are `future_only`
-        returns the forecast alone and takes no `truth_mask`.
+        returns the forecast alone and takes no `truth_mask`. What its `roll_out` takes `more` is handed
+        on to it.
         """
         check_options(self)
         inputs = step_inputs(frames, output_frames, truth_mask)
@@ -113,7 +118,7 @@ class StepwiseForecaster(nn.Module):
         with parameters_for(inputs.frame.shape[1:]):
             weights = self.weights(inputs.frame.shape[2:])
         inputs = inputs._replace(frame=inputs.frame.astype(jax.tree.leaves(weights)[0].dtype))
-        predictions = self.roll_out(weights, inputs, output_frames)
+        predictions = self.roll_out(weights, inputs, output_frames, **more)
         return jnp.moveaxis(predictions, 0, 1)[:, :, :height, :width]
 
     def _fit(self, frames: jax.Array) -> jax.Array:

@@ -130,7 +130,7 @@ def continue_clips(
             name: array[:, later if name == 'known' else places] for name, array in beside.items()
         }
         seen = enter_at_once(frames[:, places], horizon, moved)
-        return call_in_use(model, variables, (seen, horizon), {})[..., : shape[-1]]
+        return call_in_use(model, variables, (seen, horizon), {}, shape[-1])[..., : shape[-1]]
     steps = room + horizon - 1
     padded = jnp.pad(frames, [(0, 0), (0, horizon - 1)] + [(0, 0)] * 3)
     # After the first frame true ones enter as long as there are some, then the own predictions.
@@ -141,7 +141,7 @@ def continue_clips(
     }
     inputs = enter_in_steps(padded, entering, length, longer)
     arguments = inputs.frames, steps, inputs.truth_mask
-    predictions = call_in_use(model, variables, arguments, {})[..., : shape[-1]]
+    predictions = call_in_use(model, variables, arguments, {}, shape[-1])[..., : shape[-1]]
     return jax.lax.dynamic_slice_in_dim(predictions, length - 1, horizon, axis=1)
 
 

@@ -54,7 +54,7 @@ class LayoutForecast:
             entering = jnp.broadcast_to(layout.entering, (len(frames), layout.later_frames - 1))
             inputs = enter_in_steps(jnp.pad(frames, padding), entering, frames.shape[1], beside)
             arguments = inputs.frames, layout.later_frames, inputs.truth_mask
-        predictions = call_in_use(self.model, variables, arguments, batch)
+        predictions = call_in_use(self.model, variables, arguments, batch, frames.shape[-1])
         predictions = predictions[..., : frames.shape[-1]]
         return within(predictions[:, -layout.output_frames :], self.bounds)
 

@@ -61,7 +61,7 @@ class Recognition:
         """Maps sequences, and 'lengths' `[B, L]` of what is seen of them, to `[B, L, classes]`."""
         frames, _ = align(batch)
         arguments = frames[:, : self.input_frames], 1, None, batch['lengths']
-        scores = call_in_use(self.model, variables, arguments, batch).scores
+        scores = call_in_use(self.model, variables, arguments, batch, frames.shape[-1]).scores
         return jax.nn.log_softmax(scores)
 
 
