@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from e3d.configuration import (
     all_options,
     check_config,
+    default_config,
     find_differences,
     older,
     options_for,
@@ -72,6 +73,23 @@ def test_a_value_of_a_key_that_was_a_switch_gets_its_name(switch, name):
     assert (config.model.recall, config.model.recall_radius) == (name, 1)
     values['model'] |= {'recall': name, 'recall_radius': 1}
     assert find_differences(restore_config(values), config) == []
+
+
+@pytest.mark.parametrize(
+    ('separable', 'layers', 'kept'),
+    [
+        ('top', 0, 'none'),
+        ('bottom', 1, 'none'),
+        ('bottom', 2, 'bottom'),
+        ('top', None, 'top'),
+        ([], 0, ()),
+    ],
+)
+def test_separable_layers_that_were_none_are_called_so(separable, layers, kept):
+    config = default_config('moving_actions', 'recognition', 'e3d_recognizer')
+    values = json.loads(config.to_json())
+    values['model'] |= {'separable': separable, 'top_layers': layers}
+    assert restore_config(values).model.separable == kept
 
 
 @pytest.mark.parametrize('value', [1, None, 'yes', [True]])

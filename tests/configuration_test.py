@@ -352,6 +352,32 @@ def test_a_transposed_operator_does_not_exceed_the_states(name, changes, states)
     check_config(config)
 
 
+@pytest.mark.parametrize(
+    ('model', 'separable', 'layers', 'message'),
+    [
+        ('e3d_recognizer', 'top', 0, r"'none' with model\.top_layers=0.* at least 1 .*=separable$"),
+        (
+            'st_lstm_recognizer',
+            'bottom',
+            1,
+            r"'none' with model\.top_layers=1, whose bottom half .* at least 2 of them$",
+        ),
+        ('e3d_recognizer', 'top', 1, ''),
+        ('cnn_recognizer', 'bottom', 2, ''),
+        ('st_lstm_recognizer', 'none', 0, ''),
+    ],
+)
+def test_separable_layers_are_there(model, separable, layers, message):
+    config = default_config('moving_actions', 'recognition', model)
+    config.name = 'separable'
+    config.model.update({'separable': separable, 'top_layers': layers})
+    if not message:
+        check_config(config)
+        return
+    with pytest.raises(InputError, match=rf'model\.separable={separable!r}: must be {message}'):
+        check_config(config)
+
+
 @pytest.mark.parametrize('name', ['quickstart', 'kth', 'taxibj', 'video_folder'])
 def test_recognition_of_data_without_classes_is_all_that_is_said(name):
     config = importlib.import_module(f'experiments.{name}').get_config()

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from e3d.configuration.sections import all_options, options_for
+from e3d.model.classifier import LEAST_LAYERS
 from e3d.options.flat import as_tuple, flatten
 
 # Of every key that was a switch once: what its values are called today.
@@ -30,6 +31,7 @@ def restore_config(values: Mapping[str, Any]) -> ConfigDict:
 
     restored = restore(values)
     _rename_switches(restored)
+    _drop_separable(restored)
     flat = flatten(restored)
     for key, option in (options_for(flat) or {}).items():
         if option.is_new and key not in flat:
@@ -48,6 +50,16 @@ def _rename_switches(values: dict[str, Any]) -> None:
         part = values.get(section)
         if isinstance(part, dict) and isinstance(part.get(name), bool):
             part[name] = names[part[name]]
+
+
+def _drop_separable(values: dict[str, Any]) -> None:
+    """Says that no half of the top layers is separable where there is none, which is refused today."""
+    model = values.get('model')
+    if not isinstance(model, dict):
+        return
+    separable, layers = model.get('separable'), model.get('top_layers')
+    if separable in ('bottom', 'top') and isinstance(layers, int):
+        model['separable'] = separable if layers >= LEAST_LAYERS[separable] else 'none'
 
 
 def _set_missing(values: dict[str, Any], key: str, value: Any) -> None:

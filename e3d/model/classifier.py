@@ -11,6 +11,8 @@ from e3d.kernels.clips import convolve_clips
 
 POOL = (2, 2, 2)
 STRIDES = (2, 2, 2)
+# Of each value of `separable` how many top layers there must be, for it to change any.
+LEAST_LAYERS = {'none': 0, 'bottom': 2, 'top': 1}
 
 
 def newest(outputs: jax.Array, lengths: jax.Array, window: int) -> jax.Array:

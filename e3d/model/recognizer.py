@@ -17,7 +17,7 @@ from e3d.errors import InputError
 from e3d.kernels.convolution import VALID, Kernel, same_padding
 from e3d.kernels.history import History
 from e3d.kernels.modes import Operations
-from e3d.model.classifier import Classifier, newest
+from e3d.model.classifier import LEAST_LAYERS, Classifier, newest
 from e3d.model.fields import check_at_least, check_frames_shape, parameters_for
 from e3d.model.forecaster import Forecaster
 from e3d.model.frames import scale_types
@@ -33,8 +33,6 @@ from e3d.model.stack import Arrays, StackStep
 from e3d.model.strided import convolve_strided, double, halve_kernel
 from e3d.options.option import option, same_option
 from e3d.options.rules import MOST_FEATURES, MOST_FRAMES, MOST_LAYERS, one_of, sizes, whole
-
-SEPARABLE = ('none', 'bottom', 'top')
 
 
 class Recognition(NamedTuple):
@@ -173,7 +171,7 @@ class Recognizer(Network):
         0, 'convolutions between the layers and the classifier', whole(0, MOST_LAYERS)
     )
     separable: str = option(
-        'none', 'half of the convolutions that are 1 x 5 x 5, then 2 x 1 x 1', one_of(*SEPARABLE)
+        'none', 'half of the convolutions that are 1 x 5 x 5, then 2 x 1 x 1', one_of(*LEAST_LAYERS)
     )
     window: int = option(16, 'newest steps that the classifier sees', whole(1, MOST_FRAMES))
     classifier_features: int = option(128, 'channels of the classifier', whole(1, MOST_FEATURES))

@@ -21,6 +21,7 @@ from e3d.evaluation.recognition_pictures import draw_confidences, write_recognit
 from e3d.evaluation.report import write_report
 from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import RECOGNIZERS
+from e3d.model.classifier import LEAST_LAYERS
 from e3d.model.needs import call_in_use, needs_of
 from e3d.parallel import devices, processes
 from e3d.progress import progress
@@ -267,3 +268,11 @@ class RecognitionTask(Task):
             yield "dataset.copy_test is for task='prediction': must be ()"
         if config['sampling.kind'] != 'scheduled':
             yield "sampling.kind='reverse' is for task='prediction': must be 'scheduled'"
+        separable, layers = config.get('model.separable', 'none'), config.get('model.top_layers', 0)
+        if layers < LEAST_LAYERS[separable]:
+            other = '; for the E(2+1)D-LSTM set model.convolution=separable'
+            yield (
+                f"model.separable={separable!r}: must be 'none' with model.top_layers={layers}, whose "
+                f'{separable} half it changes; or set at least {LEAST_LAYERS[separable]} of them'
+                f'{other * ("model.convolution" in config)}'
+            )
