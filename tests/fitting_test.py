@@ -18,7 +18,7 @@ from e3d.evaluation.recognition import recognition_report
 from e3d.fitting import fit as fitting
 from e3d.fitting.run import describe_report
 from e3d.model import FORECASTERS
-from e3d.model.needs import initialize
+from e3d.model.needs import initialize, needs_of
 from e3d.signals import Interrupted
 from tests.prediction_helpers import (
     INPUT_FRAMES,
@@ -163,6 +163,13 @@ def test_numbers_with_a_unit_are_scaled_and_forecast_in_it():
     assert lent.scale.value_range == (0, 50)
     with pytest.raises(e3d.InputError, match=r'value_range=\(10, 40\)'):
         divide_clips(degrees, None, 5, None)
+
+
+@pytest.mark.parametrize('name', ['frnn', 'mcnet', 'st_resnet'])
+def test_a_model_that_is_bounded_is_fitted_within_its_range_alone(name):
+    assert needs_of(e3d.build_model(name)).bounded
+    with pytest.raises(e3d.InputError, match=rf"'{name}' .* or value_range=\(10, 40\)"):
+        e3d.fit(10 + 30 * stripes(), name, input_frames=3, output_frames=2, value_range=(20, 30))
 
 
 def test_no_range_is_offered_for_what_is_not_finite():

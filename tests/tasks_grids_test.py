@@ -13,8 +13,7 @@ from training_helpers import TinyForecaster, tiny_config
 from e3d.configuration import default_config
 from e3d.data.sources.file_facts import FileFacts
 from e3d.errors import InputError
-from e3d.fitting.run import describe_report, stored_report
-from e3d.pages.writing import renew_page, write_comparison
+from e3d.model.needs import Needs
 from e3d.prediction.forecast import forecast
 from e3d.prediction.predict import predict_file
 from e3d.runs import trained_run
@@ -274,6 +273,46 @@ def test_an_evaluation_says_what_other_files_state(tmp_path, capsys):
     content[['wind', 'rain']].to_netcdf(config.dataset.path, engine='h5netcdf')
     with pytest.raises(InputError, match=r'variables="\(\'rain\', \'wind\'\)"'):
         evaluate(config, tmp_path / 'run')
+
+
+BOUNDED = {'needs': Needs(bounded=True)}  # as of a model that ends in a tanh
+PROBABILITIES = {'loss.cross_entropy_weight': 0.5}
+
+
+@pytest.mark.parametrize(
+    ('scale', 'seen'),
+    [('meanstd', r'from -\S+ to \S+'), ('5,10', r'stand for 5 and 10 \S+, .* from -\S+ to \S+')],
+)
+@pytest.mark.parametrize(
+    ('fields', 'values', 'problem', 'remedy'),
+    [
+        (BOUNDED, {}, r"model\.name='e3d_lstm' forecasts nothing outside", 'another model'),
+        ({}, PROBABILITIES, r'entropy_weight=0\.5 is for values from', r'.*entropy_weight=0'),
+        (BOUNDED, PROBABILITIES, r'to 1 and loss\.cross_', r'another model and loss\..*=0'),
+    ],
+)
+def test_values_that_cannot_be_forecast_are_not_trained_on(
+    tmp_path, monkeypatch, scale, seen, fields, values, problem, remedy
+):
+    for name, value in fields.items():
+        monkeypatch.setattr(TinyForecaster, name, value, raising=False)
+    np.save(tmp_path / 'rain.npy', moving_rain(40))
+    config = config_of(tmp_path, tmp_path / 'rain.npy', scale=scale, unit='mm/h')
+    config.update_from_flattened_dict(values)
+    message = rf"{problem}.*, but .*{seen}\. Take {remedy}, or dataset\.scale='minmax'\."
+    with pytest.raises(InputError, match=message):
+        parts.prepare(config, tmp_path / 'run')
+    for transform in ('', 'log1p', 'dBZ'):
+        config.dataset.update({'scale': 'minmax', 'transform': transform})
+        parts.prepare(config, tmp_path / f'run_{transform}')
+
+
+def test_a_run_that_could_not_be_trained_today_is_measured(tmp_path, monkeypatch):
+    np.save(tmp_path / 'rain.npy', moving_rain(40))
+    config = config_of(tmp_path, tmp_path / 'rain.npy', scale='5,10')
+    report = loop.train(config, tmp_path / 'run')
+    monkeypatch.setattr(TinyForecaster, 'needs', Needs(bounded=True), raising=False)
+    assert evaluate(config, tmp_path / 'run')['mse'] == report['mse']
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def fit(
       steps: number of updates.
       test: clips to test on instead of a part of `frames`; then only validation is held out.
       value_range: (low, high), what 0 and 1 stand for in the unit of the data, as temperatures or
-        counts have one: forecasts are then in this unit. Values may lie beyond. None for pixels.
+        counts have one: forecasts are then in this unit. Values may lie beyond, but for 'frnn', 'mcnet'
+        and 'st_resnet', which forecast nothing there. None for pixels.
       workdir: a folder that keeps config, checkpoints, metrics and pictures; the same call again
         resumes a run that was interrupted, or evaluates a finished one. None keeps no file.
       seed: of the parameters and the order of the sequences.

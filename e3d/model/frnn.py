@@ -180,7 +180,7 @@ class FRNN(StepwiseForecaster):
     width: float = option(1.0, "multiple of the paper's channels", rules.number(0, 8, above=True))
 
     kernel_init: ClassVar[nn.initializers.Initializer] = staticmethod(scaled_orthonormal)
-    needs: ClassVar[Needs] = Needs(future_only=True, feeds_back='frame')
+    needs: ClassVar[Needs] = Needs(future_only=True, feeds_back='frame', bounded=True)
 
     @property
     def multiple(self) -> int:

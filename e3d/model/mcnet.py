@@ -198,6 +198,7 @@ class MCnet(StepwiseForecaster):
             future_only=True,
             feeds_back='frame',
             channels=True,
+            bounded=True,
             losses=bool(self.adversarial_weight or self.gradient_difference),
             networks=('discriminator',) if self.adversarial_weight else (),
         )

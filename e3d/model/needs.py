@@ -61,6 +61,7 @@ class Needs(NamedTuple):
         sees to that itself.
       channels: It takes `channels`, how many of those that enter are of the frames that it is to
         forecast; they come first, before what is beside them.
+      bounded: It can forecast nothing outside of [0, 1].
     """
 
     future_only: bool = False
@@ -72,6 +73,7 @@ class Needs(NamedTuple):
     noise: int = 0
     feeds_back: str = ''
     channels: bool = False
+    bounded: bool = False
 
 
 def needs_of(model: nn.Module) -> Needs:

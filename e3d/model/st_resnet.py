@@ -136,6 +136,7 @@ class STResNet(nn.Module):
         return Needs(
             future_only=True,
             feeds_back='frame',
+            bounded=True,
             inputs={name: count for name, count in counts.items() if count},
         )
 

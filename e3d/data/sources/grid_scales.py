@@ -67,6 +67,14 @@ def choose_scale(setup: GridSetup, found: Survey) -> Scale:
     return scale._replace(bounds=(_lowest(setup, found, scale), math.inf))
 
 
+def training_ends(setup: GridSetup, found: Survey) -> np.ndarray:
+    """The least and the largest value of each channel in the training part, in the unit, [2, C]."""
+    spreads = [spread for name in setup.targets for spread in found.spreads[name]]
+    ends = np.array([(spread.low, spread.high) for spread in spreads], np.float32).T
+    transform = setup.dataset['transform']
+    return TRANSFORMS[transform].inverse(ends) if transform else ends
+
+
 def _lowest(setup: GridSetup, found: Survey, scale: Scale) -> Bound:
     """Where nothing of a variable that is measured lies below 0, nothing that is forecast does.
 

@@ -31,6 +31,7 @@ class GridSequences:
       account: how the files were understood, in lines for the user.
       left_out: sequences without truth.
       average_day: makes the frames of `hour_averages.average_day` in a scale; None in a copy.
+      ends: see `training_ends`; None in a copy.
     """
 
     setup: GridSetup
@@ -42,6 +43,7 @@ class GridSequences:
     account: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     average_day: Callable[[Scale], np.ndarray | None] | None = None
+    ends: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts) * (CROPS if self.crop else 1)
@@ -76,6 +78,14 @@ class GridSequences:
     def with_scale(self, scale: Scale) -> 'GridSequences':
         """The same sequences as a run sees them that was trained on others."""
         return dataclasses.replace(self, scale=scale)
+
+    @property
+    def extent(self) -> tuple[float, float] | None:
+        """The least and the largest value of the training part as the model sees them."""
+        if self.ends is None:
+            return None
+        seen = self.scale.from_unit(self.ends)
+        return float(seen.min()), float(seen.max())
 
     @property
     def facts(self) -> FileFacts:

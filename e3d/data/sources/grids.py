@@ -19,7 +19,7 @@ from e3d.data.readers.left_out import LeftOut
 from e3d.data.sources.calendar import FEATURES
 from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.file_facts import stated_unit
-from e3d.data.sources.grid_scales import KINDS, choose_scale, fixed_range
+from e3d.data.sources.grid_scales import KINDS, choose_scale, fixed_range, training_ends
 from e3d.data.sources.grid_sequences import GridSequences
 from e3d.data.sources.grid_setup import GridSetup, open_setup
 from e3d.data.sources.grid_survey import Survey, survey
@@ -111,6 +111,7 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
         account=looked.account,
         left_out=left_out,
         average_day=looked.average_day,
+        ends=training_ends(setup, looked.found),
     )
 
 

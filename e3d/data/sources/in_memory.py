@@ -272,6 +272,13 @@ class InMemorySequences:
         frames = self.clips[clip][first : first + self.length]
         return {'frames': as_pixels(frames) if self.scale.of_pixels else frames}
 
+    @property
+    def extent(self) -> tuple[float, float] | None:
+        """The least and the largest value as the model sees them; None of pixels."""
+        if self.scale.of_pixels:
+            return None
+        return min(float(c.min()) for c in self.clips), max(float(c.max()) for c in self.clips)
+
 
 @register_dataset('in_memory')
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,14 @@ def scale_of(source: Source) -> Scale:
     return _stated(source, 'scale', Scale(_stated(source, 'value_range', None), bounds))
 
 
+def extent_of(source: Source) -> tuple[float, float] | None:
+    """The least and the largest value of the training frames as the model sees them.
+
+    None where the source does not know: those of pictures are from 0 to 1.
+    """
+    return _stated(source, 'extent', None)
+
+
 def facts_of(source: Source) -> FileFacts | None:
     """What the user's files state of their variables; None where they are no such files."""
     return _stated(source, 'facts', None)
