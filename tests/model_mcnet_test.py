@@ -10,7 +10,7 @@ import pytest
 from e3d.model import build_model
 from e3d.model.adversary import Discriminator, updated_next
 from e3d.model.mcnet import gradient_difference, to_gray, unpool
-from e3d.model.needs import call_in_training, call_in_use, initialize
+from e3d.model.needs import Training, call_in_training, call_in_use, initialize
 
 FRAMES = np.random.default_rng(0).random((2, 4, 8, 16, 1), np.float32)
 
@@ -105,7 +105,7 @@ def test_motion_is_that_of_frames_and_not_of_what_is_beside_them(noise_channels)
         used = jax.jit(lambda v, f: call_in_use(model, v, (f, 3), {}, 1)[..., :1])
         found = used({'params': params}, frames)
         trained, *_ = jax.jit(
-            lambda v, f: call_in_training(model, v, (f, 3), {}, FRAMES, None, None)
+            lambda v, f: call_in_training(model, v, (f, 3), {}, FRAMES, None, Training())
         )({'params': params}, frames)
         np.testing.assert_array_equal(trained[..., :1], found)
         return found

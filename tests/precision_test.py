@@ -15,7 +15,7 @@ from jax.extend.core import jaxprs_in_params
 
 from e3d.kernels import winograd
 from e3d.model import E3DLSTM, FORECASTERS, build_model
-from e3d.model.needs import call_in_training, initialize, needs_of
+from e3d.model.needs import Training, call_in_training, initialize, needs_of
 
 LAUNCH = pathlib.Path(__file__).parents[1] / 'launch.py'
 
@@ -121,7 +121,7 @@ def test_losses_of_a_model_are_rounded_as_it_says(as_on_accelerators, monkeypatc
         def update(variables, frames, model=model):
             arguments = frames[:, :2], 2
             key = jax.random.key(0)
-            return call_in_training(model, variables, arguments, {}, frames, key, None)
+            return call_in_training(model, variables, arguments, {}, frames, key, Training())
 
         found = set(products_of(jax.make_jaxpr(update)(variables, frames).jaxpr))
         assert found == {(jax.lax.Precision[expected],) * 2}

@@ -13,7 +13,9 @@ from training_helpers import TinyForecaster, tiny_config
 from e3d.configuration import default_config
 from e3d.data.sources.file_facts import FileFacts
 from e3d.errors import InputError
+from e3d.fitting.run import describe_report, stored_report
 from e3d.model.needs import Needs
+from e3d.pages.writing import renew_page, write_comparison
 from e3d.prediction.forecast import forecast
 from e3d.prediction.predict import predict_file
 from e3d.runs import trained_run
