@@ -1,9 +1,12 @@
 """The notebooks of the documents: they run from top to bottom, here at a tiny size."""
 
+import builtins
 import json
 import pathlib
 
 import pytest
+
+from e3d.evaluation.report import as_text
 
 ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / 'docs' / 'notebooks').glob('*.ipynb'))
@@ -23,6 +26,16 @@ def test_notebooks_can_be_made_tiny(path):
     text = '\n'.join(code_of(path))
     compile(text, path.name, 'exec')
     assert all(large in text for large in TINY)
+
+
+def test_tables_are_text_in_a_notebook_too(monkeypatch):
+    """There rich shows what is printed at once, whatever it is to be written to."""
+
+    class ZMQInteractiveShell:
+        """Of this name is what answers in the kernel of a notebook."""
+
+    monkeypatch.setattr(builtins, 'get_ipython', ZMQInteractiveShell, raising=False)
+    assert as_text('MSE', 'MAE', width=20) == 'MSE\nMAE'
 
 
 @pytest.mark.slow

@@ -56,7 +56,8 @@ def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
 def as_text(*printed: Table | str, width: int) -> str:
     """Tables and texts one below the other, as rich prints them, without blanks at the ends of lines."""
     text = io.StringIO()
-    console = Console(file=text, width=width, color_system=None)
+    # In a notebook rich would show it at once, and write nothing.
+    console = Console(file=text, width=width, color_system=None, force_jupyter=False)
     for one in printed:
         console.print(one)
     return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
