@@ -87,7 +87,7 @@ def test_the_tables_have_mean_and_deviation_and_leave_the_other_text(places):
     entries['e3d_lstm,seed=0'] = numbers_of(9.0)
     for _ in range(2):
         write(numbers)
-    texts = {page: (places / 'results' / page).read_text() for page in SECTIONS}
+    texts = {page: (places / 'results' / page).read_text('utf-8') for page in SECTIONS}
     for page, names in SECTIONS.items():
         assert texts[page].startswith('before\n') and texts[page].endswith('after\n')
         assert texts[page].count('kept\n') == len(names) - 1
@@ -218,7 +218,7 @@ def test_the_tables_of_recognition_have_intervals_and_say_what_has_not_been_run(
     of_none = {'setting': {}, 'entries': {}}
     of_all = {recognition_study.STUDY: {'setting': {}, 'entries': entries}}
     recognition_study.write({recognition_study.SLOWER: of_none, **of_all})
-    text = (places / 'results' / 'recognition.md').read_text()
+    text = (places / 'results' / 'recognition.md').read_text('utf-8')
     cell = '55.0 ± 7.1 (51.3 to 58.6)'
     assert f'| 3D-CNN | 1,234 | 2 | 0.50 | {cell} | {cell} | {cell} | 55.0 ± 7.1 |' in text
     assert '| 0.0 (0.0 to 0.5) | 0.0 (0.0 to 0.5) | 100.0 (99.5 to 100.0) | 12.5 |' in text

@@ -5,7 +5,9 @@ import pathlib
 import sys
 import tempfile
 
-os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=4')
+# Of two flags of one name XLA takes the last.
+os.environ.setdefault('XLA_FLAGS', '')
+os.environ['XLA_FLAGS'] += ' --xla_force_host_platform_device_count=4'
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault(
     'JAX_COMPILATION_CACHE_DIR', os.path.join(tempfile.gettempdir(), 'e3d-test-compilations')
@@ -22,6 +24,12 @@ if os.environ.pop('PYTHONDONTWRITEBYTECODE', None):
     sys.pycache_prefix = os.path.join(tempfile.gettempdir(), 'e3d-test-bytecode')
     os.environ['PYTHONPYCACHEPREFIX'] = sys.pycache_prefix
 
+# What says that a scheduler has started several processes: tests that train would wait for others.
+os.environ.pop('JOB_COMPLETION_INDEX', None)
+os.environ.pop('OMPI_COMM_WORLD_SIZE', None)
+os.environ.pop('SLURM_STEP_NODELIST', None)
+os.environ.pop('TPU_WORKER_HOSTNAMES', None)
+
 import jax  # reads the environment
 import pytest
 
@@ -29,6 +37,10 @@ from e3d.kernels import platforms
 
 # Of 65,530 that Linux allows a process by default.
 MOST_MAPPINGS = 25_000
+
+assert jax.default_backend() != 'cpu' or jax.local_device_count() >= 4, (
+    'with one device nothing is compared with several'
+)
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -1,8 +1,12 @@
 """Which cases of a test are run each time, and which only with `-m slow`."""
 
+import sys
 from collections.abc import Collection, Iterable
 
 import pytest
+
+# Of tests that look at what macOS does not have, as /proc and /dev/full.
+ON_LINUX = pytest.mark.skipif(sys.platform != 'linux', reason='of Linux alone')
 
 
 def fast(cases: Collection, among: Iterable) -> list:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from launch_test import QUICKSTART, ROOT, TINY
-from selection import fast
+from selection import ON_LINUX, fast
 
 from e3d import signals
 from e3d.signals import Interrupted
@@ -194,6 +194,7 @@ def test_a_signal_into_what_python_calls_by_itself_is_not_lost_and_prints_nothin
 
 
 # The moment is drawn by the attempt; the slow ones are late.
+@ON_LINUX
 @pytest.mark.parametrize('attempt', fast((1, 3), range(4)))
 @BOTH
 def test_a_signal_to_the_launcher_while_it_starts(tmp_path, number, code, attempt):

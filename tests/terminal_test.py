@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from launch_test import ROOT
+from selection import ON_LINUX
 
 from e3d import terminal
 
@@ -71,6 +72,7 @@ def test_work_goes_on_when_the_reader_has_gone(stream, redirection):
     assert {'stdout': errors, 'stderr': output}[stream] == 'done None\n'
 
 
+@ON_LINUX
 def test_a_full_disk_is_no_reader_that_has_gone():
     body = 'print("x")\nprint("lost:", terminal.lost_results(), file=sys.stderr)'
     assert run(body, '> /dev/full') == (0, '', 'lost: No space left on device\n')
@@ -99,6 +101,7 @@ def test_help_into_a_pipe_that_ends():
     assert done.returncode == 0 and done.stderr == '' and 'E3D-LSTM' in done.stdout
 
 
+@ON_LINUX
 def test_help_onto_a_full_disk():
     done = subprocess.run(['bash', '-c', '"$@" > /dev/full', 'bash', *HELP], capture_output=True)
     assert done.returncode == 1 and b'No space left on device' in done.stderr

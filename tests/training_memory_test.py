@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+from selection import ON_LINUX
 from training_helpers import tiny_config
 
 from e3d.data.batches import evaluation_batches
@@ -11,6 +12,7 @@ from e3d.training.footprint import Footprint
 from e3d.training.loop import train
 
 
+@ON_LINUX
 def test_devices_that_are_cpus_share_the_memory_of_the_machine():
     assert memory.device_bytes(devices.local_mesh(2)) == host_memory.total_bytes() // 2
 

@@ -47,6 +47,7 @@ from e3d.kernels.convolution import prepare_kernels
 from e3d.kernels.modes import Operations
 from e3d.kernels.scan import scan_with_history
 from e3d.model.adversary import Discriminator, cross_entropy, updated_next
+from e3d.model.fields import check_options
 from e3d.model.layers import Layer, LSTMState, convolve, max_pool, update_lstm
 from e3d.model.needs import NETWORKS, Needs, Training
 from e3d.model.network import StepInputs
@@ -277,6 +278,7 @@ class MCnet(StepwiseForecaster):
           channels: see `Needs`; None: all but those of random numbers.
         """
         if channels is None:
+            check_options(self)
             channels = frames.shape[-1] - self.noise_channels
         forecast = super().__call__(frames, output_frames, channels=channels)
         if self.is_initializing() and self.adversarial_weight:

@@ -74,8 +74,8 @@ class Fingerprint(NamedTuple):
         lines = []
         if self.frames != other.frames:
             lines.append(f'sequences [T, H, W, C] of {list(other.frames)}, not {list(self.frames)}')
-        for split in self.sequences.keys() & other.sequences.keys():
-            count, now = self.sequences[split], other.sequences[split]
+        for split, count in self.sequences.items():
+            now = other.sequences.get(split, count)
             if now != count:
                 lines.append(f'{now:,} sequences in the {split} split, not {count:,}')
         near = _are_near(self.means, self.deviations, other.means, other.deviations)

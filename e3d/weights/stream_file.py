@@ -60,8 +60,10 @@ def load_stream(
     grows = model.build_stack().recall_window is None
     problems = [f'{name} is missing' for name in expected if name not in tensors]
     problems += [f'{name} is not part of it' for name in tensors if name not in expected]
-    for name in expected.keys() & tensors.keys():
-        wanted, found = expected[name], tensors[name]
+    for name, wanted in expected.items():
+        if name not in tensors:
+            continue
+        found = tensors[name]
         shape = list(wanted.shape)
         if grows and name.startswith('histories/') and found.ndim == wanted.ndim:
             shape[_SLOTS] = max(shape[_SLOTS], found.shape[_SLOTS])

@@ -133,7 +133,7 @@ def _walk(path: Path) -> tuple[list[Path], Mapping[Path, int]]:
         folder, array = folders.pop()
         if any((folder / name).is_file() for name in METADATA):
             array = folder
-        for entry in os.scandir(folder):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             count += 1
             if entry.is_symlink():
                 raise InputError(
@@ -153,7 +153,7 @@ def _walk(path: Path) -> tuple[list[Path], Mapping[Path, int]]:
                 described.append(Path(entry.path))
             elif _OF_CHUNK.fullmatch(entry.name):
                 chunks[array] += 1
-    return described, chunks
+    return sorted(described), chunks
 
 
 def _describe_absent(described: Mapping[str, Any], stored: int) -> str:
