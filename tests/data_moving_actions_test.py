@@ -98,6 +98,19 @@ def test_source_and_batches():
     assert batch['frames'].dtype == np.float32
 
 
+def test_the_actors_go_in_as_many_directions_as_the_config_says():
+    """Before the onset, of all that is seen the actor alone moves."""
+    section = dataset(directions=4, canvas=(64, 64), test_size=24)
+    found = []
+    for clip in map(open_source(section, 'test').__getitem__, range(24)):
+        frames = clip['frames'][[0, 2], ..., 0].astype(float)
+        down, right = ((frames * axis).sum(axis=(1, 2)) for axis in np.indices((64, 64)))
+        turns = np.arctan2(np.diff(down / down[0]), np.diff(right / right[0])) / (2 * np.pi)
+        found.append(turns.item() % 1 * 4)
+    np.testing.assert_allclose(found, np.rint(found), atol=0.1)
+    assert set(np.rint(found) % 4) == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [({'input_frames': 4}, 'input_frames is 4'), ({'canvas': (8, 32)}, 'digit_size 9')],
