@@ -57,6 +57,23 @@ def test_gradient_difference_of_known_frames():
     )
 
 
+@pytest.mark.parametrize('weight', [0.0, 1.0, 2.5])
+def test_the_gradient_difference_counts_as_much_as_its_weight(weight):
+    model = build_model('mcnet', adversarial_weight=0.0, gradient_difference=weight)
+    assert model.needs.losses == (weight > 0)
+    forecast = np.random.default_rng(1).random((2, 2, 8, 16, 1), np.float32)
+    terms = model.apply({}, forecast, FRAMES, Training(), method='extra_losses')
+    expected = 0.0
+    for axis in (2, 3):
+        # Beyond the last row and the last column all is zero.
+        sizes = [
+            np.abs(np.diff(frames, axis=axis, append=0)) for frames in (forecast, FRAMES[:, 2:])
+        ]
+        expected += np.abs(sizes[0] - sizes[1]).mean()
+    assert terms.keys() == {'gradient_difference'} and expected > 0.1
+    assert float(terms['gradient_difference']) == pytest.approx(weight * expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ('updates', 'errors', 'expected'),
     [

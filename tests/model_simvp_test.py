@@ -279,6 +279,26 @@ def test_the_divergence_is_that_of_its_equation():
     assert divergence_of_differences(truth[:, :1], forecast[:, :1]) == 0.0
 
 
+@pytest.mark.parametrize(
+    ('translator', 'divergence', 'weight'),
+    [
+        ('tau', None, 0.1),
+        ('tau', 0.7, 0.7),
+        ('tau', 0.0, 0.0),
+        ('gsta', None, 0.0),
+        ('gsta', 2.0, 2.0),
+    ],
+)
+def test_the_divergence_counts_as_much_as_its_weight(translator, divergence, weight):
+    model = build_model('simvp', **SMALL, translator=translator, divergence=divergence)
+    assert model.needs.losses == (weight > 0)
+    frames, forecast = np.random.default_rng(1).random((2, 2, 5, 4, 4, 1), np.float32)
+    terms = model.apply({}, forecast[:, 2:], frames, Training(), method='extra_losses')
+    alone = float(divergence_of_differences(forecast[:, 2:], frames[:, 2:]))
+    assert terms.keys() == {'divergence'} and alone > 0.01
+    assert float(terms['divergence']) == pytest.approx(weight * alone, rel=1e-6)
+
+
 def test_pixels_are_shuffled_as_in_pytorch():
     values = np.arange(2 * 3 * 8).reshape(1, 2, 3, 8)
     shuffled = shuffle_pixels(values)
