@@ -57,18 +57,27 @@ def test_what_a_layout_has_observed_always_enters():
     assert all(0 < drawn[:, frame].mean() < 1 for frame in (0, 1, 4, 5))
 
 
+# Its own numbers, and others.
+PREDRNN_V2 = Sampling(kind='reverse')
+FASTER = Sampling(kind='reverse', first_step=100, last_step=300, time_constant=50.0)
+
+
 @pytest.mark.parametrize(
-    ('step', 'observed', 'forecast'),
+    ('reverse', 'step', 'observed', 'forecast'),
     [
-        (0, 0.5, 0.5),
-        (25_000, 0.5, 0.5),
-        (30_000, 1 - 0.5 * np.exp(-1), 0.4),
-        (50_000, 1, 0),
-        (80_000, 1, 0),
+        (PREDRNN_V2, 0, 0.5, 0.5),
+        (PREDRNN_V2, 25_000, 0.5, 0.5),
+        (PREDRNN_V2, 30_000, 1 - 0.5 * np.exp(-1), 0.4),
+        (PREDRNN_V2, 50_000, 1, 0),
+        (PREDRNN_V2, 80_000, 1, 0),
+        (FASTER, 0, 0.5, 0.5),
+        (FASTER, 100, 0.5, 0.5),
+        (FASTER, 120, 1 - 0.5 * np.exp(-0.4), 0.45),
+        (FASTER, 299, 1 - 0.5 * np.exp(-3.98), 0.0025),
+        (FASTER, 300, 1, 0),
     ],
 )
-def test_reverse_sampling_has_the_probabilities_of_predrnn_v2(step, observed, forecast):
-    reverse = Sampling(kind='reverse')
+def test_reverse_sampling_has_the_probabilities_of_predrnn_v2(reverse, step, observed, forecast):
     np.testing.assert_allclose(observed_probability(reverse, step), observed, atol=1e-6)
     np.testing.assert_allclose(truth_probability(reverse, step), forecast, atol=1e-6)
     mask = draw_truth_mask(reverse, 0, step, 400, Layout((3, 2, 2, 2)))
