@@ -60,6 +60,14 @@ def test_the_weight_of_the_prediction_falls_linearly_to_its_least():
     assert [weight(s, 7) for s in ('fixed', 'classification', 'prediction')] == [3.0, 0.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    ('step', 'expected'), [(0, 4.0), (6, 2.5), (10, 1.5), (11, 1.5), (99, 1.5)]
+)
+def test_the_weight_of_the_prediction_falls_as_the_config_says(step, expected):
+    config = tiny_config(**{'loss.start': 4.0, 'loss.decrease': 0.25, 'loss.least': 1.5})
+    assert float(prediction_weight(RecognitionObjective(**config.loss), step)) == expected
+
+
 def test_repeated_first_frames_go_and_the_last_one_comes_in_their_place():
     frames = np.arange(5)[None, :, None, None, None].repeat(2, axis=0)
     aligned, repeated = align({'frames': frames, 'repeated': np.array([2, 0])})
