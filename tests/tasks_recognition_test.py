@@ -471,8 +471,11 @@ def test_a_network_over_whole_clips_is_trained_from_start_to_end(tmp_path):
     with pytest.raises(InputError, match=r'c3d predicts no frames; take .*=classification'):
         train(config, tmp_path)
     config.loss.strategy = 'classification'
+    config.evaluation.figures = 'pdf'
     report = train(config, tmp_path)
     assert report['num_sequences'] == 5 and len(report['curve']) == 8
+    assert {path.suffix for path in tmp_path.glob('evaluation.*')} == {'.json', '.png', '.pdf'}
+    assert {path.suffix for path in tmp_path.glob('samples/*')} == {'.png', '.pdf'}
     with pytest.raises(InputError, match=r'classifies clips and does not forecast.*recognize'):
         forecast(tmp_path, np.zeros((3, 8, 8, 1), np.float32))
     assert train(config, tmp_path) == report  # finished, and evaluated again

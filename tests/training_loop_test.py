@@ -103,6 +103,18 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys):
     assert 'frames/s' in output.err and 'left' in output.err
 
 
+def test_figures_are_of_the_format_that_is_asked_for_as_well(tmp_path, finished):
+    config = tiny_config(tmp_path, **{'evaluation.figures': 'svg', 'train.steps': 2})
+    train(config, tmp_path / 'vector')
+
+    def suffixes(workdir, pattern):
+        return {path.suffix for path in workdir.glob(pattern)}
+
+    for workdir, added in ((finished, set()), (tmp_path / 'vector', {'.svg'})):
+        assert suffixes(workdir, 'evaluation.*') == {'.json', '.png'} | added
+        assert suffixes(workdir, 'samples/*') == {'.png', '.gif'} | added
+
+
 def test_four_steps_are_two_and_two_more(tmp_path):
     config = tiny_config(tmp_path)
     whole = train(config, tmp_path / 'whole')
