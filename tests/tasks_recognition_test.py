@@ -186,21 +186,32 @@ def test_every_update_and_every_seed_draws_anew(by_length):
     assert values[0] == values[1] and len(set(values)) == 3
 
 
-@pytest.mark.parametrize(('observed', 'half'), [((0.25,), 0.5), ((), 1.0), ((0.5,), 1.0)])
-def test_the_loss_observes_fractions_of_the_whole_clip(prepared, observed, half):
+@pytest.mark.parametrize(
+    ('fractions_of', 'observed', 'shown'),
+    [
+        ('clip', (0.25,), 0.5),
+        ('clip', (), 1.0),
+        ('clip', (0.5,), 1.0),
+        ('window', (0.25,), 0.25),  # of older runs
+    ],
+)
+def test_the_loss_observes_fractions_of_what_the_config_says(
+    prepared, fractions_of, observed, shown
+):
     """Of clips of 16 frames whose first 8 are shown."""
     _, model, _, _, create = prepared
     params, batch = create().params, random_batch(tiny_config()) | {'repeated': np.zeros(4, int)}
 
     def loss(batch, observed):
         config = tiny_config(**{'loss.observed': observed, 'sampling.start': 0.0})
+        config.dataset.fractions_of = fractions_of
         value, (parts, _) = jax.jit(build_loss(config, model), static_argnums=3)(
             {'params': params}, batch, jnp.int32(5), None
         )
         return float(value), float(parts['cross_entropy']), float(parts['l2'])
 
     whole = batch | {'clip_frames': np.full(4, 16, np.int32)}
-    assert loss(whole, observed) == pytest.approx(loss(batch, (half,)), rel=1e-5)
+    assert loss(whole, observed) == pytest.approx(loss(batch, (shown,)), rel=1e-5)
 
 
 def test_the_weight_is_of_a_mean_where_the_paper_has_a_sum(prepared):
