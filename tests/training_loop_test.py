@@ -19,7 +19,9 @@ from selection import fast
 from training_helpers import TinyForecaster, tiny_config
 
 from e3d.data.batches import training_order
+from e3d.data.sources.registry import open_source
 from e3d.errors import InputError, RunError
+from e3d.evaluation.baselines import mean_image
 from e3d.pages.content import read_samples
 from e3d.parallel import devices
 from e3d.runs import reporting, trained_run
@@ -113,6 +115,20 @@ def test_figures_are_of_the_format_that_is_asked_for_as_well(tmp_path, finished)
     for workdir, added in ((finished, set()), (tmp_path / 'vector', {'.svg'})):
         assert suffixes(workdir, 'evaluation.*') == {'.json', '.png'} | added
         assert suffixes(workdir, 'samples/*') == {'.png', '.gif'} | added
+
+
+def test_the_mean_image_of_a_report_is_that_of_the_training_split(tmp_path, finished):
+    report = json.loads((finished / 'evaluation.json').read_text())
+    config = tiny_config(tmp_path)
+    sources = {s: open_source(config.dataset, s, config.seed) for s in ('train', 'test')}
+    test = np.stack([sequence['frames'] for sequence in sources['test']]) / np.float32(255)
+
+    def error(split):
+        image = mean_image(sources[split])
+        return np.square(image - test[:, 2:]).sum(axis=(2, 3, 4)).mean()
+
+    assert report['mean_image']['mse'] == pytest.approx(error('train'), rel=1e-5)
+    assert report['mean_image']['mse'] != pytest.approx(error('test'), rel=1e-2)
 
 
 def test_four_steps_are_two_and_two_more(tmp_path):
