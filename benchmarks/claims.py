@@ -97,7 +97,10 @@ FORECASTS = [
         'Table 2',
         'converged',
         'e3d_lstm',
-        {'After 10,000 updates the memory attention helps': 'without_attention'},
+        {
+            'After 10,000 updates 3D convolutions inside the units help': 'without_3d_convolutions',
+            'After 10,000 updates the memory attention helps': 'without_attention',
+        },
     ),
     *_claims(
         ELSEWHERE,
