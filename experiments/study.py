@@ -159,6 +159,7 @@ CHOSEN_RATES = {
     'predrnn': '1e-2', 'convlstm': '1e-2', 'refined': '1e-2', 'gated': '1e-2', 'timed': '1e-2',
     'gated_plain': '1e-2', 'e3d_lstm': '1e-2', 'without_attention': '1e-2', 'gsta': '1e-2',
     'predrnn_plus_plus': '3e-3', 'cdna': '1e-2', 'frnn': '3e-3', 'vpn_baseline': '1e-2',
+    'tau': '1e-2', 'in_place': '1e-2',
 }  # fmt: skip
 # The two best of each model after 200 updates, see results/study.json; a test compares.
 FINAL_RATES = dict.fromkeys(CHOSEN_RATES, ('3e-3', '1e-2')) | {
