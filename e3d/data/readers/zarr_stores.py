@@ -133,7 +133,7 @@ def _walk(path: Path) -> tuple[list[Path], Mapping[Path, int]]:
         folder, array = folders.pop()
         if any((folder / name).is_file() for name in METADATA):
             array = folder
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        for entry in os.scandir(folder):
             count += 1
             if entry.is_symlink():
                 raise InputError(
