@@ -203,9 +203,8 @@ def test_report_is_written_as_json(report, tmp_path):
 
 def test_a_report_with_an_infinite_error_can_be_written_and_told(tmp_path):
     batch = {'frames': FRAMES, 'mask': np.ones(7, bool), 'index': np.arange(7)}
-    far = np.full(
-        (7, OUTPUT_FRAMES, *FRAMES.shape[2:]), 1e30, np.float32
-    )  # its square is too large
+    # Their squares are too large.
+    far = np.full((7, OUTPUT_FRAMES, *FRAMES.shape[2:]), 1e30, np.float32)
     bounds = Scale(bounds=(-np.inf, np.inf))
     report = evaluate(lambda seen: far, [batch], INPUT_FRAMES, MEAN, 'far', 0, scale=bounds)
     assert report['mse'] == np.inf and 'mse_interval' not in report

@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 from parameter_values import make_params
+from prediction_helpers import INPUT_FRAMES, recognizer_run, run_of
 
 from e3d import InputError, RunError, load_stream, observe, save_stream, start
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.fitting.run import Run
 from e3d.model import build_model
-from tests.prediction_helpers import INPUT_FRAMES, recognizer_run, run_of
 
 SHAPE = (4, 6, 1)
 RAIN = Scale((0.0, 40.0), (0.0, np.inf), transform='dBZ', unit='mm/h')

@@ -215,7 +215,7 @@ def format_number(metric: str, value: float | None) -> str:
 def verdict(report: Mapping[str, Any]) -> str:
     """The MSE of a model beside that of the best forecast that needs no learning, in a sentence."""
     others = describe_baselines(report)
-    if any(report[name]['mse'] is None for name in others) or report['mse'] is None:
+    if None in (report['mse'], *(report[name]['mse'] for name in others)):
         return (
             'The MSE is undefined, or infinite: there is no truth, or a forecast is beyond float32.'
         )

@@ -3,7 +3,7 @@
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +66,16 @@ class Fingerprint(NamedTuple):
     deviations: tuple[float, ...] = ()
     training_deviations: tuple[float, ...] = ()
 
+    @property
+    def of_test(self) -> Moments:
+        """What is told of the test split."""
+        return Moments(self.means, self.deviations)
+
+    @property
+    def of_training(self) -> Moments:
+        """What is told of the training split."""
+        return Moments(self.training, self.training_deviations)
+
     def find_differences(self, other: 'Fingerprint') -> list[str]:
         """How other data differ, a line each; nothing where they seem to be the same.
 
@@ -78,7 +88,7 @@ class Fingerprint(NamedTuple):
             now = other.sequences.get(split, count)
             if now != count:
                 lines.append(f'{now:,} sequences in the {split} split, not {count:,}')
-        near = _are_near(self.means, self.deviations, other.means, other.deviations)
+        near = _are_near(self.of_test, other.of_test)
         return lines if lines or near else ['other frames in the test split']
 
     def find_other_training(self, other: 'Fingerprint') -> list[str]:
@@ -86,9 +96,7 @@ class Fingerprint(NamedTuple):
         if self.checksum and other.checksum:
             return ['other frames'] if self.checksum != other.checksum else []
         known = self.training and other.training
-        near = not known or _are_near(
-            self.training, self.training_deviations, other.training, other.training_deviations
-        )
+        near = not known or _are_near(self.of_training, other.of_training)
         return [] if near else ['other frames in the train split']
 
     def is_same(self, other: 'Fingerprint') -> bool:
@@ -147,17 +155,12 @@ def _mean_and_deviation(source: Source, index: int) -> tuple[float, float]:
     return round(mean, _DIGITS), round(math.sqrt(variance), _DIGITS)
 
 
-def _are_near(
-    means: Sequence[float],
-    deviations: Sequence[float],
-    other_means: Sequence[float],
-    other_deviations: Sequence[float],
-) -> bool:
+def _are_near(one: Moments, other: Moments) -> bool:
     """Whether sequences seem to be the same."""
-    if not (deviations and other_deviations):
+    if not (one.deviations and other.deviations):
         # A run of an earlier version: the means tell alone, by _TOLERANCE as of bright frames.
-        deviations, other_deviations = [1.0] * len(means), [1.0] * len(other_means)
-    numbers = means, deviations, other_means, other_deviations
+        one, other = (m._replace(deviations=(1.0,) * len(m.means)) for m in (one, other))
+    numbers = *one, *other
     return len(set(map(len, numbers))) == 1 and all(map(_is_near, *numbers))
 
 

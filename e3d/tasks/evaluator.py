@@ -9,13 +9,22 @@ from ml_collections import ConfigDict
 from e3d.data.batches import frame_shape
 from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import open_source, shared_clips, with_scale
+from e3d.data.sources.registry import (
+    open_source,
+    scale_of,
+    shared_clips,
+    training_extent,
+    with_scale,
+)
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.evaluation.shown import Shown
+from e3d.model.needs import Needs
 from e3d.parallel import processes
 from e3d.terminal import show, tell
 
+# How far a least or largest value may seem to lie beyond the end that it is, by rounding.
+_ROUNDED = 1e-4
 REPORT_NAME = 'evaluation'  # of the run's own data and lengths
 SAMPLES_FOLDER = 'samples'
 
@@ -123,6 +132,35 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
                 f'The {split} split has the label {label}; model.classes={classes} needs labels '
                 f'from 0 to {classes - 1}.'
             )
+
+
+def check_training_values(config: ConfigDict, needs: Needs, source: Source) -> None:
+    """Raises InputError where values lie outside of [0, 1] that must not.
+
+    Args:
+      config: of the run.
+      needs: of the model.
+      source: of the training.
+    """
+    weight = config.loss.get('cross_entropy_weight')  # a task of one's own has another section
+    problems, remedies = [], []
+    if needs.bounded:
+        problems.append(f'model.name={config.model.name!r} forecasts nothing outside of 0 to 1')
+        remedies.append('another model')
+    if weight:
+        problems.append(f'loss.cross_entropy_weight={weight} is for values from 0 to 1')
+        remedies.append('loss.cross_entropy_weight=0')
+    extent = training_extent(source) if problems else None
+    if extent is None or (extent[0] >= -_ROUNDED and extent[1] <= 1 + _ROUNDED):
+        return
+    wider = "dataset.scale='minmax'"
+    if 'scale' not in config.dataset:  # what a program gives
+        low, high = scale_of(source).to_unit(extent)
+        wider = f'value_range=({low:g}, {high:g})'
+    raise InputError(
+        f'{" and ".join(problems)}, but {scale_of(source).describe()}, so that the training data are '
+        f'from {extent[0]:.4g} to {extent[1]:.4g}. Take {" and ".join(remedies)}, or {wider}.'
+    )
 
 
 def picture_paths(path: pathlib.Path, figures: str) -> list[pathlib.Path]:

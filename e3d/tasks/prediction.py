@@ -16,7 +16,6 @@ from e3d.data.sources.dataset import Source
 from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import (
     channel_names,
-    extent_of,
     scale_of,
     simple_forecasts,
     units_of,
@@ -36,7 +35,7 @@ from e3d.evaluation.samples import write_samples
 from e3d.evaluation.shown import Chosen, Shown, choose
 from e3d.model import FORECASTERS
 from e3d.model.beside import beside_frames, check_losses
-from e3d.model.needs import Needs, needs_of
+from e3d.model.needs import needs_of
 from e3d.model.tiles import in_tiles
 from e3d.parallel import devices, processes
 from e3d.tasks.evaluator import (
@@ -52,9 +51,6 @@ from e3d.tasks.prediction_loss import build_loss
 from e3d.tasks.provenance import split_label
 from e3d.tasks.registry import Task, register_task
 from e3d.terminal import show
-
-# How far a least or largest value may seem to lie beyond the end that it is, by rounding.
-_ROUNDED = 1e-4
 
 
 class ForecastEvaluator:
@@ -101,8 +97,6 @@ class ForecastEvaluator:
         first = self.sources[splits[0]]
         self._scale, beside = scale_of(first), beside_frames(first[0])
         check_losses(config.model.name, needs_of(model), beside)
-        if scale is None:  # or else nothing is trained
-            check_extent(config, needs_of(model), self.sources['train'])
         self._noise = needs_of(model).noise
         self._inputs = (*needed, *beside, *(['index'] if self._noise else []))
         forecast = LayoutForecast(model, self._layout, self._scale.bounds)
@@ -260,35 +254,6 @@ class ForecastEvaluator:
         write_curves(report, paths, config.model.name, unit)
         show(format_table(report))
         say_where(self._workdir, self.name, report)
-
-
-def check_extent(config: ConfigDict, needs: Needs, source: Source) -> None:
-    """Raises InputError where values lie outside of [0, 1] that must not.
-
-    Args:
-      config: of the run.
-      needs: of the model.
-      source: of the training.
-    """
-    weight = config.loss.get('cross_entropy_weight')  # a task of one's own has another section
-    problems, remedies = [], []
-    if needs.bounded:
-        problems.append(f'model.name={config.model.name!r} forecasts nothing outside of 0 to 1')
-        remedies.append('another model')
-    if weight:
-        problems.append(f'loss.cross_entropy_weight={weight} is for values from 0 to 1')
-        remedies.append('loss.cross_entropy_weight=0')
-    extent = extent_of(source) if problems else None
-    if extent is None or (extent[0] >= -_ROUNDED and extent[1] <= 1 + _ROUNDED):
-        return
-    wider = "dataset.scale='minmax'"
-    if 'scale' not in config.dataset:  # what a program gives
-        low, high = scale_of(source).to_unit(extent)
-        wider = f'value_range=({low:g}, {high:g})'
-    raise InputError(
-        f'{" and ".join(problems)}, but {scale_of(source).describe()}, so that the training data are '
-        f'from {extent[0]:.4g} to {extent[1]:.4g}. Take {" and ".join(remedies)}, or {wider}.'
-    )
 
 
 def check_thresholds(config: ConfigDict, units: Sequence[str]) -> None:

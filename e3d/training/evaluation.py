@@ -101,8 +101,9 @@ def evaluate(
         tell(summarize(config.dataset, evaluator.sources))
         tell_of_trained_clips(run.config, config, evaluator.sources)
         tell_other_scale(run.scale, scale_of(evaluator.sources['test']))
-    train = evaluator.sources.get('train')
-    training = UNKNOWN if train is None else training_moments(train)
+    train, training = evaluator.sources.get('train'), UNKNOWN
+    if train is not None and processes.count() > 1:  # of it is the mean image beside the model
+        training = training_moments(train)
     fingerprint = fingerprint_of(evaluator.sources, training=training)
     shared.check_shared_data(fingerprint)
     shared.check_shared_weights(run.step, run.variables)

@@ -20,7 +20,7 @@ from e3d.runs.fingerprint import Fingerprint, fingerprint_of, training_moments
 from e3d.runs.state import TrainState
 from e3d.runs.transfer import check_beginning
 from e3d.runs.workdir import check_same_experiment, prepare_workdir
-from e3d.tasks.evaluator import Evaluator, check_sources
+from e3d.tasks.evaluator import Evaluator, check_sources, check_training_values
 from e3d.tasks.provenance import why_no_best
 from e3d.tasks.registry import TASKS
 from e3d.training import memory, shared
@@ -83,6 +83,7 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     sources = evaluator.sources
     shape, scale = frame_shape(sources['train']), scale_of(sources['train'])
     check_sources(config, sources, shape[2])
+    check_training_values(config, needs_of(model), sources['train'])
     example = sources['train'][0]
     beside = widths_beside(example)
     entering = (*shape[:2], shape[2] + channels_beside(beside, needs_of(model)))

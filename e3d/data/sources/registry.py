@@ -47,7 +47,7 @@ def scale_of(source: Source) -> Scale:
     return _stated(source, 'scale', Scale(_stated(source, 'value_range', None), bounds))
 
 
-def extent_of(source: Source) -> tuple[float, float] | None:
+def training_extent(source: Source) -> tuple[float, float] | None:
     """The least and the largest value of the training frames as the model sees them.
 
     None where the source does not know: those of pictures are from 0 to 1.
