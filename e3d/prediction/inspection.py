@@ -47,7 +47,7 @@ def inspect_run(
 
     Raises:
       InputError: the clip, a pixel or the horizon cannot be used, or the model has no recurrent
-        layers.
+        layers or sees more than frames.
 
     Example:
       >>> found = e3d.inspect_run(run, clip, horizon=2)
