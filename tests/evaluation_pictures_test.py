@@ -1,9 +1,12 @@
 """Pictures show what they say, of frames of any size and number of channels."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from e3d.data.sources.something_something_files import FORTY_ONE
 from e3d.evaluation import curves, pictures, recognition_pictures, strips
 from e3d.evaluation.curves import write_curves
 from e3d.evaluation.evaluate import evaluate
@@ -230,6 +233,63 @@ def test_nothing_is_cut_off(monkeypatch):
         box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.02
     assert len(drawn) == 4
+
+
+def test_short_names_of_different_classes_are_different():
+    short = recognition_pictures.short_names(FORTY_ONE)
+    assert len(set(short)) == 41 and max(map(len, short)) <= 22
+    by_name = dict(zip(FORTY_ONE, short, strict=True))
+    assert by_name['Pushing something from left to right'] == 'Pushing …left to right'
+    assert by_name['Pushing something from right to left'] == 'Pushing …right to left'
+    assert by_name['Putting something behind something'] == 'Putting something beh…'
+    assert by_name['Holding something'] == 'Holding something'
+    alike = ['x' * 40 + 'a' + 'y' * 40, 'x' * 40 + 'b' + 'y' * 40, 'x' * 21 + '…', 'x' * 99]
+    assert len(set(recognition_pictures.short_names(alike))) == 4
+
+
+STRANGE = ('_walk', 'a$_{$', '$x$', '[/]', '100 %')
+
+
+def texts_in(path):
+    """The texts of a drawn .svg."""
+    drawn = path.read_text(encoding='utf-8')
+    return re.findall('<text[^>]*>([^<]*)</text>', drawn)
+
+
+def test_names_of_classes_are_drawn_as_they_are(tmp_path):
+    chances, frames = np.array([[0.1, 0.1, 0.2, 0.2, 0.4]]), clip(16)
+    path = tmp_path / 'recognized.svg'
+    recognition_pictures.draw_recognized(path, frames, STRANGE, [1.0], [16], chances)
+    legend = [
+        f'{name}, {100 * chance:.1f} %' for name, chance in zip(STRANGE, chances[0], strict=True)
+    ]
+    assert set(legend) <= set(texts_in(path))
+    path = tmp_path / 'confidences.svg'
+    recognition_pictures.draw_confidences([path], frames, chances, [16], 1, STRANGE, [1.0])
+    assert {'true class: a$_{$', '100 %', '[/]', '$x$'} <= set(texts_in(path))
+    report = {'classes': STRANGE, 'fractions': [1.0], 'curve': [1.0]}
+    report['confusion'] = {'100': np.eye(5, dtype=int).tolist()}
+    path = tmp_path / 'report.svg'
+    recognition_pictures.write_recognition(report, [path], '_own$_{$')
+    assert {*STRANGE, '_own$_{$'} <= set(texts_in(path))
+
+
+def test_names_of_models_units_and_channels_are_drawn_as_they_are(tmp_path):
+    means = {'mse': 1.0, 'mse_per_frame': [1.0, 1.0], 'rmse': 2.0, 'rmse_per_frame': [2.0, 1.0]}
+    path = tmp_path / 'curves.svg'
+    write_curves(means | {'last_frame': means}, [path], '_own', 'US$ and a$_{$')
+    assert {'_own', 'RMSE (US$ and a$_{$)', 'repeat the last frame'} <= set(texts_in(path))
+    frames = clip(4, channels=2)
+    *_, path = write_samples(
+        tmp_path,
+        1,
+        frames[None],
+        frames[None, 2:],
+        np.ones(2, bool),
+        figures='svg',
+        channels=('a$_{$', '_b'),
+    )
+    assert {'a$_{$', '_b'} <= set(texts_in(path))
 
 
 def test_scales_of_small_units_keep_their_digits():

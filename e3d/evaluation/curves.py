@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from e3d.evaluation.figures import make_plain, save_figure
+from e3d.evaluation.figures import add_legend, make_plain, save_figure
 from e3d.evaluation.report import describe_others
 from e3d.evaluation.styles import simple_styles, styles_of
 
@@ -42,13 +42,12 @@ def write_curves(
         axes.set(xlabel='forecast frame', ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         make_plain(axes)
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    order = [len(handles) - 1, *range(len(handles) - 1)]  # the model first
-    figure.legend(
-        [handles[i] for i in order],
-        [names[i] for i in order],
+    *others_lines, own_line = figure.axes[0].lines
+    add_legend(
+        figure,
+        [own_line, *others_lines],
         loc='outside upper center',
-        ncols=min(len(order), len(panels)),
+        ncols=min(1 + len(others_lines), len(panels)),
         fontsize='small',
     )
     save_figure(figure, paths)

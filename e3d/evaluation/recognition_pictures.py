@@ -1,6 +1,8 @@
 """Early recognition in pictures: accuracy by the part seen, confusion, what clips are taken for."""
 
+import itertools
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from e3d.evaluation.figures import save_figure
+from e3d.evaluation.figures import add_legend, save_figure
 from e3d.evaluation.pictures import as_colors
 from e3d.evaluation.recognition import FRACTIONS, TOP, parts_of
 from e3d.evaluation.styles import SIMPLE_COLOR, styles_of
@@ -16,7 +18,7 @@ from e3d.evaluation.styles import SIMPLE_COLOR, styles_of
 MOST_NAMED = 20  # classes of a confusion matrix that are named, and counted in the picture
 SHOWN_CLASSES, SHOWN_FRAMES = 3, 4  # with bars; of the part of a clip that was seen
 TRUE, OTHER = '#2c7bb6', '#a9adb5'  # bars of the true class and of others
-_LONGEST = 22  # letters of the name of a class
+_LONGEST, _FRONT = 22, 8  # letters of the name of a class; of its front where it differs later
 
 
 def write_recognition(
@@ -58,7 +60,7 @@ def _draw_confusion(
     axes.set(xlabel='recognized as', ylabel='true class' if named else None)
     if len(classes) > MOST_NAMED:
         return image
-    places, names = range(len(classes)), [_short(name) for name in classes]
+    places, names = range(len(classes)), short_names(classes)
     size = 8 if len(classes) <= 12 else 6
     axes.set_xticks(places, names, rotation=90, fontsize=size)
     axes.set_yticks(places, names if named else [''] * len(names), fontsize=size)
@@ -93,6 +95,7 @@ def draw_confidences(
     parts = parts_of(fractions)
     figure = Figure(figsize=(10, 3.6), dpi=100, layout='constrained')
     strip, bars = figure.subplots(2, len(parts), squeeze=False)
+    short = short_names(names)
     figure.suptitle(f'true class: {names[label]}')
     for column, (part, place) in enumerate(parts.items()):
         seen = lengths[place]
@@ -103,7 +106,7 @@ def draw_confidences(
         strip[column].set_title(title, size=8)
         strip[column].axis('off')
         order = np.argsort(-probabilities[place], kind='stable')[:SHOWN_CLASSES][::-1]
-        called = [_short(names[i]) + ' (true)' * bool(i == label) for i in order]
+        called = [short[i] + ' (true)' * bool(i == label) for i in order]
         colors = [TRUE if index == label else OTHER for index in order]
         drawn = bars[column].barh(range(len(order)), probabilities[place][order], color=colors)
         bars[column].bar_label(drawn, fmt='%.2f', padding=2, fontsize=7)
@@ -146,9 +149,7 @@ def draw_recognized(
     curves.set(xlabel='observed (% of the clip)', ylabel='probability (%)')
     curves.set(xlim=(0, 103), ylim=(-2, 103))
     curves.grid(alpha=0.25)
-    figure.legend(
-        *curves.get_legend_handles_labels(), loc='outside lower center', ncols=2, fontsize='small'
-    )
+    add_legend(figure, curves.lines, loc='outside lower center', ncols=2, fontsize='small')
     save_figure(figure, [path])
 
 
@@ -159,5 +160,37 @@ def _side_by_side(frames: np.ndarray) -> np.ndarray:
     return np.concatenate(padded, axis=1)[:, :-gap]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f'{name[: _LONGEST - 1]}…'
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names of classes of at most `_LONGEST` letters, of which different ones stay different.
+
+    A long name keeps its front, and where others have the same front the words from which on it
+    differs. What is still alike stays whole.
+    """
+    shown = {name: _cut(name, _LONGEST) for name in names}
+    for name in _alike(shown):
+        shown[name] = _from_difference(name, names)
+    shown |= {name: name for name in _alike(shown)}
+    return [shown[name] for name in names]
+
+
+def _alike(shown: Mapping[str, str]) -> list[str]:
+    """The names for which the same text is shown as for others."""
+    counts = Counter(shown.values())
+    return [name for name, text in shown.items() if counts[text] > 1]
+
+
+def _from_difference(name: str, names: Sequence[str]) -> str:
+    """The front of a name, and how it goes on from the word that tells it from the one most like it."""
+    same = max(_length_alike(name, other) for other in names if other != name)
+    room = _LONGEST - _FRONT - 1
+    word = name.rfind(' ', same - room // 2, same + 1) + 1 or same
+    return f'{name[:_FRONT]}…{_cut(name[min(word, len(name) - room) :], room)}'
+
+
+def _length_alike(text: str, other: str) -> int:
+    pairs = zip(text, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f'{text[: length - 1]}…'

@@ -56,8 +56,14 @@ def write_report(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
 def as_text(*printed: Table | str, width: int) -> str:
     """Tables and texts one below the other, as rich prints them, without blanks at the ends of lines."""
     text = io.StringIO()
-    # In a notebook rich would show it at once, and write nothing.
-    console = Console(file=text, width=width, color_system=None, force_jupyter=False)
+    console = Console(
+        file=text,
+        width=width,
+        color_system=None,
+        force_jupyter=False,  # in a notebook rich would show it at once, and write nothing
+        markup=False,  # names of classes, variables and units may have brackets and colons
+        emoji=False,
+    )
     for one in printed:
         console.print(one)
     return '\n'.join(line.rstrip() for line in text.getvalue().splitlines())
