@@ -26,11 +26,13 @@ from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
 from e3d.import_weights import main
 from e3d.model import build_model
+from e3d.model.needs import initialize
 from e3d.prediction.forecast import forecast
 from e3d.prediction.predict import predict_file
-from e3d.runs.trained_run import load_run, shapes_of_variables
+from e3d.runs.trained_run import Run, load_run, shapes_of_variables
 from e3d.weights.importing import import_run
 from e3d.weights.tensor_file import read_run, write_run
+from experiments import moving_actions
 
 CHECKPOINT = google_weights(1, 2, 4)
 FRAMES = np.random.default_rng(0).random((1, 4, 8, 8, 1), np.float32)
@@ -194,6 +196,16 @@ def test_data_with_a_unit_keep_it(run, folder):
     with pytest.raises(InputError, match='with valid beside them'):
         import_run(prefix, folder / 'no', config, patch_size=2, frame_size=(8, 8))
     assert not (folder / 'no').exists()
+
+
+def test_a_recognizer_is_said_to_recognize(folder):
+    config = moving_actions.get_config('small')
+    config.model.update({'layers': 1, 'features': 2, 'kernel_size': (2, 3, 3), 'window': 2})
+    model = build_model(**config.model)
+    variables = jax.jit(lambda: initialize(model, jax.random.key(0), (8, 8, 1)))()
+    write_run(Run(model, variables['params'], config, (8, 8, 1), 0), folder / 'own.safetensors')
+    account = import_run(folder / 'own.safetensors', folder / 'recognizer')
+    assert '--mode=evaluate and --mode=recognize work with it' in account
 
 
 def test_the_command_line(run, folder, capsys):

@@ -15,7 +15,7 @@ from e3d.data.sources.registry import open_source, scale_of
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.errors import InputError
 from e3d.files import local_path
-from e3d.model import build_model
+from e3d.model import RECOGNIZERS, build_model
 from e3d.model.beside import widths_beside
 from e3d.model.needs import initialize, needs_of
 from e3d.runs.checkpoints import Checkpoints
@@ -94,9 +94,10 @@ def import_run(
     _write(run, workdir)
     height, width, channels = run.frame_shape
     dataset = run.config.dataset
+    mode = 'recognize' if run.config.model.name in RECOGNIZERS else 'predict'
     account.append(
         f'Made the run {workdir} for frames of {height} x {width} x {channels}, {dataset.input_frames} '
-        f'to {dataset.output_frames}: --mode=evaluate and --mode=predict work with it.'
+        f'to {dataset.output_frames}: --mode=evaluate and --mode={mode} work with it.'
     )
     return '\n'.join(account)
 
