@@ -10,10 +10,12 @@ import pytest
 
 from e3d import InputError, forecast, recognize, train
 from e3d.configuration import check_config, switch_model
+from e3d.data.sources.dataset import DATASETS
 from e3d.data.sources.registry import open_source
 from e3d.evaluation.recognition import (
     FRACTIONS,
     format_recognition,
+    format_recognized,
     parts_of,
     recognition_report,
     wilson_interval,
@@ -304,6 +306,16 @@ def test_only_fractions_that_are_shown_are_reported(tmp_path, fractions, parts):
     assert (tmp_path / 'curves.png').exists() and (tmp_path / 'one.png').exists()
 
 
+def test_tables_have_the_names_of_classes_as_they_are():
+    names = ['Pushing [something] left', 'ends in [/]', '[mm/h]', ':smile: and [b]']
+    logs = np.log(np.full((4, 1, 4), 0.25))
+    report = recognition_report(logs, np.arange(4), names, [1.0])
+    report |= {'protocol': '[own] clips', 'num_sequences': 4, 'step': 3}
+    assert all(name in format_recognition(report) for name in (*names, '[own] clips'))
+    recognized = format_recognized(names, np.exp(logs[0]), [1.0])
+    assert all(name in recognized for name in names)
+
+
 class FrontQuarters:
     """Clips of 40 frames, of whose front quarter the last 8 or 10 frames are shown."""
 
@@ -472,6 +484,65 @@ def test_impossible_configs_are_rejected(key, value, message):
 def test_another_number_of_classes_is_rejected(tmp_path):
     with pytest.raises(InputError, match=r'model\.classes=6: moving_actions has 7 classes'):
         train(tiny_config(**{'model.classes': 6}), tmp_path)
+
+
+class OwnClips:
+    """Clips of 10 frames of a data set of the user's."""
+
+    def __init__(self, class_names, labels):
+        self.class_names, self._labels = class_names, labels
+
+    def __len__(self):
+        return len(self._labels)
+
+    def __getitem__(self, index):
+        frames = np.random.default_rng(index).random((10, 8, 8, 1), np.float32)
+        return {'frames': frames, 'label': self._labels[index]}
+
+
+@pytest.fixture
+def own_clips(monkeypatch):
+    """Lets a test say what names and labels the splits of the data have; [0, 1, 2] where it does not."""
+
+    def give(names=None, **labels):
+        def open_split(dataset, split, seed):
+            known = (names or {}).get(split, ('run', 'sit', 'walk'))
+            return OwnClips(known, labels.get(split, np.arange(3)))
+
+        monkeypatch.setattr(DATASETS['moving_actions'], 'open', staticmethod(open_split))
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ('names', 'message'),
+    [
+        ({'test': ('run', 'walk')}, "Class 1 is 'sit' in the train split and 'walk' in the test"),
+        ({'validation': ('run', 'sit')}, "Class 2 is 'walk' in .* and missing in the validation"),
+        ({'train': ('run', 'sit')}, "Class 2 is missing in the train split and 'walk' in the val"),
+    ],
+)
+def test_splits_that_number_other_classes_are_rejected(own_clips, tmp_path, names, message):
+    own_clips(names)
+    with pytest.raises(InputError, match=message):
+        train(tiny_config(**{'model.classes': 3}), tmp_path)
+
+
+@pytest.mark.usefixtures('figures_not_rendered')
+def test_a_label_of_no_class_is_rejected_wherever_it_is_read(own_clips, tmp_path):
+    config = tiny_config(**{'model.classes': 3, 'train.steps': 4})
+    own_clips(train=np.array([0, -1] + [2] * 14))  # 4 batches; the second clip only in one of them
+    with pytest.raises(
+        InputError,
+        match=r'train split has the label -1 at index 1; model\.classes=3 needs labels from 0 to 2',
+    ):
+        train(config, tmp_path)
+    model, mesh = build_model(**config.model), devices.local_mesh(1)
+    for wrong in (-1, 3, 1.0, None):
+        own_clips(test=[np.int32(0), wrong, np.int32(2)])
+        evaluator = RecognitionEvaluator(config, model, tmp_path, mesh, ('test',))
+        with pytest.raises(InputError, match=f'test split has the label {wrong} at index 1'):
+            evaluator.evaluate(None, 0, 'test')
 
 
 @pytest.mark.usefixtures('figures_not_rendered')

@@ -102,7 +102,7 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
 
     Raises:
       InputError: a split has sequences of another length, size or number of channels than the
-        others or the model, or without a label of the model's classes.
+        others or the model.
     """
     length = layout_of(config.dataset).length
     first = next(iter(sources))  # 'train', where that is at hand
@@ -125,13 +125,6 @@ def check_sources(config: ConfigDict, sources: dict[str, Source], channels: int)
                     f'The {split} split has frames with {found} {name}; {of_whom} {wanted}. '
                     f'Give data with {wanted} {name} for it.'
                 )
-        classes = config.model.get('classes')
-        if classes is not None and not 0 <= example.get('label', -1) < classes:
-            label = example.get('label')
-            raise InputError(
-                f'The {split} split has the label {label}; model.classes={classes} needs labels '
-                f'from 0 to {classes - 1}.'
-            )
 
 
 def check_training_values(config: ConfigDict, needs: Needs, source: Source) -> None:

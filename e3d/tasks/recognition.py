@@ -1,6 +1,7 @@
 """The task 'recognition': the class of a clip from its front part, and the next frames beside it."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 
 from e3d.data.batches import evaluation_batches
 from e3d.data.sources.dataset import Source
+from e3d.data.sources.labeled import LabeledSequences
 from e3d.data.sources.registry import class_names
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError, RunError
@@ -97,8 +99,8 @@ class RecognitionEvaluator:
           scale: see `open_splits`.
 
         Raises:
-          InputError: a split cannot be opened, the model has another number of classes, or it cannot
-            be trained as the config has it.
+          InputError: a split cannot be opened, the splits have other classes than each other or than
+            the model, or it cannot be trained as the config has it.
         """
         self._config, self._workdir = config, workdir
         self.shown: list[Shown] = []
@@ -107,12 +109,15 @@ class RecognitionEvaluator:
                 f'loss.strategy={config.loss.strategy!r}: {config.model.name} predicts no frames; '
                 'take --config.loss.strategy=classification'
             )
-        self.sources = open_splits(config, splits, scale)
-        self._names = class_names(self.sources[splits[0]])
-        if len(self._names) != config.model.classes:
+        classes = config.model.classes
+        self.sources: dict[str, Source] = {
+            split: LabeledSequences(source, split, classes)
+            for split, source in open_splits(config, splits, scale).items()
+        }
+        self._names = _names_of_all(self.sources)
+        if len(self._names) != classes:
             raise InputError(
-                f'model.classes={config.model.classes}: {config.dataset.name} has '
-                f'{len(self._names)} classes'
+                f'model.classes={classes}: {config.dataset.name} has {len(self._names)} classes'
             )
         if 'validation' in splits:  # or else nothing is trained
             check_observed(config, self.sources)
@@ -248,6 +253,21 @@ class RecognitionEvaluator:
         )
         show(format_recognition(report))
         say_where(self._workdir, self.name, report)
+
+
+def _names_of_all(sources: Mapping[str, Source]) -> tuple[str, ...]:
+    """What the classes of all splits are called; raises InputError where they are not the same."""
+    first, *others = sources
+    names = class_names(sources[first])
+    for split in others:
+        for number, pair in enumerate(itertools.zip_longest(names, class_names(sources[split]))):
+            if pair[0] != pair[1]:
+                own, other = ('missing' if name is None else repr(name) for name in pair)
+                raise InputError(
+                    f'Class {number} is {own} in the {first} split and {other} in the {split} split. '
+                    'Number the classes of all splits alike, also those that a split has no clip of.'
+                )
+    return names
 
 
 @register_task('recognition')

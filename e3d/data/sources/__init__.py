@@ -14,6 +14,7 @@
     video_folder         anyone's clips; its files and who gets them: video_folder_files,
                          video_folder_splits
     copy_test            any of these with a sequence seen before
+    labeled              any of these with labels, which are checked
 
     splits               the parts into which each is divided
     layouts              which frames of a sequence are observed, which forecast

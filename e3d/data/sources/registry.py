@@ -10,6 +10,7 @@ from e3d.data.readers.left_out import LeftOut
 from e3d.data.sources.copy_test import CopySequences
 from e3d.data.sources.dataset import DATASETS, ENDLESS, Source
 from e3d.data.sources.file_facts import FileFacts
+from e3d.data.sources.labeled import LabeledSequences
 from e3d.data.sources.layouts import plain_dataset
 from e3d.data.sources.scales import PIXELS, Scale
 from e3d.data.sources.splits import SPLITS
@@ -163,8 +164,8 @@ def simple_forecasts(source: Source) -> dict[str, Any]:
 
 
 def _stated(source: Source, name: str, default: Any) -> Any:
-    """An attribute of a source, in the copy test of the one whose sequences are repeated."""
-    inner = source.source if isinstance(source, CopySequences) else source
+    """An attribute of a source; of one that repeats or checks the sequences of another, of that."""
+    inner = source.source if isinstance(source, CopySequences | LabeledSequences) else source
     return getattr(inner, name, default)
 
 
