@@ -247,7 +247,7 @@ def test_short_names_of_different_classes_are_different():
     assert len(set(recognition_pictures.short_names(alike))) == 4
 
 
-STRANGE = ('_walk', 'a$_{$', '$x$', '[/]', '100 %')
+STRANGE = ('_walk', 'a$_{$', '$x$', '[/]', 'nearby')
 
 
 def texts_in(path):
@@ -266,7 +266,7 @@ def test_names_of_classes_are_drawn_as_they_are(tmp_path):
     assert set(legend) <= set(texts_in(path))
     path = tmp_path / 'confidences.svg'
     recognition_pictures.draw_confidences([path], frames, chances, [16], 1, STRANGE, [1.0])
-    assert {'true class: a$_{$', '100 %', '[/]', '$x$'} <= set(texts_in(path))
+    assert {'true class: a$_{$', 'nearby', '[/]', '$x$'} <= set(texts_in(path))
     report = {'classes': STRANGE, 'fractions': [1.0], 'curve': [1.0]}
     report['confusion'] = {'100': np.eye(5, dtype=int).tolist()}
     path = tmp_path / 'report.svg'

@@ -144,8 +144,9 @@ def draw_recognized(
     observed = 100 * np.array(fractions)
     best = np.argsort(-probabilities[-1], kind='stable')[:TOP]
     shown = [f'{names[place]}, {100 * probabilities[-1, place]:.1f} %' for place in best]
-    for place, style in zip(best, styles_of(shown).values(), strict=False):
-        curves.plot(observed, 100 * probabilities[:, place], **style.of_line)
+    for place, (text, style) in zip(best, styles_of(shown).items(), strict=False):
+        # The label of a style would be that of a model, where a class is called as one.
+        curves.plot(observed, 100 * probabilities[:, place], **style.of_line | {'label': text})
     curves.set(xlabel='observed (% of the clip)', ylabel='probability (%)')
     curves.set(xlim=(0, 103), ylim=(-2, 103))
     curves.grid(alpha=0.25)
