@@ -165,8 +165,9 @@ def simple_forecasts(source: Source) -> dict[str, Any]:
 
 def _stated(source: Source, name: str, default: Any) -> Any:
     """An attribute of a source; of one that repeats or checks the sequences of another, of that."""
-    inner = source.source if isinstance(source, CopySequences | LabeledSequences) else source
-    return getattr(inner, name, default)
+    while isinstance(source, CopySequences | LabeledSequences):
+        source = source.source
+    return getattr(source, name, default)
 
 
 def open_source(dataset: Mapping[str, Any], split: str, seed: int = 0) -> Source:
