@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from prediction_helpers import FadingSum, run_of
+from something_something_fixtures import write_data_set
 
 from e3d.configuration import default_config
+from e3d.data.readers.clips import read_clip
 from e3d.data.sources.registry import facts_of, open_source
 from e3d.errors import InputError
 from e3d.pixel_values import as_floats
@@ -123,6 +125,29 @@ def test_prediction_sees_what_training_keeps(kind, settings, tmp_path):
         if kind in ('clip.mp4', 'clip.gif', 'bytes.npy', 'gray'):
             timed = kind.startswith('clip')
             assert clip.rate == (rate['frame_rate'] or (RATE if timed else None))
+
+
+@pytest.mark.parametrize(('rate', 'count'), [(None, 12), (24.0, 24), (6.0, 6)])
+def test_pictures_have_the_rate_that_their_training_took_them_for(rate, count, tmp_path):
+    videos = write_data_set(tmp_path)
+    video = tmp_path / 'clip.webm'
+    (videos / '3.webm').rename(video)
+    write_clip(videos / '3', read_clip(video))
+    dataset = default_config('something_something', 'recognition').dataset
+    dataset.update({'path': str(tmp_path / 'raw'), 'data_dir': str(tmp_path / 'data')})
+    dataset.update({'input_frames': INPUT, 'output_frames': 1, 'frame_size': (16, 16)})
+    dataset.update({'fraction': 1.0, 'frame_rate': rate})
+    run = run_of(FadingSum(), 3, (16, 16), dataset)
+    trained = open_source(dataset, 'test')[0]
+    assert trained['clip_frames'] == count
+    for path in (video, videos / '3'):
+        whole, end = read_input(path, run, whole=True), read_input(path, run)
+        assert len(whole.frames) == count and whole.rate == (rate or 12)
+        # What ends the sequence is not observed, but is the end of the clip.
+        np.testing.assert_array_equal(whole.frames[-INPUT - 1 :], as_floats(trained['frames']))
+        np.testing.assert_array_equal(end.frames, whole.frames[-INPUT:])
+    assert f'{videos / "3"}: pictures taken to be 12 a second, as in the training.' in whole.account
+    assert ('12 frames/s brought to' in whole.account[-1]) == (rate is not None)
 
 
 @pytest.mark.parametrize('fit', ['stretch', 'crop'])

@@ -11,7 +11,9 @@ import numpy as np
 from e3d.data.readers.array_layouts import Reading
 from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, open_array, read_opened
 from e3d.data.readers.clips import clip_timing, describe_clip, is_video, read_clip
+from e3d.data.readers.timing import Timing
 from e3d.data.sources.adaptation import Preparation, preparation_of
+from e3d.data.sources.dataset import DATASETS, Dataset
 from e3d.data.sources.file_facts import FileFacts, check_facts, describe_other_step
 from e3d.data.sources.flow_files import read_flows
 from e3d.data.sources.grid_setup import GridSetup, open_setup
@@ -84,13 +86,19 @@ def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> I
         array = read_opened(_open_array(path, run, layout), path, last)
         decoded, account, timing = array.frames, [f'{array.account}.'], None
     else:
-        decoded = read_clip(path, last, layout, wanted)
+        assumed = DATASETS.get(dataset.get('name', ''), Dataset).assumed_rate
+        decoded = read_clip(path, last, layout, wanted, assumed)
         line = describe_clip(path, layout)
         account = [f'{line}.'] if line else []
         unused = '' if is_video(path) else describe_unused_bits(highest_deep(decoded))
         if unused:
             account.append(f'{path}: of the frames that were read {unused}.')
         timing = clip_timing(path)
+        if assumed and path.is_dir():
+            timing = Timing(assumed, constant=True)
+            account.append(
+                f'{path}: pictures taken to be {assumed:g} a second, as in the training.'
+            )
     count, done = len(decoded), preparation.describe(decoded.shape[1:], timing)
     used = f'the last {count} frames' if count > 1 else 'one frame'
     if last is None:
@@ -108,7 +116,7 @@ def read_input(path: Path, run: Run, horizon: int = 1, whole: bool = False) -> I
             'values are those of the training, scaled to [0, 1], here and in the forecast.'
         )
     frames = prepare_frames(decoded, preparation, run.scale, str(path))
-    # What states no times was taken for frames of the wanted rate in training as well.
+    # What has no times by now was taken for frames of the wanted rate in training as well.
     rate = wanted or (timing and timing.rate)
     return InputClip(frames, preparation.seen_size(decoded.shape[1:3]), rate, account)
 

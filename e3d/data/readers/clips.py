@@ -32,6 +32,7 @@ def read_clip(
     last: int | None = None,
     layout: str = '',
     rate: float | None = None,
+    assumed: float | None = None,
 ) -> np.ndarray:
     """Reads a clip: a video, an animated picture, an array or a folder of pictures.
 
@@ -44,6 +45,8 @@ def read_clip(
       rate: frames per second to which a clip with times is brought first, see `resample`; None
         leaves the frames as they are, but for those of an animation, which are repeated as long as
         they stand (see `e3d.data.readers.animations.even_times`).
+      assumed: frames per second that pictures of a folder are taken to have, from which they are
+        brought to `rate`; None leaves them as they are.
 
     Returns:
       `[T, H, W, C]`, uint8, or float32 in [0, 1]. Videos and GIFs have three channels; pictures
@@ -57,7 +60,11 @@ def read_clip(
     if path.suffix.lower() in ARRAY_SUFFIXES and os.path.isfile(path):
         return read_array(path, last, layout)
     if path.is_dir():
-        files = order_folder(path).last[-(last or 0) :]
+        files = order_folder(path).last
+        if assumed:
+            moments = [number / assumed for number in range(len(files) + 1)]
+            files = list(resample(map(TimedFrame, files, moments, moments[1:]), rate, str(path)))
+        files = files[-(last or 0) :]
         look = look_at(files[0])
         size = sum(regular_file(file).stat().st_size for file in files)
         check_total(path, len(files), len(files) * math.prod(look.size), size)

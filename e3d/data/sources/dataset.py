@@ -61,6 +61,8 @@ class Dataset:
     Attributes:
       labeled: whether its sequences have a class, as recognition needs.
       resizable: whether frames of another size can be made to fit; not where a pixel is a place.
+      assumed_rate: frames per second of folders of pictures, which state no times; None where they
+        are taken for frames of the rate that is wanted.
       hold_out: how to hold out a part of the training data for validation, for a message.
       origin: where it comes from.
     """
@@ -81,6 +83,7 @@ class Dataset:
 
     labeled: ClassVar[bool] = False
     resizable: ClassVar[bool] = True
+    assumed_rate: ClassVar[float | None] = None
     hold_out: ClassVar[str] = ''
     origin: ClassVar[Origin] = Origin()
 

@@ -294,3 +294,4 @@ class SomethingSomethingDataset(Dataset):
     hold_out = 'dataset.validation_fraction, as in --config.dataset.validation_fraction=0.05'
     origin = Origin('by hand', '19.4 GB', 'for research, after a registration', INSTRUCTIONS)
     open = staticmethod(open_something_something)
+    assumed_rate = RATE
