@@ -139,7 +139,10 @@ def open_something_something(
     counts = collections.Counter[str]()
     pictures = {video.id: video.path for video in videos if video.path and video.path.is_dir()}
     pictures_of = {}
-    for record, (id, part, label, *timing) in enumerate(builder.info.metadata['clips']):
+    # The records may be older than the list that numbers the classes.
+    labels = {video.id: video.label for video in videos}
+    for record, (id, part, stored_label, *timing) in enumerate(builder.info.metadata['clips']):
+        label = labels.get(id, stored_label)
         own_split = _split_of(id, part, dataset['validation_fraction'])
         moments = moments_of(*timing)
         try:
