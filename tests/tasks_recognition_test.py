@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from something_something_fixtures import write_data_set, write_labels
 
-from e3d import InputError, forecast, recognize, train
-from e3d.configuration import check_config, switch_model
+from e3d import InputError, evaluate, forecast, load_run, recognize, train
+from e3d.configuration import check_config, default_config, switch_model
 from e3d.data.sources.dataset import DATASETS
 from e3d.data.sources.registry import open_source
 from e3d.evaluation.recognition import (
@@ -26,6 +27,7 @@ from e3d.model.needs import Needs
 from e3d.model.recognizer import Recognition
 from e3d.parallel import devices
 from e3d.runs import transfer
+from e3d.runs.state import TrainState
 from e3d.tasks import recognition
 from e3d.tasks.observing import align, front, shown_lengths
 from e3d.tasks.recognition import RecognitionEvaluator
@@ -418,7 +420,9 @@ def test_parameters_that_fit_are_taken_from_another_run(prepared, monkeypatch, c
     stored = jax.tree.map(lambda leaf: np.full(leaf.shape, 7.0, np.float32), state.params)
     stored['classifier']['scores']['bias'] = np.zeros(3, np.float32)
     run = types.SimpleNamespace(
-        params=stored, collections={'statistics': {'mean': np.float32([5, 5])}}
+        params=stored,
+        collections={'statistics': {'mean': np.float32([5, 5])}},
+        class_names=(),
     )
     monkeypatch.setattr(transfer, 'load_run', lambda _: run)
     begun = transfer.begin_from(state, 'runs/other')
@@ -438,7 +442,9 @@ def test_parameters_that_fit_are_taken_from_another_run(prepared, monkeypatch, c
     ):  # fmt: skip
         jax.tree.map(np.testing.assert_array_equal, average, value)
 
-    stranger = types.SimpleNamespace(params={'other': np.zeros(2)}, collections=None)
+    stranger = types.SimpleNamespace(
+        params={'other': np.zeros(2)}, collections=None, class_names=()
+    )
     monkeypatch.setattr(transfer, 'load_run', lambda _: stranger)
     with pytest.raises(InputError, match="init_from='runs/other'"):
         transfer.begin_from(state, 'runs/other')
@@ -561,3 +567,53 @@ def test_a_network_over_whole_clips_is_trained_from_start_to_end(tmp_path):
     with pytest.raises(InputError, match=r'classifies clips and does not forecast.*recognize'):
         forecast(tmp_path, np.zeros((3, 8, 8, 1), np.float32))
     assert train(config, tmp_path) == report  # finished, and evaluated again
+
+
+@pytest.mark.usefixtures('figures_not_rendered')
+def test_no_run_goes_on_with_other_numbers_of_the_classes(tmp_path, capsys):
+    write_data_set(tmp_path)
+    names = write_labels(tmp_path)
+    config = default_config('something_something', 'recognition', 'c3d')
+    config.name = 'renumbered'
+    config.dataset.update({'path': str(tmp_path / 'raw'), 'data_dir': str(tmp_path / 'data')})
+    config.dataset.update({'input_frames': 4, 'output_frames': 2, 'frame_size': (8, 8)})
+    config.dataset.update({'num_classes': 174, 'validation_fraction': 0.0})
+    config.model.update({'classes': 174, 'features': 2, 'clip_frames': 4})
+    config.loss.update({'strategy': 'classification', 'observed': ()})
+    config.train.update({'batch_size': 4, 'steps': 1, 'log_every': 1})
+    config.evaluation.update({'batch_size': 1, 'num_samples': 0})
+    run = tmp_path / 'run'
+    report = train(config, run)
+    assert evaluate(None, run)['accuracy_25'] == report['accuracy_25']
+    trained = load_run(run)
+    assert trained.class_names == tuple(names)
+    fresh = TrainState(
+        step=np.zeros((), np.int32),
+        params=jax.tree.map(np.zeros_like, trained.params),
+        ema_params=None,
+        opt_state=(),
+    )
+    capsys.readouterr()
+    begun = transfer.begin_from(fresh, run, class_names=names)
+    jax.tree.map(np.testing.assert_array_equal, begun.params, trained.params)
+    assert 'newly initialized' not in capsys.readouterr().err
+
+    others = write_labels(tmp_path, reverse=True)
+    said = (
+        f"class 0 is '{names[0]}' in the run and '{others[0]}' in the data, and 173 more are others"
+    )
+    for use in (lambda: train(config, run), lambda: evaluate(None, run)):
+        with pytest.raises(
+            InputError, match=f'trained with other classes.*{said}. Give the labels'
+        ):
+            use()
+    # Who begins with its weights learns the classes anew.
+    begun = transfer.begin_from(fresh, run, class_names=others)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(begun.params.pop('scores')))
+    kept = {name: tree for name, tree in trained.params.items() if name != 'scores'}
+    jax.tree.map(np.testing.assert_array_equal, begun.params, kept)
+    text = capsys.readouterr().err
+    assert f'newly initialized are scores/bias, scores/kernel, as {said}.' in text
+    config.init_from, config.init_optimizer = str(run), True
+    with pytest.raises(InputError, match=f'{said}. Set init_optimizer=False'):
+        train(config, tmp_path / 'next')

@@ -1,6 +1,6 @@
 """What is stored with each state of its run, so that it can be used without the data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -67,3 +67,14 @@ class StoredRun(NamedTuple):
             channel_names=tuple(map(str, stored.get('channel_names', unnamed))),
             facts=FileFacts.from_json(stored['facts']) if 'facts' in stored else None,
         )
+
+
+def describe_other_classes(trained: Sequence[str], found: Sequence[str]) -> str:
+    """Says which class of a run is another one in data; '' if none is, or either has no names."""
+    pairs = zip(trained, found, strict=False)
+    others = [(n, *names) for n, names in enumerate(pairs) if names[0] != names[1]]
+    if not others:
+        return ''
+    number, old, new = others[0]
+    more = f', and {len(others) - 1:,} more are others' if others[1:] else ''
+    return f"class {number} is '{old}' in the run and '{new}' in the data{more}"

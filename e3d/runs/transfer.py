@@ -3,17 +3,20 @@
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
 from e3d.evaluation.perceptual.fvd import load_i3d
 from e3d.files import local_path
+from e3d.model import build_model
 from e3d.runs.state import TrainState, named_leaves, variables_of
-from e3d.runs.trained_run import load_run, open_checkpoints
+from e3d.runs.stored_run import describe_other_classes
+from e3d.runs.trained_run import Run, load_run, open_checkpoints, shapes_of_variables
 from e3d.runs.workdir import CHECKPOINTS_FOLDER
 from e3d.terminal import tell
 from e3d.weights.readers.pytorch_files import read_state_dict
@@ -39,11 +42,15 @@ def check_beginning(workdir: pathlib.Path, init_from: str) -> None:
 
 
 def begin_from(
-    state: TrainState, workdir: str | os.PathLike[str], keep_optimizer: bool = False
+    state: TrainState,
+    workdir: str | os.PathLike[str],
+    keep_optimizer: bool = False,
+    class_names: Sequence[str] = (),
 ) -> TrainState:
     """A new state with the parameters of the newest checkpoint of another run, or published ones.
 
-    Taken are those of the same name and shape; which and how many is said.
+    Taken are those of the same name and shape; which and how many is said. What has learned to tell
+    other classes apart than those of the data, the last layer of a recognizer, is not.
 
     Args:
       state: a new one.
@@ -51,10 +58,13 @@ def begin_from(
       keep_optimizer: takes its parameters, their moving average and the moments of its optimizer, all
         of which must fit; only the step, and with it every schedule, starts over. Otherwise what is
         taken is what the other run forecasts with, and the optimizer starts over.
+      class_names: of the labels of the data; () where they have none.
 
     Raises:
-      InputError: there is no such run, nothing of it fits, or its optimizer is of another kind.
+      InputError: there is no such run, nothing of it fits, its optimizer is of another kind, or is to
+        be taken with other classes.
     """
+    others, of_classes = '', set[str]()
     if workdir in PACKAGED or str(workdir).endswith(SUFFIXES):
         if keep_optimizer:
             raise InputError(
@@ -68,11 +78,14 @@ def begin_from(
             variables = read_torchvision(local_path(workdir, 'init_from'), expected)
         params, theirs = variables.pop('params'), variables
     elif keep_optimizer:
-        return _with_optimizer(state, workdir)
+        return _with_optimizer(state, workdir, class_names)
     else:
         run = load_run(workdir)
         params, theirs = run.params, run.collections
-    stored, names = named_leaves(params), list(named_leaves(state.params))
+        others = describe_other_classes(run.class_names, class_names)
+        of_classes = _parameters_of_classes(run) if others else of_classes
+    stored = {name: leaf for name, leaf in named_leaves(params).items() if name not in of_classes}
+    names = list(named_leaves(state.params))
     fitting = _fitting(state.params, stored)
     if not fitting:
         raise InputError(
@@ -85,6 +98,7 @@ def begin_from(
         if own
         else ''
     )
+    new += f', as {others}' if of_classes else ''
     tell(f'Beginning with {len(fitting)} of {len(names)} parameters of {workdir}{new}.')
     params = _replaced(state.params, fitting)
     fitting = _fitting(state.collections, named_leaves(theirs))
@@ -109,9 +123,31 @@ def _fitting(tree: Any, stored: Mapping[str, Any]) -> dict[str, jax.Array]:
     }
 
 
-def _with_optimizer(state: TrainState, workdir: str | os.PathLike[str]) -> TrainState:
+def _parameters_of_classes(run: Run) -> set[str]:
+    """The parameters whose shapes depend on how many classes a run tells apart."""
+    section = run.config.model.to_dict()
+    if 'classes' not in section:
+        return set()
+    larger = build_model(**section | {'classes': section['classes'] + 1})
+    lengths = layout_of(run.config.dataset).lengths
+    shapes = shapes_of_variables(larger, run.frame_shape, run.beside, lengths)
+    stored = named_leaves(run.params)
+    needed = named_leaves(shapes['params'])
+    return {name for name, leaf in stored.items() if needed[name].shape != leaf.shape}
+
+
+def _with_optimizer(
+    state: TrainState, workdir: str | os.PathLike[str], class_names: Sequence[str]
+) -> TrainState:
     with open_checkpoints(workdir) as checkpoints:
         step = checkpoints.choose('newest')
+        run = checkpoints.read_run(step)
+        others = describe_other_classes(run.class_names, class_names)
+        if others and 'classes' in run.config.model:
+            raise InputError(
+                f"init_from='{workdir}' with init_optimizer=True: {others}. Set "
+                'init_optimizer=False, with which the last layer begins anew.'
+            )
         stored = named_leaves(checkpoints.read_state(step))
     if not any(name.startswith('ema_params/') for name in stored):
         stored |= {f'ema_{name}': leaf for name, leaf in stored.items() if _is_variable(name)}

@@ -1,6 +1,7 @@
 """A run that was trained is measured again, on its own data or on others."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -9,7 +10,7 @@ from e3d.configuration import check_config, find_differences
 from e3d.data.preparation import summarize
 from e3d.data.sources.file_facts import UNNAMED, check_facts
 from e3d.data.sources.layouts import layout_of
-from e3d.data.sources.registry import facts_of, scale_of
+from e3d.data.sources.registry import class_names, facts_of, scale_of
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.model.beside import widths_beside
@@ -22,6 +23,7 @@ from e3d.runs.fingerprint import (
     read_fingerprint,
     training_moments,
 )
+from e3d.runs.stored_run import describe_other_classes
 from e3d.runs.trained_run import Run, check_lengths, load_run, with_model
 from e3d.runs.workdir import (
     CHECKPOINTS_FOLDER,
@@ -86,6 +88,7 @@ def evaluate(
             config, run.model, workdir, mesh, splits, run.scale
         )
     check_sources(config, evaluator.sources, run.frame_shape[2])
+    check_same_classes(config, run.class_names, class_names(evaluator.sources['test']))
     beside = widths_beside(evaluator.sources['test'][0])
     if beside != dict(run.beside):
         raise InputError(
@@ -155,6 +158,16 @@ def _tell_other_data(before: Fingerprint, found: Fingerprint) -> bool:
         lines = '; '.join(differences)
         tell(f'The data are not those that the run was trained with: {lines}.')
     return bool(differences)
+
+
+def check_same_classes(config: ConfigDict, trained: Sequence[str], found: Sequence[str]) -> None:
+    """Raises InputError where a recognizer has learned other numbers of the classes than data have."""
+    others = describe_other_classes(trained, found) if TASKS[config.task].labeled else ''
+    if others:
+        raise InputError(
+            f'The run was trained with other classes, or other numbers of them: {others}. Give the '
+            'labels that it was trained with, or train another run with these.'
+        )
 
 
 def tell_other_scale(trained: Scale, found: Scale) -> None:

@@ -38,7 +38,7 @@ from e3d.runs.workdir import held, other_config_message, unused_removed, write_c
 from e3d.signals import Interrupted
 from e3d.tasks.provenance import describe, split_label
 from e3d.terminal import tell
-from e3d.training.evaluation import evaluate, tell_other_scale
+from e3d.training.evaluation import check_same_classes, evaluate, tell_other_scale
 from e3d.training.failures import check_replicas, evaluation_explained, explained
 from e3d.training.interruption import Interruption
 from e3d.training.parts import Parts, prepare
@@ -141,6 +141,7 @@ def create_or_restore(
 ) -> tuple[TrainState, int]:
     """The state of the newest checkpoint, or a new one; placed on all devices, and its step."""
     step = processes.from_first(checkpoints.newest())
+    names = class_names(parts.evaluator.sources['train'])
     if step is not None and isinstance(checkpoints, Checkpoints):
         # Where config.json has gone, this is what is left to say which run it is.
         stored = checkpoints.read_run(step)
@@ -148,11 +149,12 @@ def create_or_restore(
         if differences:
             raise InputError(other_config_message(parts.workdir, differences))
         tell_other_scale(stored.scale, parts.scale)
+        check_same_classes(parts.config, stored.class_names, names)
     if step is None or not isinstance(checkpoints, Checkpoints):
         state = create(parts)  # all processes but the first give only its shapes
         if step is None and parts.config.init_from and processes.is_first():
             options = parts.config
-            state = begin_from(state, options.init_from, options.init_optimizer)
+            state = begin_from(state, options.init_from, options.init_optimizer, names)
     else:
         template = devices.abstract_state(jax.eval_shape(parts.create), parts.mesh)
         state = checkpoints.restore(template, step)
