@@ -8,6 +8,14 @@ import numpy as np
 import pytest
 from clip_fixtures import write_timed, write_video, write_webm
 from PIL import Image
+from something_something_fixtures import (
+    FRAMES,
+    NAMES,
+    TEMPLATES,
+    write_data_set,
+    write_labels,
+    write_list,
+)
 
 from e3d.data.sources import something_something_files
 from e3d.data.sources.registry import shown_part as part_shown_by
@@ -16,9 +24,6 @@ from e3d.data.sources.something_something import frame_numbers, open_something_s
 from e3d.data.sources.something_something_files import FORTY_ONE, list_videos
 from e3d.data.sources.splits import SPLITS
 from e3d.errors import InputError
-
-FRAMES = 12
-TEMPLATES = ('Pulling [something] from left to right', 'Picking [something] up')
 
 
 def make_dataset(tmp_path, **changes):
@@ -35,26 +40,6 @@ def make_dataset(tmp_path, **changes):
         'validation_fraction': 0.0,
         **changes,
     }
-
-
-def write_list(folder, kind, ids, templates=TEMPLATES):
-    entries = [
-        {'id': id, 'label': 'x', 'template': templates[n % len(templates)], 'placeholders': ['x']}
-        for n, id in enumerate(ids)
-    ]
-    (folder / f'something-something-v2-{kind}.json').write_text(json.dumps(entries))
-
-
-def write_data_set(tmp_path, train=('1', '2'), test=('3',), frames=FRAMES):
-    """Videos of 12 frames a second, whose gray tells the number of the frame."""
-    videos = tmp_path / 'raw' / '20bn-something-something-v2'
-    videos.mkdir(parents=True)
-    clip = 15 * np.arange(frames, dtype=np.uint8)[:, None, None, None]
-    for id in (*train, *test):
-        write_webm(videos / f'{id}.webm', np.broadcast_to(clip, (frames, 32, 64, 3)).copy())
-    write_list(tmp_path / 'raw', 'train', train)
-    write_list(tmp_path / 'raw', 'validation', test)
-    return videos
 
 
 def numbers_in(example):
@@ -137,7 +122,7 @@ def test_splits_and_labels_are_those_of_the_lists(tmp_path):
     dataset = make_dataset(tmp_path)
     sources = [open_something_something(dataset, split) for split in SPLITS]
     labels = [[source[i]['label'] for i in range(len(source))] for source in sources]
-    pulling, picking = (FORTY_ONE.index(t.replace('[', '').replace(']', '')) for t in TEMPLATES)
+    pulling, picking = map(FORTY_ONE.index, NAMES)
     assert labels == [[pulling, picking, pulling, picking], [pulling], [pulling]]
 
 
@@ -165,13 +150,22 @@ def test_a_share_that_takes_no_clip_is_named(tmp_path):
 
 def test_all_classes_have_the_numbers_of_the_official_labels(tmp_path):
     write_data_set(tmp_path)
-    names = [t.replace('[', '').replace(']', '') for t in TEMPLATES]
-    names += [f'class {n}' for n in range(172)]
-    labels = {name: str(173 - n) for n, name in enumerate(names)}
-    (tmp_path / 'raw' / 'labels').mkdir()
-    (tmp_path / 'raw' / 'labels' / 'labels.json').write_text(json.dumps(labels))
+    write_labels(tmp_path, reverse=True)
     source = open_something_something(make_dataset(tmp_path, num_classes=174), 'train')
     assert [source[i]['label'] for i in range(2)] == [173, 172]
+
+
+def test_the_present_list_numbers_the_classes_of_records_that_are_older(tmp_path):
+    write_data_set(tmp_path)
+    dataset = make_dataset(tmp_path, num_classes=174)
+    folders = set()
+    for reverse in (False, True):
+        names = write_labels(tmp_path, reverse)
+        source = open_something_something(dataset, 'train')
+        assert source.class_names == tuple(names)
+        assert [names[source[i]['label']] for i in range(2)] == NAMES
+        folders.add(source.folder)
+    assert len(folders) == 1  # nothing was prepared again
 
 
 def test_the_paper_has_forty_one_different_classes():
@@ -292,7 +286,38 @@ def test_the_account_tells_how_many_clips_go_where(tmp_path):
         'frames: RGB, crop; 24 a second',
         'divided by the official lists, that for validation is the test; clips: train '
         f'{train}, validation {12 - train}, 50% of that list, test 1',
+        'classes: 2 of 41 have clips for training; without: "Something falling like a rock", '
+        '"Something falling like a feather or paper", "Throwing something" and 36 more',
     )
+
+
+@pytest.mark.parametrize(
+    ('tested', 'said'),
+    [
+        (FORTY_ONE[:1], '; without: "{2}"'),
+        (FORTY_ONE[1:3], '; without: "{2}"; tested all the same: "{2}"'),
+    ],
+)
+def test_classes_without_clips_for_training_are_named(tmp_path, tested, said):
+    clips = [str(id) for id in range(10, 50)]
+    videos = write_data_set(tmp_path, train=clips[:1], test=('3', '4'))
+    for id in clips[1:]:
+        (videos / f'{id}.webm').symlink_to(videos / '10.webm')
+    write_list(tmp_path / 'raw', 'train', clips, (*FORTY_ONE[:2], *FORTY_ONE[3:]))
+    write_list(tmp_path / 'raw', 'validation', ('3', '4'), tested)
+    source = open_something_something(make_dataset(tmp_path), 'train')
+    line = 'classes: 40 of 41 have clips for training' + said.format(*FORTY_ONE)
+    assert line in source.account
+
+
+def test_it_is_said_that_all_classes_have_clips_for_training(tmp_path):
+    clips = [str(id) for id in range(10, 51)]
+    videos = write_data_set(tmp_path, train=clips[:1])
+    for id in clips[1:]:
+        (videos / f'{id}.webm').symlink_to(videos / '10.webm')
+    write_list(tmp_path / 'raw', 'train', clips, FORTY_ONE)
+    source = open_something_something(make_dataset(tmp_path), 'train')
+    assert 'classes: 41 of 41 have clips for training' in source.account
 
 
 @pytest.mark.parametrize(('fraction', 'said'), [(0.25, False), (1.0, True)])

@@ -10,7 +10,7 @@ import itertools
 import math
 import pathlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ from e3d.errors import InputError
 from e3d.options.option import option
 from e3d.options.rules import FIT, FRAME_RATE, MOST_PIXELS, number, one_of, sizes
 from e3d.pixel_values import as_bytes, stack_frames
+
+NAMED = 3  # of the classes without clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +139,7 @@ def open_something_something(
         split = 'test'
     clips, from_front, unused, early = [], True, [], 0
     counts = collections.Counter[str]()
+    classes = collections.defaultdict[str, set[int]](set)
     pictures = {video.id: video.path for video in videos if video.path and video.path.is_dir()}
     pictures_of = {}
     # The records may be older than the list that numbers the classes.
@@ -154,6 +157,7 @@ def open_something_something(
             unused.append(LeftOut(id, f'of no more than {dataset["output_frames"]} frames'))
             continue
         counts[own_split] += 1
+        classes[own_split].add(label)
         if own_split == split:
             if id in pictures:
                 pictures_of[record] = pictures[id]
@@ -175,7 +179,11 @@ def open_something_something(
         folder=str(builder.data_path),
         class_names=names,
         split=split,
-        account=(*_account(dataset, counts, paths), *_account_of_early(dataset, early)),
+        account=(
+            *_account(dataset, counts, paths),
+            _account_of_classes(names, classes['train'], classes['test']),
+            *_account_of_early(dataset, early),
+        ),
         left_out=(
             *(LeftOut(*one) for one in builder.info.metadata['left_out']),
             *files.left_out,
@@ -200,6 +208,22 @@ def _account(
         'divided by the official lists, that for validation is the test; clips: train '
         f'{counts["train"]:,}, validation {validation}, test {counts["test"]:,}',
     ]
+
+
+def _account_of_classes(names: Sequence[str], trained: Set[int], tested: Set[int]) -> str:
+    """Says which of the classes have no clips for training, and which of these are tested."""
+    untrained = [label for label in range(len(names)) if label not in trained]
+    told = f'classes: {len(names) - len(untrained)} of {len(names)} have clips for training'
+    if untrained:
+        told += f'; without: {_named([names[label] for label in untrained])}'
+    missed = [names[label] for label in untrained if label in tested]
+    return told + (f'; tested all the same: {_named(missed)}' if missed else '')
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f' and {len(names) - NAMED:,} more' if len(names) > NAMED else ''
+    return ', '.join(f'"{name}"' for name in names[:NAMED]) + more
 
 
 def _account_of_early(dataset: Mapping[str, Any], count: int) -> list[str]:
@@ -294,7 +318,7 @@ class SomethingSomethingDataset(Dataset):
     )
 
     labeled = True
+    assumed_rate = RATE
     hold_out = 'dataset.validation_fraction, as in --config.dataset.validation_fraction=0.05'
     origin = Origin('by hand', '19.4 GB', 'for research, after a registration', INSTRUCTIONS)
     open = staticmethod(open_something_something)
-    assumed_rate = RATE
