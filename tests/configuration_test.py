@@ -12,6 +12,7 @@ from e3d.configuration import (
     default_config,
     describe_unknown_key,
     find_differences,
+    load_config,
     make_config,
     model_section,
     restore_config,
@@ -456,6 +457,13 @@ def test_a_layout_names_each_axis_once(tmp_path, layout):
 def test_other_layouts_are_rejected(tmp_path, layout):
     with pytest.raises(InputError, match=r'dataset\.layout=.*as "NTHWC"'):
         check_config(changed(tmp_path, **{'dataset.layout': layout}))
+
+
+def test_an_experiment_lies_where_a_home_directory_says(tmp_path, monkeypatch):
+    text = 'from experiments.quickstart import get_config\n'
+    (tmp_path / 'own.py').write_text(text, encoding='utf-8')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert load_config('~/own.py:small') == load_config('quickstart:small')
 
 
 def test_a_config_is_made_in_python():

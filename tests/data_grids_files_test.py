@@ -324,11 +324,12 @@ def test_files_without_times_follow_each_other_by_their_numbers(tmp_path):
 
 
 @pytest.mark.parametrize('changed', ['mask', 'chunk'])
-def test_what_changes_in_a_program_is_read_again(tmp_path, changed):
+def test_what_changes_in_a_program_is_read_again(tmp_path, monkeypatch, changed):
+    monkeypatch.setenv('HOME', str(tmp_path))
     content = labeled()[['rain']].fillna(0)
     write_zarr(content, tmp_path / 'rain.zarr')
     np.save(tmp_path / 'mask.npy', np.arange(90).reshape(9, 10) > 20)
-    values = {'mask': str(tmp_path / 'mask.npy')}
+    values = {'mask': '~/mask.npy'}
     before = open_source(dataset_of(tmp_path / 'rain.zarr', **values), 'train')
     if changed == 'mask':
         np.save(tmp_path / 'mask.npy', np.arange(90).reshape(9, 10) > 40)

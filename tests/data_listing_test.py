@@ -3,11 +3,12 @@
 import pytest
 
 from e3d import launcher
+from e3d.data.listing import describe_data_sets
 from e3d.data.sources.dataset import DATASETS
 from e3d.errors import InputError
 
 
-def test_every_data_set_is_listed_with_its_state(tmp_path, capsys):
+def test_every_data_set_is_listed_with_its_state(tmp_path, monkeypatch, capsys):
     (tmp_path / 'kth').mkdir()
     (tmp_path / 'kth' / 'records').write_bytes(bytes(2**20))
     assert launcher.main(['e3d', 'data', str(tmp_path)]) == 0
@@ -15,6 +16,8 @@ def test_every_data_set_is_listed_with_its_state(tmp_path, capsys):
     blocks = dict(block.split(':', 1) for block in listed.strip().split('\n\n'))
     assert blocks.keys() == DATASETS.keys()
     assert f'ready in {tmp_path / "kth"}, 1.0 MiB' in blocks['kth']
+    monkeypatch.setenv('HOME', str(tmp_path.parent))
+    assert describe_data_sets(f'~/{tmp_path.name}') == listed.rstrip('\n')
     assert 'made when it is used' in blocks['moving_mnist']
     for name in ('taxibj', 'something_something'):
         assert 'to be fetched by hand' in blocks[name]

@@ -31,7 +31,8 @@ def experiments_folder() -> pathlib.Path:
 def find_experiment(name: str) -> pathlib.Path | None:
     """The file of an experiment: a path, here or where the experiments lie, or a name, as 'kth'."""
     folder = experiments_folder()
-    places = [pathlib.Path(name), folder.parent / name] if name.endswith('.py') else []
+    own = pathlib.Path(os.path.expanduser(name))
+    places = [own, folder.parent / name] if name.endswith('.py') else []
     if name.isidentifier():
         places = [folder / f'{name}.py']
     return next((path for path in places if os.path.isfile(path)), None)

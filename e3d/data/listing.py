@@ -4,6 +4,7 @@ import pathlib
 import textwrap
 
 from e3d.data.sources.dataset import DATASETS, Dataset
+from e3d.files import local_path
 
 WIDTH = 100
 OBTAINED = {
@@ -19,8 +20,11 @@ def describe_data_sets(data_dir: str | pathlib.Path = 'data') -> str:
 
     Args:
       data_dir: the folder of prepared data, `dataset.data_dir` of configs.
+
+    Raises:
+      InputError: it is not the path of a folder.
     """
-    folder = pathlib.Path(data_dir)
+    folder = local_path(data_dir, 'The folder of prepared data')
     blocks = [_describe(name, known, folder) for name, known in sorted(DATASETS.items())]
     return '\n\n'.join(blocks)
 

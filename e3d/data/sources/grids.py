@@ -76,8 +76,9 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
       InputError: files or values that cannot be used, or a split without sequences.
     """
     files = find_files(dataset['path'])
-    if os.path.exists(dataset['mask']):
-        files.append(Path(dataset['mask']))
+    mask = os.path.expanduser(dataset['mask'])  # or the name of a field
+    if os.path.exists(mask):
+        files.append(Path(mask))
     signature = tuple(map(_state_of, files))
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in dataset.items()}
     looked = _look(tuple(sorted(values.items())), signature)
