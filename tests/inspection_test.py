@@ -85,15 +85,24 @@ def test_files_of_a_run(tmp_path, run):
     np.save(tmp_path / 'clip.npy', FRAMES)
     account = inspect_to_files(run, tmp_path, tmp_path / 'clip.npy', '1,5;4,0', '3,4')
     assert 'layer 2, step t=4, pixel 4,0 reads most: t=' in account and "gate F'  below" in account
+    assert 'Looked into the checkpoint of step 7.' in account
     folder = tmp_path / 'inspection'
     names = ['attention_by_step.png', 'attention_layer_1.png', 'attention_layer_2.png', 'gates.png']
     assert sorted(path.name for path in folder.iterdir()) == [*names, 'inspection.npz']
     with np.load(folder / 'inspection.npz') as stored:
         same = inspect_run(run, FRAMES, [(1, 5), (4, 0)])
-        assert stored['places'].tolist() == [[0, 1], [1, 0]]
+        assert stored['places'].tolist() == [[0, 1], [1, 0]] and stored['step'] == 7
         assert stored['observed'].tolist() == [True, True, True, False]
         np.testing.assert_array_equal(stored['weights'], same.weights)
         np.testing.assert_array_equal(stored["gate_F'"], same.gates["F'"])
+
+
+def test_files_go_where_a_home_directory_says(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    np.save('clip.npy', FRAMES)
+    inspect_to_files(run_of(ConvLSTM(layers=1, features=2)), '~', '~/clip.npy')
+    assert (tmp_path / 'inspection' / 'gates.png').exists() and not (tmp_path / '~').exists()
 
 
 def test_of_several_channels_the_first_is_drawn_and_named(tmp_path):
@@ -139,3 +148,8 @@ def test_models_without_recurrent_layers_are_rejected(run):
     other = Run(object(), run.params, run.config, run.frame_shape, 7)
     with pytest.raises(InputError, match='object has no stack of cells'):
         inspect_run(other, FRAMES)
+
+
+def test_models_that_see_more_than_frames_are_rejected(run):
+    with pytest.raises(InputError, match='sees valid beside the frames: only models that see'):
+        inspect_run(run._replace(beside={'valid': 1}), FRAMES)

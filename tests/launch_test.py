@@ -66,6 +66,10 @@ def test_train_resume_evaluate_predict(tmp_path, monkeypatch, capsys):
     assert report['step'] == 2
     support = report['events']['pool_4']['support']
     assert report['optical_flow']['events']['pool_4']['support'] == support != [0]
+    inspect = ['--mode=inspect', '--workdir=runs/quickstart_small', '--checkpoint=4']
+    assert 'Looked into the checkpoint of step 4.' in launch_here(*inspect).out
+    page = (workdir / 'report.html').read_text(encoding='utf-8')
+    assert 'They are of step 4, all else of step 2.' in page
 
     np.save('clip.npy', np.random.default_rng(0).random((3, 8, 8, 1), np.float32))
     arguments = [f'--workdir={workdir}', '--input=clip.npy', '--output=next.npy', '--horizon=3']

@@ -247,6 +247,86 @@ def test_what_is_no_repetition_has_a_row_of_its_own():
     ]  # fmt: skip
 
 
+def test_only_what_was_measured_alike_is_a_repetition():
+    def run(seed, **report):
+        return make_content('run', forecast_report() | report, seed=seed)
+
+    steps = ['E3D-LSTM: step=4', 'E3D-LSTM: step=2']
+    assert labels_of(run(0), run(1, step=2)) == steps
+    newest = run(1, checkpoint='newest')
+    assert labels_of(run(0, checkpoint=4), newest) == ['E3D-LSTM']
+    best = [run(seed, step=2 * seed, checkpoint='best on validation') for seed in (1, 2)]
+    assert labels_of(*best) == ['E3D-LSTM']  # whose steps differ by what was found
+    assert labels_of(run(0), *best) == [
+        'E3D-LSTM: step=4', 'E3D-LSTM: checkpoint=best on validation',
+    ]  # fmt: skip
+    rain = [run(seed, events={'thresholds': [0.2]}) for seed in (0, 1)]
+    other = run(2, events={'thresholds': [0.8]})
+    assert labels_of(*rain, other) == [
+        'E3D-LSTM: thresholds=(0.2,)', 'E3D-LSTM: thresholds=(0.8,)',
+    ]  # fmt: skip
+    many = [run(seed, ensemble={'members': seed + 2}) for seed in (0, 1)]
+    assert labels_of(*many) == ['E3D-LSTM: members=2', 'E3D-LSTM: members=3']
+
+
+def test_steps_and_thresholds_that_differ_are_told():
+    def page(**report):
+        other = make_content('b', forecast_report() | report, model__name='convlstm')
+        return Reader(render([first, other])).text
+
+    first = make_content('a', forecast_report() | {'events': {'thresholds': [0.2, 1]}})
+    alike = page(events={'thresholds': [0.2, 1]})
+    assert 'sequences, step 4' in alike and 'Take care' not in alike
+    assert 'Take care' not in page()  # its CSI is left out
+    assert 'step 4 (E3D-LSTM); step 1,200 (ConvLSTM)' in page(step=1200)
+    other = page(events={'thresholds': [0.8]})
+    assert 'Take care: CSI is not of the same events in all runs: thresholds 0.2, 1; 0.8.' in other
+
+
+def test_errors_in_different_units_are_not_put_together():
+    means = {'rmse': 7.0, 'rmse_per_frame': [6.0, 8.0], 'mae_in_unit': 5.0}
+    means |= {'mae_in_unit_per_frame': [4.0, 6.0], 'events': {'thresholds': [1.0]}}
+    futures = {'members': 2, 'crps_per_frame': [1.0, 2.0], 'rank_histogram': [0.5, 0.3, 0.2]}
+    futures |= {'spread': 1.0, 'spread_per_frame': [1.0, 2.0], 'rmse_per_frame': [2.0, 3.0]}
+    baseline = forecast_report()['last_frame'] | means
+    report = forecast_report() | means | {'last_frame': baseline, 'ensemble': futures}
+
+    def page(scale, **more):
+        other = make_content('b', report | more, scale=scale, model__name='convlstm')
+        return Reader(render([make_content('a', report, scale=RAIN), other])).text
+
+    alike = page(RAIN)
+    chart_of_rmse = 'RMSEforecast frame'
+    for shown in ('RMSE in mm/h.', 'RMSE ↓', 'MAE, unit ↓', 'CRPS of the members'):
+        assert shown in alike
+    assert f'{chart_of_rmse}mm/h' in alike.replace('\n', '')
+    assert 'Take care' not in alike
+    unknown = page(RAIN._replace(unit=''))
+    assert 'RMSE in the unit of the data.' in unknown and 'Take care' not in unknown
+    # Where the range tells nothing of the unit, as with log1p, the report does.
+    log = RAIN._replace(transform='log1p')
+    for other in (page(RAIN._replace(unit='in/h')), page(log, unit='in/h')):
+        for gone in ('RMSE in', 'RMSE ↓', 'MAE, unit ↓', 'CRPS of the members', chart_of_rmse):
+            assert gone not in other.replace('\n', '')
+        assert 'Take care: errors in the unit of the data (RMSE, MAE, CRPS) are left out' in other
+        assert 'different ones: mm/h; in/h.' in other and 'MSE ↓' in other
+        assert 'not of the same events' in other and 'thresholds 1.' in other
+    seeds = [make_content('a', report, scale=RAIN)]
+    seeds.append(make_content('b', report, scale=RAIN._replace(unit='in/h'), seed=1))
+    assert labels_of(*seeds) == ['E3D-LSTM: unit=mm/h', 'E3D-LSTM: unit=in/h']
+
+
+def test_errors_on_the_test_split_are_not_called_validation():
+    held_out = make_content()
+    names = {'train': 'train', 'validation': 'validation_on_test'}
+    lines = [{**line, 'split': names[line['split']]} for line in held_out.lines]
+    on_test = held_out._replace(lines=lines)
+    page = Reader(render([on_test])).text
+    assert 'on the test split: MSE' in page and 'validation: ' not in page
+    page = Reader(render([held_out])).text
+    assert 'validation: MSE' in page and 'on the test split' not in page
+
+
 def test_runs_on_data_that_moved_are_repetitions_where_they_tell_that_the_data_are_the_same():
     here = Fingerprint((4, 8, 8, 1), {'train': 9, 'test': 3}, (0.5, 0.25), training=(0.1, 0.2))
     first = make_content('a', dataset__path='here')._replace(data=here)
@@ -372,6 +452,36 @@ def test_a_page_is_written_again_with_what_was_drawn_of_the_model(tmp_path):
     reader = Reader(page)
     assert reader.elements.count('img') == 1 and 'attention layer 1' in reader.text
     assert data_of(page)['sequences'][0]['title'] == 'the one'
+    assert 'They are of step' not in reader.text  # which an earlier version did not write
+
+
+@pytest.mark.parametrize(
+    ('step', 'told'),
+    [
+        (np.array(1200), 'They are of step 1,200, all else of step 4.'),
+        (np.array(4), None),
+        (np.array([2, 3]), None),
+        (np.array('two'), None),
+    ],
+)
+def test_a_page_says_of_which_step_its_pictures_of_the_model_are(tmp_path, step, told):
+    write_run(tmp_path / 'run')
+    folder = tmp_path / 'run' / 'inspection'
+    folder.mkdir()
+    Image.new('L', (4, 3)).save(folder / 'gates.png')
+    np.savez_compressed(folder / 'inspection.npz', step=step, frames=np.zeros((500, 500)))
+    renew_page(tmp_path / 'run')
+    text = Reader((tmp_path / 'run' / 'report.html').read_text(encoding='utf-8')).text
+    assert told in text if told else 'They are of step' not in text
+
+
+def test_a_comparison_goes_where_a_home_directory_says(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ('one', 'two'):
+        write_run(tmp_path / name, model__features=len(name))
+    assert launcher.main(['e3d', 'compare', '~/one', '~/two', '--output=~/page.html']) == 0
+    assert (tmp_path / 'page.html').exists() and not (tmp_path / '~').exists()
 
 
 def test_nothing_shown_leaves_no_scale():

@@ -102,7 +102,7 @@ def draw_confidences(
         shown = np.unique(np.linspace(0, seen - 1, SHOWN_FRAMES).round().astype(int))
         strip[column].imshow(_side_by_side(as_colors(frames[shown])))
         numbers = ', '.join(str(1 + i) for i in shown)
-        title = f'{part} % of the clip:\nframes {numbers} of the {seen} seen'
+        title = f'{part} % of the clip, {seen} frames:\n{numbers}'
         strip[column].set_title(title, size=8)
         strip[column].axis('off')
         order = np.argsort(-probabilities[place], kind='stable')[:SHOWN_CLASSES][::-1]

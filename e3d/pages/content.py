@@ -55,6 +55,38 @@ class Content(NamedTuple):
     data: Fingerprint | None = None
     begun_from: Mapping[str, Any] | None = None
 
+    @property
+    def unit(self) -> str:
+        """The unit of its data, in which RMSE and CRPS are; '' where none is stated."""
+        unit = self.report.get('unit') or self.samples.get('unit') or ''
+        return '' if unit == UNNAMED_UNIT else unit
+
+
+class Inside(NamedTuple):
+    """What --mode=inspect drew of a run.
+
+    Attributes:
+      pictures: captions and PNG in base64.
+      step: of the checkpoint that was looked into; None where that is not known.
+    """
+
+    pictures: Sequence[tuple[str, str]] = ()
+    step: int | None = None
+
+
+NOT_INSPECTED = Inside()
+
+
+def stated_units(contents: Sequence[Content]) -> list[str]:
+    """The units that runs state, each once: of several, errors cannot be compared."""
+    return list(dict.fromkeys(content.unit for content in contents if content.unit))
+
+
+def common_unit(contents: Sequence[Content]) -> str:
+    """What to call the unit of all."""
+    units = {content.unit for content in contents}
+    return units.pop() or UNNAMED_UNIT if len(units) == 1 else UNNAMED_UNIT
+
 
 def samples_of(
     shown: Sequence[Shown],

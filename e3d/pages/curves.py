@@ -7,6 +7,7 @@ from typing import Any
 from e3d.evaluation.report import describe_baselines, describe_others
 from e3d.evaluation.styles import SIMPLE_COLOR, Style, simple_styles
 from e3d.pages.charts import Line, chart, legend
+from e3d.pages.content import Content, common_unit, stated_units
 from e3d.pages.groups import Group
 from e3d.runs.reporting import validation_metrics
 
@@ -22,11 +23,11 @@ BY_FRAME = {
     'sharpness': 'sharpness, 1 as the truth',
 }
 IN_UNIT = ('rmse', 'mae_in_unit')
-# Of a validation, those that are drawn.
+# Of the evaluations during training, those that are drawn.
 BY_STEP = {
-    'mse': 'validation: MSE, sum over a frame',
-    'ssim': 'validation: SSIM',
-    'accuracy_observed': 'validation: accuracy, mean of the trained parts',
+    'mse': 'MSE, sum over a frame',
+    'ssim': 'SSIM',
+    'accuracy_observed': 'accuracy, mean of the trained parts',
 }
 
 
@@ -43,7 +44,7 @@ _GUESSING = Style('guessing', SIMPLE_COLOR, '', ':')
 
 
 def _by_step(groups: Sequence[Group]) -> list[str]:
-    """Loss and validation."""
+    """Loss and validation, which some data have on the test split alone."""
 
     def losses(run: Any) -> list[tuple[int, Any]]:
         lines = run.lines
@@ -54,21 +55,27 @@ def _by_step(groups: Sequence[Group]) -> list[str]:
         ]
 
     charts = [chart('training: loss', 'update', '', _lines(groups, losses, bars=False), True)]
+    lines = [line for run in _runs(groups) for line in run.lines]
+    on_test = any(line.get('split') == 'validation_on_test' for line in lines)
+    measured_on = 'on the test split' if on_test else 'validation'
     for metric, title in BY_STEP.items():
 
         def measured(run: Any, metric: str = metric) -> list[tuple[int, Any]]:
             return validation_metrics(run.lines).get(metric, [])
 
-        charts.append(chart(title, 'update', '', _lines(groups, measured)))
+        name = f'{measured_on}: {title}'
+        charts.append(chart(name, 'update', '', _lines(groups, measured)))
     return charts
 
 
 def _by_frame(groups: Sequence[Group]) -> list[str]:
     """Metrics over the forecast frames, beside forecasts that need no learning."""
     first = groups[0].runs[0].report
-    unit = groups[0].runs[0].samples.get('unit') or ''
+    left_out = IN_UNIT if len(stated_units(_runs(groups))) > 1 else ()
     charts = []
     for metric, title in BY_FRAME.items():
+        if metric in left_out:
+            continue
         key = f'{metric}_per_frame'
         labels = _baselines(groups)
         lines = [
@@ -85,7 +92,7 @@ def _by_frame(groups: Sequence[Group]) -> list[str]:
 
         own = _lines(groups, measured)
         if own:
-            in_unit = unit if metric in IN_UNIT else ''
+            in_unit = common_unit(_runs(groups)) if metric in IN_UNIT else ''
             charts.append(chart(title, 'forecast frame', in_unit, [*lines, *own]))
     return charts
 
@@ -108,6 +115,8 @@ def _of_members(groups: Sequence[Group]) -> list[str]:
         ('spread / error, 1 is reliable', 'forecast frame'): reliability,
         ('ranks of the truth among the members, share', 'rank'): lambda f: f['rank_histogram'],
     }
+    if len(stated_units(_runs(groups))) > 1:
+        del drawn['CRPS of the members', 'forecast frame']
     charts = []
     for (title, label), values in drawn.items():
         lines = _lines(groups, functools.partial(measured, values=values))
@@ -150,6 +159,10 @@ def _baselines(groups: Sequence[Group]) -> dict[str, str]:
     """The forecasts that need no learning, of the first run; of one alone the mean of its members."""
     alone = len(groups) == 1 and not groups[0].repeated
     return (describe_others if alone else describe_baselines)(groups[0].runs[0].report)
+
+
+def _runs(groups: Sequence[Group]) -> list[Content]:
+    return [run for group in groups for run in group.runs]
 
 
 def _places(values: Sequence[Any]) -> list[int]:

@@ -18,8 +18,8 @@ from e3d.evaluation.report import (
 )
 from e3d.evaluation.styles import label_of
 from e3d.pages import parts
-from e3d.pages.content import Content
-from e3d.pages.curves import curves_of
+from e3d.pages.content import NOT_INSPECTED, Content, Inside, common_unit, stated_units
+from e3d.pages.curves import IN_UNIT, curves_of
 from e3d.pages.groups import Group, group_runs
 
 INSPECTION_NOTE = (
@@ -28,12 +28,12 @@ INSPECTION_NOTE = (
 TABLES = {'gray': 'gray', 'values': 'viridis', 'signs': 'RdBu_r'}
 
 
-def render(contents: Sequence[Content], inspection: Sequence[tuple[str, str]] = ()) -> str:
+def render(contents: Sequence[Content], inside: Inside = NOT_INSPECTED) -> str:
     """The page.
 
     Args:
       contents: of the runs, one or more; the first says what is measured.
-      inspection: captions and PNG in base64.
+      inside: what was drawn of the first.
     """
     groups = group_runs(contents)
     samples = join_samples(contents, groups)
@@ -55,13 +55,16 @@ def render(contents: Sequence[Content], inspection: Sequence[tuple[str, str]] = 
         bar = parts.color_bar('Blues', '0 %', '100 %', 'share of the clips of a class')
         body.append(f'<div class="scales">{bar}</div>')
         body += [_matrices(content) for content in contents]
-    if inspection:
+    if inside.pictures:
         body.append(parts.heading(2, 'Inside the model'))
         body.append(parts.paragraph(INSPECTION_NOTE, 'faint'))
+        if inside.step not in (None, first.report['step']):
+            told = f'They are of step {inside.step:,}, all else of step {first.report["step"]:,}.'
+            body.append(parts.paragraph(told))
         body += [
             f'<figure class="inspection"><img alt="" src="data:image/png;base64,{png}">'
             f'<figcaption>{escape(caption)}</figcaption></figure>'
-            for caption, png in inspection
+            for caption, png in inside.pictures
         ]
     names = unique_names([content.folder for content in contents])
     body.append(parts.heading(2, 'Settings'))
@@ -116,25 +119,46 @@ def _title(contents: Sequence[Content]) -> str:
 
 def _head(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
     first = contents[0].report
-    told = f'{first["protocol"]}, {first["num_sequences"]:,} sequences'
-    if len(contents) == 1:
-        told += f', step {first["step"]:,}'
+    told = f'{first["protocol"]}, {first["num_sequences"]:,} sequences, {_steps(groups)}'
     lines = [parts.heading(1, _title(contents)), parts.paragraph(told, 'faint')]
-    protocols = dict.fromkeys(content.report['protocol'] for content in contents)
-    if len(protocols) > 1:
-        others = '; '.join(list(protocols)[1:])
-        lines.append(
-            parts.paragraph(f'Take care: not all runs were measured alike. Others: {others}.')
-        )
-    elif differences := _differences_of_data(contents):
-        lines.append(
-            parts.paragraph(
-                f'Take care: not all runs have the same data. {"; ".join(differences)}.'
-            )
-        )
+    lines += [parts.paragraph(f'Take care: {text}') for text in _incomparable(contents)]
     if len(contents) == 1 and 'mse' in first:
         lines.append(parts.paragraph(verdict(first)))
     return lines
+
+
+def _steps(groups: Sequence[Group]) -> str:
+    """At which step all were measured, or which runs at which steps."""
+    steps = [sorted({run.report['step'] for run in group.runs}) for group in groups]
+    if len(common := {step for some in steps for step in some}) == 1:
+        return f'step {common.pop():,}'
+    told = (
+        f'step {", ".join(f"{step:,}" for step in some)} ({group.label})'
+        for group, some in zip(groups, steps, strict=True)
+    )
+    return '; '.join(told)
+
+
+def _incomparable(contents: Sequence[Content]) -> list[str]:
+    """What of the runs cannot be compared, in sentences."""
+    told = []
+    protocols = dict.fromkeys(content.report['protocol'] for content in contents)
+    if len(protocols) > 1:
+        others = '; '.join(list(protocols)[1:])
+        told.append(f'not all runs were measured alike. Others: {others}.')
+    elif differences := _differences_of_data(contents):
+        told.append(f'not all runs have the same data. {"; ".join(differences)}.')
+    if len(units := stated_units(contents)) > 1:
+        told.append(
+            'errors in the unit of the data (RMSE, MAE, CRPS) are left out, as the runs have '
+            f'different ones: {"; ".join(units)}.'
+        )
+    reports = [content.report['events'] for content in contents if 'events' in content.report]
+    events = dict.fromkeys(', '.join(f'{at:g}' for at in one['thresholds']) for one in reports)
+    if len(events) > 1 or (events and len(units) > 1):
+        thresholds = '; '.join(events)
+        told.append(f'CSI is not of the same events in all runs: thresholds {thresholds}.')
+    return told
 
 
 def _differences_of_data(contents: Sequence[Content]) -> list[str]:
@@ -159,7 +183,8 @@ def _metrics(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
         rows[-1] += [''] * (len(head) - len(rows[-1]))
         return [parts.table(head, rows)]
     headings = {**HEADINGS, **{name: name for name in PRESETS}}
-    metrics = {name: text for name, text in headings.items() if name in first}
+    left_out = IN_UNIT if len(stated_units(contents)) > 1 else ()
+    metrics = {k: text for k, text in headings.items() if k in first and k not in left_out}
     rows, strong = [], []
     for group in groups:
         strong += [len(rows)] * group.style.emphasized
@@ -175,9 +200,8 @@ def _metrics(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
         )
         rows.append([label, *cells])
     seeds = ' ± is the standard deviation over seeds.' if any(g.repeated for g in groups) else ''
-    unit = contents[0].samples['unit'] or 'the unit of the data'
     note = 'MSE and MAE: summed over the pixels of a frame. PSNR in dB.'
-    note += f' RMSE in {unit}.' if 'rmse' in metrics else ''
+    note += f' RMSE in {common_unit(contents)}.' if 'rmse' in metrics else ''
     means = parts.table(['forecast', *metrics.values()], rows, strong)
     return [means, parts.paragraph(note + seeds, 'faint')]
 

@@ -18,7 +18,7 @@ PATH = 'dataset.path'
 
 
 class Group(NamedTuple):
-    """Runs that differ only by their seeds.
+    """Runs that differ only by their seeds and were measured alike.
 
     Attributes:
       style: how they are called and drawn.
@@ -83,13 +83,37 @@ def group_runs(contents: Sequence[Content]) -> list[Group]:
 
 def _is_repetition(content: Content, runs: Sequence[Content]) -> bool:
     """Whether a run differs from others only by its seed, which none of them has."""
-    same = _setting(content) == _setting(runs[0]) and _same_data(content, runs[0])
+    same = _compared(content) == _compared(runs[0]) and _same_data(content, runs[0])
     return same and all(content.config['seed'] != run.config['seed'] for run in runs)
 
 
-def _setting(content: Content) -> dict[str, str]:
-    """What repetitions have in common, by 'section.key', to be compared."""
-    setting = {key: value for key, value in content.config.items() if key not in (*OF_A_RUN, PATH)}
+def _setting(content: Content) -> dict[str, Any]:
+    """What repetitions have in common, by 'section.key': what was measured, and their configs."""
+    measured = {
+        **_checkpoint(content),
+        # An evaluation may have others than the config of its run.
+        'evaluation.thresholds': tuple(content.report.get('events', {}).get('thresholds', ())),
+        'evaluation.members': content.report.get('ensemble', {}).get('members'),
+        'dataset.unit': content.unit,
+    }
+    return measured | {
+        key: value
+        for key, value in content.config.items()
+        if key not in (*OF_A_RUN, PATH, *measured)
+    }
+
+
+def _checkpoint(content: Content) -> dict[str, Any]:
+    """Which checkpoint was measured: of the best the rule tells, as its step is another in each run."""
+    chosen = content.report.get('checkpoint')
+    if isinstance(chosen, str) and chosen.startswith('best'):
+        return {'checkpoint': chosen}
+    return {'step': content.report['step']}
+
+
+def _compared(content: Content) -> dict[str, str]:
+    """The setting, to be compared."""
+    setting = _setting(content)
     if content.begun_from:  # of which there may be repetitions as well
         others = {key: value for key, value in content.begun_from.items() if key not in OF_A_RUN}
         setting['init_from'] = others
@@ -123,11 +147,13 @@ def _difference(run: Content, groups: Sequence[Sequence[Content]]) -> str:
     """In which keys a run differs from others of its model, in short."""
     firsts = [runs[0] for runs in groups]
     others = [one for one in firsts if one.config['model.name'] == run.config['model.name']]
-    settings = [_setting(other) for other in others]
-    keys = [key for key in _setting(run) if len({other.get(key) for other in settings}) > 1]
+    compared = [_compared(other) for other in others]
+    own = _setting(run)
+    keys = [key for key in own if len({other.get(key) for other in compared}) > 1]
     if not all(_same_data(run, other) for other in others):
         keys.append(PATH)
-    return ', '.join(f'{_short(key)}={_shown(run.config[key])}' for key in keys[:3])
+        own[PATH] = run.config[PATH]
+    return ', '.join(f'{_short(key)}={_shown(own[key])}' for key in keys[:3])
 
 
 def _shown(value: Any) -> str:

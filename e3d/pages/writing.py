@@ -9,18 +9,27 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from e3d.data.readers.array_files import load_arrays
 from e3d.data.sources.registry import channel_names, class_names, scale_of
 from e3d.errors import InputError
 from e3d.evaluation.shown import Shown
-from e3d.files import atomic_write, read_bytes
+from e3d.files import atomic_write, local_path, read_bytes
 from e3d.options.flat import flatten
-from e3d.pages.content import PAGE_FILE, REPORT_FILE, Content, read_content, samples_of
+from e3d.pages.content import (
+    PAGE_FILE,
+    REPORT_FILE,
+    Content,
+    Inside,
+    read_content,
+    samples_of,
+)
 from e3d.pages.document import render
 from e3d.runs.reporting import METRICS_FILE, read_lines
-from e3d.runs.workdir import INSPECTION_FOLDER, resolve_workdir
+from e3d.runs.workdir import INSPECTION_FILE, INSPECTION_FOLDER, resolve_workdir
 from e3d.tasks.evaluator import REPORT_NAME, Evaluator
 
 INSPECTION_BYTES = 600_000
+STEP_BYTES = 2**16  # of the array that tells the step of an inspection
 
 
 def write_page(
@@ -86,7 +95,7 @@ def write_comparison(
     tasks = sorted({content.config['task'] for content in contents})
     if len(tasks) > 1:
         raise InputError(f'The runs are of different tasks ({" and ".join(tasks)}): compare one.')
-    path = pathlib.Path(output)
+    path = local_path(output, 'The output')
     try:
         page = render(contents)
     except InputError:
@@ -111,15 +120,24 @@ def _fails(content: Content) -> bool:
     return False
 
 
-def inspection_of(workdir: pathlib.Path) -> list[tuple[str, str]]:
-    """Captions and PNG in base64 of what --mode=inspect drew, as much as fits."""
+def inspection_of(workdir: pathlib.Path) -> Inside:
+    """What --mode=inspect drew, as much as fits."""
     found, used = [], 0
     for path in sorted((workdir / INSPECTION_FOLDER).glob('*.png')):
         with contextlib.suppress(InputError):  # what is too large is left out
             content = read_bytes(path, INSPECTION_BYTES - used)
             used += len(content)
             found.append((path.stem.replace('_', ' '), base64.b64encode(content).decode('ascii')))
-    return found
+    return Inside(found, _step_of_inspection(workdir / INSPECTION_FOLDER / INSPECTION_FILE))
+
+
+def _step_of_inspection(path: pathlib.Path) -> int | None:
+    """What a file of an inspection tells; None of an earlier version, or where it is damaged."""
+    with contextlib.suppress(InputError):
+        step = load_arrays(path, STEP_BYTES, ['step']).get('step')
+        if step is not None and step.shape == () and step.dtype.kind in 'iu':
+            return int(step)
+    return None
 
 
 def _write(path: pathlib.Path, text: str) -> None:

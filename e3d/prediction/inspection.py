@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -20,9 +19,8 @@ from e3d.prediction.forecast import checked_horizon, open_forecaster, seen_clips
 from e3d.prediction.inputs import read_input
 from e3d.prediction.inspection_pictures import draw_attention, draw_gates, draw_steps
 from e3d.runs.trained_run import Run
-from e3d.runs.workdir import INSPECTION_FOLDER
+from e3d.runs.workdir import INSPECTION_FILE, INSPECTION_FOLDER, prepare_workdir
 
-NUMBERS = 'inspection.npz'
 MOST_PIXELS, MOST_BYTES = 16, 2**30
 
 
@@ -84,7 +82,8 @@ def inspect_to_files(
       run: of the workdir.
       workdir: gets the files `inspection/attention_layer_1.png` (and so on for each layer),
         `attention_by_step.png` (these not without RECALL), `gates.png` and `inspection.npz`, the
-        arrays of `Inspection` by their names and, as 'gate_NAME', those of the gates.
+        arrays of `Inspection` by their names, as 'gate_NAME' those of the gates, and as 'step'
+        that of the checkpoint.
       input: as for `predict_file`; None for the first sequence of the test split.
       pixels: 'ROW,COLUMN;ROW,COLUMN', see `inspect_run`.
       steps: 'T,T', the times of the frames whose steps are drawn, from 1; by default those of the
@@ -94,7 +93,8 @@ def inspect_to_files(
     Returns:
       What was found and written, in a few lines for the user.
     """
-    run, places, account = open_forecaster(run), _read_pixels(pixels), []
+    run, places = open_forecaster(run), _read_pixels(pixels)
+    account = [f'Looked into the checkpoint of step {run.step:,}.']
     if input is None:
         if horizon is not None:
             raise InputError('--horizon needs --input: a sequence of the test split has its own.')
@@ -106,7 +106,7 @@ def inspect_to_files(
         frames, observed = _with_horizon(clip.frames, checked_horizon(horizon, run))
     chosen = _read_steps(steps, observed)
     found = _inspect(run, frames, observed, places)
-    folder = Path(workdir) / INSPECTION_FOLDER
+    folder = prepare_workdir(workdir) / INSPECTION_FOLDER
     folder.mkdir(exist_ok=True)
     patch = run.model.patch_size
     if found.weights is not None:
@@ -121,7 +121,8 @@ def inspect_to_files(
     save_figure(draw_gates(found), [folder / 'gates.png'])
     arrays = {name: array for name, array in found._asdict().items() if name != 'gates'}
     arrays |= {f'gate_{name}': shares for name, shares in found.gates.items()}
-    with atomic_write(folder / NUMBERS) as temporary, open(temporary, 'wb') as file:
+    arrays['step'] = np.array(run.step)
+    with atomic_write(folder / INSPECTION_FILE) as temporary, open(temporary, 'wb') as file:
         np.savez_compressed(file, **{k: v for k, v in arrays.items() if v is not None})
     return '\n'.join([*account, *describe(found, chosen, patch), f'files  {folder}'])
 

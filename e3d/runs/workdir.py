@@ -26,6 +26,7 @@ CONFIG_FILE = 'config.json'
 LOCK_FILE = '.lock'
 CHECKPOINTS_FOLDER = 'checkpoints'
 INSPECTION_FOLDER = 'inspection'  # of what --mode=inspect draws
+INSPECTION_FILE = 'inspection.npz'  # in it
 # What a run writes into its workdir.
 FOLDERS = (CHECKPOINTS_FOLDER, 'tensorboard', 'samples')
 FILES = (
