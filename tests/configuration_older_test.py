@@ -55,6 +55,12 @@ def test_the_config_of_an_older_run_is_whole():
         assert kept == (tuple(value) if isinstance(value, list) else value)
 
 
+def test_the_optimizer_of_no_run_was_never_taken():
+    values = stored() | {'init_optimizer': True}
+    check_config(restore_config(values))
+    assert restore_config(values | {'init_from': 'runs/other'}).init_optimizer
+
+
 def test_a_missing_key_gets_its_old_meaning(monkeypatch):
     values = stored()
     del values['sampling']['kind'], values['dataset']['speed']

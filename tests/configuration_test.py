@@ -159,6 +159,7 @@ def test_all_problems_are_named_at_once(tmp_path):
             {'sampling.last_step': 9},
             r'first_step=25000: must be less than sampling\.last_step=9',
         ),
+        ({'init_optimizer': True}, r'init_optimizer=True: must be False without init_from'),
         ({'optimizer.warmup_steps': 4}, r'warmup_steps=4: must be less than train\.steps=4'),
         (
             {

@@ -83,6 +83,10 @@ def _reject(problems: Sequence[str]) -> None:
 def _joint_problems(config: ConfigDict, values: Mapping[str, Any]) -> Iterable[str]:
     """What is wrong between keys that are each right by themselves."""
     yield from TASKS[config.task].problems(values)
+    if config.init_optimizer and not config.init_from:
+        yield (
+            'init_optimizer=True: must be False without init_from, the run whose optimizer it takes'
+        )
     if config.optimizer.warmup_steps >= config.train.steps:
         yield (
             f'optimizer.warmup_steps={config.optimizer.warmup_steps}: must be less than '

@@ -32,6 +32,7 @@ def restore_config(values: Mapping[str, Any]) -> ConfigDict:
     restored = restore(values)
     _rename_switches(restored)
     _drop_separable(restored)
+    _drop_optimizer(restored)
     flat = flatten(restored)
     for key, option in (options_for(flat) or {}).items():
         if option.is_new and key not in flat:
@@ -60,6 +61,12 @@ def _drop_separable(values: dict[str, Any]) -> None:
     separable, layers = model.get('separable'), model.get('top_layers')
     if separable in ('bottom', 'top') and isinstance(layers, int):
         model['separable'] = separable if layers >= LEAST_LAYERS[separable] else 'none'
+
+
+def _drop_optimizer(values: dict[str, Any]) -> None:
+    """Says that the optimizer of no run is taken where there is none, which is refused today."""
+    if 'init_optimizer' in values and not values.get('init_from'):
+        values['init_optimizer'] = False
 
 
 def _set_missing(values: dict[str, Any], key: str, value: Any) -> None:
