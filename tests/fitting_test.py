@@ -28,7 +28,7 @@ from tests.prediction_helpers import (
     recognizer_run,
     run_of,
 )
-from tests.training_helpers import TinyForecaster
+from tests.training_helpers import TinyForecaster, tiny_config
 
 # In the order in which one needs what another has made.
 IN_ORDER = ('fit', 'train', 'load_run', 'Run', 'start', 'observe', 'forecast_from', 'save_stream')
@@ -115,6 +115,18 @@ def test_a_fit_in_a_workdir_goes_on_and_is_opened_again(tmp_path):
         e3d.fit(stripes(), **arguments, **{'model.features': 3})
     with pytest.raises(e3d.InputError, match='other data'):
         e3d.fit(stripes(29), **arguments, **{'model.features': 4})
+
+
+def test_a_run_shows_the_report_of_its_own_checkpoint_alone(tmp_path):
+    config = tiny_config(tmp_path, **{'model.name': 'e3d_lstm', 'train.evaluate_every': 1})
+    e3d.train(config, tmp_path / 'run')
+    newest = e3d.load_run(tmp_path / 'run')
+    assert newest.report['step'] == newest.step == 4 and '<pre>' in newest._repr_html_()
+    before = e3d.load_run(tmp_path / 'run', checkpoint=3)
+    assert before.report is None and '<pre>' not in before._repr_html_()
+    e3d.evaluate(None, tmp_path / 'run', 3)
+    assert e3d.load_run(tmp_path / 'run', checkpoint=3).report['step'] == 3
+    assert e3d.load_run(tmp_path / 'run').report is None
 
 
 def test_frames_that_are_gone_are_named(examples):

@@ -42,9 +42,9 @@ class Run(trained_run.Run):
       step: number of updates it has seen.
       scale: what the values of the frames stand for.
       collections: what the model keeps beside its parameters, or None.
-      report: of its evaluation on the test split, or None: metrics such as 'mse', 'psnr' and 'ssim',
-        their values by frame ('mse_per_frame'), and the same of forecasts without learning
-        ('last_frame', 'mean_image').
+      report: of its evaluation on the test split, or None, as where another checkpoint was evaluated
+        last: metrics such as 'mse', 'psnr' and 'ssim', their values by frame ('mse_per_frame'), and
+        the same of forecasts without learning ('last_frame', 'mean_image').
     """
 
     __slots__ = ()
@@ -232,7 +232,9 @@ def load_run(
       (2, 'convlstm', (32, 32, 1))
     """
     run = Run(*trained_run.load_run(workdir, best, checkpoint))
-    return run._replace(report=stored_report(workdir))
+    report = stored_report(workdir)
+    own = report is not None and report.get('step') == run.step
+    return run._replace(report=report if own else None)
 
 
 def stored_report(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
