@@ -42,9 +42,7 @@ def main(arguments: list[str]) -> int:
     program.add_argument('--horizon', type=int, help='frames that are forecast; as in training')
     program.add_argument('--frames', type=int, help='frames that are seen; as in training')
     program.add_argument('--batch', type=_batch, help='clips at once, or any; any, and 1 for onnx')
-    program.add_argument(
-        '--platforms', default='cpu', help='for stablehlo, of cpu, cuda, rocm, tpu'
-    )
+    program.add_argument('--platforms', help='for stablehlo, of cpu, cuda, rocm, tpu; cpu')
     values = parser.parse_args(arguments)
     try:
         account = export_run(
@@ -54,7 +52,7 @@ def main(arguments: list[str]) -> int:
             horizon=values.horizon,
             frames=values.frames,
             batch=values.batch,
-            platforms=values.platforms.split(','),
+            platforms=None if values.platforms is None else values.platforms.split(','),
             overwrite=values.overwrite,
         )
     except (InputError, RunError) as error:

@@ -125,6 +125,26 @@ def test_what_cannot_be_exported_is_refused_before_any_work(run, tmp_path, optio
     assert not (tmp_path / 'file').exists()
 
 
+@pytest.mark.parametrize(
+    ('format', 'options', 'message'),
+    [
+        (
+            'safetensors',
+            {'horizon': 3},
+            r"horizon=3 is not for .*take format='stablehlo' or 'onnx'",
+        ),
+        ('safetensors', {'frames': 2}, 'frames=2 is not for'),
+        ('safetensors', {'batch': 'any'}, "batch='any' is not for"),
+        ('safetensors', {'platforms': ('cpu',)}, r"take format='stablehlo'\."),
+        ('onnx', {'platforms': ('cuda',)}, r"platforms=\('cuda',\) is not for format='onnx'"),
+    ],
+)
+def test_options_of_other_formats_are_refused(run, tmp_path, format, options, message):
+    with pytest.raises(InputError, match=message):
+        export_run(run, tmp_path / 'file', format, **options)
+    assert not (tmp_path / 'file').exists()
+
+
 def test_what_needs_more_than_frames_is_no_program(tmp_path):
     model = build_model('st_resnet', layers=1, features=2, period=1)
     run = run_of(FadingSum())._replace(model=model)
@@ -150,6 +170,12 @@ def test_the_command_line(run, tmp_path, monkeypatch, capsys):
     assert export.main(arguments) == 2
     assert 'exists already' in capsys.readouterr().err
     assert export.main([*arguments, '--overwrite']) == 0
+    program = [f'--output={tmp_path / "next.stablehlo"}', '--platforms=cuda,nonsense']
+    assert export.main(['--workdir=x', *program]) == 2
+    assert "platforms=['cuda', 'nonsense'] is not for" in capsys.readouterr().err
+    assert export.main(['--workdir=x', *program, '--format=stablehlo']) == 2
+    assert 'must be some of cpu' in capsys.readouterr().err
+    assert not (tmp_path / 'next.stablehlo').exists()
     monkeypatch.undo()
     assert export.main(['--workdir=x', f'--output={tmp_path / "other"}']) == 2
     assert 'no trained run' in capsys.readouterr().err

@@ -12,7 +12,13 @@ from e3d.runs.trained_run import Run, check_lengths, load_run
 from e3d.weights.programs import ANY_BATCH, export_onnx, export_stablehlo
 from e3d.weights.tensor_file import write_run
 
-FORMATS = ('safetensors', 'stablehlo', 'onnx')
+# What can be said of each format.
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    'safetensors': (),
+    'stablehlo': ('horizon', 'frames', 'batch', 'platforms'),
+    'onnx': ('horizon', 'frames', 'batch'),
+}
+FORMATS = tuple(_OPTIONS)
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
 # What writes each format, where that is not a package which this library needs anyway.
 _WRITERS = {'stablehlo': 'flatbuffers', 'onnx': 'jax2onnx'}
@@ -31,7 +37,7 @@ def export_run(
     horizon: int | None = None,
     frames: int | None = None,
     batch: int | str | None = None,
-    platforms: Sequence[str] = ('cpu',),
+    platforms: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> str:
     """Writes a run as one file.
@@ -41,12 +47,13 @@ def export_run(
       output: the file.
       format: 'safetensors', the parameters with the config in the metadata, which `import_run` makes a
         run of; or the forecast as a program, frames in and frames out, see `programs`: 'stablehlo' for
-        JAX, 'onnx' for ONNX Runtime. The arguments below, but for `overwrite`, are for programs.
+        JAX, 'onnx' for ONNX Runtime. The arguments below, but for `overwrite`, are for programs alone.
       horizon: how many frames are forecast; as in training, if not given.
       frames: how many are seen, at most as many as in training; as many, if not given.
       batch: how many clips go at once, or 'any', which ONNX cannot have; if not given, 'any', and 1
         for ONNX.
-      platforms: what a program for JAX is for, of 'cpu', 'cuda', 'rocm' and 'tpu'.
+      platforms: what a program for JAX is for, of 'cpu', 'cuda', 'rocm' and 'tpu'; ('cpu',), if not
+        given.
       overwrite: whether to replace an output that exists.
 
     Returns:
@@ -63,6 +70,13 @@ def export_run(
     output = local_path(output, 'The output')
     if format not in FORMATS:
         raise InputError(f'format={format!r}: must be one of {", ".join(map(repr, FORMATS))}.')
+    options = {'horizon': horizon, 'frames': frames, 'batch': batch, 'platforms': platforms}
+    for name, value in options.items():
+        if value is not None and name not in _OPTIONS[format]:
+            others = ' or '.join(repr(other) for other in FORMATS if name in _OPTIONS[other])
+            raise InputError(
+                f'{name}={value!r} is not for format={format!r}: leave it out, or take format={others}.'
+            )
     if os.path.lexists(output) and not (overwrite and output.is_file()):
         raise InputError(f'{output} exists already: give another name, or --overwrite for a file.')
     run = run if isinstance(run, Run) else load_run(run)
@@ -90,6 +104,7 @@ def export_run(
     batch = (1 if format == 'onnx' else ANY_BATCH) if batch is None else batch
     if format == 'onnx' or batch != ANY_BATCH:
         _check_count('batch', batch)
+    platforms = ('cpu',) if platforms is None else platforms
     if not platforms or set(platforms) - set(PLATFORMS):
         raise InputError(f'platforms={tuple(platforms)}: must be some of {", ".join(PLATFORMS)}.')
     package = _WRITERS[format]
