@@ -269,6 +269,33 @@ def test_any_checkpoint_can_be_chosen(tmp_path, config, tiny, checkpoint, step):
     chex.assert_trees_all_equal(run.params, jax.device_get(make_state(seed=step).ema_params))
 
 
+@pytest.mark.parametrize(
+    ('errors', 'kept', 'message'),
+    [
+        ({2: 0.1, 4: 0.5, 6: 0.4}, [4, 6], 'that of step 2 had the least error .* steps 4, 6'),
+        ({2: 0.1, 4: None, 6: None}, [4, 6], 'that of step 2 had the least error'),
+        ({2: 0.4, 4: 0.4, 6: 0.5}, [4, 6], None),
+    ],
+)
+def test_the_best_is_not_one_of_those_that_happen_to_be_left(
+    tmp_path, config, tiny, errors, kept, message
+):
+    assert save_all(tmp_path, config, errors, keep_best=False) == kept
+    if message is None:
+        assert load_run(tmp_path, best=True).step == 4
+        return
+    with pytest.raises(InputError, match=message):
+        load_run(tmp_path, best=True)
+    assert load_run(tmp_path, checkpoint=6).step == 6
+
+
+def test_a_better_one_that_is_being_written_is_not_missed(tmp_path, config, tiny):
+    save_all(tmp_path, config, {1: 2.0, 2: 1.0})
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.record_error(3, 0.5)
+        assert load_run(tmp_path, best=True).step == 2
+
+
 @pytest.mark.parametrize('checkpoint', [7, '7', '', 'last', '-1', True, 1.0, '1' * 5000])
 def test_a_checkpoint_that_is_not_there(tmp_path, config, tiny, checkpoint):
     save_all(tmp_path, config, {1: 5.0, 2: 1.0, 3: 4.0}, keep=3)

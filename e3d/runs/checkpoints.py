@@ -155,12 +155,14 @@ class Checkpoints:
           choice: 'newest', 'best', or a step.
 
         Raises:
-          InputError: there is none such, or it is damaged.
+          InputError: there is none such, or it is damaged; or a better one than those that were kept
+            is gone.
         """
         if choice == 'newest':
             step, kind = self.newest(), 'checkpoint'
         elif choice == 'best':
             self._explain_no_best()
+            self._explain_lost_best()
             step, kind = self.best(), 'evaluated checkpoint'
         else:
             return self._checked_step(choice)
@@ -177,6 +179,15 @@ class Checkpoints:
             raise InputError(
                 f"checkpoint='best': '{self.folder}' has none: {fingerprint.no_best} Choose 'newest' "
                 f'or a step{self._list_steps()}.'
+            )
+
+    def _explain_lost_best(self) -> None:
+        lost = self._retention.lost_best(self._manager.all_steps())
+        if lost is not None:
+            raise InputError(
+                f"checkpoint='best': that of step {lost} had the least error on the validation split "
+                f"and is not in '{self.folder}' any more, as with checkpoint.keep_best=False. Choose "
+                f"'newest' or a step{self._list_steps()}."
             )
 
     def _checked_step(self, choice: str | int) -> int:

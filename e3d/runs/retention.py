@@ -1,6 +1,7 @@
 """Which checkpoints stay: the last few, and the best."""
 
 import json
+import math
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,17 @@ class Retention:
         errors = self._read()
         known = (step for step in steps if step in errors)
         return min(known, key=errors.__getitem__, default=None)
+
+    def lost_best(self, steps: Iterable[int]) -> int | None:
+        """The step that was better than all of `steps`, came before the last of them and is gone.
+
+        A later one is being written, or lost with the updates that lead to it; None where there is none.
+        """
+        errors, there = self._read(), set(steps)
+        least = min((errors[step] for step in there if step in errors), default=math.inf)
+        last = max(there, default=-1)
+        lost = {s: e for s, e in errors.items() if s < last and s not in there and e < least}
+        return min(lost, key=lost.__getitem__, default=None)
 
     def record(self, step: int, error: float) -> None:
         """Notes the error of a step.
