@@ -11,13 +11,14 @@ python -m e3d.import_weights run.safetensors --workdir=runs/copy
     a file of python -m e3d.export --format=safetensors
 
 --config is the experiment whose data and lengths the run gets; without it the data are your own
-(experiments/video_folder.py). --config.section.key=VALUE changes a value of it.
+(experiments/video_folder.py). --config.section.key=VALUE changes a value of it that the weights do not
+tell: what the model is they say themselves.
 """
 
 import argparse
 import sys
 
-from e3d.command_line.parsing import parse
+from e3d.command_line.parsing import MOST_SHOWN, changed_keys, parse
 from e3d.errors import InputError, RunError, exit_code
 from e3d.terminal import show
 from e3d.weights.importing import import_run
@@ -50,11 +51,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument('--ema', action='store_true', help='moving averages of the weights')
     values, rest = parser.parse_known_args(arguments)
     try:
-        config = None
-        if values.config or not values.source.endswith('.safetensors'):
+        config, changed = None, changed_keys(rest)
+        for argument in rest:
+            if argument.startswith('-') and not changed_keys([argument]):
+                raise InputError(
+                    f"'{argument[:MOST_SHOWN]}' is no flag of e3d.import_weights: leave it out. --help "
+                    'lists those that are.'
+                )
+        if values.config or changed or not values.source.endswith('.safetensors'):
             _, config = parse(['', f'--config={values.config or OWN_DATA}', *rest])
         elif rest:
-            parser.error(f'{rest[0]} is not understood')
+            raise InputError(f"'{rest[0][:MOST_SHOWN]}' is not understood: leave it out.")
         account = import_run(
             values.source,
             values.workdir,
@@ -63,6 +70,7 @@ def main(arguments: list[str]) -> int:
             stride=values.stride,
             frame_size=values.frame_size,
             average=values.ema,
+            kept=changed,
         )
     except (InputError, RunError) as error:
         print(f'import_weights: {error}', file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 
 import chex
 import jax
@@ -30,6 +31,7 @@ from e3d.model.needs import initialize
 from e3d.prediction.forecast import forecast
 from e3d.prediction.predict import predict_file
 from e3d.runs.trained_run import Run, load_run, shapes_of_variables
+from e3d.training.loop import evaluate, train
 from e3d.weights.importing import import_run
 from e3d.weights.tensor_file import read_run, write_run
 from experiments import moving_actions
@@ -219,3 +221,46 @@ def test_the_command_line(run, folder, capsys):
     assert 'there is no such key' in capsys.readouterr().err
     assert main([str(folder / 'nothing.pth'), f'--workdir={folder / "no"}']) == 2
     assert 'nothing.pth does not exist' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (['--checkpoint=best'], "'--checkpoint=best' is no flag of e3d.import_weights"),
+        (['--overwrite'], "'--overwrite' is no flag"),
+        (['--horizon', '3'], "'--horizon' is no flag"),
+        (['--config.model.layers=7'], 'model.layers: the weights 1, given 7'),
+        (['--config.model.history=5'], 'model.history: the weights None, given 5'),
+        (['--config.model.memory=recompute'], r"(?s)weights 'save', given 'recompute'.*Every use"),
+        (['--config.model.name=convlstm'], "model.name: the weights 'e3d_lstm', given 'convlstm'"),
+        (
+            ['--config.dataset.frame_size=(8, 8)', '--frame_size=4,4'],
+            r'dataset.frame_size: the weights \(4, 4\), given \(8, 8\)',
+        ),
+    ],
+)
+def test_what_would_change_nothing_is_refused(run, folder, capsys, given, message):
+    source, workdir = str(folder / 'model.ckpt-80000'), folder / 'refused'
+    assert main([source, f'--workdir={workdir}', '--patch_size=2', *given]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not workdir.exists()
+
+
+def test_values_that_the_weights_do_not_tell_are_taken(run, folder):
+    source, workdir = str(folder / 'model.ckpt-80000'), folder / 'values'
+    given = ['--config.model.layers=1', '--config.dataset.frame_size=(8, 8)']
+    given += ['--config.train.steps', '3', '--config.optimizer.clip_norm=None']
+    assert main([source, f'--workdir={workdir}', '--patch_size=2', *given]) == 0
+    found = load_run(workdir)
+    assert found.config.train.steps == 3 and found.frame_shape[:2] == (8, 8)
+
+
+def test_what_is_refused_can_be_had_as_it_is_said(run, folder, config):
+    values = {'model.precision': 'fast', 'model.memory': 'recompute'}
+    changed = run.config.copy_and_resolve_references()
+    changed.update_from_flattened_dict(values)
+    assert evaluate(changed, folder / 'google')['num_sequences'] == 5
+    changed.update_from_flattened_dict({'model.history': 5, 'model.dtype': 'bfloat16'})
+    changed.update_from_flattened_dict({'train.steps': 1, 'init_from': str(folder / 'google')})
+    train(changed, folder / 'other model')
+    assert load_run(folder / 'other model').config.model.history == 5

@@ -1,7 +1,7 @@
 """A run made of weights: those of other codes, or a file that was exported."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from e3d.files import local_path
 from e3d.model import RECOGNIZERS, build_model
 from e3d.model.beside import widths_beside
 from e3d.model.needs import initialize, needs_of
+from e3d.options.flat import list_differences
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.state import check_fit
 from e3d.runs.trained_run import Run, stored_run
@@ -46,6 +47,7 @@ def import_run(
     stride: int | None = None,
     frame_size: tuple[int, int] | None = None,
     average: bool = False,
+    kept: Collection[str] = (),
 ) -> str:
     """Makes a run of weights, which can be evaluated, predict, and be trained further.
 
@@ -62,6 +64,7 @@ def import_run(
       frame_size: height and width of the frames, where the weights are for any; that of the config,
         if not given.
       average: takes the moving averages of the weights in a checkpoint of google/e3d_lstm.
+      kept: keys of `config`, 'section.key', for which the weights may have no other value.
 
     Returns:
       What was understood and made, in a few lines for the user.
@@ -89,7 +92,7 @@ def import_run(
         account = [f'{source}: {run.config.model.name} after {run.step:,} updates.']
     else:
         foreign = _read_foreign(source, patch_size, stride, average)
-        run = _as_run(source, foreign, config, frame_size)
+        run = _as_run(source, foreign, config, frame_size, kept)
         account = foreign.account
     _write(run, workdir)
     height, width, channels = run.frame_shape
@@ -120,8 +123,10 @@ def _as_run(
     foreign: Foreign,
     config: ConfigDict | None,
     frame_size: tuple[int, int] | None,
+    kept: Collection[str],
 ) -> Run:
     """The run of weights: the config with their model, and their frames."""
+    given = config
     if config is None:
         config = default_config('video_folder')
         config.name = source.stem
@@ -150,12 +155,27 @@ def _as_run(
         dataset.channels = foreign.channels
     if foreign.lengths:
         dataset.input_frames, dataset.output_frames = foreign.lengths
+    if given is not None:
+        _check_kept(source, config, given, kept)
     check_config(config)
     model = build_model(**config.model)
     shape = (*size, foreign.channels)
     expected = jax.eval_shape(lambda: initialize(model, jax.random.key(0), shape))
     check_fit({'params': foreign.params}, expected, source)
     return Run(model, foreign.params, config, shape, 0, _scale_of(dataset, shape, source))
+
+
+def _check_kept(source: Path, own: ConfigDict, given: ConfigDict, kept: Collection[str]) -> None:
+    """Raises InputError where the config of the weights has other values for keys than was given."""
+    differences = list_differences(own, given, owners=('the weights', 'given'))
+    if lines := [line for line in differences if line.partition(':')[0] in kept]:
+        listed = '\n'.join(f'  {line}' for line in lines)
+        raise InputError(
+            f'{source} says itself what these are:\n{listed}\n'
+            'Leave them out. Every use of the run that is made may have another model.precision or '
+            'model.memory; for others train a new run with them, which begins with these parameters by '
+            '--config.init_from=WORKDIR.'
+        )
 
 
 def _scale_of(dataset: Mapping[str, Any], frame_shape: tuple[int, int, int], source: Path) -> Scale:
