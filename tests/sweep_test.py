@@ -212,8 +212,70 @@ def test_result_of_another_config_or_fewer_steps_is_not_finished(tmp_path):
     assert read_result(entry, workdir).status == 'at step 4 of 4'
     write_config(workdir, entry.config)
     assert read_result(entry, workdir).status == 'finished'
-    longer = entry._replace(config=grid('train.steps=8')[0].config)
-    assert read_result(longer, workdir).status == 'at step 4 of 8'
+    other = {'steps=8': 'at step 4 of 8', 'steps=3': 'at step 4 of 3'}
+    for steps, status in other.items():
+        config = grid(f'train.{steps};model.layers=1')[0].config
+        assert read_result(entry._replace(config=config), workdir).status == status
+
+
+@pytest.mark.parametrize(
+    ('values', 'finished'),
+    [
+        ('evaluation.thresholds=(0.3,0.6)', False),
+        ('evaluation.optical_flow=True', False),
+        ('model.precision=fast', False),
+        ('dataset.test_path=other.npy', False),
+        ('evaluation.num_samples=3;evaluation.batch_size=3;evaluation.figures=pdf', True),
+        ('checkpoint.keep=7;dataset.data_dir=elsewhere', True),
+    ],
+)
+def test_an_entry_is_finished_where_what_is_asked_for_was_measured(tmp_path, values, finished):
+    entry = grid('seed=0')[0]
+    line = {'step': 4, 'split': 'test', 'mse': 1.0}
+    (tmp_path / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+    write_config(tmp_path, entry.config)
+    other = entry._replace(config=grid(f'seed=0;{values}')[0].config)
+    assert (read_result(other, tmp_path).status == 'finished') == finished
+
+
+def run_here(arguments, monkeypatch):
+    """A sweep whose entries are trained in this process, by the launcher as always."""
+    codes = []
+
+    def run_process(command):
+        codes.append(launcher.main(command[1:]))
+        return codes[-1]
+
+    monkeypatch.setattr(execution, 'run_process', run_process)
+    return launcher.main(arguments, ['python', 'launch.py']), codes
+
+
+def test_a_sweep_again_with_other_values_of_the_evaluation_measures_them(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = [*ARGUMENTS, '--config.train.steps=2', '--sweep=seed=1', '--workdir=sweep']
+    other = [*arguments, '--config.evaluation.thresholds=(0.3,0.6)']
+
+    def rows():
+        return list(csv.DictReader((tmp_path / 'sweep' / 'sweep.csv').open()))
+
+    assert run_here(arguments, monkeypatch) == (0, [0])
+    before = rows()
+    assert 'csi_mean' not in before[0]
+    assert run_here(other, monkeypatch) == (0, [0])
+    assert 'is finished, at step 2. Evaluating it' in capsys.readouterr().err
+    after = rows()
+    assert (after[0]['status'], after[0]['mse']) == ('finished', before[0]['mse'])
+    assert float(after[0]['csi_mean']) >= 0
+    assert run_here(other, monkeypatch) == (0, [])  # it has them now
+    assert run_here([*other, '--config.train.steps=3'], monkeypatch) == (0, [0])  # goes on
+    assert [row['step'] for row in rows()] == ['3']
+    capsys.readouterr()
+    assert run_here(other, monkeypatch) == (1, [0])
+    remedy = 'has learned for 3 updates already, more than train.steps=2: give the sweep another'
+    assert remedy in capsys.readouterr().err
+    assert remedy in rows()[0]['status'] and not rows()[0].get('mse')
 
 
 def test_folder_of_a_run_is_rejected(tmp_path):

@@ -14,6 +14,7 @@ from e3d.configuration.comparison import (
     changeable_keys,
     describe_unknown_key,
     find_differences,
+    measures_the_same,
 )
 from e3d.configuration.defaults import default_config, model_section, switch_model
 from e3d.configuration.experiments import (
@@ -40,6 +41,7 @@ __all__ = [
     'list_experiments',
     'load_config',
     'make_config',
+    'measures_the_same',
     'model_section',
     'options_for',
     'parse_arg',

@@ -8,6 +8,11 @@ from ml_collections import ConfigDict
 from e3d.configuration.sections import all_options
 from e3d.options.flat import flatten, list_differences
 
+# Keys, or sections, with which a run may go on, and that change what its evaluation measures; of these
+# sections some keys do not.
+_MEASURED = ('evaluation.', 'dataset.test_path', 'model.precision')
+_UNMEASURED = ('evaluation.batch_size', 'evaluation.figures', 'evaluation.num_samples')
+
 
 def describe_unknown_key(key: str, known: Iterable[str]) -> str:
     """One line for a key that does not exist, with those that look like it or stand beside it."""
@@ -37,3 +42,10 @@ def find_differences(stored: ConfigDict, config: ConfigDict) -> list[str]:
     if schedules == {'constant'}:
         free.add('train.steps')
     return list_differences(stored, config, free)
+
+
+def measures_the_same(stored: ConfigDict, config: ConfigDict) -> bool:
+    """Whether a finished run of the config `stored` has the numbers that `config` asks for."""
+    measured = {key for key in changeable_keys() if key.startswith(_MEASURED)}
+    free = changeable_keys() - measured | {*_UNMEASURED}
+    return not list_differences(stored, config, free)

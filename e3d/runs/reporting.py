@@ -285,9 +285,18 @@ def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
 
 def drop_lines_after(path: pathlib.Path, step: int) -> None:
     """Removes the lines of later steps, and one that was cut off, from a file of metrics."""
+    _keep_lines(path, lambda line: line['step'] <= step)
+
+
+def drop_line(path: pathlib.Path, step: int, split: str) -> None:
+    """Removes the line of a step and split from a file of metrics, so that another can be written."""
+    _keep_lines(path, lambda line: (line['step'], line.get('split')) != (step, split))
+
+
+def _keep_lines(path: pathlib.Path, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
     if not os.path.lexists(path):
         return
-    kept = [line for line in read_lines(path) if line['step'] <= step]
+    kept = [line for line in read_lines(path) if wanted(line)]
     with atomic_write(path) as temporary:
         temporary.write_text(''.join(f'{json.dumps(line)}\n' for line in kept), encoding='utf-8')
 

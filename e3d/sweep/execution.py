@@ -60,9 +60,16 @@ def run_sweep(
                 )
         if code:
             failed[entry.name] = f'failed with exit code {code}'
-        elif read_result(entry, workdir).status != FINISHED:
-            # Such as one that has joined another training, whose files lie elsewhere.
-            failed[entry.name] = 'ended without results in its folder'
+        else:
+            result, steps = read_result(entry, workdir), entry.config.train.steps
+            if result.step > steps:
+                failed[entry.name] = (
+                    f'has learned for {result.step:,} updates already, more than train.steps={steps}: '
+                    'give the sweep another --workdir'
+                )
+            elif result.status != FINISHED:
+                # Such as one that has joined another training, whose files lie elsewhere.
+                failed[entry.name] = 'ended without results in its folder'
         write_results(entries, folder, failed)
     show(write_results(entries, folder, failed))
     if failed:

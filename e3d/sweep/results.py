@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
-from e3d.configuration import find_differences
+from e3d.configuration import measures_the_same
 from e3d.errors import InputError
 from e3d.evaluation.figures import make_plain, save_figure
 from e3d.evaluation.report import HEADINGS, as_text
@@ -49,8 +49,8 @@ def read_result(entry: Entry, workdir: pathlib.Path) -> Result:
     validation = validation_metrics(lines)
     on_test = any(line.get('split') == 'validation_on_test' for line in lines)
     steps = entry.config.train.steps
-    tests = [line for line in lines if line.get('split') == 'test' and line['step'] >= steps]
-    if tests and _is_same_experiment(entry, workdir):
+    tests = [line for line in lines if line.get('split') == 'test' and line['step'] == steps]
+    if tests and step == steps and _is_of(entry, workdir):
         return Result(FINISHED, step, metrics_of(tests[-1]), validation, on_test)
     status = f'at step {step} of {steps}' if step else 'not begun'
     return Result(status, step, {}, validation, on_test)
@@ -136,8 +136,9 @@ def _as_csv(entries: Sequence[Entry], results: Mapping[str, Result], metrics: Se
     return text.getvalue()
 
 
-def _is_same_experiment(entry: Entry, workdir: pathlib.Path) -> bool:
+def _is_of(entry: Entry, workdir: pathlib.Path) -> bool:
+    """Whether the run in a workdir has last measured what the entry asks for."""
     try:
-        return not find_differences(read_config(workdir / CONFIG_FILE), entry.config)
+        return measures_the_same(read_config(workdir / CONFIG_FILE), entry.config)
     except InputError:
         return False

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from e3d.configuration import find_differences
+from e3d.configuration import find_differences, measures_the_same
 from e3d.data.batches import training_batches, training_order
 from e3d.data.preparation import summarize
 from e3d.data.sources.layouts import layout_of
@@ -30,11 +30,18 @@ from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints, FollowingReporter
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.fingerprint import check_same_data, read_fingerprint, write_fingerprint
-from e3d.runs.reporting import Reporter, StepMetrics, scalars
+from e3d.runs.reporting import METRICS_FILE, Reporter, StepMetrics, drop_line, scalars
 from e3d.runs.state import TrainState
 from e3d.runs.stored_run import StoredRun
 from e3d.runs.transfer import begin_from
-from e3d.runs.workdir import held, other_config_message, unused_removed, write_config
+from e3d.runs.workdir import (
+    CONFIG_FILE,
+    held,
+    other_config_message,
+    read_config,
+    unused_removed,
+    write_config,
+)
 from e3d.signals import Interrupted
 from e3d.tasks.provenance import describe, split_label
 from e3d.terminal import tell
@@ -95,6 +102,7 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
                 check_same_data(before, parts.fingerprint)
             if parts.fingerprint.no_best and config.checkpoint.keep_best:
                 tell(f'No checkpoint is kept as the best: {parts.fingerprint.no_best}')
+            drop_other_test(parts, step)
             write_config(parts.workdir, config)
             write_fingerprint(checkpoints.folder, parts.fingerprint)
         with open_reporter(parts, step) as reporter:
@@ -110,6 +118,14 @@ def _train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
         parts.evaluator.present(report)
         write_page(parts.workdir, config, report, parts.evaluator)
     return report
+
+
+def drop_other_test(parts: Parts, step: int) -> None:
+    """Removes the numbers of a finished run's test that were measured in another way than it now is."""
+    path = parts.workdir / CONFIG_FILE
+    same = path.exists() and measures_the_same(read_config(path), parts.config)
+    if step >= parts.config.train.steps and not same:
+        drop_line(parts.workdir / METRICS_FILE, step, 'test')
 
 
 @contextlib.contextmanager
