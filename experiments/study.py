@@ -87,6 +87,11 @@ BRIEF_ENTRIES = {
         **_REFINED, **_FASTER, 'model.recall': 'none', 'model.features': 17,
     },
 }  # fmt: skip
+# Those that are compared with what was trained at 1e-2, at that rate as well.
+BRIEF_ENTRIES |= {
+    f'{name}_1e-2': {**BRIEF_ENTRIES[name], **_FASTER}
+    for name in ('convlstm', 'in_place', 'without_attention', 'everywhere')
+}
 _LARGER = ('gated_1e-2', 'predrnn', 'in_place', 'without_attention', 'everywhere')
 RECALL_ENTRIES = {name: BRIEF_ENTRIES[name] for name in _LARGER}
 
@@ -115,7 +120,8 @@ RIVAL_ENTRIES = {
 LENGTHS = (12, 24, 48)
 _OF_LENGTHS = (
     'refined_1e-2', 'gated_1e-2', 'timed_1e-2', 'predrnn', 'convlstm', 'everywhere', 'without_attention',
-    'in_place', 'everywhere_last_5', 'predrnn_plus_plus', 'predrnn_1e-2', 'frnn',
+    'in_place', 'everywhere_last_5', 'predrnn_plus_plus', 'predrnn_1e-2', 'frnn', 'convlstm_1e-2',
+    'in_place_1e-2', 'without_attention_1e-2', 'everywhere_1e-2',
 )  # fmt: skip
 LENGTH_ENTRIES = {
     f'{name}_after_{frames}': {**BRIEF_ENTRIES[name], 'dataset.copy_test': (frames - 3, 3)}
