@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import finished_runs
+from benchmarks.error_bars import bars_aside, draw_with_bars
 from benchmarks.finished_runs import ROOT
 from benchmarks.study_tables import row
 from e3d.data.sources.moving_actions import CLASSES, MovingActions
@@ -210,11 +211,11 @@ def _draw_curves(
         name: 100 * np.array([seed['curve'] for seed in seeds]) for name, seeds in runs.items()
     }
     styles = styles_of(sorted(curves, key=lambda name: -curves[name].mean()))
-    for place, (name, style) in enumerate(styles.items()):
-        aside = 2 * (place / max(1, len(styles) - 1) - 0.5)
+    every = observed[1] - observed[0]
+    for (name, style), aside in zip(styles.items(), bars_aside(len(styles)), strict=True):
         means = curves[name].mean(axis=0)
         ends = [means - curves[name].min(axis=0), curves[name].max(axis=0) - means]
-        axes.errorbar(observed + aside, means, ends, capsize=2, elinewidth=0.8, **style.of_line)
+        draw_with_bars(axes, observed, means, ends, style, aside * every)
     make_plain(axes)
     axes.legend(fontsize='small', loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=3)
 

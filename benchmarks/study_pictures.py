@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from benchmarks.differences import Seeds
 from benchmarks.direct_labels import label_ends
+from benchmarks.error_bars import bars_aside, draw_with_bars
 from benchmarks.study_tables import Costs, Runs
 from e3d.evaluation.figures import make_plain
 from e3d.evaluation.styles import Style, simple_styles, styles_of
@@ -23,21 +24,20 @@ TEST = 'MSE per frame, test split'
 def draw_models(runs: Runs, path: pathlib.Path) -> None:
     """Draws the MSE on the validation split by step, and on the test split by frame.
 
-    Bars are standard deviations over the seeds; the lines lie a little beside each other, so that
-    they are told apart where they coincide.
+    Bars are standard deviations over the seeds; they stand a little beside their points, so that they
+    are told apart where lines coincide.
     """
     figure = Figure(figsize=(10.5, 4), dpi=130, layout='constrained')
     by_step, by_frame = figure.subplots(1, 2)
     styles = styles_of(runs)
     lines = []
-    for place, (name, seeds) in enumerate(runs.items()):
-        aside = 0.24 * (place / max(1, len(runs) - 1) - 0.5)  # of the distance between points
+    for (name, seeds), aside in zip(runs.items(), bars_aside(len(runs)), strict=True):
         steps, curves = _curves(seeds)
         every = steps[1] - steps[0] if len(steps) > 1 else 0
-        _draw_seeds(by_step, [step + aside * every for step in steps], curves, styles[name])
+        _draw_seeds(by_step, steps, curves, styles[name], aside * every)
         curves = [seed['mse_per_frame'] for seed in seeds.values()]
-        frames = [1 + aside + frame for frame in range(len(curves[0]))]
-        lines.append(_draw_seeds(by_frame, frames, curves, styles[name]))
+        frames = list(range(1, 1 + len(curves[0])))
+        lines.append(_draw_seeds(by_frame, frames, curves, styles[name], aside))
     by_step.set(xlabel='update', ylabel=VALIDATION)
     _limit(by_step, runs.values())
     by_frame.set(xlabel='predicted frame', ylabel=TEST)
@@ -120,13 +120,24 @@ def _limit(axes: Axes, runs: Iterable[Seeds]) -> None:
 
 
 def _draw_seeds(
-    axes: Axes, places: Sequence[float], curves: Sequence[Sequence[float]], style: Style
+    axes: Axes,
+    places: Sequence[float],
+    curves: Sequence[Sequence[float]],
+    style: Style,
+    aside: float = 0.0,
 ) -> Line2D:
-    """Draws the mean of a curve over seeds, which it returns, and bars of its standard deviation."""
+    """Draws the mean of a curve over seeds, which it returns, and bars of its standard deviation.
+
+    Args:
+      axes: drawn in.
+      places: of the points.
+      curves: their values, by seed.
+      style: of the line.
+      aside: how far to the right of its point a bar stands.
+    """
     means = [statistics.mean(values) for values in zip(*curves, strict=True)]
     spread = [statistics.stdev(values) for values in zip(*curves, strict=True) if len(values) > 1]
-    drawn = axes.errorbar(places, means, spread or None, capsize=2, elinewidth=0.8, **style.of_line)
-    return drawn.lines[0]
+    return draw_with_bars(axes, places, means, spread or None, style, aside)
 
 
 def _finish(figure: Figure, path: pathlib.Path) -> None:

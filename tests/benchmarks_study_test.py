@@ -6,6 +6,7 @@ import sys
 
 import jax
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks import (
     bikenyc_study,
@@ -19,9 +20,11 @@ from benchmarks import (
     study_tables,
 )
 from benchmarks.differences import difference
+from benchmarks.error_bars import bars_aside, draw_with_bars
 from benchmarks.finished_runs import ROOT
 from benchmarks.operation_counts import forward_operations
 from e3d.command_line.parsing import parse
+from e3d.evaluation.styles import styles_of
 from e3d.model import E3DLSTM
 from e3d.options.flat import flatten
 from e3d.runs.reporting import METRICS_FILE
@@ -322,17 +325,23 @@ def test_verdicts(interval, over_seeds, expected):
 
 
 def test_a_verdict_of_recognition_counts_how_far_two_seeds_are_apart():
-    def line(*shares):
-        run = {'clips': 700}
-        entries = {f'e3d_lstm,seed={i}': {**run, 'curve': [p] * 8} for i, p in enumerate(shares)}
-        entries['cnn_3d,seed=0'] = {**run, 'curve': [0.6] * 8}
+    def line(*shares, others=(0.6,)):
+        both = {'e3d_lstm': shares, 'cnn_3d': others}
+        entries = {
+            f'{name},seed={seed}': {'clips': 700, 'curve': [share] * 8}
+            for name, of_seeds in both.items()
+            for seed, share in enumerate(of_seeds)
+        }
         of_none = {name: {'entries': {}} for name in EXPERIMENTS}
         of_paper, _ = claims.tables(of_none | {recognition_study.STUDY: {'entries': entries}})
         return next(line for line in of_paper.splitlines() if 'earlier than a 3D-CNN' in line)
 
     assert line(0.7).endswith('| +10.0% (+5.0% to +15.0% over clips) | holds, for these seeds |')
     assert line(0.7, 0.7).endswith('over clips and seeds) | holds, for these seeds |')
-    assert line(0.6, 0.8).endswith('| +10.0% (-10.2% to +30.2% over clips and seeds) | open |')
+    # Two seeds far apart leave as good as one degree of freedom, whose quantile is 12.7 and not 1.96.
+    assert line(0.697, 0.701, others=(0.577, 0.454)).endswith('over clips and seeds) | open |')
+    expected = '| +30.0% (+22.3% to +37.7% over clips and seeds) | holds, for these seeds |'
+    assert line(0.88, 0.92).endswith(expected)  # 1.96 would leave 5.8 of the 7.7
 
 
 def test_the_chosen_rates_are_those_of_the_kept_numbers():
@@ -374,6 +383,24 @@ def test_at_equal_time_errors_are_those_of_fewer_updates():
     )
     assert '| model | updates in 30 s |' in table
     assert '| PredRNN | 20 | 8.00 |' in table and '| E3D-LSTM | 15 | 15.00 |' in table
+
+
+def test_curves_are_drawn_where_their_points_are_and_bars_beside():
+    axes = Figure().subplots()
+    runs = {
+        'predrnn': ([3.0, 2.0], [5.0, 4.0]),
+        'e3d_lstm': ([2.0, 1.0],),
+        'convlstm': ([9.0, 8.0],) * 2,
+    }
+    styles = styles_of(runs)
+    for (name, curves), aside in zip(runs.items(), bars_aside(3), strict=True):
+        spread = [1.0, 2.0] if len(curves) > 1 else None
+        line = draw_with_bars(axes, [250, 500], curves[0], spread, styles[name], aside * 250)
+        assert line.get_xdata().tolist() == [250, 500]
+    bars = [bar.get_segments() for bar in axes.collections]
+    assert [segments[0][0][0] for segments in bars] == [220, 280]
+    assert bars[0][1][:, 1].tolist() == [0.0, 4.0]
+    assert bars_aside(1) == [0]
 
 
 def test_lengths_are_read_from_the_names_of_runs():

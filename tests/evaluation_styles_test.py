@@ -87,5 +87,7 @@ def test_one_color_a_model_wherever_it_is_drawn():
     among = styles_of(['convlstm', 'x', 'predrnn', 'e3d_lstm'])
     assert among['predrnn'] == alone
     assert [style.label for style in among.values() if style.emphasized] == ['E3D-LSTM']
+    both = styles_of(['predrnn_1e-2', 'predrnn'])
+    assert list(both) == ['predrnn_1e-2', 'predrnn'] and both['predrnn'] == alone
     simple = simple_styles(['last frame', 'mean image'])
     assert {style.color for style in simple.values()} == {SIMPLE_COLOR}

@@ -133,12 +133,14 @@ def label_of(name: str) -> str:
 def styles_of(names: Iterable[str]) -> dict[str, Style]:
     """How to draw models or entries together, in the order of their names.
 
-    Names that begin alike, as 'predrnn' and 'predrnn_1e-2', have one color and different lines.
+    Names that begin alike, as 'predrnn' and 'predrnn_1e-2', have one color and different lines, the
+    bare name always the same.
     """
+    ordered = list(names)
     styles: dict[str, Style] = {}
     drawn: dict[str, int] = {}
     others = 0
-    for name in names:
+    for name in sorted(ordered, key=lambda name: bool(_parts(name)[1])):
         known, _ = _parts(name)
         if known:
             _, color, marker = _TABLE[known]
@@ -152,7 +154,7 @@ def styles_of(names: Iterable[str]) -> dict[str, Style]:
             line = _LINES[others // len(_OTHERS) % len(_LINES)]
             others += 1
         styles[name] = Style(label_of(name), color, marker, line, known in EMPHASIZED)
-    return styles
+    return {name: styles[name] for name in ordered}
 
 
 def simple_styles(labels: Iterable[str]) -> dict[str, Style]:
