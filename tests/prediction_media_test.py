@@ -5,6 +5,7 @@ import os
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 
 from e3d.data.readers.clips import frame_rate, read_clip
 from e3d.errors import InputError
@@ -43,6 +44,18 @@ def test_gif_keeps_all_grays(tmp_path):
     ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     write_clip(tmp_path / 'clip.gif', ramp)
     np.testing.assert_array_equal(read_clip(tmp_path / 'clip.gif')[..., :1], ramp)
+
+
+def test_gif_keeps_grays_among_colors(tmp_path):
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=-1)
+    colors = np.random.default_rng(2).integers(0, 6, (2, 16, 16, 3), np.uint8) * 51
+    for order in ([0, 1, 2], [1, 0, 2], [0, 2, 1]):
+        frames = np.concatenate([colors, ramp])[order]
+        write_clip(tmp_path / 'clip.gif', frames, overwrite=True)
+        with av.open(str(tmp_path / 'clip.gif')) as container:
+            shown = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+        np.testing.assert_array_equal(np.stack(shown), frames)
+        np.testing.assert_array_equal(read_clip(tmp_path / 'clip.gif'), frames)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +188,16 @@ def test_written_video_reads_back(tmp_path):
     with av.open(str(tmp_path / 'clip.mp4')) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt) == ('h264', 'yuv420p')
+
+
+def test_a_written_video_states_its_colors(tmp_path):
+    frames = np.full((2, 16, 16, 3), (200, 30, 60), np.uint8)
+    write_video(tmp_path / 'clip.mp4', frames, 10)
+    with av.open(str(tmp_path / 'clip.mp4')) as container:
+        context = container.streams.video[0].codec_context
+        stated = context.colorspace, context.color_range
+    assert stated == (Colorspace.ITU601, ColorRange.MPEG)
+    np.testing.assert_allclose(read_clip(tmp_path / 'clip.mp4').astype(int), frames, atol=4)
 
 
 def test_odd_sides_get_their_last_row_and_column_twice(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 from PIL import GifImagePlugin, Image
 
 from e3d.errors import InputError
@@ -18,6 +19,7 @@ PICTURE = re.compile(r'frame_\d{5,}\.png')  # of a folder that `write_clip` made
 # Least and most frames per second. A GIF counts in hundredths of a second, up to 65535; what is to
 # stand shorter than two of them, browsers show for ten.
 RATES = {'.mp4': (1 / 3600, 1000.0), '.gif': (100 / 65535, 50.0)}
+GRAYS = np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes()  # as a palette
 # The longest side that such a file can have, in pixels: of MP4 what players decode.
 SIDES = {'.mp4': 8190, '.gif': 65535, '': 65535}
 
@@ -140,6 +142,7 @@ def write_gif(path: str | os.PathLike[str], frames: np.ndarray, frames_per_secon
         for index, frame in enumerate(frames):
             if (frame == frame[..., :1]).all():
                 image = Image.fromarray(frame[..., 0])
+                image.putpalette(GRAYS)  # or it would be read with that of the first frame
             else:
                 image = Image.fromarray(frame).convert('P', palette=Image.Palette.ADAPTIVE)
             if not index:
@@ -152,6 +155,8 @@ def write_gif(path: str | os.PathLike[str], frames: np.ndarray, frames_per_secon
 
 def write_video(path: str | os.PathLike[str], frames: np.ndarray, frames_per_second: float) -> None:
     """Encodes frames as MP4: H.264, or MPEG-4 where PyAV was built without it; yuv420p.
+
+    The colors are those of BT.601 with limited range, which H.264 states.
 
     By PyAV, which reads videos too: mediapy needs the program ffmpeg; imageio, which calls PyAV in its
     turn, takes no options of the encoder.
@@ -174,6 +179,9 @@ def write_video(path: str | os.PathLike[str], frames: np.ndarray, frames_per_sec
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = 'yuv420p'
+        # What FFmpeg converts to. Where it is not said, players take large frames for BT.709.
+        stream.codec_context.colorspace = Colorspace.ITU601
+        stream.codec_context.color_range = ColorRange.MPEG
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
         container.mux(stream.encode())
