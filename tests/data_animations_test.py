@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from picture_fixtures import chunk, first_pixels, write_tiff
+from picture_fixtures import GifFrame, chunk, first_pixels, gif_of, write_tiff
 from PIL import Image
 
 from e3d.data.readers import pictures
@@ -13,6 +13,7 @@ from e3d.data.readers.clips import clip_frames, clip_timing, describe_clip, fram
 from e3d.errors import InputError
 
 GRAYS = [20, 70, 130, 200]
+PALETTE = np.random.default_rng(0).integers(0, 256, (256, 3), np.uint8)
 FORMATS = ('gif', 'png', 'webp', 'tif')
 
 
@@ -126,6 +127,52 @@ def test_what_is_transparent_is_black_in_every_frame(tmp_path):
         for column, frame in enumerate(clip):
             assert (frame[:, column] == (200, 100, 50)).all()
             assert not np.delete(frame, column, axis=1).any()
+
+
+@pytest.mark.parametrize('disposal', [2, 3])
+def test_a_frame_that_states_no_disposal_stays(tmp_path, disposal):
+    def patch(index, column, disposal):
+        return GifFrame(np.full((2, 2), index, np.uint8), disposal, (1, column), clear=255)
+
+    ground = GifFrame(np.full((4, 6), 1, np.uint8), 1)
+    frames = [ground, patch(2, 0, disposal), patch(3, 2, 0), patch(4, 4, 0)]
+    (tmp_path / 'a.gif').write_bytes(gif_of((4, 6), PALETTE, frames))
+    expected = np.broadcast_to(PALETTE[1], (4, 4, 6, 3)).copy()
+    expected[1, 1:3, :2] = PALETTE[2]
+    expected[2:, 1:3, :2] = 0 if disposal == 2 else PALETTE[1]
+    expected[2:, 1:3, 2:4] = PALETTE[3]
+    expected[3, 1:3, 4:] = PALETTE[4]
+    np.testing.assert_array_equal(read_clip(tmp_path / 'a.gif'), expected)
+
+
+def test_colors_after_grays_are_read_as_such(tmp_path):
+    grays = np.repeat(np.arange(256, dtype=np.uint8)[:, np.newaxis], 3, axis=1)
+    indices = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    frames = [GifFrame(indices), GifFrame(indices, palette=PALETTE), GifFrame(indices[:2, :3])]
+    (tmp_path / 'a.gif').write_bytes(gif_of((4, 6), grays, frames))
+    expected = np.stack([grays[indices], PALETTE[indices], PALETTE[indices]])
+    expected[2, :2, :3] = grays[indices[:2, :3]]
+    np.testing.assert_array_equal(read_clip(tmp_path / 'a.gif'), expected)
+
+
+def test_a_frame_of_a_gif_that_leaves_its_screen_is_rejected(tmp_path):
+    frames = [GifFrame(np.ones((4, 6), np.uint8)), GifFrame(np.ones((4, 8), np.uint8))]
+    (tmp_path / 'a.gif').write_bytes(gif_of((4, 6), PALETTE, frames))
+    with pytest.raises(InputError, match=r'Frame 2 of .*Pillow finds 4 x 8 pixels, FFmpeg 4 x 6'):
+        read_clip(tmp_path / 'a.gif')
+
+
+def test_a_gif_without_its_end_is_told(tmp_path):
+    content = gif_of((4, 6), PALETTE, 3 * [GifFrame(np.ones((4, 6), np.uint8))])
+    path = tmp_path / 'a.gif'
+    for whole in (content, content + bytes(9)):
+        path.write_bytes(whole)
+        assert describe_clip(path) == ''
+    one_less = content.rindex(b'!\xf9')
+    for cut, count in ((content[:-1], 3), (content[:one_less], 2)):
+        path.write_bytes(cut)
+        assert len(read_clip(path)) == count
+        assert describe_clip(path).endswith('is missing, so that it may be cut off')
 
 
 def test_pages_that_are_gray_and_in_color_come_in_one_form(tmp_path):

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -60,6 +61,43 @@ def write_tiff(path, pixels, order='<', **tags):
         struct.pack(f'{order}H', len(values)) + entries + struct.pack(f'{order}I', 0) + extra
     )
     path.write_bytes(mark + struct.pack(f'{order}I', place) + content + directory)
+
+
+class GifFrame(NamedTuple):
+    """A frame as a GIF has it.
+
+    Attributes:
+      indices: uint8 [H, W], at most 250 of them.
+      disposal: what becomes of it: 0 is not said, 1 stays, 2 is cleared, 3 gives way to what was
+        before.
+      place: row and column of its upper left corner.
+      palette: its own colors, uint8 [256, 3]; None for those of the file.
+      clear: index of what is transparent, as 2 needs it; None for none.
+    """
+
+    indices: np.ndarray
+    disposal: int = 0
+    place: tuple[int, int] = (0, 0)
+    palette: np.ndarray | None = None
+    clear: int | None = None
+
+
+def gif_of(size, palette, frames):
+    """A GIF of one picture of size [H, W], whose frames stand for 100 ms each."""
+    content = b'GIF89a' + struct.pack('<HHBBB', size[1], size[0], 0xF7, 0, 0) + palette.tobytes()
+    for frame in frames:
+        (row, column), (height, width) = frame.place, frame.indices.shape
+        flags = 4 * frame.disposal + (frame.clear is not None)
+        content += b'!\xf9\4' + struct.pack('<BHBB', flags, 10, frame.clear or 0, 0)
+        own = frame.palette is not None
+        content += b',' + struct.pack('<HHHHB', column, row, width, height, 0x87 if own else 0)
+        content += frame.palette.tobytes() if own else b''
+        codes = [256, *frame.indices.ravel().tolist(), 257]  # of 9 bits, between start and end
+        bits = sum(code << 9 * place for place, code in enumerate(codes))
+        packed = bits.to_bytes(9 * len(codes) // 8 + 1, 'little')
+        blocks = [packed[start : start + 255] for start in range(0, len(packed), 255)]
+        content += b'\x08' + b''.join(bytes([len(block)]) + block for block in blocks) + b'\0'
+    return content + b';'
 
 
 def write_grays(folder, grays, size=(3, 2)):

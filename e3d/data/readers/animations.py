@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
+from PIL import Image
 
 from e3d.data.readers.pictures import (
     check_total,
@@ -17,11 +19,14 @@ from e3d.data.readers.pictures import (
 )
 from e3d.data.readers.timing import TimedFrame, Timing
 from e3d.data.readers.video_file import check_size
+from e3d.data.readers.video_pixels import pixels_of
+from e3d.errors import InputError
 
 # As browsers do: what is not to stand longer than 10 ms stands for 100 ms.
 SHORTEST, DEFAULT = 11.0, 100.0
 TICK = {'GIF': 10.0}  # to which times are rounded; to a millisecond where not said
 FINEST = 5  # steps in the shortest duration, at most
+TAIL = 2**12  # bytes in which the end of a GIF is looked for
 MAX_TRIED = 2**22  # steps, times the number of frames
 
 
@@ -49,12 +54,14 @@ class _Plan(NamedTuple):
       gray: whether all of them are.
       deep: whether any has more than 8 bits.
       times: of the frames; None where there are none.
+      has_end: whether the file ends as its format has it; only of GIF it is looked for.
     """
 
     numbers: list[int]
     gray: bool
     deep: bool
     times: Times | None
+    has_end: bool
 
 
 def animation_frames(path: Path) -> Iterator[TimedFrame]:
@@ -69,16 +76,45 @@ def animation_frames(path: Path) -> Iterator[TimedFrame]:
     Raises:
       InputError: the file is no whole picture, or its frames are too large.
     """
-    numbers, gray, deep, times = _look_through(path)
+    numbers, gray, deep, times, _ = _look_through(path)
     with opened_picture(path) as image:
-        for index, number in enumerate(numbers):
-            image.seek(number)
-            pixels = unified(decode(path, image), gray, deep)
+        moving_gif = image.format == 'GIF' and len(numbers) > 1
+        frames = _gif_frames if moving_gif else _frames
+        for index, pixels in enumerate(frames(path, image, numbers)):
+            pixels = unified(pixels, gray, deep)
             if times:
                 end = times.starts[index + 1] if index + 1 < len(numbers) else times.end
                 yield TimedFrame(pixels, times.starts[index] / 1000, end / 1000)
             else:
                 yield TimedFrame(pixels)
+
+
+def _frames(path: Path, image: Image.Image, numbers: list[int]) -> Iterator[np.ndarray]:
+    for number in numbers:
+        image.seek(number)
+        yield decode(path, image)
+
+
+def _gif_frames(path: Path, image: Image.Image, numbers: list[int]) -> Iterator[np.ndarray]:
+    """The frames of a GIF as FFmpeg draws them, one over the other; Pillow notices damage.
+
+    Pillow lets a frame that does not say what becomes of it go as the one before, and shows colors
+    after a gray frame as grays.
+    """
+    with path.open('rb') as file, av.open(file, format='gif') as container:
+        drawn = container.decode(video=0)
+        for number in numbers:
+            image.seek(number)
+            image.load()
+            frame = next(drawn, None)
+            if frame is None or (frame.height, frame.width) != (image.height, image.width):
+                found = 'nothing' if frame is None else f'{frame.height} x {frame.width} pixels'
+                raise InputError(
+                    f'Frame {number + 1} of {path} can be read in two ways: Pillow finds '
+                    f'{image.height} x {image.width} pixels, FFmpeg {found}. Save each frame as a '
+                    'PNG picture, in a folder.'
+                )
+            yield pixels_of(frame)
 
 
 def animation_timing(path: Path) -> Timing | None:
@@ -88,15 +124,20 @@ def animation_timing(path: Path) -> Timing | None:
 
 
 def describe_animation(path: Path) -> str:
-    """Says how the times of an animation are understood; '' where its frames are even."""
-    numbers, _, _, times = _look_through(path)
-    if len(numbers) < 2:
-        return f'{path}: a single picture'
-    if times is None:
-        return f'{path}: a frame for each page'
-    if times.constant:
-        return ''
-    return f'{path}: frames of unequal duration, repeated in even steps of {times.step:.4g} ms'
+    """Says how the times of an animation are understood, and whether it may be cut off; or ''."""
+    remarks = '; '.join(_remarks(_look_through(path)))
+    return f'{path}: {remarks}' if remarks else ''
+
+
+def _remarks(plan: _Plan) -> Iterator[str]:
+    if len(plan.numbers) < 2:
+        yield 'a single picture'
+    elif plan.times is None:
+        yield 'a frame for each page'
+    elif not plan.times.constant:
+        yield f'frames of unequal duration, repeated in even steps of {plan.times.step:.4g} ms'
+    if not plan.has_end:
+        yield 'the mark at the end of a GIF is missing, so that it may be cut off'
 
 
 def even_times(durations: Sequence[float], tick: float) -> Times:
@@ -188,4 +229,11 @@ def _look_through(path: Path) -> _Plan:
             durations.append(float(duration) if duration >= SHORTEST else DEFAULT)
         timed = image.format != 'TIFF' and len(numbers) > 1
         times = even_times(durations, TICK.get(image.format, 1.0)) if timed else None
-        return _Plan(numbers, gray, deep, times)
+        return _Plan(numbers, gray, deep, times, image.format != 'GIF' or _has_trailer(path))
+
+
+def _has_trailer(path: Path) -> bool:
+    """Whether a GIF ends with its last block, which zeros may follow."""
+    with path.open('rb') as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        return file.read().rstrip(b'\0').endswith(b';')
