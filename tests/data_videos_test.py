@@ -85,6 +85,27 @@ def test_truncated_video_with_its_index_in_front_is_rejected(tmp_path):
         read(tmp_path / 'cut.mp4')
 
 
+@pytest.mark.parametrize('suffix', ['.avi', '.flv', '.mov'])
+def test_damage_that_the_decoder_notices_is_rejected(tmp_path, suffix):
+    path = encoded(tmp_path / f'clip{suffix}', moving_square())
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux() if packet.size][9]
+        middle = packet.pos + packet.size // 2
+    content = bytearray(path.read_bytes())
+    content[middle : middle + 16] = bytes(16)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r'clip\.\w+ is damaged: parts of frame 10 are missing'):
+        read(path)
+
+
+def test_recordings_that_begin_in_the_midst_or_are_joined_are_no_damage(tmp_path):
+    content = encoded(tmp_path / 'clip.ts', moving_square()).read_bytes()
+    packets = len(content) // 188
+    for begin in (0, packets // 3, packets // 2):
+        (tmp_path / 'joined.ts').write_bytes(content[188 * begin :] + content)
+        assert len(read(tmp_path / 'joined.ts')) >= 20
+
+
 class Pipe:
     """What cannot go back to fill in sizes and lengths."""
 

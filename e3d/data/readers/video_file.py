@@ -96,7 +96,12 @@ class VideoFile:
                 yield encoded
 
     def decoded(self) -> Iterator[tuple[int | None, int, av.VideoFrame]]:
-        """Yields stamp, duration (0 if not stated) and frame, in the order of their showing."""
+        """Yields stamp, duration (0 if not stated) and frame, in the order of their showing.
+
+        Raises:
+          InputError: a frame in which the decoder noticed damage. It does not notice every damage:
+            many a wrong byte makes other pixels that could be meant.
+        """
         size = None
         for packet in self.container.demux(self.stream):
             if not packet.size and packet.dts is not None:
@@ -187,6 +192,11 @@ class VideoFile:
         return self.stream.codec.name == 'vp8' and not bytes(packet)[0] & 16
 
     def _check_frame(self, frame: av.VideoFrame, size: tuple[int, int]) -> None:
+        if frame.is_corrupt:
+            raise InputError(
+                f'{self.path} is damaged: parts of frame {self.count + 1} are missing or wrong. Get '
+                'the file again, or save the frames before or after the damage as a new one.'
+            )
         check_size(self.path, frame.height, frame.width)
         if (frame.height, frame.width) != size:
             raise InputError(

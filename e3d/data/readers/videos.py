@@ -48,8 +48,8 @@ def video_frames(path: Path, content: BinaryIO | None = None) -> Iterator[TimedF
       content: of the file, for one that lies in an archive.
 
     Raises:
-      InputError: if the file is no video, damaged or truncated, its frames are too large, or
-        their size changes.
+      InputError: if the file is no video, truncated, or damaged so that FFmpeg notices it, its
+        frames are too large, or their size changes.
     """
     with opened_video(path, content) as video:
         clock, held, last_duration = video.clock(), None, 0
