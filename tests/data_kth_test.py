@@ -148,6 +148,36 @@ def test_a_few_clips_are_divided_by_their_ranges(tmp_path):
     assert (train, validation, test) == ([3, 8], [15, 20], [15, 20])
 
 
+@pytest.mark.parametrize('windows', kth.RULES)
+@pytest.mark.parametrize(
+    ('ranges', 'trained', 'overlapping'),
+    [
+        ('1-12, 9-24', range(1, 9), True),
+        ('1-9, 9-24', range(1, 9), True),
+        ('1-7, 10-13, 9-24', range(1, 8), True),  # one within the last
+        ('1-20, 3-8', [1, 2, *range(9, 21)], True),  # one around it
+        ('1-8, 18-24, 9-17', [*range(1, 9), *range(18, 25)], False),  # one behind it
+    ],
+)
+def test_frames_of_the_last_range_are_not_trained_on(
+    tmp_path, windows, ranges, trained, overlapping
+):
+    write_clips(tmp_path, 'person01_jogging_d1')
+    write_ranges(tmp_path, person01_jogging_d1=ranges)
+    lengths = {'input_frames': 1, 'output_frames': 1}
+    dataset = make_dataset(tmp_path, split='ranges', windows=windows, **lengths)
+    train, test = (open_kth(dataset, split, 0) for split in ('train', 'test'))
+    drawn = [train[index] for index in range(min(len(train), 300))]
+    seen = {number for one in drawn for number in numbers_in(one['frames'])}
+    if windows == 'mcnet':
+        assert seen == set(trained)
+    else:  # from the end of a range on, by steps of 3
+        assert seen <= set(trained) and {trained[0], trained[-1]} & seen
+    assert seen.isdisjoint(number for numbers in sequences(test) for number in numbers)
+    said = 'another range shares frames with the last one: 1; ' in '\n'.join(train.account)
+    assert said == overlapping
+
+
 def write_pictures(folder, numbers):
     folder.mkdir(parents=True)
     for number in numbers:

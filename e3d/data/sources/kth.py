@@ -81,6 +81,7 @@ def open_kth(dataset: Mapping[str, Any], split: str, seed: int) -> Any:
         *clip_set.account,
         *_account_of_ranges(clip_set.clips),
         *_account_of_division(groups, dataset),
+        *_account_of_overlaps(clip_set.clips, dataset),
     )
     lengths = dataset['input_frames'], dataset['output_frames']
     if dataset['windows'] == 'mcnet' and split == 'train':
@@ -196,12 +197,38 @@ def divide_clips(clips: Sequence[Clip], dataset: Mapping[str, Any]) -> dict[str,
                 f"dataset.split='ranges' needs {kth_files.SEQUENCES} beside the clips; get it from "
                 f'{kth_files.URL}.'
             )
-        parts = {'train': slice(None, -1), 'validation': slice(None, -1), 'test': slice(-1, None)}
         groups = {
-            part: [_with_ranges(clip, clip.about['ranges'][parts[part]]) for clip in group]
+            part: [_with_ranges(clip, _ranges_for(part, clip)) for clip in group]
             for part, group in groups.items()
         }
     return groups
+
+
+def _ranges_for(part: str, clip: Clip) -> list[Any]:
+    """The last range for the test, the frames of the others that are not in it for all else."""
+    ranges = clip.about['ranges']
+    if part == 'test' or not ranges:
+        return ranges[-1:]
+    *others, (begin, end) = ranges
+    kept = []
+    for first, last in others:
+        kept += [(first, min(last, begin - 1)), (max(first, end + 1), last)]
+    return [(first, last) for first, last in kept if first <= last]
+
+
+def _account_of_overlaps(clips: Sequence[Clip], dataset: Mapping[str, Any]) -> list[str]:
+    """Says of how many clips a range shares frames with the last, as of four of the data set."""
+    if dataset['split'] != 'ranges':
+        return []
+    count = 0
+    for *others, (begin, end) in filter(None, (clip.about['ranges'] for clip in clips)):
+        count += any(first <= end and last >= begin for first, last in others)
+    if not count:
+        return []
+    return [
+        f'clips of which another range shares frames with the last one: {count}; these frames are '
+        'left out of the training, as they are in the test'
+    ]
 
 
 def _account_of_ranges(clips: Sequence[Clip]) -> list[str]:
