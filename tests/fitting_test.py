@@ -163,6 +163,23 @@ def test_clips_are_held_out_whole_and_a_video_by_time():
     assert [len(splits[s]) for s in ('train', 'validation', 'test')] == [9, 1, 2]
 
 
+def test_clips_that_are_shorter_than_a_sequence_are_said_and_not_counted():
+    clips = [np.zeros((length, 8, 6), np.uint8) for length in (10, 5, 9, 2, 6, 10)]
+    test = [np.zeros((length, 8, 6), np.uint8) for length in (3, 10, 11, 1)]
+    account, rule, short = divide_clips(clips, test, 6, None).account
+    assert account.startswith('4 clips of 35 frames together')
+    assert rule == 'divided by clips: the last 1 each for validation; 2 clips given for the test'
+    assert short == 'clips of fewer than 6 frames, which are not used: train 2, test 2'
+    lent = divide_clips([*clips, *clips, *clips, *clips[:2]], None, 6, None)
+    assert lent.account[0].startswith('13 clips') and len(lent.account) == 3
+    assert lent.account[2].endswith('train 6, test 1')
+    assert {split: len(some) for split, some in lent.splits.items()} == {
+        'train': 10,
+        'validation': 2,
+        'test': 1,
+    }
+
+
 def test_a_clip_as_long_as_it_is_high_is_one_among_others():
     clips = [np.zeros((length, 8, 6)) for length in (8, 30)]
     assert '8 x 6 x 1' in divide_clips(clips, None, 2, None).account[0]

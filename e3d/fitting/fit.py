@@ -40,6 +40,7 @@ def fit(
 
     Sequences of input_frames + output_frames are cut out of the clips: for training one beginning at
     every frame, of what is held out one every output_frames, so that no frame is forecast twice.
+    Clips of fewer frames are not used, which is said.
     Of three clips or more the last tenth is held out for the test and the tenth before for
     validation; of fewer, the last tenths of the frames of each.
 

@@ -79,7 +79,7 @@ def divide_clips(
 
     Of three clips or more whole ones are held out, the last tenth for the test and the tenth before
     for validation, at least one each. Of fewer the last tenth of the frames of each is, at least one
-    sequence.
+    sequence. Clips that are shorter than a sequence are not used, which is said.
 
     Args:
       frames: `[T, H, W]`, `[T, H, W, C]`, `[N, T, H, W, C]`, or a list of the first two.
@@ -107,16 +107,24 @@ def divide_clips(
             for some, name in ((clips, 'frames'), (own_test, 'test'))
         )
         values = f'in a unit of which {low:g} and {high:g} are 0 and 1'
-    total = sum(map(len, clips))
-    height, width, channels = clips[0].shape[1:]
-    account = (
-        f'{_count(clips)} of {total:,} frames together, {height} x {width} x {channels}, {values}'
-    )
-    splits, rule = _divide(clips, length, ('validation',) if own_test else ('validation', 'test'))
+    parts, rule = _divide(clips, length, ('validation',) if own_test else ('validation', 'test'))
     if own_test:
-        splits['test'] = _long_enough(own_test, length, 'test')
-        rule += f'; {_count(own_test)} given for the test'
-    return Lent({split: splits[split] for split in SPLITS}, scale, (account, rule))
+        parts['test'] = own_test
+    splits = {split: _long_enough(parts[split], length, split) for split in SPLITS}
+    if own_test:
+        rule += f'; {_count(splits["test"])} given for the test'
+    used = [clip for clip in clips if len(clip) >= length]
+    total = sum(map(len, used))
+    height, width, channels = clips[0].shape[1:]
+    account = [
+        f'{_count(used)} of {total:,} frames together, {height} x {width} x {channels}, {values}',
+        rule,
+    ]
+    short = {split: len(parts[split]) - len(splits[split]) for split in SPLITS}
+    if any(short.values()):
+        counts = ', '.join(f'{split} {count:,}' for split, count in short.items() if count)
+        account.append(f'clips of fewer than {length} frames, which are not used: {counts}')
+    return Lent(splits, scale, tuple(account))
 
 
 def _checked_range(value_range: tuple[float, float]) -> tuple[float, float]:
@@ -199,15 +207,15 @@ def _in_unit(clip: np.ndarray, scale: Scale, name: str) -> np.ndarray:
 def _divide(
     clips: tuple[np.ndarray, ...], length: int, held_out: tuple[str, ...]
 ) -> tuple[dict[str, tuple[np.ndarray, ...]], str]:
-    """The clips by split, and the rule in words."""
+    """The clips by split, of any length, and the rule in words."""
     names = ' and '.join(held_out)
     if len(clips) > len(held_out):
         count = max(1, len(clips) // SHARE)
         splits, rest = {}, clips
         for split in reversed(held_out):
-            splits[split] = _long_enough(rest[-count:], length, split)
+            splits[split] = rest[-count:]
             rest = rest[:-count]
-        splits['train'] = _long_enough(rest, length, 'train')
+        splits['train'] = rest
         return splits, f'divided by clips: the last {count} each for {names}'
     needed = (1 + len(held_out)) * length
     short = min(map(len, clips))
