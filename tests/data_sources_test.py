@@ -7,6 +7,7 @@ import pytest
 
 from e3d.configuration import default_config
 from e3d.data.sources import registry as sources
+from e3d.data.sources.arrays import RELEASED_FILES
 from e3d.errors import InputError
 
 
@@ -99,6 +100,62 @@ def test_the_file_that_is_trained_on_is_not_tested_on(tmp_path):
     for split in ('train', 'test'):
         with pytest.raises(InputError, match=r'test_path is .*the file that is trained on'):
             sources.open_source(dataset, split)
+
+
+def save_copy(path, frames):
+    save = {'.npy': np.save, '.npz': lambda file, array: np.savez(file, frames=array)}
+    save[path.suffix](path, frames)
+    return str(path)
+
+
+@pytest.mark.parametrize('name', ['copy.npy', 'copy.npz', 'floats.npy'])
+@pytest.mark.parametrize(('first', 'count'), [(0, 10), (0, 1), (8, 1)])
+def test_a_copy_of_what_is_trained_on_is_not_tested_on(tmp_path, name, first, count):
+    stored = np.random.default_rng(0).integers(0, 256, (20, 4, 8, 8, 1), np.uint8)
+    path = save_copy(tmp_path / 'seq.npy', stored[:10])
+    # In another order, cut to the frames that are used, and among sequences that are in no other.
+    tested = np.concatenate([stored[first : first + count][::-1], stored[10:]])[:, :3]
+    tested = tested / 255 if name == 'floats.npy' else tested
+    changes = {'digits': 'array', 'path': path, 'layout': 'NTHWC'}
+    changes['test_path'] = save_copy(tmp_path / name, tested)
+    shared = {10: 9, 1: 1}[count]  # the last of 10 is for the test
+    message = (
+        rf'^{shared} of the {10 + count} sequences of .*{name} .*first of them sequence [12], '
+    )
+    with pytest.raises(InputError, match=message + r'are in .*seq\.npy too'):
+        sources.open_source(make_dataset(tmp_path, **changes), 'test')
+
+
+def test_what_is_neither_trained_on_nor_validated_by_may_be_tested_on(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 256, (10, 3, 8, 8, 1), np.uint8)
+    path = save_copy(tmp_path / 'seq.npy', stored)
+    test_path = save_copy(tmp_path / 'copy.npy', stored[9:])
+    changes = {'digits': 'array', 'path': path, 'test_path': test_path, 'layout': 'NTHWC'}
+    dataset = make_dataset(tmp_path, **changes)
+    test = sources.open_source(dataset, 'test')
+    assert len(test) == 1 and 'not compared' not in ' '.join(test.account)
+    os.remove(path)
+    test = sources.open_source(dataset, 'test')
+    assert test.account[-1].endswith(f'was not compared with {path}, which cannot be read')
+
+
+@pytest.mark.parametrize('split', ['train', 'validation'])
+def test_the_released_files_are_trained_on_and_a_copy_of_them_is_not_tested_on(tmp_path, split):
+    random = np.random.default_rng(0)
+    folder = tmp_path / 'released'
+    folder.mkdir()
+    frames = {}
+    for part, file in RELEASED_FILES.items():
+        frames[part] = random.random((9, 1, 8, 8), np.float32)
+        clips = np.array([[(0, 2), (3, 2), (6, 2)], [(2, 1), (5, 1), (8, 1)]])
+        np.savez(folder / file, clips=clips, dims=np.array([1, 8, 8]), input_raw_data=frames[part])
+    copy = frames[split].reshape(3, 3, 8, 8, 1)
+    changes = {'digits': 'array', 'path': str(folder), 'layout': 'NTHWC'}
+    changes['test_path'] = save_copy(tmp_path / 'copy.npy', copy)
+    with pytest.raises(InputError, match=f'3 of the 3 .* are in .*{RELEASED_FILES[split]} too'):
+        sources.open_source(make_dataset(tmp_path, **changes), 'test')
+    changes['test_path'] = str(folder / RELEASED_FILES['test'])
+    assert len(sources.open_source(make_dataset(tmp_path, **changes), 'test')) == 3
 
 
 @pytest.mark.parametrize('changes', [{}, {'endless': False}])

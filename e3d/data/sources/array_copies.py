@@ -1,4 +1,4 @@
-"""Sequences of a stored array that are in two splits, wholly or in part."""
+"""Sequences of stored arrays that are in two splits, wholly or in part."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from e3d.pixel_values import as_floats, as_pixels
+
 MAX_COMPARED = 200_000  # sequences
 
 
 def find_copies(
-    clips: Any, indices: Sequence[int], elsewhere: Sequence[int], length: int
+    clips: Any, indices: Sequence[int], others: Any, elsewhere: Sequence[int], length: int
 ) -> set[int]:
     """Those of the indices whose sequences have the same frames as some elsewhere.
 
@@ -19,23 +21,31 @@ def find_copies(
     Args:
       clips: by index, each [T, H, W, C] with T of at least `length`.
       indices: of the sequences in question.
+      others: like `clips`, those that `elsewhere` counts; of another dtype they are compared as the
+        model sees them.
       elsewhere: of those in other splits.
       length: frames of each that count, the first ones.
     """
+    alike_stored = clips.dtype == others.dtype
 
-    def ends(index: int) -> bytes:
-        clip = clips[index]
-        digest = hashlib.blake2b(clip[0].tobytes(), digest_size=16)
-        digest.update(clip[length - 1].tobytes())
+    def seen(frames: np.ndarray) -> np.ndarray:
+        return frames if alike_stored else as_floats(as_pixels(frames))
+
+    def ends(clip: np.ndarray) -> bytes:
+        digest = hashlib.blake2b(seen(clip[0]).tobytes(), digest_size=16)
+        digest.update(seen(clip[length - 1]).tobytes())
         return digest.digest()
+
+    def are_equal(clip: np.ndarray, other: np.ndarray) -> bool:
+        return np.array_equal(seen(clip[:length]), seen(other[:length]))
 
     places: dict[bytes, list[int]] = {}
     for index in elsewhere:
-        places.setdefault(ends(index), []).append(index)
+        places.setdefault(ends(others[index]), []).append(index)
     copies = set()
     for index in indices if places else ():
-        alike = places.get(ends(index), ())
-        if any(np.array_equal(clips[index][:length], clips[i][:length]) for i in alike):
+        clip = clips[index]
+        if any(are_equal(clip, others[place]) for place in places.get(ends(clip), ())):
             copies.add(index)
     return copies
 

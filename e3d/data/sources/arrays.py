@@ -58,6 +58,7 @@ MAX_ARCHIVE_BYTES = 2**33
 BLOCK_BYTES = 2**26  # that are looked at at once
 
 _RELEASED_KEYS = {'clips', 'dims', 'input_raw_data'}
+_TOO_MANY = f'copies are looked for in no more than {MAX_COMPARED:,}'
 
 
 class ArraySequences:
@@ -107,9 +108,10 @@ class ArraySequences:
         if isinstance(clips, Stretches):
             overlapping = find_overlapping(clips.ranges[:, 0], self._range, elsewhere, length)
         if len(clips) > MAX_COMPARED:
-            return overlapping, f'; copies are looked for in no more than {MAX_COMPARED:,}'
+            return overlapping, f'; {_TOO_MANY}'
         shortest = _shortest(clips, range(len(clips)))
-        return overlapping | find_copies(clips, self._range, elsewhere, min(length, shortest)), ''
+        copies = find_copies(clips, self._range, clips, elsewhere, min(length, shortest))
+        return overlapping | copies, ''
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -128,6 +130,40 @@ class ArraySequences:
         check_extent(self._clips.dtype, extent, f'The {name}')
         if unused := unused_bits_of(self._clips.dtype, extent):
             self.account += (f'{name}: {unused}',)
+
+    def check_not_trained_on(self, path: str, fractions: Sequence[float]) -> None:
+        """Makes sure that no sequence is in another file that is trained on, or validated by.
+
+        Args:
+          path: what is divided into the splits for that, see `open_array`; where it cannot be read,
+            this is said.
+          fractions: shares of a file for training, validation and testing.
+
+        Raises:
+          InputError: sequences are in both.
+        """
+        own, _, length, _, layout = self._arguments
+        for file, share in _files_of_training(path, fractions):
+            try:
+                others, _ = read_clips(file, layout)
+            except InputError:
+                self.account += (f'{own} was not compared with {file}, which cannot be read',)
+                continue
+            elsewhere = range(round(share * len(others)))
+            if not elsewhere:
+                continue
+            if len(self) + len(elsewhere) > MAX_COMPARED:
+                self.account += (f'{own} was not compared with {file}: {_TOO_MANY}',)
+                continue
+            compared = min(length, _shortest(others, elsewhere))
+            copies = find_copies(self._clips, self._indices, others, elsewhere, compared)
+            if copies:
+                raise InputError(
+                    f'{len(copies):,} of the {len(self):,} sequences of {own} (dataset.test_path), '
+                    f'the first of them sequence {min(copies) + 1:,}, are in {file} too, which is '
+                    "trained on. Give a file without them, or dataset.test_path='' to test on the "
+                    'part of dataset.path that is for it.'
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,6 +314,14 @@ def _rule(split: str, fractions: Sequence[float]) -> str:
         return f'all its sequences are for the {split} split'
     shares = ', '.join(f'{share:g}' for share in fractions)
     return f'divided by dataset.split_fractions=({shares}), in the order of the sequences'
+
+
+def _files_of_training(path: str, fractions: Sequence[float]) -> list[tuple[str, float]]:
+    """The files for training and validation, and which share of each, from its beginning, is."""
+    folder = local_path(path, 'The path of the array')
+    if os.path.isdir(folder):
+        return [(str(folder / RELEASED_FILES[split]), 1.0) for split in ('train', 'validation')]
+    return [(path, sum(fractions[:2]))]
 
 
 def _indices_after(count: int, split: str, fractions: Sequence[float]) -> Sequence[int]:

@@ -155,12 +155,15 @@ def open_moving_mnist(dataset: Mapping[str, Any], split: str, seed: int) -> Sour
     """
     length = dataset['input_frames'] + dataset['output_frames']
     layout = dataset.get('layout', '')
+    fractions = dataset.get('split_fractions', arrays.FRACTIONS)
     if dataset.get('test_path') and dataset['digits'] == 'array':
         _check_other_file(dataset['path'], dataset['test_path'])
     if split == 'test' and dataset.get('test_path'):
-        return arrays.open_array(dataset['test_path'], split, length, (0, 0, 1), layout)
+        test = arrays.open_array(dataset['test_path'], split, length, (0, 0, 1), layout)
+        if dataset['digits'] == 'array':
+            test.check_not_trained_on(dataset['path'], fractions)
+        return test
     if dataset['digits'] == 'array':
-        fractions = dataset.get('split_fractions', arrays.FRACTIONS)
         return arrays.open_array(dataset['path'], split, length, tuple(fractions), layout)
     moving_digits = MovingDigits(
         digits=dataset['digits'],
