@@ -31,6 +31,7 @@ from e3d.runs.reporting import METRICS_FILE
 from e3d.runs.workdir import write_config
 from experiments.study import CHOSEN_RATES, CONVERGED_RATES, FINAL_RATES, RATES
 
+FASTER = '1e-2'
 SECTIONS = {
     'forecasting.md': [
         *(name for name, of in study.STUDIES.items() if of.page == 'forecasting'),
@@ -364,6 +365,17 @@ def test_the_rate_for_long_training_is_the_best_of_those_tried():
     ]
     assert compared
     assert all(own < other for own, other in compared)
+
+
+def test_no_copy_test_is_won_by_a_rate_that_the_other_model_was_not_given():
+    numbers = json.loads((ROOT / 'results/study.json').read_text())
+    compared = [claim for claim in claims.FORECASTS if claim.study in ('brief', 'lengths')]
+    for claim in compared:
+        runs, suffix = numbers[claim.study]['entries'], f'_{FASTER}'
+        better, worse = (name.partition(study_tables.AFTER) for name in (claim.better, claim.worse))
+        if better[0].endswith(suffix) and not worse[0].endswith(suffix):
+            assert f'{worse[0]}{suffix}{"".join(worse[1:])},seed=0' in runs, claim
+    assert len(compared) > 20
 
 
 def test_the_rate_with_the_least_error_is_marked():
