@@ -126,15 +126,7 @@ def _draw_seeds(
     style: Style,
     aside: float = 0.0,
 ) -> Line2D:
-    """Draws the mean of a curve over seeds, which it returns, and bars of its standard deviation.
-
-    Args:
-      axes: drawn in.
-      places: of the points.
-      curves: their values, by seed.
-      style: of the line.
-      aside: how far to the right of its point a bar stands.
-    """
+    """Draws the mean of curves, one a seed, and bars of its standard deviation by `draw_with_bars`."""
     means = [statistics.mean(values) for values in zip(*curves, strict=True)]
     spread = [statistics.stdev(values) for values in zip(*curves, strict=True) if len(values) > 1]
     return draw_with_bars(axes, places, means, spread or None, style, aside)

@@ -43,6 +43,11 @@ def curves_of(groups: Sequence[Group]) -> list[str]:
 _GUESSING = Style('guessing', SIMPLE_COLOR, '', ':')
 
 
+def metrics_left_out(contents: Sequence[Content]) -> tuple[str, ...]:
+    """The metrics that are not shown, as the runs state different units."""
+    return IN_UNIT if len(stated_units(contents)) > 1 else ()
+
+
 def _by_step(groups: Sequence[Group]) -> list[str]:
     """Loss and validation, which some data have on the test split alone."""
 
@@ -71,7 +76,7 @@ def _by_step(groups: Sequence[Group]) -> list[str]:
 def _by_frame(groups: Sequence[Group]) -> list[str]:
     """Metrics over the forecast frames, beside forecasts that need no learning."""
     first = groups[0].runs[0].report
-    left_out = IN_UNIT if len(stated_units(_runs(groups))) > 1 else ()
+    left_out = metrics_left_out(_runs(groups))
     charts = []
     for metric, title in BY_FRAME.items():
         if metric in left_out:

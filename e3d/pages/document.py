@@ -19,7 +19,7 @@ from e3d.evaluation.report import (
 from e3d.evaluation.styles import label_of
 from e3d.pages import parts
 from e3d.pages.content import NOT_INSPECTED, Content, Inside, common_unit, stated_units
-from e3d.pages.curves import IN_UNIT, curves_of
+from e3d.pages.curves import curves_of, metrics_left_out
 from e3d.pages.groups import Group, group_runs
 
 INSPECTION_NOTE = (
@@ -183,7 +183,7 @@ def _metrics(contents: Sequence[Content], groups: Sequence[Group]) -> list[str]:
         rows[-1] += [''] * (len(head) - len(rows[-1]))
         return [parts.table(head, rows)]
     headings = {**HEADINGS, **{name: name for name in PRESETS}}
-    left_out = IN_UNIT if len(stated_units(contents)) > 1 else ()
+    left_out = metrics_left_out(contents)
     metrics = {k: text for k, text in headings.items() if k in first and k not in left_out}
     rows, strong = [], []
     for group in groups:

@@ -18,7 +18,7 @@ from e3d.data.readers.clip_arrays import ARRAY_SUFFIXES, MAX_BYTES, describe_arr
 from e3d.data.readers.containers import REMEDY
 from e3d.data.readers.picture_folders import look_at, order_folder, picture_frames
 from e3d.data.readers.pictures import PICTURE_SUFFIXES, check_total
-from e3d.data.readers.timing import TimedFrame, Timing, resample
+from e3d.data.readers.timing import TimedFrame, Timing, even_moments, resample
 from e3d.data.readers.videos import JumpError, last_video_frames, measure_video, video_frames
 from e3d.errors import InputError
 from e3d.files import regular_file
@@ -62,7 +62,7 @@ def read_clip(
     if path.is_dir():
         files = order_folder(path).last
         if assumed:
-            moments = [number / assumed for number in range(len(files) + 1)]
+            moments = even_moments(len(files), assumed)
             files = list(resample(map(TimedFrame, files, moments, moments[1:]), rate, str(path)))
         files = files[-(last or 0) :]
         look = look_at(files[0])

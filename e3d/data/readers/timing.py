@@ -40,6 +40,11 @@ class Timing(NamedTuple):
     constant: bool
 
 
+def even_moments(count: int, rate: float) -> list[float]:
+    """When each of so many frames appears and when the last one ends, in seconds, at a constant rate."""
+    return [number / rate for number in range(count + 1)]
+
+
 def resample(
     frames: Iterable[TimedFrame], wanted: float | None, name: str = 'the clip'
 ) -> Iterator[Any]:

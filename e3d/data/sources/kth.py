@@ -220,9 +220,10 @@ def _account_of_overlaps(clips: Sequence[Clip], dataset: Mapping[str, Any]) -> l
     """Says of how many clips a range shares frames with the last, as of four of the data set."""
     if dataset['split'] != 'ranges':
         return []
-    count = 0
-    for *others, (begin, end) in filter(None, (clip.about['ranges'] for clip in clips)):
-        count += any(first <= end and last >= begin for first, last in others)
+    ranged = [clip for clip in clips if clip.about['ranges']]
+    count = sum(
+        _ranges_for('train', clip) != list(map(tuple, clip.about['ranges'][:-1])) for clip in ranged
+    )
     if not count:
         return []
     return [

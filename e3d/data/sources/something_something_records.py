@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from e3d.data.readers.left_out import LeftOut
 from e3d.data.readers.picture_folders import order_folder, picture_frames
+from e3d.data.readers.timing import even_moments
 from e3d.data.readers.videos import VideoTimes, measure_video
 from e3d.data.sources.clip_records import account_for
 from e3d.data.sources.something_something_files import Video
@@ -77,7 +78,7 @@ class SomethingSomething(tfds.core.GeneratorBasedBuilder):
 
 def moments_of(num_frames: int, rate: float, moments: Sequence[float] | None) -> Sequence[float]:
     """What `frame_numbers` takes, of a video of constant rate or of any."""
-    return moments or [number / rate for number in range(num_frames + 1)]
+    return moments or even_moments(num_frames, rate)
 
 
 def _timing(times: VideoTimes) -> tuple[int, float, list[float | None] | None]:
