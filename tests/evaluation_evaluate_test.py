@@ -1,6 +1,7 @@
 """Means over a whole split, beside the trivial forecasts, however it is cut into batches."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError, RunError
 from e3d.evaluation.baselines import mean_image
+from e3d.evaluation.conventions import choose_events
 from e3d.evaluation.evaluate import evaluate
 from e3d.evaluation.events import Events
 from e3d.evaluation.report import format_number, format_table, write_report
@@ -269,6 +271,58 @@ def test_rmse_is_in_the_unit_of_data_that_go_beyond_the_training():
     error = counts[:, 1:2] - counts[:, 2:]
     expected = np.sqrt(np.mean(error**2))
     np.testing.assert_allclose(report['last_frame']['rmse'], expected, rtol=1e-5)
+
+
+def test_variables_of_different_units_have_errors_of_their_own():
+    """Neither a mean over K and Pa, nor a choice by the larger of the two numbers."""
+    scale = Scale(
+        (250.0, 310.0), (-np.inf, np.inf), ((250.0, 310.0), (95e3, 105e3)), unit='K and Pa'
+    )
+    variables = (('t', 'K'), ('p', 'Pa'))
+    frames = np.random.default_rng(3).random((4, 5, 8, 9, 2), np.float32)
+    batch = {'frames': frames, 'mask': np.ones(4, bool), 'index': np.arange(4)}
+
+    def report_of(error, members=1):
+        def forecast(seen):
+            wrong = frames[:, 2:] + np.divide(error, [60, 10e3]).astype(np.float32)
+            return np.stack([wrong] * members) if members > 1 else wrong
+
+        return evaluate(forecast, [batch], 2, None, 'weather', 0, scale=scale, variables=variables)
+
+    report = report_of([6.0, 100.0])
+    assert 'rmse' not in report and 'rmse' not in report['last_frame']
+    assert [(one['name'], one['unit']) for one in report['variables']] == list(variables)
+    for one, error in zip(report['variables'], (6.0, 100.0), strict=True):
+        assert one['rmse'] == pytest.approx(error, rel=1e-3)
+        np.testing.assert_allclose(one['mae_in_unit_per_frame'], [error] * 3, rtol=1e-3)
+    still = 60 * (frames[:, 1:2, ..., 0] - frames[:, 2:, ..., 0])
+    expected = np.sqrt(np.square(still).mean())
+    assert report['last_frame']['variables'][0]['rmse'] == pytest.approx(expected, rel=1e-5)
+    text = format_table(report)
+    assert 'K and Pa' not in text and 'RMSE and MAE, unit' not in text
+    assert re.search(r't +K +6\.00 ', text) and re.search(r'p +Pa +100\.00 ', text)
+
+    half_a_range, one_percent = report_of([30.0, 0.0], 2), report_of([0.0, 100.0], 2)
+    assert half_a_range['crps'] > 10 * one_percent['crps']
+    assert 'Per pixel, as the model sees the values.' in format_table(one_percent)
+
+
+def test_weighted_errors_count_no_frame_without_truth():
+    scale = Scale((0.0, 100.0), (0.0, np.inf), unit='mm/h')
+    events = choose_events((), ('hko7',), scale.from_unit, False)
+    frames = np.full((4, 5, 8, 9, 1), 0.2, np.float32)
+    valid = np.ones(frames.shape, bool)
+    valid[2:, 2:] = False
+    batch = {'frames': frames, 'valid': valid, 'mask': np.ones(4, bool), 'index': np.arange(4)}
+    measured = {name: values[:2] for name, values in batch.items()}
+    whole, part = (
+        evaluate(lambda seen: seen[:, :1].repeat(3, 1) + 0.05, [one], 2, None, '', 0, scale=scale,
+                 events=events)
+        for one in (batch, measured)
+    )  # fmt: skip
+    for metric in ('b_mse', 'b_mae', 'b_mse_per_frame'):
+        assert whole[metric] == part[metric]
+    assert part['b_mae'] == pytest.approx(72 * 10 * 0.05, rel=1e-4)  # 20 mm/h weigh 10
 
 
 def test_gaps_count_in_no_number_of_a_report():

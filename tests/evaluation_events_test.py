@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from e3d.data.sources.scales import Scale
 from e3d.evaluation.balanced import balanced_errors
 from e3d.evaluation.conventions import CONVENTIONS, choose_events, event_problems, rain_to_pixel
 from e3d.evaluation.events import count_events, event_ratios, event_report
@@ -79,6 +80,21 @@ def test_a_value_that_is_the_threshold_is_an_event():
     rounded = np.full((1, 1, 4, 4, 1), np.nextafter(np.float32(3000.7), np.float32(0)))
     total = np.asarray(count_events(rounded, rounded, [3000.7, 3001.0])['events_1'])[0, 0]
     np.testing.assert_array_equal(total[:, 0], [16, 0])
+
+
+@pytest.mark.parametrize(
+    ('ends', 'transform'),
+    [((0, 2e6), ''), ((0, 2e6), 'log1p'), ((0, 100), 'dBZ'), ((95e3, 105e3), ''), ((-40, 60), '')],
+)
+def test_what_is_below_a_threshold_is_none_whatever_the_range(ends, transform):
+    scale = Scale(ends, (-np.inf, np.inf), transform=transform)
+    start = max(ends[0], 0)
+    values = start + np.array([0, 0.9, 1, 1.1, 99, 100, 101, 999, 1000, 1001] + [0] * 6, np.float32)
+    frames = scale.from_unit(values).reshape(1, 1, 4, 4, 1)
+    thresholds = [start + one for one in (1, 100, 1000)]
+    events = choose_events(thresholds, (), scale.from_unit, False)
+    total = np.asarray(count_events(frames, frames, events.levels)['events_1'])[0, 0]
+    np.testing.assert_array_equal(total[:, 0], [8, 5, 2])
 
 
 def test_identities_of_the_scores():

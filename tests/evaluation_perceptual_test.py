@@ -180,12 +180,14 @@ def choose(wanted, frames=10, shape=(32, 32, 1), are_pixels=True, on_accelerator
     return choose_metrics(wanted, frames, shape, are_pixels, on_accelerator)
 
 
-def test_what_is_measured():
+def test_what_is_measured(capsys):
     assert choose(None) == ('lpips',)
     assert choose(None, on_accelerator=True) == ('lpips', 'fvd')
     assert choose(None, on_accelerator=True, frames=8) == ('lpips',)
     assert choose(True) == ('lpips', 'fvd')
+    assert not capsys.readouterr().err
     assert choose(True, frames=8) == ('lpips',)
+    assert 'FVD is left out: it is for clips of at least 9 frames' in capsys.readouterr().err
     assert choose(False, on_accelerator=True) == ()
 
 

@@ -46,7 +46,7 @@ def test_both_forms_are_a_plain_reading_with_its_gradients(size, dilation):
             np.testing.assert_allclose(
                 np.ravel(gradients[0])[:: inputs.size // 7], of_inputs, rtol=1e-10
             )
-        of_taps = depthwise._kernel_gradient_natively(inputs, kernel, target, dilation)
+        of_taps = depthwise._kernel_gradient_natively(inputs, kernel, target, dilation, None)
         np.testing.assert_allclose(np.ravel(of_taps), of_kernel, rtol=1e-10)
 
 

@@ -10,7 +10,7 @@ import pytest
 from parameter_values import make_params
 
 from e3d.errors import InputError
-from e3d.model import E3DLSTMCell, build_model, forecast_from, observe, start
+from e3d.model import E3DLSTM, E3DLSTMCell, build_model, forecast_from, observe, start
 from e3d.model.e3d_lstm import E3DLSTMStack
 from e3d.model.forecaster import Forecaster
 from e3d.model.stack import RecurrentStack
@@ -166,3 +166,7 @@ def test_impossible_streams_are_rejected():
         forecast_from(model, params, state, 0)
     with pytest.raises(InputError, match='has no stack of cells'):
         start(build_model('simvp'), params, SHAPE)
+    with pytest.raises(
+        InputError, match=r'kernel_size=\[2, 3, 3\]: must be a tuple, kernel_size=\(2'
+    ):
+        start(E3DLSTM(layers=1, features=2, kernel_size=[2, 3, 3]), params, SHAPE)

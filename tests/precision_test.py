@@ -80,20 +80,28 @@ def test_all_products_of_an_update_are_rounded_as_the_model_says(
 @pytest.mark.parametrize(
     ('name', 'fields'),
     [
-        ('simvp', {'features': 16, 'layers': 2, 'encoder_layers': 2}),
+        *(
+            ('simvp', {'features': 16, 'layers': 2, 'encoder_layers': 2, 'translator': name})
+            for name in ('gsta', 'tau', 'convmixer', 'incepu')
+        ),
         ('st_resnet', {'features': 4, 'layers': 1}),
         ('c3d', {'features': 4, 'classes': 3}),
     ],
 )
-def test_models_without_a_cell_are_rounded_as_they_say(
+def test_updates_of_models_without_a_cell_are_rounded_as_they_say(
     as_on_accelerators, monkeypatch, name, fields
 ):
     monkeypatch.setattr(winograd, 'transform_kernel', lambda kernel: ())
     frames = jax.ShapeDtypeStruct((1, 3, 16, 16, 1), jnp.float32)
     for chosen, expected in (('float32', 'HIGHEST'), ('fast', 'DEFAULT')):
         model = build_model(name, **fields, precision=chosen)
-        run = functools.partial(model.init_with_output, jax.random.key(0), output_frames=1)
-        found = set(products_of(jax.make_jaxpr(run)(frames).jaxpr))
+        create = functools.partial(model.init, jax.random.key(0), output_frames=1)
+        variables = jax.eval_shape(create, frames)
+
+        def loss(variables, frames, model=model):
+            return sum(map(jnp.sum, jax.tree.leaves(model.apply(variables, frames, 1))))
+
+        found = set(products_of(jax.make_jaxpr(jax.grad(loss))(variables, frames).jaxpr))
         assert found == {(jax.lax.Precision[expected],) * 2}
 
 

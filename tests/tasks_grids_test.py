@@ -317,6 +317,21 @@ def test_a_run_that_could_not_be_trained_today_is_measured(tmp_path, monkeypatch
     assert evaluate(config, tmp_path / 'run')['mse'] == report['mse']
 
 
+def test_errors_of_variables_are_in_their_own_units(tmp_path):
+    labeled().to_netcdf(tmp_path / 'both.nc', engine='h5netcdf')
+    report = loop.train(config_of(tmp_path, tmp_path / 'both.nc'), tmp_path / 'run')
+    assert [(v['name'], v['unit']) for v in report['variables']] == [
+        ('rain', 'mm/h'),
+        ('wind', 'm/s'),
+    ]
+    assert 'rmse' not in report
+    one = config_of(tmp_path, tmp_path / 'both.nc', targets=('wind',))
+    alone = loop.train(one, tmp_path / 'wind')
+    of_last = report['last_frame']['variables'][1]
+    assert of_last['rmse'] == pytest.approx(alone['last_frame']['rmse'], rel=1e-5)
+    assert of_last['rmse'] > 0
+
+
 @pytest.mark.parametrize(
     ('key', 'value'),
     [

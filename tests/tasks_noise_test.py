@@ -23,8 +23,10 @@ from e3d.model.streaming import start
 from e3d.prediction.forecast import forecast
 from e3d.prediction.inspection import inspect_run
 from e3d.prediction.predict import predict_file
+from e3d.runs.state import variables_of
 from e3d.tasks.layout_forecast import LayoutForecast, draw_futures
 from e3d.tasks.prediction_loss import build_loss, draw_two
+from e3d.training import parts
 from e3d.weights.exporting import export_run
 
 CHANNELS = 2
@@ -177,6 +179,18 @@ def test_training_learns_how_unsure_the_future_is(config):
     assert metrics['crps_fair'].mean() < 0.85 * deviation * np.sqrt(2 / np.pi)
     reliability = np.sqrt(metrics['variance'].mean() / metrics['squared_error'].mean())
     assert 0.7 < reliability < 1.4
+
+
+def test_the_best_is_chosen_by_the_fair_crps_whatever_the_test_draws(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, 'build_model', lambda **fields: MODEL)
+    overrides = {'model.noise_channels': CHANNELS, 'loss.crps_weight': 1.0, 'evaluation.members': 1}
+    config = tiny_config(tmp_path, **overrides)
+    prepared = parts.prepare(config, tmp_path / 'run')
+    state = prepared.create()
+    variables = variables_of(state.params, state.collections)
+    report = prepared.evaluator.evaluate(variables, 0, 'validation')
+    assert prepared.evaluator.error(report) == report['ensemble']['crps_fair']
+    assert prepared.evaluator.evaluate(variables, 0, 'test')['ensemble']['members'] == 1
 
 
 def test_members_are_futures_of_the_same_clip(variables):

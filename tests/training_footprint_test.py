@@ -57,3 +57,5 @@ def test_of_each_kernel_what_the_platform_uses_is_kept():
 def test_is_said_in_words():
     footprint = Footprint(12_345, 2**29, 3 * 2**30)  # half a GiB of state, and what is kept
     assert str(footprint) == ('12,345 parameters; training needs at least 3.5 GiB on each device')
+    fused = footprint._replace(is_least=False)
+    assert str(fused) == '12,345 parameters; training needs about 3.5 GiB on each device'

@@ -4,10 +4,12 @@ import pytest
 from selection import ON_LINUX
 from training_helpers import tiny_config
 
+from e3d.configuration import make_config
 from e3d.data.batches import evaluation_batches
-from e3d.errors import InputError
+from e3d.errors import InputError, RunError
 from e3d.parallel import devices, host_memory
 from e3d.training import memory
+from e3d.training.failures import explained
 from e3d.training.footprint import Footprint
 from e3d.training.loop import train
 
@@ -36,13 +38,41 @@ def test_what_cannot_fit_is_rejected_with_the_figures(tmp_path, monkeypatch, ove
 
 
 def test_what_just_fits_is_not_rejected(monkeypatch):
-    mesh = devices.local_mesh(1)
+    config, mesh = make_config('quickstart'), devices.local_mesh(1)
     monkeypatch.setattr(host_memory, 'total_bytes', lambda: 1000)
-    memory.check_training(Footprint(1, 400, 600), 1, mesh)
+    memory.check_training(Footprint(1, 400, 600), config, mesh)
     with pytest.raises(InputError):
-        memory.check_training(Footprint(1, 400, 601), 1, mesh)
+        memory.check_training(Footprint(1, 400, 601), config, mesh)
+    memory.check_training(Footprint(1, 400, 601, is_least=False), config, mesh)
+    with pytest.raises(InputError):
+        memory.check_training(Footprint(1, 1001, 0, is_least=False), config, mesh)
     monkeypatch.setattr(host_memory, 'total_bytes', lambda: None)
-    memory.check_training(Footprint(1, 2**60, 0), 1, mesh)
+    memory.check_training(Footprint(1, 2**60, 0), config, mesh)
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'recomputes'),
+    [
+        ({}, True),
+        ({'model.memory': 'recompute'}, False),
+        ({'model': 'simvp'}, False),
+        ({'model': 'predrnn'}, True),
+    ],
+)
+def test_no_remedy_is_a_key_that_the_model_lacks_or_has_set(monkeypatch, overrides, recomputes):
+    config, mesh = make_config('quickstart', **overrides), devices.local_mesh(1)
+    monkeypatch.setattr(host_memory, 'total_bytes', lambda: 1)
+    with pytest.raises(InputError) as error:
+        memory.check_training(Footprint(1, 400, 600), config, mesh)
+    assert ('model.memory=recompute' in str(error.value)) is recomputes
+
+    def run_out():
+        raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+    with pytest.raises(RunError) as failure, explained(config, None):
+        run_out()
+    assert ('model.memory=recompute' in str(failure.value)) is recomputes
+    assert 'a smaller train.batch_size' in str(failure.value)
 
 
 def test_a_batch_of_an_evaluation_counts_no_more_sequences_than_there_are(monkeypatch):

@@ -33,10 +33,15 @@ def balanced_errors(
 ) -> dict[str, Array]:
     """'b_mse' and 'b_mae' of frames `[..., H, W, C]`: weighted sums over their pixels, `[...]`.
 
-    Only over those that are `valid`, bool of the same shape, where that is given.
+    Only over those that are `valid`, bool of the same shape, where that is given; NaN of a frame
+    without any.
     """
     if valid is not None:
         prediction, truth = (jnp.where(valid, x, 0.0) for x in (prediction, truth))
     weight, error = balanced_weights(truth, levels, weights), prediction - truth
     terms = {'b_mse': jnp.square(error), 'b_mae': jnp.abs(error)}
-    return {name: (weight * term).sum(axis=(-3, -2, -1)) for name, term in terms.items()}
+    frame = (-3, -2, -1)
+    sums = {name: (weight * term).sum(axis=frame) for name, term in terms.items()}
+    if valid is None:
+        return sums
+    return {name: jnp.where(valid.any(axis=frame), total, jnp.nan) for name, total in sums.items()}

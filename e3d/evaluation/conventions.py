@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from e3d.evaluation.events import Events
+from e3d.evaluation.events import ROUNDING, Events
 
 
 class Convention(NamedTuple):
@@ -74,9 +74,11 @@ def choose_events(
         return None
     convention = found[0] if found else Convention(tuple(thresholds), from_unit)
     scaled = convention.to_pixel if are_pixels else from_unit
+    # Far from 0 values are coarse, as pressures are: so are then the scaled ones, however small.
+    rounding = 0.0 if are_pixels else ROUNDING * np.abs(from_unit(0.0))
 
     def levels(values: Sequence[float]) -> np.ndarray:
-        return np.array([scaled(value) for value in values], np.float32)
+        return np.array([scaled(value) - rounding for value in values], np.float32)
 
     balance = convention.balance
     return Events(

@@ -46,7 +46,8 @@ def ensemble_metrics(
     # sum_ij |X_i - X_j| = 2 sum_i (2 i - m - 1) X_(i), sorted; less their mean, for the digits.
     mean = members.mean(axis=0)
     order = 2.0 * jnp.arange(1, count + 1) - count - 1.0
-    apart = 2.0 * jnp.einsum('m,m...->...', order, jnp.sort(members - mean, axis=0))
+    ordered = jnp.sort(members - mean, axis=0)
+    apart = 2.0 * jnp.einsum('m,m...->...', order, ordered, precision='highest')
     terms = {'crps': error - apart / (2.0 * count**2), 'squared_error': jnp.square(mean - truth)}
     if count > 1:
         terms['crps_fair'] = error - apart / (2.0 * count * (count - 1))

@@ -47,6 +47,7 @@ def evaluate(
     presets: tuple[str, ...] = (),
     events: Events | None = None,
     optical_flow: bool = False,
+    variables: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Compares forecasts with what really followed, over all sequences of a split.
 
@@ -78,22 +79,24 @@ def evaluate(
       presets: names of `e3d.evaluation.presets.PRESETS`, whose metrics are added.
       events: which are counted, see `choose_events`.
       optical_flow: whether the forecast of `extrapolate` is measured as well.
+      variables: the name and the unit of each channel, of data whose units differ; else ().
 
     Returns:
       The report: 'step', 'protocol', 'num_sequences', then every metric of `frame_metrics` as
       '<metric>', its mean over frames and sequences, and '<metric>_per_frame', a list of
       T - input_frames means; of data with a unit 'rmse' and 'mae_in_unit' too, the root of the mean
       squared error and the mean absolute error over all pixels, frames and sequences, in that unit,
-      and 'unit', its name, where it is known. With gaps each frame counts by the mean over its known
-      pixels, however few; 'sharpness', see `total_gradient`; with events
+      and 'unit', its name, where it is known; of `variables` in place of the two errors 'variables', a
+      list of each one's 'name', 'unit', 'rmse' and 'mae_in_unit'. With gaps each frame counts by the
+      mean over its known pixels, however few; 'sharpness', see `total_gradient`; with events
       'events', see `event_report`, and 'csi_mean' like other metrics, that of single pixels;
       with `perception` 'lpips', like the other metrics, and 'fvd', of whole clips; and under
       'last_frame', 'mean_image', 'optical_flow' and the names of `simple_forecasts` the metrics of
       these. Of the model alone 'mse_per_sequence' in the order of the split, 'skill', one less the
       ratio of its MSE to that of the last frame, and 95 % intervals (see `e3d.evaluation.intervals`)
       as '<metric>_interval'. Of several futures 'ensemble' with 'crps', see `ensemble_report`, in the
-      unit of the data, and under 'members_mean' the metrics of their mean. Frames without any truth
-      count nowhere; what they leave undefined is None.
+      unit of the data, of `variables` as the model sees them, and under 'members_mean' the metrics of
+      their mean. Frames without any truth count nowhere; what they leave undefined is None.
 
     Raises:
       InputError: if there are no sequences.
@@ -117,8 +120,10 @@ def evaluate(
             }
             if several:
                 forecasts[MEMBERS_MEAN] = _mean_of_members(futures, scale)
-                in_unit = [scale.to_unit(scale.clip(x)) for x in (futures, truth)]
-                collected.add(ENSEMBLE, _measure_together(*in_unit, batch['index'], known), mask)
+                compared = [scale.clip(x) for x in (futures, truth)]
+                if not variables:  # a mean over several units would be that of the largest numbers
+                    compared = [scale.to_unit(x) for x in compared]
+                collected.add(ENSEMBLE, _measure_together(*compared, batch['index'], known), mask)
             if mean_image is not None:
                 forecasts['mean_image'] = np.broadcast_to(mean_image, truth.shape)
             if optical_flow:
@@ -129,7 +134,9 @@ def evaluate(
                 perception.watch(TRUTH, seen, truth, mask)
                 looks_of_truth = perception.look(truth)  # once for all forecasts
             for name, prediction in forecasts.items():
-                metrics = _measure(prediction, truth, known, scale, presets, events)
+                metrics = _measure(
+                    prediction, truth, known, scale, presets, events, bool(variables)
+                )
                 if perception is not None:
                     metrics['lpips'] = perception.distances(prediction, looks_of_truth)
                     perception.watch(name, seen, prediction, mask)
@@ -143,7 +150,7 @@ def evaluate(
             'There are no sequences to evaluate on: the split is empty, or '
             'evaluation.max_sequences is 0.'
         )
-    means = _means_by_forecast(collected, scale, events)
+    means = _means_by_forecast(collected, scale, events, variables)
     if perception is not None:
         for name, distance in perception.fvd([part[1] for part in parts]).items():
             means[name]['fvd'] = distance
@@ -159,24 +166,29 @@ def _measure(
     scale: Scale,
     presets: tuple[str, ...],
     events: Events | None,
+    by_channel: bool,
 ) -> dict[str, Any]:
     """The metrics of forecast frames, and the counts of their events, but for what eyes see."""
     bounds = scale.bounds
     metrics = dict(_frame_metrics(prediction, truth, valid, bounds=bounds, presets=presets))
-    if scale.value_range is not None and not scale.is_linear:
-        metrics |= errors_in_unit(prediction, truth, valid, scale)
+    if by_channel or (scale.value_range is not None and not scale.is_linear):
+        metrics |= errors_in_unit(prediction, truth, valid, scale, by_channel)
     if events is not None:
         metrics |= _count(prediction, truth, valid, events[1:], bounds=bounds)
     return metrics
 
 
 def _means_by_forecast(
-    collected: Collection, scale: Scale, events: Events | None
+    collected: Collection,
+    scale: Scale,
+    events: Events | None,
+    variables: Sequence[tuple[str, str]],
 ) -> dict[str, dict[str, Any]]:
     """What a report says of the model and of each other forecast, but for FVD."""
     together = collected.sums.pop(ENSEMBLE, None)
     means = {
-        name: _means(sums, collected.counts[name], scale) for name, sums in collected.sums.items()
+        name: _means(sums, collected.counts[name], scale, variables)
+        for name, sums in collected.sums.items()
     }
     if events is not None:
         for name, sums in collected.sums.items():
@@ -273,7 +285,10 @@ def _finite(prediction: Any, step: int) -> np.ndarray:
 
 
 def _means(
-    sums: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray], scale: Scale
+    sums: Mapping[str, np.ndarray],
+    counts: Mapping[str, np.ndarray],
+    scale: Scale,
+    variables: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
     means: dict[str, Any] = {}
     # Where no sequence has any truth there is no mean.
@@ -284,15 +299,26 @@ def _means(
     if (sums['true_gradient'] > 0).all():
         means['sharpness'] = float(sums['gradient'].sum() / sums['true_gradient'].sum())
         means['sharpness_per_frame'] = (sums['gradient'] / sums['true_gradient']).tolist()
-    if scale.value_range is not None:
+    if variables:
+        by_channel = zip(frames['squared_in_unit'].T, frames['mae_in_unit'].T, strict=True)
+        means['variables'] = [
+            {'name': name, 'unit': unit} | _errors(squared, absolute)
+            for (name, unit), (squared, absolute) in zip(variables, by_channel, strict=True)
+        ]
+    elif scale.value_range is not None:
         low, high = scale.value_range
         factor = high - low if scale.is_linear else 1.0
         squared = frames['mse_mean' if scale.is_linear else 'squared_in_unit']
         absolute = frames['mae_mean' if scale.is_linear else 'mae_in_unit']
-        means['rmse'] = as_json(np.sqrt(mean_of_defined(squared)) * factor)
-        means['rmse_per_frame'] = as_json(np.sqrt(squared) * factor)
-        means |= _mean_and_frames('mae_in_unit', absolute * factor)
+        means |= _errors(squared * factor**2, absolute * factor)
     return means
+
+
+def _errors(squared: np.ndarray, absolute: np.ndarray) -> dict[str, Any]:
+    """Of mean errors of frames `[T]` 'rmse' and 'mae_in_unit'."""
+    root = np.sqrt(mean_of_defined(squared))
+    rmse = {'rmse': as_json(root), 'rmse_per_frame': as_json(np.sqrt(squared))}
+    return rmse | _mean_and_frames('mae_in_unit', absolute)
 
 
 def _mean_and_frames(metric: str, per_frame: np.ndarray) -> dict[str, Any]:

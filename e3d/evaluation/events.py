@@ -16,7 +16,7 @@ from e3d.evaluation.undefined import as_json, mean_of_defined
 
 # Sides of the squares, in pixels, whose maximum is compared, and of the windows of FSS.
 POOLS = (1, 4, 16)
-_ROUNDING = 1e-6  # of float32: a value that is the threshold counts
+ROUNDING = 4 * float(np.finfo(np.float32).eps)  # a value that is the threshold counts
 ORDER = (
     'counts of all sequences and frames first, then the ratio; mean_of_frames: the ratio of each '
     'frame first, then the mean of those that are defined; mean: over thresholds that the truth '
@@ -62,7 +62,7 @@ def count_events(
     pooled = {side: _pool(prediction, truth, valid, side) for side in sides}
 
     def count(level: Array) -> dict[str, Array]:
-        level = level - _ROUNDING * jnp.maximum(1.0, jnp.abs(level))
+        level = level - ROUNDING * jnp.abs(level)
         counts = {}
         for side, (forecast, observed, known) in pooled.items():
             warned, happened = forecast >= level, observed >= level

@@ -102,15 +102,20 @@ def within(frames: Array, bounds: tuple[Bound, Bound]) -> Array:
 
 
 def errors_in_unit(
-    prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray | None, scale: Scale
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    valid: np.ndarray | None,
+    scale: Scale,
+    by_channel: bool = False,
 ) -> dict[str, np.ndarray]:
     """Mean squared and absolute errors of frames `[B, T]` in the unit of the data.
 
-    Arguments as for `frame_metrics`. NaN where a frame has no truth.
+    Arguments as for `frame_metrics`; `by_channel`, as of variables with units of their own, gives
+    `[B, T, C]`. NaN where a frame has no truth.
     """
     error = np.float64(1) * scale.to_unit(scale.clip(prediction)) - scale.to_unit(truth)
     weights = np.broadcast_to(True if valid is None else valid, error.shape)
-    frame = (-3, -2, -1)
+    frame = (-3, -2) if by_channel else (-3, -2, -1)
     with np.errstate(invalid='ignore', over='ignore'):
         count = weights.sum(axis=frame)
         squared = np.square(error).sum(axis=frame, where=weights) / count

@@ -80,10 +80,15 @@ def format_table(report: Mapping[str, Any]) -> str:
         f'{words}\n',
         _table_of_frames(report),
     ]
+    if 'variables' in report:
+        printed.append(_table_of_variables(rows))
     if 'events' in report:
         printed += _event_tables(rows)
     if 'ensemble' in report:
-        printed += _ensemble_table(report['ensemble'])
+        unit = (
+            'as the model sees the values' if 'variables' in report else 'in the unit of the data'
+        )
+        printed += _ensemble_table(report['ensemble'], unit)
     for preset in (*PRESETS, 'b_mse', 'b_mae'):
         if preset in report:
             values = (
@@ -117,6 +122,20 @@ def _table_of_frames(report: Mapping[str, Any]) -> Table:
         own = (format_number(metric, report[f'{metric}_per_frame'][index]) for metric in metrics)
         simple = (format_number('mse', report[name]['mse_per_frame'][index]) for name in others)
         table.add_row(str(index + 1), *own, *simple)
+    return table
+
+
+def _table_of_variables(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """RMSE of all forecasts, and the MAE of the model, of each variable in its unit."""
+    table = Table('variable', 'unit', title='by variable, in its unit', **_STYLE, **_NARROW)
+    for label in rows:
+        table.add_column(f'RMSE of {label}', justify='right')
+    table.add_column('MAE of model', justify='right')
+    for variables in zip(*(row['variables'] for row in rows.values()), strict=True):
+        errors = [format_number('rmse', one['rmse']) for one in variables]
+        own = variables[0]
+        mae = format_number('mae_in_unit', own['mae_in_unit'])
+        table.add_row(own['name'], own['unit'] or 'not stated', *errors, mae)
     return table
 
 
@@ -161,7 +180,7 @@ def _event_tables(rows: Mapping[str, Mapping[str, Any]]) -> Iterable[Table | str
     )
 
 
-def _ensemble_table(ensemble: Mapping[str, Any]) -> Iterable[Table | str]:
+def _ensemble_table(ensemble: Mapping[str, Any], unit: str) -> Iterable[Table | str]:
     """CRPS, and spread beside error, by frame; the rank histogram in a line."""
     members = ensemble['members']
     headings = {'crps': 'CRPS ↓', 'crps_fair': 'fair ↓', 'spread': 'spread', 'rmse': 'RMSE of mean'}
@@ -177,7 +196,7 @@ def _ensemble_table(ensemble: Mapping[str, Any]) -> Iterable[Table | str]:
     yield table
     shares = ', '.join(f'{100 * share:.1f}' for share in ensemble['rank_histogram'])
     yield (
-        'Per pixel, in the unit of the data. A spread as large as the error is reliable. The model '
+        f'Per pixel, {unit}. A spread as large as the error is reliable. The model '
         f'above is the first member. Members below the truth, from none to all: {shares} % '
         f'(reliable: {100 / (members + 1):.1f} each).\n'
     )

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from e3d.kernels import platforms
+from e3d.kernels.precision import chosen_precision
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve_depthwise(inputs: jax.Array, kernel: jax.Array, dilation: int = 1) -> jax.Array:
     """Convolves each channel with its kernel, padded with zeros to the same size.
 
@@ -27,30 +27,39 @@ def convolve_depthwise(inputs: jax.Array, kernel: jax.Array, dilation: int = 1) 
     Returns:
       `[B, H, W, C]`: `sum_ij kernel[i, j] * inputs[h + dilation (i - kh // 2), ...]`.
     """
+    return _convolve(inputs, kernel, dilation, chosen_precision())
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(
+    inputs: jax.Array, kernel: jax.Array, dilation: int, precision: str | None
+) -> jax.Array:
     return platforms.choose(
         inputs,
         kernel,
         cpu=functools.partial(_by_taps, dilation=dilation),
-        default=functools.partial(convolve_natively, dilation=dilation),
+        default=functools.partial(convolve_natively, dilation=dilation, precision=precision),
     )
 
 
-def _forward(inputs, kernel, dilation):
-    return convolve_depthwise(inputs, kernel, dilation), (inputs, kernel)
+def _forward(inputs, kernel, dilation, precision):
+    return _convolve(inputs, kernel, dilation, precision), (inputs, kernel)
 
 
-def _backward(dilation, kept, cotangent):
-    of_inputs = convolve_depthwise(cotangent, kept[1][::-1, ::-1], dilation)
+def _backward(dilation, precision, kept, cotangent):
+    of_inputs = _convolve(cotangent, kept[1][::-1, ::-1], dilation, precision)
     of_kernel = platforms.choose(
         *kept,
         cotangent,
         cpu=functools.partial(_kernel_gradient_by_taps, dilation=dilation),
-        default=functools.partial(_kernel_gradient_natively, dilation=dilation),
+        default=functools.partial(
+            _kernel_gradient_natively, dilation=dilation, precision=precision
+        ),
     )
     return of_inputs, of_kernel
 
 
-convolve_depthwise.defvjp(_forward, _backward)
+_convolve.defvjp(_forward, _backward)
 
 
 def _padding(kernel: jax.Array, dilation: int) -> list[tuple[int, int]]:
@@ -87,8 +96,10 @@ def _kernel_gradient_by_taps(
     return taps.reshape(kernel.shape).astype(kernel.dtype)
 
 
-def convolve_natively(inputs: jax.Array, kernel: jax.Array, dilation: int = 1) -> jax.Array:
-    """The same by XLA's own convolution, with its gradients."""
+def convolve_natively(
+    inputs: jax.Array, kernel: jax.Array, dilation: int = 1, precision: str | None = None
+) -> jax.Array:
+    """The same by XLA's own convolution, with its gradients, rounded as JAX's `precision` says."""
     return lax.conv_general_dilated(
         inputs,
         kernel[:, :, None, :],
@@ -97,11 +108,16 @@ def convolve_natively(inputs: jax.Array, kernel: jax.Array, dilation: int = 1) -
         rhs_dilation=(dilation, dilation),
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
         feature_group_count=inputs.shape[-1],
+        precision=precision,
     )
 
 
 def _kernel_gradient_natively(
-    inputs: jax.Array, kernel: jax.Array, cotangent: jax.Array, dilation: int
+    inputs: jax.Array,
+    kernel: jax.Array,
+    cotangent: jax.Array,
+    dilation: int,
+    precision: str | None,
 ) -> jax.Array:
-    convolve = functools.partial(convolve_natively, inputs, dilation=dilation)
+    convolve = functools.partial(convolve_natively, inputs, dilation=dilation, precision=precision)
     return jax.vjp(convolve, kernel)[1](cotangent)[0]

@@ -207,6 +207,9 @@ def _check_streams(model: Any) -> None:
             f'{type(model).__name__} has no stack of cells: start and observe are for recognizers and '
             'models like e3d_lstm, predrnn and convlstm. Use forecast(run, frames).'
         )
+    lists = {n: value for n, value in vars(model).items() if isinstance(value, list)}
+    for name, value in lists.items():  # JAX could not tell the model from another
+        raise InputError(f'{name}={value!r}: must be a tuple, {name}={tuple(value)!r}')
 
 
 def _finite(frame: Any) -> jax.Array:

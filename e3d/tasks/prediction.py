@@ -18,7 +18,7 @@ from e3d.data.sources.registry import (
     channel_names,
     scale_of,
     simple_forecasts,
-    units_of,
+    variables_of,
     with_inputs,
 )
 from e3d.data.sources.scales import UNNAMED_UNIT, Scale
@@ -113,7 +113,10 @@ class ForecastEvaluator:
         asked = config.evaluation.presets
         self._presets = tuple(name for name in asked if name in PRESETS)
         check_presets(self._presets, frame_shape(first), 'valid' in beside)
-        check_thresholds(config, units_of(first))
+        variables = variables_of(first)
+        units = tuple(dict.fromkeys(unit for _, unit in variables))
+        check_thresholds(config, tuple(filter(None, units)))
+        self._variables = variables if len(units) > 1 else ()
         self._events = choose_events(
             config.evaluation.thresholds,
             asked,
@@ -153,8 +156,9 @@ class ForecastEvaluator:
         """See `Evaluator.evaluate`; the report is that of `e3d.evaluation.evaluate.evaluate`."""
         dataset, source = self._config.dataset, self.sources[split]
         members = self._config.evaluation.members
-        # The validation is to be quick, and the fair CRPS does not depend on their number.
-        members = members if split == 'test' else min(members, 2)
+        # The validation is to be quick, and the fair CRPS, by which the best is chosen, does not depend
+        # on their number, but of one member there is none.
+        members = members if split == 'test' else 2
         forecast = functools.partial(self._forecast, members, variables)
         count = len(source) if max_sequences is None else min(max_sequences, len(source))
         share = (processes.index(), processes.count())
@@ -181,6 +185,7 @@ class ForecastEvaluator:
             presets=self._presets,
             events=self._events,
             optical_flow=self._config.evaluation.optical_flow,
+            variables=self._variables,
         )
         if processes.is_first():
             self._draw_samples(variables, source, step)

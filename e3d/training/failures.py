@@ -10,14 +10,18 @@ from e3d.parallel import devices, processes
 from e3d.parallel.followers import FollowingCheckpoints
 from e3d.runs.checkpoints import Checkpoints
 from e3d.runs.state import TrainState
+from e3d.training.memory import saves_memory
 
 
 @contextlib.contextmanager
-def explained(checkpoints: Checkpoints | FollowingCheckpoints) -> Iterator[None]:
+def explained(
+    config: ConfigDict, checkpoints: Checkpoints | FollowingCheckpoints
+) -> Iterator[None]:
     """Says of what can stop an update what is safe and what to try."""
+    remedies = ['a smaller train.batch_size', saves_memory(config), 'model.dtype=bfloat16']
     too_large = (
-        'The update does not fit into the memory of the device. Try a smaller train.batch_size, '
-        'model.memory=recompute or model.dtype=bfloat16.'
+        'The update does not fit into the memory of the device. Try '
+        f'{", or ".join(filter(None, remedies))}.'
     )
     try:
         with devices.memory_explained(too_large):

@@ -235,7 +235,7 @@ def run_updates(
     reporter.announce('compiling the update, once')
     with (
         processes.others_explained(),
-        explained(checkpoints),
+        explained(parts.config, checkpoints),
         contextlib.closing(batches),
     ):
         for step in range(first_step, config.train.steps + 1):

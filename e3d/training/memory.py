@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from e3d.data.sources.layouts import layout_of
 from e3d.errors import InputError
@@ -40,14 +41,20 @@ def check_sequence(config: Any) -> None:
         )
 
 
-def check_training(footprint: Footprint, batch_size: int, mesh: Mesh) -> None:
+def saves_memory(config: ConfigDict) -> str:
+    """How the model of a config takes less memory and more time; '' if it does already, or cannot."""
+    return 'model.memory=recompute' if config.model.get('memory') == 'save' else ''
+
+
+def check_training(footprint: Footprint, config: ConfigDict, mesh: Mesh) -> None:
     """Raises InputError where an update does not fit on a device."""
+    remedies = ['a smaller train.batch_size or model', saves_memory(config)]
     _reject_more(
-        footprint.state_bytes + footprint.kept_bytes,
+        footprint.state_bytes + footprint.kept_bytes * footprint.is_least,
         device_bytes(mesh),
-        f'An update of the {footprint.parameters:,} parameters with train.batch_size={batch_size}, '
-        'on each device,',
-        'a smaller train.batch_size or model, or model.memory=recompute',
+        f'An update of the {footprint.parameters:,} parameters with '
+        f'train.batch_size={config.train.batch_size}, on each device,',
+        ', or '.join(filter(None, remedies)),
     )
 
 

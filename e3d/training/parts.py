@@ -91,8 +91,9 @@ def prepare(config: ConfigDict, workdir: str | pathlib.Path) -> Parts:
     share = config.train.batch_size // devices.num_devices(mesh)
     platform = mesh.devices.flat[0].platform
     state = jax.eval_shape(update.create)
-    footprint = measure_footprint(update.loss, state, example, share, platform)
-    memory.check_training(footprint, config.train.batch_size, mesh)
+    in_a_loop = 'memory' in config.model
+    footprint = measure_footprint(update.loss, state, example, share, platform, in_a_loop)
+    memory.check_training(footprint, config, mesh)
     check_evaluation(config, evaluator)
     paths = filter(None, (config.dataset.path, config.dataset.get('test_path')))
     no_best = why_no_best(config, sources['validation'])

@@ -93,9 +93,9 @@ class GridSequences:
         return self.setup.facts
 
     @property
-    def units(self) -> tuple[str, ...]:
-        """The units of the frames, each once; () where none is known."""
-        return self.setup.target_units
+    def channel_units(self) -> tuple[str, ...]:
+        """The unit of each channel of the frames; '' where it is not known."""
+        return self.setup.channel_units
 
     @property
     def channel_names(self) -> tuple[str, ...]:

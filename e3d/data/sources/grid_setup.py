@@ -72,10 +72,10 @@ class GridSetup(NamedTuple):
         return tuple(names)
 
     @property
-    def target_units(self) -> tuple[str, ...]:
-        """The units of what is forecast, each once, as far as they are known."""
+    def channel_units(self) -> tuple[str, ...]:
+        """The unit of each channel of the frames; '' where it is not known."""
         units = self.facts.units
-        return tuple(dict.fromkeys(units[name] for name in self.targets if units[name]))
+        return tuple(units[name] for name in self.targets for _ in range(self.channels_of((name,))))
 
     @property
     def variables(self) -> tuple[str, ...]:

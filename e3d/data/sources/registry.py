@@ -37,9 +37,10 @@ def channel_names(source: Source) -> tuple[str, ...]:
     return tuple(_stated(source, 'channel_names', ()))
 
 
-def units_of(source: Source) -> tuple[str, ...]:
-    """The units of the values of the frames, each once; () where the source states none."""
-    return tuple(_stated(source, 'units', ()))
+def variables_of(source: Source) -> tuple[tuple[str, str], ...]:
+    """The name and the unit, '' where it is not known, of each channel; () of data without units."""
+    units = tuple(_stated(source, 'channel_units', ()))
+    return tuple(zip(channel_names(source), units, strict=True)) if units else ()
 
 
 def scale_of(source: Source) -> Scale:

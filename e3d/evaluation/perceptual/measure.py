@@ -12,6 +12,7 @@ from e3d.evaluation.perceptual.fvd import LOGITS, clip_logits, load_i3d
 from e3d.evaluation.perceptual.lpips import LEAST_SIDE, compare, extract, load_lpips
 from e3d.evaluation.perceptual.packaged import ALEXNET, I3D_KINETICS_400, is_installed
 from e3d.model.i3d import LEAST_FRAMES
+from e3d.terminal import tell
 
 TRUTH = 'truth'  # beside the names of the forecasts
 
@@ -89,7 +90,8 @@ def choose_metrics(
       wanted: True measures LPIPS and FVD; None measures LPIPS where its package is installed, and
         FVD where its package is and an accelerator, as a CPU takes about a second a clip; False
         measures neither.
-      frames: of a clip, those that are seen included; FVD needs `LEAST_FRAMES` of them.
+      frames: of a clip, those that are seen included; FVD needs `LEAST_FRAMES` of them, and where it
+        is `wanted` it is said that it is left out.
       frame_shape: (H, W, C).
       are_pixels: whether the values are those of pictures.
       on_accelerator: whether there is a GPU or TPU.
@@ -110,6 +112,11 @@ def choose_metrics(
         load_lpips()
         load_i3d()
         with_fvd = True
+        if frames < LEAST_FRAMES:
+            tell(
+                f'FVD is left out: it is for clips of at least {LEAST_FRAMES} frames, and these have '
+                f'{frames}, those that are seen included.'
+            )
     return ('lpips', 'fvd') if with_fvd and frames >= LEAST_FRAMES else ('lpips',)
 
 
