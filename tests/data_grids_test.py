@@ -169,6 +169,28 @@ def test_a_mask_for_each_channel_is_told_where_it_must_lie(tmp_path, rain):
         opened(tmp_path / 'rain.npy', mask=str(tmp_path / 'mask.npz'))
 
 
+@pytest.mark.parametrize('kind', ['npz', 'npy'])
+def test_a_mask_for_each_channel_hides_its_own(tmp_path, kind):
+    values = np.random.default_rng(0).random((40, HEIGHT, WIDTH, 3), np.float32)
+    path, mask = tmp_path / f'all.{kind}', np.ones((HEIGHT, WIDTH, 3), bool)
+    if kind == 'npz':  # a variable of two channels, and one of one
+        np.savez(path, uv=values[..., :2], rain=values[..., 2])
+    else:
+        np.save(path, values)
+    mask[0, 0, 0] = mask[1, 1, 1] = mask[2, 2, 2] = False
+    np.save(tmp_path / 'mask.npy', mask)
+    sequence = opened(path, mask=str(tmp_path / 'mask.npy'))[0]
+    for frame in sequence['valid']:
+        np.testing.assert_array_equal(frame, mask)
+    assert sequence['frames'].shape == (4, HEIGHT, WIDTH, 3)
+    for shape in ((HEIGHT, WIDTH, 2), (HEIGHT, WIDTH, 4), (1, HEIGHT, WIDTH)):
+        np.save(tmp_path / 'mask.npy', np.ones(shape, bool))
+        with pytest.raises(
+            InputError, match=r'shape \(.*\); it must be \(9, 10\), .* or \(9, 10, 3\), with a chan'
+        ):
+            opened(path, mask=str(tmp_path / 'mask.npy'))
+
+
 def test_targets_and_what_is_known_beside_them(tmp_path):
     labeled().to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
     values = {'static': ('orography',), 'calendar': ('hour', 'weekday')}

@@ -37,7 +37,8 @@ class GridSetup(NamedTuple):
       timeline: all frames.
       targets, known, others: names of the variables that are forecast, known ahead, known before.
       static: fields without time, scaled to nothing yet, `[H, W, K]`; K may be 0.
-      mask: where there can be values, bool `[H, W, 1]` or `[H, W, C]`; None: everywhere.
+      mask: where there can be values, bool `[H, W, 1]`, or `[H, W, C]` with the channels of all targets;
+        None: everywhere.
       factor: by which the stored targets are multiplied.
       unit: of the targets, '' where it is not known.
     """
@@ -97,9 +98,17 @@ class GridSetup(NamedTuple):
         values = self.timeline.read(name, start, stop, self.dataset['missing'])
         if name in self.targets:
             if self.mask is not None:
-                values = np.where(self.mask, values, np.float32(np.nan))
+                values = np.where(self._mask_of(name), values, np.float32(np.nan))
             values = values * np.float32(self.factor) if self.factor != 1 else values
         return values
+
+    def _mask_of(self, name: str) -> np.ndarray:
+        """The mask of one of the targets: that of all channels, or those of its own."""
+        assert self.mask is not None
+        if self.mask.shape[-1] == 1:
+            return self.mask
+        first = self.channels_of(self.targets[: self.targets.index(name)])
+        return self.mask[..., first : first + self.channels_of((name,))]
 
     def read_all(self, names: tuple[str, ...], start: int, stop: int) -> np.ndarray:
         """Several variables beside each other in the channels."""
@@ -228,7 +237,7 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
         static=_static_fields(
             first, first.grids[targets[0]], tuple(dataset['static']), dataset['missing']
         ),
-        mask=_mask(dataset['mask'], first, first.grids[targets[0]]),
+        mask=_mask(dataset['mask'], first, targets),
         factor=factor,
         unit=unit,
     )
@@ -309,10 +318,11 @@ def _check_place(field: Field, target: Grid, name: str) -> None:
         )
 
 
-def _mask(name: str, file: GridFile, target: Grid) -> np.ndarray | None:
+def _mask(name: str, file: GridFile, targets: tuple[str, ...]) -> np.ndarray | None:
     """The mask that `dataset.mask` names: a field of the first file, or a file of its own."""
     if not name:
         return None
+    target = file.grids[targets[0]]
     if name in file.fields:
         field, source = _as_grids_lie(file.fields[name], target), f"'{name}' in {file.path}"
     else:
@@ -324,11 +334,17 @@ def _mask(name: str, file: GridFile, target: Grid) -> np.ndarray | None:
             )
         field, source = _read_mask(path), str(path)
     _check_place(field, target, f'the mask {source}')
-    mask, size = field.read(None), target.shape[2:4]
-    if mask.shape[:2] != size or mask.ndim not in (2, 3):
+    channels = sum(file.grids[name].shape[-1] for name in targets)
+    return _checked_mask(field.read(None), source, (*target.shape[2:4], channels))
+
+
+def _checked_mask(mask: np.ndarray, source: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A stored mask as bool `[H, W, 1]` or `[H, W, C]`, for frames of a shape (H, W, C)."""
+    *size, channels = shape
+    if mask.shape not in ((*size,), (*size, 1), shape):
         raise InputError(
-            f'The mask {source} has the shape {mask.shape}; it must be {size}, that of the frames, with '
-            'a channel for each of theirs or none.'
+            f'The mask {source} has the shape {mask.shape}; it must be {tuple(size)}, that of the frames, '
+            f'or {shape}, with a channel for each of theirs.'
         )
     mask = np.nan_to_num(np.asarray(mask, np.float32)) != 0
     if not mask.any():
