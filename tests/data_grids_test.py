@@ -301,6 +301,27 @@ def test_nothing_below_0_is_forecast_of_a_variable_that_is_never_below_it(tmp_pa
     assert fixed.bounds == ((0, 0, -np.inf), np.inf) and not fixed.ranges
 
 
+@pytest.mark.parametrize(
+    ('stated', 'values'),
+    [
+        *[(unit, {}) for unit in ('degree_C', 'degrees_C', '℃', '°C', 'deg. C', 'degC', 'Celsius', 'ºC')],
+        *[(unit, {}) for unit in ('deg_F', 'degrees Fahrenheit', '℉', 'dBZ', 'C')],
+        *[(unit, {'unit': 'degC'}) for unit in ('1', 'mm', '')],
+        ('mm', {'unit': '0.1 degC'}),
+        ('mm', {'scale': '-40,60'}),
+    ],
+)  # fmt: skip
+def test_what_may_fall_below_0_has_no_end_there(tmp_path, stated, values):
+    path = tmp_path / 'warm.h5'
+    with h5py.File(path, 'w') as file:
+        file['heat'] = np.random.default_rng(0).uniform(1, 9, (40, 8, 9))
+        file['heat'].attrs['units'] = stated
+    assert opened(path, **values).scale.bounds == (-np.inf, np.inf)
+    if not values:
+        assert opened(path, unit='mm').scale.bounds[0] > -np.inf
+    assert opened(path, unit='mm', scale='0,60').scale.bounds == (0, np.inf)
+
+
 def test_flows_of_a_city_are_read_with_their_dates(tmp_path):
     counts = np.random.default_rng(0).integers(0, 90, (72, 2, 8, 6)).astype(float)
     with h5py.File(tmp_path / 'NYC.h5', 'w') as file:

@@ -1,6 +1,7 @@
 """What 0 and 1 stand for: the range of grids that a model sees, chosen by their training part."""
 
 import math
+import re
 
 import numpy as np
 
@@ -11,11 +12,11 @@ from e3d.errors import InputError
 from e3d.options.rules import MOST
 
 KINDS = ('minmax', 'meanstd')
-# Units whose 0 was chosen, as files write them.
+# Units whose 0 was chosen, as `_letters` has them.
 BELOW_ZERO = {
-    '°c', 'c', 'degc', 'deg_c', 'deg c', 'celsius', 'degree_celsius', 'degrees_celsius',
-    'degree celsius', 'degrees celsius', 'degreec', 'degreesc', '°f', 'f', 'degf', 'deg_f', 'fahrenheit',
-    'degree_fahrenheit', 'degrees_fahrenheit', 'dbz', 'db',
+    'c', '°c', '℃', 'degc', 'degsc', 'celsius', 'degcelsius', 'degreec', 'degreesc', 'degreecelsius',
+    'degreescelsius', 'f', '°f', '℉', 'degf', 'degsf', 'fahrenheit', 'degfahrenheit', 'degreef', 'degreesf',
+    'degreefahrenheit', 'degreesfahrenheit', 'dbz', 'db',
 }  # fmt: skip
 
 
@@ -78,17 +79,26 @@ def training_ends(setup: GridSetup, found: Survey) -> np.ndarray:
 def _lowest(setup: GridSetup, found: Survey, scale: Scale) -> Bound:
     """Where nothing of a variable that is measured lies below 0, nothing that is forecast does.
 
-    A temperature in °C that never fell below 0 may do so later: its 0 is no end of anything.
+    A temperature in °C that never fell below 0 may do so later: its 0 is no end of anything. Nor is 0
+    the end of a range that the user lets begin below it.
     """
-    units = setup.facts.units
+    given, stated = setup.dataset['unit'], setup.facts.units
+    fixed = fixed_range(setup.dataset['scale'])
     ends = [
-        found.least[name] >= 0 and units[name].lower() not in BELOW_ZERO
+        found.least[name] >= 0
+        and _letters(given or stated[name]) not in BELOW_ZERO
+        and not (fixed and fixed[0] < 0)
         for name in setup.targets
         for _ in found.spreads[name]
     ]
     zeros = scale.from_unit(np.zeros(len(ends))).tolist()
     lows = [zero if is_end else -math.inf for zero, is_end in zip(zeros, ends, strict=True)]
     return lows[0] if len(set(lows)) == 1 else tuple(lows)
+
+
+def _letters(unit: str) -> str:
+    """A unit without what files write in many ways: 'degC' and 'deg. C' are the same."""
+    return re.sub('[^a-z°℃℉]', '', unit.lower())
 
 
 def _ends(spread: Spread, kind: str) -> tuple[float, float]:
