@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 
+import h5py
 import numpy as np
 import pytest
 from grid_fixtures import HEIGHT, WIDTH, dates, labeled, moving_rain, outside, placed, with_unit
@@ -17,6 +18,7 @@ from e3d.fitting.run import describe_report, stored_report
 from e3d.model.needs import Needs
 from e3d.pages.writing import renew_page, write_comparison
 from e3d.prediction.forecast import forecast
+from e3d.prediction.inputs import seen_frame
 from e3d.prediction.predict import predict_file
 from e3d.runs import trained_run
 from e3d.runs.trained_run import load_run
@@ -87,6 +89,51 @@ def test_a_masked_cell_changes_nothing_anywhere(tmp_path):
     np.save(tmp_path / 'short.npy', rain[:1])
     said = predict_file(run, tmp_path / 'short.npy', tmp_path / 'short_next.npy')
     assert 'Read the last 1 of 1 frames (there are no more; the model was trained on 2)' in said
+
+
+@pytest.mark.parametrize('kind', ['npy', 'h5'])
+def test_an_array_is_prepared_as_the_file_that_holds_it(tmp_path, kind):
+    stored = np.nan_to_num(moving_rain(40)).astype(np.int16) * 10
+    stored[:, outside()] = 30_000
+    stored[36:, 4, 5] = stored[39, 5, 5] = stored[::3, 2, 5] = -999
+    path, mask = tmp_path / f'rain.{kind}', tmp_path / 'mask.npy'
+    np.save(mask, ~outside())
+    if kind == 'npy':
+        np.save(path, stored)
+    else:  # the mask is a field of it
+        with h5py.File(path, 'w') as file:
+            file['rain'], file['land'] = stored, ~outside()
+    values = {'missing': -999.0, 'mask': str(mask) if kind == 'npy' else 'land', 'unit': '0.1 mm/h'}
+    loop.train(config_of(tmp_path, path, **values), tmp_path / 'run')
+    run = load_run(tmp_path / 'run')
+    predict_file(run, path, tmp_path / 'next.npy')
+    expected, factor = np.load(tmp_path / 'next.npy'), np.float32(0.1)
+    hidden = outside().copy()
+    hidden[4, 5] = True
+    np.testing.assert_array_equal(np.isnan(expected[0, ..., 0]), hidden)
+    for frames in (stored * 0.1, stored.astype(np.float32) * factor, (stored * 0.1)[..., None]):
+        np.testing.assert_array_equal(forecast(run, frames), expected)
+    twice = forecast(run, np.stack([stored * 0.1] * 2)[..., None])
+    np.testing.assert_allclose(twice, [expected] * 2, rtol=1e-5)
+    with pytest.raises(InputError, match=r'The frames are 8 x 10 with 1 channels, but the data'):
+        forecast(run, np.abs(stored[:, :8]) * 0.1)
+
+    (mask if kind == 'npy' else path).rename(tmp_path / 'elsewhere')
+    pattern = {'npy': "dataset.mask is '.*mask.npy', which is neither a file nor one of the fields"}
+    with pytest.raises(
+        InputError, match=pattern.get(kind, "dataset.mask is 'land', .* as .*rain.h5 is gone")
+    ):
+        forecast(run, stored * 0.1)
+
+
+def test_a_stream_has_no_number_that_stands_for_no_value(tmp_path):
+    rain = np.nan_to_num(moving_rain(40))
+    np.save(tmp_path / 'rain.npy', rain)
+    loop.train(config_of(tmp_path, tmp_path / 'rain.npy', missing=999.0), tmp_path / 'run')
+    run = load_run(tmp_path / 'run')
+    seen_frame(rain[0, ..., None], run)
+    with pytest.raises(InputError, match=r'The frame holds numbers that are NaN'):
+        seen_frame(np.full((HEIGHT, WIDTH, 1), 999.0), run)
 
 
 def test_what_is_infinite_in_the_unit_is_reported_and_read_again(tmp_path, capsys, monkeypatch):

@@ -14,6 +14,7 @@ from e3d.files import read_json
 from e3d.fitting.animation import Animation, animate
 from e3d.model import Recognizer, forecast_from, observe
 from e3d.model.streaming import StreamState
+from e3d.pixel_values import as_array
 from e3d.prediction.forecast import check_finite, checked_horizon, forecast
 from e3d.prediction.inputs import (
     checked_frames,
@@ -95,7 +96,8 @@ class Run(trained_run.Run):
           >>> run.show(clip, horizon=2).save('forecast.gif')
         """
         horizon, gaps = checked_horizon(horizon, self), 'valid' in self.beside
-        clip = with_channels(checked_frames(frames, self.scale, 'The clip', gaps), self)
+        clip = with_channels(as_array(frames, 'The clip'), self)
+        clip = checked_frames(clip, self, 'The clip', gaps)
         if clip.ndim != 4 or horizon >= len(clip):
             raise InputError(
                 f'The clip has shape {np.shape(frames)}; to show a forecast of {horizon} frames it must '

@@ -18,6 +18,7 @@ from e3d.model.beside import enter_at_once, enter_in_steps
 from e3d.model.needs import call_in_use, needs_of
 from e3d.model.tiles import in_tiles
 from e3d.parallel import devices
+from e3d.pixel_values import as_array
 from e3d.prediction.inputs import (
     checked_frames,
     preparation_for,
@@ -52,7 +53,8 @@ def forecast(
       frames: `[T, H, W]`, `[T, H, W, C]` or `[B, T, H, W, C]`, T >= 1. Of pictures uint8, uint16,
         bool, or floats in [0, 1]. Where the data of the run have a unit (`run.scale.value_range` is
         not None, as for flows), integers or floats in that unit, such as counts. NaN is a gap, where
-        the data of the training had some.
+        the data of the training had some, and so is of grids what `dataset.missing` and `dataset.mask`
+        say.
       horizon: how many frames to forecast, any number; by default as many as in training.
       members: how many futures, for a run with `model.noise_channels`; the first is the forecast that
         None gives.
@@ -94,13 +96,13 @@ def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
     NaN where there are gaps, which are allowed if the data of the training had some.
     """
     gaps = 'valid' in run.beside
-    frames = checked_frames(frames, run.scale, 'The array of frames', gaps)
+    frames = as_array(frames, 'The array of frames')
     if frames.ndim not in (3, 4, 5):
         raise InputError(
             f'The array of frames has shape {frames.shape}; it must be [T, H, W], [T, H, W, C] or '
             '[B, T, H, W, C] (batch, time, height, width, channels).'
         )
-    frames = with_channels(frames, run)
+    frames = checked_frames(with_channels(frames, run), run, 'The array of frames', gaps)
     clips = frames if frames.ndim == 5 else frames[np.newaxis]
     preparation = preparation_for(run, clips.shape[2:4])
     last = clips[:, -run.config.dataset.input_frames :]

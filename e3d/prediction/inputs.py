@@ -16,7 +16,7 @@ from e3d.data.sources.adaptation import Preparation, preparation_of
 from e3d.data.sources.dataset import DATASETS, Dataset
 from e3d.data.sources.file_facts import FileFacts, check_facts, describe_other_step
 from e3d.data.sources.flow_files import read_flows
-from e3d.data.sources.grid_setup import GridSetup, open_setup
+from e3d.data.sources.grid_setup import GridSetup, open_setup, with_gaps
 from e3d.data.sources.grid_timeline import find_files, open_file
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
@@ -287,8 +287,10 @@ def seen_frame(frame: np.ndarray, run: Run) -> np.ndarray:
       InputError: it has another number of axes, does not fit, or holds values that there cannot be.
     """
     name = 'The frame'
-    pixels = run.scale.of_pixels
-    frame = checked_values(frame, name, single_frame=True) if pixels else as_array(frame, name)
+    if run.scale.of_pixels:
+        frame = checked_values(frame, name, single_frame=True)
+    else:
+        frame = checked_frames(frame, run, name)
     if frame.ndim not in (3, 4):
         raise InputError(
             f'The frame has shape {frame.shape}; it must be [H, W, C], or [B, H, W, C] of several clips '
@@ -298,15 +300,26 @@ def seen_frame(frame: np.ndarray, run: Run) -> np.ndarray:
     return prepare_frames(frame, preparation, run.scale, name)
 
 
-def checked_frames(frames: np.ndarray, scale: Scale, name: str, gaps: bool = False) -> np.ndarray:
-    """Pixels, or numbers in the unit of the data where they have one.
+def checked_frames(frames: np.ndarray, run: Run, name: str, gaps: bool = False) -> np.ndarray:
+    """Pixels, or numbers in the unit of the data where they have one; of grids with NaN for gaps.
+
+    Args:
+      frames: `[..., H, W, C]`.
+      run: for whose model they are.
+      name: what to call them in messages.
+      gaps: whether there may be any.
 
     Raises:
       InputError: they are something else.
     """
-    if scale.of_pixels:
+    if run.scale.of_pixels:
         return checked_values(frames, name)
-    return checked_numbers(frames, scale, name, gaps)
+    frames, dataset = as_array(frames, name), run.config.dataset
+    # Those that do not fit are rejected for that later.
+    fits = frames.shape[-3:] == run.frame_shape or dataset.get('crop')
+    if dataset.get('name') == 'grids' and fits and frames.dtype.kind in 'iuf':
+        frames = with_gaps(frames, dataset.to_dict())
+    return checked_numbers(frames, run.scale, name, gaps)
 
 
 def checked_numbers(frames: np.ndarray, scale: Scale, name: str, gaps: bool = False) -> np.ndarray:

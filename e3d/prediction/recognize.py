@@ -73,7 +73,7 @@ def recognize(run_or_weights: Run | str | os.PathLike[str], frames: np.ndarray) 
       (2, 0.25, True)
     """
     run = _open_recognizer(run_or_weights)
-    frames = checked_frames(frames, run.scale, 'The array of frames')
+    frames = checked_frames(frames, run, 'The array of frames')
     if frames.ndim not in (3, 4):
         raise InputError(
             f'The array of frames has shape {frames.shape}; it must be [T, H, W] or [T, H, W, C] '

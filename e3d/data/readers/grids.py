@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from e3d.data.readers.array_files import load_arrays, map_array
 from e3d.data.readers.array_layouts import AXES, arrange, grid_layout
@@ -261,7 +262,7 @@ def _explained(read: Callable[..., np.ndarray], name: str, path: Path) -> Callab
 
 
 def decode(
-    values: np.ndarray, attributes: Mapping[str, Any], missing: float | None = None
+    values: np.ndarray, attributes: Mapping[str, Any], missing: npt.ArrayLike | None = None
 ) -> np.ndarray:
     """Stored numbers in their unit, float32: `scale_factor`, `add_offset`, NaN for what is missing.
 
@@ -271,7 +272,7 @@ def decode(
     Args:
       values: as stored.
       attributes: of netCDF, as the file has them.
-      missing: one more stored number that stands for no value.
+      missing: one more stored number that stands for no value, or several.
 
     Raises:
       ValueError: an attribute is no number.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from e3d.data.readers.array_files import map_array
-from e3d.data.readers.grids import Field, Grid, GridFile
+from e3d.data.readers.grids import Field, Grid, GridFile, decode
 from e3d.data.sources.calendar import calendar_features
 from e3d.data.sources.file_facts import (
     FileFacts,
@@ -241,6 +241,44 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
         factor=factor,
         unit=unit,
     )
+
+
+def with_gaps(frames: np.ndarray, dataset: Mapping[str, Any]) -> np.ndarray:
+    """Frames in memory as `GridSetup.read` gives those of files.
+
+    Args:
+      frames: numbers `[..., H, W, C]` in the unit of the data.
+      dataset: the section of a config, whose 'missing' and 'mask' tell where nothing was measured.
+
+    Returns:
+      Float32 of the same shape, NaN there.
+
+    Raises:
+      InputError: the mask is gone, or is none for such frames.
+    """
+    missing, unit = dataset.get('missing'), dataset.get('unit')
+    if missing is not None and unit:  # it is a stored number; as float32 it may be multiplied as well
+        factor, _ = parse_unit(unit)
+        missing = np.array([missing * factor, np.float32(missing) * np.float32(factor)])
+    values = decode(frames, {}, missing)
+    if not dataset.get('mask'):
+        return values
+    return np.where(_mask_without_grids(dataset, frames.shape[-3:]), values, np.float32(np.nan))
+
+
+def _mask_without_grids(dataset: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+    """The mask of a data set for frames of a shape (H, W, C) that come from no file."""
+    path, data = (local_path(dataset[key], f'dataset.{key}') for key in ('mask', 'path'))
+    if os.path.exists(path):
+        return _checked_mask(_read_mask(path).read(None), str(path), shape)
+    if not os.path.exists(data):
+        raise InputError(
+            f"dataset.mask is '{dataset['mask']}', which is neither a file nor, as {data} is gone, a "
+            'field of the data of the training. Put back the one that it was.'
+        )
+    mask = open_setup(dataset).mask
+    assert mask is not None
+    return _checked_mask(mask, f"'{dataset['mask']}' in {data}", shape)
 
 
 def _unit_of(targets: tuple[str, ...], file: GridFile, wanted: str) -> tuple[float, str]:
