@@ -346,10 +346,8 @@ def test_what_changes_in_a_program_is_read_again(tmp_path, monkeypatch, changed)
     assert (high[1] > 40 * high[0]) == (changed == 'chunk')
 
 
-@pytest.mark.filterwarnings('error')
-@pytest.mark.parametrize('kind', ['h5', 'nc'])
-@pytest.mark.parametrize(('dtype', 'attributes', 'gap'), GAPS)
-def test_what_a_file_says_stands_for_no_value_is_none(tmp_path, kind, dtype, attributes, gap):
+def stored_values(tmp_path, kind, dtype, attributes, gap):
+    """What is read of numbers, one of which is the gap, and what was stored."""
     stored = np.random.default_rng(0).integers(1, 99, (6, 8, 9)).astype(dtype)
     stored[2, 3, 4] = gap
     path = tmp_path / f'rain.{kind}'
@@ -361,10 +359,43 @@ def test_what_a_file_says_stands_for_no_value_is_none(tmp_path, kind, dtype, att
                 file[name] = np.arange(size, dtype=float)
                 file[name].make_scale(name)
                 file['rain'].dims[axis].attach_scale(file[name])
-    values = setup_of(path).read('rain', 0, 6)[..., 0]
+    return setup_of(path).read('rain', 0, 6)[..., 0], stored
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
+@pytest.mark.parametrize(('dtype', 'attributes', 'gap'), GAPS)
+def test_what_a_file_says_stands_for_no_value_is_none(tmp_path, kind, dtype, attributes, gap):
+    values, stored = stored_values(tmp_path, kind, dtype, attributes, gap)
     assert np.argwhere(np.isnan(values)).tolist() == [[2, 3, 4]]
     known = ~np.isnan(values)
     np.testing.assert_allclose(values[known], stored[known] * 0.5 + 1)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'fill', 'attributes'),
+    [
+        ('i2', -32_767, {}),
+        ('i4', -2_147_483_647, {'missing_value': np.int32(-1)}),
+        ('i8', -9_223_372_036_854_775_806, {}),
+        ('u2', 65_535, {}),
+        ('i2', -32_767, {'_Unsigned': 'true'}),
+        ('u4', 4_294_967_295, {}),
+        ('u8', 18_446_744_073_709_551_614, {}),
+    ],
+)
+def test_what_netcdf_fills_integers_with_is_no_value(tmp_path, dtype, fill, attributes):
+    def gaps(kind, dtype, attributes, fill):
+        values, _ = stored_values(tmp_path, kind, dtype, attributes, fill)
+        return np.argwhere(np.isnan(values)).tolist()
+
+    assert gaps('nc', dtype, attributes, fill) == [[2, 3, 4]]
+    assert gaps('h5', dtype, attributes, fill) == []
+    stated = {'_FillValue': np.array(7, dtype), 'valid_min': np.array(fill, dtype)}
+    for name, number in stated.items():
+        assert [2, 3, 4] not in gaps('nc', dtype, attributes | {name: number}, fill)
+    for byte, number in (('i1', -127), ('u1', 255)):
+        assert gaps('nc', byte, {}, number) == []
 
 
 @pytest.mark.filterwarnings('error:.*cast')

@@ -37,6 +37,11 @@ LEVEL_NAMES = (
     'level', 'lev', 'plev', 'pressure', 'pressure_level', 'isobaricinhpa', 'depth', 'height',
 )  # fmt: skip
 _UNNAMED = 'phony_dim_'  # begins the names that h5netcdf gives to dimensions without one
+# What netCDF fills integer variables with that state no `_FillValue`; of bytes each number is a value.
+_FILLS = {
+    'i2': -(2**15) + 1, 'i4': -(2**31) + 1, 'i8': -(2**63) + 2,
+    'u2': 2**16 - 1, 'u4': 2**32 - 1, 'u8': 2**64 - 2,
+}  # fmt: skip
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -78,6 +83,8 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
             for name, variable in content.variables.items():
                 left = ('_FillValue',) if name in store.zeros else ()
                 variable.attrs = {k: v for k, v in stated(variable.attrs).items() if k not in left}
+            if not path.is_dir():
+                _state_fills(content)
             axes = [dim for dim in content.dims if dim in content.coords]
             coords = xarray.decode_cf(content[axes], decode_timedelta=False).coords
             opened = _read_content(content, coords, layout, wanted, path, stack.pop_all().close)
@@ -92,6 +99,15 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
                 'of the usual calendar.'
             ) from error
     raise AssertionError  # an ExitStack may suppress, this one does not
+
+
+def _state_fills(content: Any) -> None:
+    """Enters what netCDF fills with where nothing is stated of it; a valid range says it all."""
+    for variable in content.data_vars.values():
+        told = {'_FillValue', 'valid_range', 'valid_min', 'valid_max'} & variable.attrs.keys()
+        fill = _FILLS.get(variable.dtype.str[1:])
+        if variable.ndim > 1 and fill is not None and not told:
+            variable.attrs['_FillValue'] = np.array(fill, variable.dtype)
 
 
 def _account(store: Store, name: str) -> str:
