@@ -147,17 +147,81 @@ def test_times_have_a_scale_as_values_do(tmp_path, kind):
         setup_of(path)
 
 
+def with_times(path, numbers, **attributes):
+    """A file with rain at times that are numbers with attributes."""
+    rain = np.nan_to_num(moving_rain(len(numbers)))
+    if path.suffix == '.h5':
+        with h5py.File(path, 'w') as file:
+            file['rain'], file['time'] = rain, numbers
+            file['time'].attrs.update(attributes)
+    else:
+        content = xarray.Dataset(
+            {'rain': (('time', 'y', 'x'), rain)}, {'time': ('time', numbers, attributes)}
+        )
+        content.to_netcdf(path, engine='h5netcdf')
+    return path
+
+
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
 @pytest.mark.parametrize('calendar', ['noleap', '360_day', 'julian'])
-def test_days_of_another_calendar_are_rejected(tmp_path, calendar):
-    path = tmp_path / 'rain.h5'
-    with h5py.File(path, 'w') as file:
-        file['rain'], file['time'] = np.nan_to_num(moving_rain(11)), np.arange(11)
-        file['time'].attrs.update({'units': 'days since 2020-02-25', 'calendar': calendar})
-    with pytest.raises(InputError, match=r"'time' in .*: the times follow a calendar of their own"):
+def test_days_of_another_calendar_are_rejected(tmp_path, kind, calendar):
+    usual, path = (tmp_path / f'{name}.{kind}' for name in ('usual', 'rain'))
+    since = {'units': 'days since 2020-02-25'}
+    with pytest.raises(
+        InputError, match=r"'time' in .*: the times follow a calendar of their own"
+    ) as raised:
+        setup_of(with_times(path, np.arange(11), calendar=calendar, **since))
+    assert 'decode_times' not in str(raised.value)
+    setup = setup_of(with_times(usual, np.arange(11), calendar='Gregorian', **since))
+    assert setup.timeline.times[-1] == np.datetime64('2020-03-06')
+
+
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
+def test_months_have_no_one_length(tmp_path, kind):
+    path = with_times(tmp_path / f'rain.{kind}', np.arange(11), units='months since 2000-01-01')
+    with pytest.raises(InputError, match=r"months since 2000-01-01', which have no one") as raised:
         setup_of(path)
-    with h5py.File(path, 'r+') as file:
-        file['time'].attrs['calendar'] = 'Gregorian'
-    assert setup_of(path).timeline.times[-1] == np.datetime64('2020-03-06')
+    assert 'decode_times' not in str(raised.value)
+
+
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
+@pytest.mark.parametrize(
+    ('units', 'calendar', 'first', 'expected'),
+    [
+        ('days since 0001-01-01', 'proleptic_gregorian', 711_126, '1948-01-01'),
+        ('hours since 1-1-1 00:00:0.0', 'standard', 17_067_072, '1948-01-01'),  # as of NCEP
+        ('days since 1582-10-04', 'gregorian', 1, '1582-10-15'),
+        ('days since 1500-03-01', 'standard', 30_246, '1583-01-01'),
+        ('days since 1500-02-28', 'standard', 30_248, '1583-01-01'),  # a leap year before 1582
+        ('hours since 2020-1-1 06:00 +02:00', 'standard', 0, '2020-01-01T04:00'),
+        ('minutes since 2020-01-01 06:30:00 -0530', 'standard', 0, '2020-01-01T12:00'),
+        ('milliseconds since 2020-01-01T00:00:30Z', 'standard', 30_000, '2020-01-01T00:01'),
+        ('hours since 2020-01-01 00:00:00.5 UTC', '', 0, '2020-01-01T00:00:00.5'),
+        ('days since 1900', '', 1, '1900-01-02'),
+    ],
+)
+def test_times_count_since_dates_as_files_write_them(
+    tmp_path, kind, units, calendar, first, expected
+):
+    attributes = {'units': units} | ({'calendar': calendar} if calendar else {})
+    path = with_times(tmp_path / f'rain.{kind}', first + np.arange(11.0), **attributes)
+    assert setup_of(path).timeline.times[0] == np.datetime64(expected)
+
+
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
+@pytest.mark.parametrize(
+    ('since', 'message'),
+    [
+        ('0001-01-01', r"since '0001-01-01', before 1582-10-15, .* 'calendar' must say whether"),
+        ('2020-13-01', 'Month out of range'),
+        ('2020-01-01 25:00', 'is no time of day'),
+        ('yesterday', "'yesterday' is no date"),
+    ],
+)
+def test_times_that_count_since_no_date_are_rejected(tmp_path, kind, since, message):
+    path = with_times(tmp_path / f'rain.{kind}', np.arange(11), units=f'days since {since}')
+    with pytest.raises(InputError, match=rf"'time' in .*: the times cannot be parsed \(.*{message}"):
+        setup_of(path)
 
 
 @pytest.mark.filterwarnings('error')

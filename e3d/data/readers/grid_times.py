@@ -7,14 +7,27 @@ import numpy as np
 
 from e3d.errors import InputError
 
-_UNITS = {'s': 1, 'sec': 1, 'second': 1, 'min': 60, 'minute': 60, 'h': 3600, 'hour': 3600}
-_UNITS |= {'d': 86400, 'day': 86400}
+# In microseconds.
+_UNITS = {
+    'nanosecond': 1e-3, 'microsecond': 1, 'millisecond': 10**3, 'msec': 10**3,
+    's': 10**6, 'sec': 10**6, 'second': 10**6, 'min': 60 * 10**6, 'minute': 60 * 10**6,
+    'h': 3600 * 10**6, 'hr': 3600 * 10**6, 'hour': 3600 * 10**6,
+    'd': 86_400 * 10**6, 'day': 86_400 * 10**6,
+}  # fmt: skip
+# Since when numbers count, as netCDF files write it: '1-1-1 00:00:0.0', '2020-01-01 06:00 +02:00'.
+_START = re.compile(
+    r'(-?\d{1,5})(?:-(\d{1,2})(?:-(\d{1,2}))?)?'
+    r'(?:[T ]+(\d{1,2})(?::(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?)?)?'
+    r'\s*(?:Z|UTC|GMT|([+-]\d{1,2})(?::?(\d{2}))?)?'
+)
 # Dates without anything between their parts, by how many digits they have.
 _DIGITS = {8: 'yyyymmdd', 10: 'yyyymmddHH', 12: 'yyyymmddHHMM', 14: 'yyyymmddHHMMSS'}
 _YEARS = (1800, 2200)  # numbers whose digits are dates of these are such dates
 _HOURS, _MINUTES = 24, 1440  # of a day
 _ROUNDED = 0.01  # of the smallest step, or of a second, that a date may be moved to a whole one
-_USUAL_CALENDARS = ('standard', 'gregorian', 'proleptic_gregorian', '')
+_PROLEPTIC = 'proleptic_gregorian'  # which goes on before 1582
+_USUAL_CALENDARS = ('standard', 'gregorian', _PROLEPTIC, '')
+_REFORM = np.datetime64('1582-10-15', 's')  # before which 'standard' has Julian dates
 OTHER_CALENDAR = (
     'follow a calendar of their own, such as one without leap days, which is not read. Convert them to '
     'dates of the usual one.'
@@ -49,7 +62,8 @@ def parse_times(values: np.ndarray, units: str, name: str, calendar: str = '') -
         whose units tell no beginning, and whose digits are all such dates, are these.
       units: of the numbers, as in 'hours since 2020-01-01'; others and '' tell no beginning.
       name: what to call them in messages.
-      calendar: in which units count days, as netCDF names it; '' for the usual one.
+      calendar: in which units count days, as netCDF names it; '' for the usual one. Dates before
+        1582-10-15 in 'standard' are Julian ones, and become what they are in the one that goes on.
 
     Raises:
       InputError: they cannot be parsed, or follow another calendar.
@@ -68,9 +82,9 @@ def parse_times(values: np.ndarray, units: str, name: str, calendar: str = '') -
             return _parse_digits(digits) if digits else Times(values.astype(np.float64))
         match = re.fullmatch(r'\s*(\w+?)s?\s+since\s+(.+?)\s*', units)
         if not match or match[1].lower() not in _UNITS:
-            raise ValueError(f'units {units!r}')
-        start = np.datetime64(match[2].removesuffix('Z').removesuffix(' UTC'), 's')
-        scale = _UNITS[match[1].lower()] * 10**6
+            varied = ', which have no one length' * bool(match and match[1] in ('month', 'year'))
+            raise ValueError(f'units {units!r}{varied}')
+        start, scale = _start(match[2], calendar.lower()), _UNITS[match[1].lower()]
         with np.errstate(over='ignore', invalid='ignore'):  # too many of them make no date
             microseconds = np.rint(values.astype(np.float64) * scale)
             return Times(_in_seconds(start + microseconds.astype('timedelta64[us]')))
@@ -80,6 +94,34 @@ def parse_times(values: np.ndarray, units: str, name: str, calendar: str = '') -
             '2020-05-01T13:00, or yyyymmdd, yyyymmddHHMM or yyyymmddHHMMSS, or numbers with units such '
             "as 'hours since 2020-01-01'."
         ) from error
+
+
+def _start(text: str, calendar: str) -> np.datetime64:
+    """The date since which numbers count, in a calendar of `_USUAL_CALENDARS`.
+
+    Raises:
+      ValueError: it is none, or lies before 1582 and nothing says in which calendar.
+    """
+    match = _START.fullmatch(text)
+    if not match:
+        raise ValueError(f"'{text}' is no date")
+    year, month, day, *clock = (float(part or 0) for part in match.groups()[:6])
+    if any(part >= end for part, end in zip(clock, (_HOURS, 60, 60), strict=True)):
+        raise ValueError(f"'{text}' is no time of day")
+    date = np.datetime64(f'{year:04.0f}-{month or 1:02.0f}-{day or 1:02.0f}', 's')
+    if date < _REFORM and calendar != _PROLEPTIC:
+        if not calendar:
+            raise ValueError(
+                f"they count since '{text}', before 1582-10-15, where 'standard' has Julian dates; the "
+                "attribute 'calendar' must say whether it is that or 'proleptic_gregorian'"
+            )
+        # A year that begins in March has its leap day last.
+        century = (year - (month < 3)) // 100
+        date += np.timedelta64(int(century - century // 4 - 2), 'D')
+    hours, minutes = match.groups('0')[6:]
+    ahead = 60 * int(hours) + (-1 if hours.startswith('-') else 1) * int(minutes)
+    seconds = np.array([3600, 60, 1]) @ clock - 60 * ahead
+    return date + np.timedelta64(round(1e6 * seconds), 'us')
 
 
 def _parse_texts(texts: list[str]) -> Times:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from e3d.data.readers.array_layouts import AXES, arrange
-from e3d.data.readers.grid_times import OTHER_CALENDAR, Times, as_text, parse_times
+from e3d.data.readers.grid_times import Times, as_text, parse_times
 from e3d.data.readers.grids import (
     TIME_NAMES,
     Field,
@@ -42,6 +42,7 @@ _FILLS = {
     'i2': -(2**15) + 1, 'i4': -(2**31) + 1, 'i8': -(2**63) + 2,
     'u2': 2**16 - 1, 'u4': 2**32 - 1, 'u8': 2**64 - 2,
 }  # fmt: skip
+_UNDATED = {'decode_times': False, 'decode_timedelta': False}
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
@@ -86,7 +87,8 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
             if not path.is_dir():
                 _state_fills(content)
             axes = [dim for dim in content.dims if dim in content.coords]
-            coords = xarray.decode_cf(content[axes], decode_timedelta=False).coords
+            # Times are parsed by `parse_times`, as those of all files.
+            coords = xarray.decode_cf(content[axes], **_UNDATED).coords
             opened = _read_content(content, coords, layout, wanted, path, stack.pop_all().close)
             told = {n: g._replace(absent=_account(store, n)) for n, g in opened.grids.items()}
             return opened._replace(grids=told)
@@ -95,8 +97,8 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
         except Exception as error:  # of any type: the libraries expect no damage
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip('.')
             raise InputError(
-                f'{path} cannot be read as {source["engine"]}: {reason}. It must be whole, with dates '
-                'of the usual calendar.'
+                f'{path} cannot be read as {source["engine"]}: {reason}. It must be whole; fetch or '
+                'write it again.'
             ) from error
     raise AssertionError  # an ExitStack may suppress, this one does not
 
@@ -237,7 +239,7 @@ def _axes(array: Any, coords: Any, layout: str, name: str) -> str:
 
 
 def _is_time(coords: Any, dim: Any) -> bool:
-    known = dim in coords and coords[dim].dtype.kind == 'M'
+    known = dim in coords and states_dates(coords[dim], coords[dim].attrs)
     return known or str(dim).lower() in (*TIME_NAMES, 't')
 
 
@@ -317,23 +319,18 @@ def _times_of(content: Any, coords: Any, dim: Any, name: str, path: Path) -> Tim
         beside = {str(n): v for n, v in content.variables.items() if v.dims == (dim,) != (n,)}
         dated = [n for n, v in beside.items() if states_dates(v, v.attrs)]
         found = name_of_times(beside, dated, path) or dim
-    if found in coords:
-        values = coords[found].values
-    elif found in content.variables:
-        values = _decoded(content, found)
-    else:
+    if found not in coords and found not in content.variables:
         return None
-    if values.dtype.kind == 'O' and not isinstance(values.flat[0], str | bytes):
-        raise InputError(f"The times of '{name}' {OTHER_CALENDAR}")
-    return parse_times(values, '', f"'{found}' of '{name}'")
+    times = coords[found] if found in coords else _undated(content, found)
+    units, calendar = (as_text(times.attrs.get(key, '')) for key in ('units', 'calendar'))
+    return parse_times(np.asarray(times.values), units, f"'{found}' in {path}", calendar)
 
 
-def _decoded(content: Any, name: str) -> np.ndarray:
-    """The values of a variable, dates where its units make them such; no other one is looked at."""
+def _undated(content: Any, name: str) -> Any:
+    """A variable in its unit; no other one is looked at."""
     import xarray
 
-    alone = xarray.Dataset({name: content.variables[name]})
-    return np.asarray(xarray.decode_cf(alone, decode_timedelta=False)[name].values)
+    return xarray.decode_cf(xarray.Dataset({name: content.variables[name]}), **_UNDATED)[name]
 
 
 def _same_times(one: Times | None, other: Times | None) -> bool:
