@@ -324,6 +324,21 @@ def test_an_evaluation_says_what_other_files_state(tmp_path, capsys):
         evaluate(config, tmp_path / 'run')
 
 
+@pytest.mark.parametrize('offset', [0, 5])  # the scale of the file is that of the run, or another
+def test_a_run_of_data_with_gaps_is_evaluated_on_a_file_without(tmp_path, offset):
+    rain = np.nan_to_num(moving_rain(40))
+    gaps = rain.copy()
+    gaps[5, 4, 4] = np.nan
+    np.save(tmp_path / 'gaps.npy', gaps)
+    np.save(tmp_path / 'whole.npy', rain + np.float32(offset))
+    config = config_of(tmp_path, tmp_path / 'gaps.npy')
+    own = loop.train(config, tmp_path / 'run')
+    config.dataset.path = str(tmp_path / 'whole.npy')
+    report = evaluate(config, tmp_path / 'run')
+    assert np.isfinite(report['mse']) and report['num_sequences'] == own['num_sequences']
+    assert (report['mse'] == own['mse']) == (offset == 0)  # the test part has no gap
+
+
 BOUNDED = {'needs': Needs(bounded=True)}  # as of a model that ends in a tanh
 PROBABILITIES = {'loss.cross_entropy_weight': 0.5}
 

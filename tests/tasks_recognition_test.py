@@ -346,7 +346,7 @@ def test_fractions_are_of_the_whole_clip(prepared, tmp_path, monkeypatch):
 
     def evaluate(from_front):
         sources = dict.fromkeys(('train', 'test'), FrontQuarters(from_front))
-        monkeypatch.setattr(recognition, 'open_splits', lambda config, splits, scale: sources)
+        monkeypatch.setattr(recognition, 'open_splits', lambda *arguments: sources)
         evaluator = RecognitionEvaluator(config, model, tmp_path, devices.local_mesh(1), ('test',))
         return evaluator.evaluate(create().forecast_variables, 0, 'test')
 
@@ -362,7 +362,7 @@ def test_what_is_not_shown_cannot_be_observed_in_training(prepared, tmp_path, mo
 
     def refusal(observed, from_front):
         sources = dict.fromkeys(('train', 'validation'), FrontQuarters(from_front))
-        monkeypatch.setattr(recognition, 'open_splits', lambda config, splits, scale: sources)
+        monkeypatch.setattr(recognition, 'open_splits', lambda *arguments: sources)
         config = tiny_config(**{'loss.observed': observed})
         mesh = devices.local_mesh(1)
         with pytest.raises(InputError) as caught:
@@ -385,7 +385,7 @@ def test_the_best_is_chosen_on_the_fractions_that_are_trained(
     changes = {'evaluation.batch_size': 5, 'evaluation.num_samples': 0}
     config = tiny_config(**{'loss.observed': observed, **changes})
     sources = dict.fromkeys(('train', 'validation'), FrontQuarters(True))
-    monkeypatch.setattr(recognition, 'open_splits', lambda config, splits, scale: sources)
+    monkeypatch.setattr(recognition, 'open_splits', lambda *arguments: sources)
     mesh = devices.local_mesh(1)
     evaluator = RecognitionEvaluator(config, model, tmp_path, mesh, ('validation',))
 

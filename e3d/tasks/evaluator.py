@@ -14,6 +14,7 @@ from e3d.data.sources.registry import (
     scale_of,
     shared_clips,
     training_extent,
+    with_gaps,
     with_scale,
 )
 from e3d.data.sources.scales import Scale
@@ -68,7 +69,7 @@ class Evaluator(Protocol):
 
 
 def open_splits(
-    config: ConfigDict, splits: Sequence[str], scale: Scale | None = None
+    config: ConfigDict, splits: Sequence[str], scale: Scale | None = None, gaps: bool = False
 ) -> dict[str, Source]:
     """The sources of 'train' and of `splits`; raises InputError where one cannot be opened.
 
@@ -79,13 +80,15 @@ def open_splits(
       splits: beside 'train'.
       scale: of the run that is evaluated, by which its values are scaled where they have a unit; None
         in a training.
+      gaps: whether the data of that run had some.
     """
     sources, missing, rescaled = {}, None, False
     for split in ('train', *splits):
         try:
             own = open_source(config.dataset, split, config.seed)
-            sources[split] = with_scale(own, scale)
-            rescaled |= sources[split] is not own
+            scaled = with_scale(own, scale)
+            rescaled |= scaled is not own
+            sources[split] = with_gaps(scaled) if gaps else scaled
         except InputError as error:
             if split != 'train' or tuple(splits) != ('test',):
                 raise

@@ -72,6 +72,7 @@ class ForecastEvaluator:
         mesh: Mesh,
         splits: Sequence[str],
         scale: Scale | None = None,
+        gaps: bool = False,
     ):
         """Opens the data, so that what is missing shows at once.
 
@@ -81,7 +82,7 @@ class ForecastEvaluator:
           workdir: where the pictures go.
           mesh: the devices that forecast.
           splits: which will be evaluated.
-          scale: see `open_splits`.
+          scale, gaps: see `open_splits`.
 
         Raises:
           InputError: a split cannot be opened.
@@ -91,7 +92,7 @@ class ForecastEvaluator:
         needed = needs_of(model).inputs
         self.sources = {
             split: with_inputs(source, needed)
-            for split, source in open_splits(config, splits, scale).items()
+            for split, source in open_splits(config, splits, scale, gaps).items()
         }
         self._layout = layout_of(config.dataset)
         first = self.sources[splits[0]]

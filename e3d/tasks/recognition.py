@@ -87,6 +87,7 @@ class RecognitionEvaluator:
         mesh: Mesh,
         splits: Sequence[str],
         scale: Scale | None = None,
+        gaps: bool = False,
     ):
         """Opens the data, so that what is missing shows at once.
 
@@ -96,7 +97,7 @@ class RecognitionEvaluator:
           workdir: where the pictures go.
           mesh: the devices that recognize.
           splits: which will be evaluated.
-          scale: see `open_splits`.
+          scale, gaps: see `open_splits`.
 
         Raises:
           InputError: a split cannot be opened, the splits have other classes than each other or than
@@ -112,7 +113,7 @@ class RecognitionEvaluator:
         classes = config.model.classes
         self.sources: dict[str, Source] = {
             split: LabeledSequences(source, split, classes)
-            for split, source in open_splits(config, splits, scale).items()
+            for split, source in open_splits(config, splits, scale, gaps).items()
         }
         self._names = _names_of_all(self.sources)
         if len(self._names) != classes:

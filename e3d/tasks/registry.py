@@ -37,7 +37,8 @@ class Task:
 
     evaluator: ClassVar[Callable[..., Evaluator]]
     """From (config, model, workdir, mesh, splits) to what measures parameters; opens the data, and
-    raises InputError where a split cannot be opened. An evaluation gives its run's scale as well."""
+    raises InputError where a split cannot be opened. An evaluation gives its run's scale as well, and
+    whether the data of that had gaps."""
 
     @staticmethod
     def problems(config: Mapping[str, Any]) -> Iterable[str]:

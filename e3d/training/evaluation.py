@@ -85,7 +85,7 @@ def evaluate(
     splits = ('test', 'validation') if checkpoint == 'best' and untold else ('test',)
     with processes.first_alone():  # which makes the data ready
         evaluator = TASKS[config.task].evaluator(
-            config, run.model, workdir, mesh, splits, run.scale
+            config, run.model, workdir, mesh, splits, run.scale, 'valid' in run.beside
         )
     check_sources(config, evaluator.sources, run.frame_shape[2])
     check_same_classes(config, run.class_names, class_names(evaluator.sources['test']))

@@ -79,6 +79,10 @@ class GridSequences:
         """The same sequences as a run sees them that was trained on others."""
         return dataclasses.replace(self, scale=scale)
 
+    def with_gaps(self) -> 'GridSequences':
+        """The same sequences with 'valid', as a run sees them that was trained on others with gaps."""
+        return dataclasses.replace(self, masked=True)
+
     @property
     def extent(self) -> tuple[float, float] | None:
         """The least and the largest value of the training part as the model sees them."""

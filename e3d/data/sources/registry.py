@@ -133,6 +133,16 @@ def with_scale(source: Source, scale: Scale | None) -> Source:
     return give(scale) if fits else source
 
 
+def with_gaps(source: Source) -> Source:
+    """A source that says which values are known though all are, as a run of data with gaps needs it.
+
+    Args:
+      source: any; one that may have gaps has a method of this name.
+    """
+    give = getattr(source, 'with_gaps', None)
+    return source if give is None else give()
+
+
 def shared_clips(source: Source, other: Source) -> int:
     """How many clips, out of the same records, two sources both have sequences of."""
     first, second = (_clips_of(one) for one in (source, other))
