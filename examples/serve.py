@@ -266,8 +266,8 @@ class Server(ThreadingHTTPServer):
             else:
                 scaled = self.run.scale.from_unit(forecast)
                 plain = Presentation()
-                white = plain.white(seen, scaled[np.newaxis])
-                pictures = plain.draw(seen, scaled, clip.size, white, self.run.channel_names)
+                ends = plain.ends(seen, scaled[np.newaxis])
+                pictures = plain.draw(seen, scaled, clip.size, ends, self.run.channel_names)
                 write_clip(path, pictures, clip.rate or DEFAULT_RATE)
             return path.read_bytes()
 

@@ -220,7 +220,9 @@ def test_times_count_since_dates_as_files_write_them(
 )
 def test_times_that_count_since_no_date_are_rejected(tmp_path, kind, since, message):
     path = with_times(tmp_path / f'rain.{kind}', np.arange(11), units=f'days since {since}')
-    with pytest.raises(InputError, match=rf"'time' in .*: the times cannot be parsed \(.*{message}"):
+    with pytest.raises(
+        InputError, match=rf"'time' in .*: the times cannot be parsed \(.*{message}"
+    ):
         setup_of(path)
 
 

@@ -151,11 +151,31 @@ def test_data_that_go_beyond_1_are_drawn_whole():
     top = 2 * pictures.LINE + 96 + pictures.GAP  # of the truth, 8 x 8 enlarged by 12
     shown = strip[top : top + 96 : 12, strips.MARGIN : strips.MARGIN + 96 : 12, 0]
     np.testing.assert_array_equal(shown, np.round(truth[1, ..., 0] / 1.5 * 255))
-    np.testing.assert_array_equal(pictures.as_colors(truth, 1.5)[1, -1, -1], 255)
+    np.testing.assert_array_equal(pictures.as_colors(truth, (0.0, 1.5))[1, -1, -1], 255)
 
 
 def texts_of(strip):
     return [text.text for text in strip.texts]
+
+
+def test_data_that_go_below_0_are_drawn_whole():
+    values = np.float32([-1, -0.5, 0, 1])
+    frames = np.tile(values.repeat(2)[:, None], (3, 1, 8))[..., None]  # 8 x 8, in four stripes
+    strip = lay_out(frames, frames[2:], np.ones(2, bool), (10.0, 14.0), unit='mm')
+    shown = np.asarray(strip.image())[pictures.LINE : pictures.LINE + 96 : 24, strips.MARGIN]
+    expected = pictures.as_colors((values[:, None] + 1) / 2, viridis=True)
+    np.testing.assert_array_equal(shown, expected)
+    assert len(np.unique(shown, axis=0)) == 4
+    assert {'6.00', '14'} <= set(texts_of(strip))  # the ends of the scale of colors
+    gray = np.asarray(lay_out(frames, frames[2:], np.ones(2, bool)).image())
+    gray = gray[pictures.LINE : pictures.LINE + 96 : 24, strips.MARGIN, 0]
+    np.testing.assert_array_equal(gray, [0, 64, 128, 255])
+
+    hidden, other = np.array([False, True]), pictures.LINE + 10
+    animation = np.asarray(pictures.draw_animation(frames, frames[2:], hidden)[0])
+    panels = np.split(animation[other : other + 192 : 48], 2, axis=1)
+    np.testing.assert_array_equal(panels[0][:, 50, 0], gray)
+    np.testing.assert_array_equal(panels[1][:, 50, 0], 0)
 
 
 def test_every_channel_of_a_flow_has_rows_with_its_name_and_scales_in_the_unit():

@@ -197,6 +197,19 @@ def test_scales_are_in_the_unit_and_say_the_sign():
     assert data_of(page)['limit'] == pytest.approx(0.1, rel=1e-4)
 
 
+def test_values_below_0_have_colors_and_ends_of_their_own():
+    low = shown_sequence()
+    low = low._replace(frames=2 * low.frames - 1, prediction=2 * low.prediction - 1)
+    content = make_content(shown=[low], scale=RAIN)
+    least, (bottom, top) = float(low.frames.min()), RAIN.value_range
+    assert content.samples['black'] == pytest.approx(least) and content.samples['white'] == 1
+    assert f'<b>{bottom + least * (top - bottom):.3g}</b>' in render([content])
+    older = {name: value for name, value in content.samples.items() if name != 'black'}
+    assert f'<b>{bottom:.3g}</b>' in render([content._replace(samples=older)])
+    other = make_content(scale=RAIN, model__features=9)
+    assert data_of(render([other, content]))['black'] == content.samples['black']
+
+
 def test_curves_rise_where_values_rise_and_leave_out_what_is_not_finite():
     drawn = chart(
         'x', 'step', '', [Line(Style('a', '#000000', 'o'), [1, 2, 3, 4], [1, 3, None, 2])]
@@ -430,6 +443,7 @@ def test_a_run_with_a_damaged_report_is_named(tmp_path, change):
     [
         lambda text: text.replace('id="data"', 'id="other"'),
         lambda text: text.replace('"limit":', '"limit":-1,"x":'),
+        lambda text: text.replace('"black":', '"black":1,"x":'),
         lambda text: re.sub(r'"png":"', '"png":"\\"><b>', text),
         lambda text: text.replace('"forecasts":[', '"forecasts":[{},'),
     ],

@@ -18,13 +18,13 @@ PREDICTION = np.random.default_rng(1).random((2, 8, 6, 1), np.float32)
 
 
 def test_plain_pictures_are_the_forecast():
-    pictures = Presentation().draw(SEEN_FRAMES, PREDICTION, (80, 90), 1.0)
+    pictures = Presentation().draw(SEEN_FRAMES, PREDICTION, (80, 90), (0.0, 1.0))
     np.testing.assert_array_equal(pictures, np.round(PREDICTION * 255))
     assert pictures.dtype == np.uint8
 
 
 def test_pixels_become_squares():
-    pictures = Presentation(scale=4).draw(SEEN_FRAMES, PREDICTION, (80, 90), 1.0)
+    pictures = Presentation(scale=4).draw(SEEN_FRAMES, PREDICTION, (80, 90), (0.0, 1.0))
     assert pictures.shape == (2, 32, 24, 1)
     for row in range(4):
         for column in range(4):
@@ -35,7 +35,7 @@ def test_pixels_become_squares():
 @pytest.mark.parametrize('scale', [1, 20])
 def test_borders_tell_the_input_from_the_forecast(scale):
     presentation = Presentation(with_input=True, scale=scale)
-    pictures = presentation.draw(SEEN_FRAMES, PREDICTION, (80, 90), 1.0)
+    pictures = presentation.draw(SEEN_FRAMES, PREDICTION, (80, 90), (0.0, 1.0))
     assert pictures.shape == (5, *presentation.shape((8, 6, 1), (80, 90)), 3)
     width = (pictures.shape[2] - 6 * scale) // 2
     assert width >= 2
@@ -51,7 +51,7 @@ def test_borders_tell_the_input_from_the_forecast(scale):
 def test_the_size_of_the_input_undoes_the_stretching():
     left = np.zeros((1, 4, 4, 1), np.float32)
     left[:, :, :2] = 1
-    pictures = Presentation(size='input').draw(left, left, (8, 20), 1.0)
+    pictures = Presentation(size='input').draw(left, left, (8, 20), (0.0, 1.0))
     assert pictures.shape == (1, 8, 20, 1)
     assert (pictures[:, :, :6] == 255).all() and (pictures[:, :, -6:] == 0).all()
 
@@ -99,7 +99,7 @@ def test_channels_that_are_no_colors_are_side_by_side(channels, names, places, w
     random = np.random.default_rng(3)
     seen, prediction = random.random((3, 8, 6, channels)), random.random((2, 8, 6, channels))
     presentation = Presentation(with_input, scale=2)
-    drawn = presentation.draw(seen, prediction, (80, 90), 1.0, names)
+    drawn = presentation.draw(seen, prediction, (80, 90), (0.0, 1.0), names)
     assert drawn.shape[1:3] == presentation.shape((8, 6, channels), (80, 90), names)
     border, shown = (2, np.concatenate([seen, prediction])) if with_input else (0, prediction)
     height, width = 16 + 2 * border + GAP, 12 + 2 * border + GAP
@@ -126,6 +126,21 @@ def test_it_is_said_which_channel_is_where(tmp_path):
     assert 'The darkest color of D is 0, the brightest 1000. The darkest color of e' in text
     text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'out.npy')
     assert '8 x 8 with 5 channels (a, b, c, D, e), to' in text and 'side by side' not in text
+
+
+def test_forecasts_below_0_are_drawn_whole(tmp_path):
+    clip = np.linspace(-8, 10, 3 * 8 * 8, dtype=np.float32).reshape(3, 8, 8, 1)
+    np.save(tmp_path / 'in.npy', clip)
+    run = run_of(FadingSum(), dataset={'layout': 'THWC'})
+    run = run._replace(scale=Scale((0.0, 10.0), (-np.inf, np.inf), unit='degC'))
+    text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'out')
+    future = forecast(run, clip)
+    assert f'The darkest color is {future.min():g}, the brightest 10, in degC' in text
+    expected = np.round((future - future.min()) / (10 - future.min()) * 255)
+    np.testing.assert_allclose(read_clip(tmp_path / 'out'), expected, atol=1)
+    presentation = Presentation(with_input=True)
+    text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'both', presentation=presentation)
+    assert 'The darkest color is -8, the brightest 10, in degC' in text
 
 
 def test_gray_pictures_with_a_colored_border_are_called_rgb(tmp_path):

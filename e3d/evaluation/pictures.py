@@ -15,16 +15,19 @@ MANY, SMALLER_SIDES = 3, (96, 160)  # from so many channels on
 GAP, LINE = 4, 24  # between frames, for a line of text; pixels
 MILLISECONDS = 150  # that a frame of an animation stands
 FONT = ImageFont.load_default(size=14)
+WHOLE = (0.0, 1.0)  # black and white of pictures, and of data that do not go beyond
 STRIPES = (150, 190)  # grays of what has no value
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 # Borders of the animation, by what the model makes of a frame.
 SEEN, HIDDEN, FORECAST = (44, 123, 182), (160, 160, 160), (230, 97, 1)
 
 
-def as_colors(frames: np.ndarray, white: float = 1.0, viridis: bool = False) -> np.ndarray:
+def as_colors(
+    frames: np.ndarray, ends: tuple[float, float] = WHOLE, viridis: bool = False
+) -> np.ndarray:
     """Makes frames visible: `[..., H, W, C]`, floats or uint8, to uint8 `[..., H, W, 3]`.
 
-    Floats go from 0 to `white`; what lies outside is drawn as these. One channel is shown as gray,
+    Floats go from black to white at the `ends`; what lies outside is drawn as these. One channel is shown as gray,
     three as red, green and blue. Of any other number (two in traffic flow), and with `viridis`, the
     first is shown, in the colors of matplotlib's viridis. NaN is hatched.
     """
@@ -32,9 +35,10 @@ def as_colors(frames: np.ndarray, white: float = 1.0, viridis: bool = False) -> 
     hidden = np.isnan(frames).any(axis=-1) if frames.dtype != np.uint8 else np.zeros(())
     if hidden.any():
         known = np.where(hidden[..., None], 0.0, frames)
-        return _hatched(as_colors(known, white, viridis), hidden)
+        return _hatched(as_colors(known, ends, viridis), hidden)
     if frames.dtype != np.uint8:
-        frames = np.round(np.clip(frames / white, 0.0, 1.0) * 255.0).astype(np.uint8)
+        shares = (frames - ends[0]) / (ends[1] - ends[0])
+        frames = np.round(np.clip(shares, 0.0, 1.0) * 255.0).astype(np.uint8)
     if frames.shape[-1] == 3 and not viridis:
         return frames
     if frames.shape[-1] == 1 and not viridis:
@@ -59,19 +63,21 @@ def drawn_parts(count: int, names: Sequence[str] = ()) -> list[tuple[str, slice]
 
 
 def draw_parts(
-    frames: np.ndarray, white: float = 1.0, names: Sequence[str] = ()
+    frames: np.ndarray, ends: tuple[float, float] = WHOLE, names: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
     """Frames `[..., H, W, C]` as pictures uint8 `[..., H, W, 3]` of each of `drawn_parts`, by name."""
     return {
-        name: as_colors(frames[..., part], white, viridis=bool(name))
+        name: as_colors(frames[..., part], ends, viridis=bool(name))
         for name, part in drawn_parts(frames.shape[-1], names)
     }
 
 
-def white_of(frames: np.ndarray) -> float:
-    """What to draw as white: 1, or the largest value of data that go beyond."""
+def ends_of(frames: np.ndarray) -> tuple[float, float]:
+    """What to draw as black and as white: 0 and 1, or the ends of data that go beyond."""
     known = np.asarray(frames)[~np.isnan(frames)]
-    return max(1.0, float(known.max())) if known.size else 1.0
+    if not known.size:
+        return WHOLE
+    return min(WHOLE[0], float(known.min())), max(WHOLE[1], float(known.max()))
 
 
 def _hatched(colors: np.ndarray, hidden: np.ndarray) -> np.ndarray:
@@ -99,10 +105,10 @@ def draw_animation(
     `e3d.evaluation.strips.lay_out`.
     """
     shown = observed[:, None, None, None]
-    seen = np.where(shown, frames[: len(observed)], np.zeros((), frames.dtype))
+    ends = ends_of(frames)
+    seen = np.where(shown, frames[: len(observed)], np.asarray(ends[0], frames.dtype))
     panels = {'truth': frames, 'prediction': np.concatenate([seen, prediction])}
-    white = white_of(frames)
-    drawn = {label: draw_parts(panel, white, channels) for label, panel in panels.items()}
+    drawn = {label: draw_parts(panel, ends, channels) for label, panel in panels.items()}
     names = [*drawn['truth']]
     sides = ANIMATION_SIDES if len(names) < MANY else SMALLER_SIDES
     height, width = drawn_size(frames.shape[1], frames.shape[2], sides)

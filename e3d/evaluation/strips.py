@@ -20,8 +20,8 @@ from e3d.evaluation.pictures import (
     as_colors,
     drawn_parts,
     drawn_size,
+    ends_of,
     resized,
-    white_of,
 )
 
 SIDES = (96, 160)  # longer side of a frame, least and most
@@ -137,7 +137,7 @@ def lay_out(
       unit: of the data.
     """
     limit = largest_difference(frames, prediction, channels) if limit is None else limit
-    white = white_of(frames)
+    ends = ends_of(frames)
     height, width = drawn_size(frames.shape[1], frames.shape[2], SIDES)
     most = max(int(observed.sum()), len(prediction))
     columns = min(most, MOST_COLUMNS)
@@ -146,7 +146,7 @@ def lay_out(
     top = 0
     for name, part in drawn_parts(frames.shape[-1], channels):
         colored = value_range is not None or bool(name) or bool(unit)
-        rows = _rows(frames[..., part], prediction[..., part], observed, limit, white, colored)
+        rows = _rows(frames[..., part], prediction[..., part], observed, limit, ends, colored)
         for label, (row, times) in rows.items():
             middle = top + (LINE if times is not None else 0) + height / 2
             if times is not None:
@@ -163,14 +163,19 @@ def lay_out(
                     number = str(times[index])
                     texts.append(Text(left + width / 2, top - 2 * GAP, number, 'ms'))
             if label == 'prediction' and colored:
-                ends = _in_unit(0.0, value_range), _in_unit(white, value_range)
+                low, high = (_in_unit(end, value_range) for end in ends)
                 _add_scale(
-                    tiles, texts, 'viridis', ends, middle + 18, unit if value_range else 'scaled'
+                    tiles,
+                    texts,
+                    'viridis',
+                    (low, high),
+                    middle + 18,
+                    unit if value_range else 'scaled',
                 )
             if label == 'difference':
                 factor = 1.0 if value_range is None else value_range[1] - value_range[0]
-                ends = -limit * factor, limit * factor
-                _add_scale(tiles, texts, 'RdBu_r', ends, middle + 18, 'too low, too high')
+                reach = -limit * factor, limit * factor
+                _add_scale(tiles, texts, 'RdBu_r', reach, middle + 18, 'too low, too high')
             top += height + GAP
     return Strip((MARGIN + columns * (width + GAP) + GAP, top + GAP), tiles, texts)
 
@@ -180,16 +185,16 @@ def _rows(
     prediction: np.ndarray,
     observed: np.ndarray,
     limit: float,
-    white: float,
+    ends: tuple[float, float],
     colored: bool,
 ) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """The rows of a channel or of three: their colors, and the times above them."""
     seen, truth = frames[: len(observed)][observed], frames[len(observed) :]
 
     return {
-        'input': (as_colors(seen, white, colored), np.flatnonzero(observed) + 1),
-        'truth': (as_colors(truth, white, colored), np.arange(len(observed), len(frames)) + 1),
-        'prediction': (as_colors(prediction, white, colored), None),
+        'input': (as_colors(seen, ends, colored), np.flatnonzero(observed) + 1),
+        'truth': (as_colors(truth, ends, colored), np.arange(len(observed), len(frames)) + 1),
+        'prediction': (as_colors(prediction, ends, colored), None),
         'difference': (_as_signs((prediction - truth).mean(axis=-1) / limit), None),
     }
 

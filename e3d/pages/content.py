@@ -106,9 +106,10 @@ def samples_of(
 
     Returns:
       'sequences', see `sequence_data`; 'left_out', how many did not fit; 'limit', the largest
-      difference of a forecast from the truth; 'white', the largest value; 'colored', whether a
-      single channel is drawn in colors; 'unit', 'low' and 'high', what 0 and 1 stand for in the
-      unit of the data, None where no factor leads there; 'channels' and 'classes'.
+      difference of a forecast from the truth; 'black' and 'white', 0 and 1, or the least and the
+      largest value where these go beyond; 'colored', whether a single channel is drawn in colors;
+      'unit', 'low' and 'high', what 0 and 1 stand for in the unit of the data, None where no factor
+      leads there; 'channels' and 'classes'.
     """
     side = next((side for side in SIDES if _fits(shown, side, most_bytes)), SIDES[-1])
     sequences = [sequence_data(one, side, bool(channels)) for one in shown]
@@ -116,12 +117,14 @@ def samples_of(
     fitting = int(np.sum(total <= most_bytes))
     sequences, left_out = sequences[:fitting], len(shown) - fitting
     limit = max([0.01, *(_largest_difference(one, channels) for one in shown[:fitting])])
+    black = min([0.0, *(one['truth']['low'] for one in sequences)])
     white = max([1.0, *(one['truth']['high'] for one in sequences)])
     low, high = scale.value_range if scale.is_linear and scale.value_range else (None, None)
     return {
         'sequences': sequences,
         'left_out': left_out,
         'limit': limit,
+        'black': black,
         'white': white,
         'colored': scale.value_range is not None,
         'unit': (scale.unit or UNNAMED_UNIT) if scale.is_linear else '',
@@ -177,6 +180,8 @@ def read_samples(path: pathlib.Path) -> dict[str, Any]:
         for name in ('limit', 'white'):
             if not 0 < float(samples[name]) < np.inf:
                 raise ValueError(f'{name} is {samples[name]}')
+        if not -np.inf < float(samples.get('black', 0)) <= 0:  # an earlier version has none
+            raise ValueError(f'black is {samples["black"]}')
         for sequence in samples['sequences']:
             (forecast,) = sequence['forecasts']
             for one in (sequence['truth'], forecast):

@@ -86,6 +86,7 @@ def join_samples(contents: Sequence[Content], groups: Sequence[Group]) -> dict[s
     labels, contents = [group.label for group in groups], [group.runs[0] for group in groups]
     for name in ('limit', 'white'):
         joined[name] = max(content.samples[name] for content in contents)
+    joined['black'] = min(content.samples.get('black', 0.0) for content in contents)
     by_truth = [{one['key']: one for one in content.samples['sequences']} for content in contents]
     sequences = []
     for one in contents[0].samples['sequences']:
@@ -229,7 +230,7 @@ def _scales(samples: Mapping[str, Any]) -> list[str]:
         bars.append(
             parts.color_bar(
                 TABLES['values'],
-                f'{offset:.3g}',
+                f'{offset + factor * samples.get("black", 0.0):.3g}',
                 f'{offset + factor * samples["white"]:.3g}',
                 f'values{in_unit}',
             )

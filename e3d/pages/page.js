@@ -60,12 +60,13 @@
   function paint(canvas, sequence, sprite, frame, channel) {
     const colors = tables[data.colored || sequence.channels > 1 ? 'values' : 'gray'];
     const {pixels, low, range} = sprite;
+    const black = data.black ?? 0;  // which pages of earlier versions do not tell
     put(canvas, sequence, (out) => eachPixel(sequence, sprite, frame, channel, (target, source) => {
       let color = gray;
       if (pixels[source + 3] > 127) {
         if (isColored(sequence)) color = [pixels[source], pixels[source + 1], pixels[source + 2]];
         else {
-          const value = (low + range * pixels[source]) / data.white;
+          const value = (low + range * pixels[source] - black) / (data.white - black);
           color = colors[Math.max(0, Math.min(255, Math.round(255 * value)))];
         }
       }

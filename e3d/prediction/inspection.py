@@ -10,7 +10,7 @@ from e3d.data.sources.layouts import layout_of
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
 from e3d.evaluation.figures import save_figure
-from e3d.evaluation.pictures import draw_parts, white_of
+from e3d.evaluation.pictures import draw_parts, ends_of
 from e3d.files import atomic_write, local_path
 from e3d.model.inspection import Inspection, inspect_model
 from e3d.model.needs import needs_of
@@ -110,7 +110,7 @@ def inspect_to_files(
     folder.mkdir(exist_ok=True)
     patch = run.model.patch_size
     if found.weights is not None:
-        drawn = draw_parts(found.frames, white_of(found.frames), run.channel_names)
+        drawn = draw_parts(found.frames, ends_of(found.frames), run.channel_names)
         name, pictures = next(iter(drawn.items()))
         if name:
             account.append(f'Of the {len(drawn)} channels the first, {name}, is drawn.')

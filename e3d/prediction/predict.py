@@ -89,7 +89,7 @@ def predict_file(
     beside = {name: array[np.newaxis] for name, array in clip.beside.items()}
     futures = forecast_clips(run, clip.frames[np.newaxis], horizon, count, beside)[:, 0]
     rate = clip.rate or DEFAULT_RATE
-    white = None
+    ends = None
     if numbers:
         height, width, _ = frame_shape
         values = run.scale.to_unit(futures)
@@ -97,9 +97,9 @@ def predict_file(
         colors = color_name(frame_shape[2], names)
     else:
         seen = clip.known
-        white = presentation.white(seen, futures)
+        ends = presentation.ends(seen, futures)
         for one, future in zip(outputs, futures, strict=True):
-            pictures = presentation.draw(seen, future, clip.size, white, names)
+            pictures = presentation.draw(seen, future, clip.size, ends, names)
             colors = color_name(pictures.shape[-1])
             write_clip(one, pictures, rate, overwrite)
     lines = [*clip.account]
@@ -111,7 +111,7 @@ def predict_file(
     if not numbers and len(parts) > 1:
         lines.append(f'A picture has its channels side by side{_account_of_rows(parts)}.')
     if not run.scale.of_pixels:
-        lines.append(_account_of_values(run, white))
+        lines.append(_account_of_values(run, ends))
     if presentation.with_input:
         lines.append(
             f'The {len(clip.frames)} frames that the model saw come first, with a blue border; that '
@@ -152,13 +152,13 @@ def _account_of_rows(names: Sequence[str]) -> str:
     return f', row by row: {"; ".join(rows)}' if rows[1:] else f': {rows[0]}'
 
 
-def _account_of_values(run: Run, white: float | None) -> str:
-    """Says what the values of a forecast are; `white` is what was drawn as white in pictures."""
+def _account_of_values(run: Run, ends: tuple[float, float] | None) -> str:
+    """Says what the values of a forecast are; `ends` were drawn as black and as white in pictures."""
     unit = run.scale.unit and f'in {run.scale.unit}'
     unit = unit or ('scaled' if run.scale.value_range is None else 'in the unit of the data')
-    if white is None:
+    if ends is None:
         return f'Its values are {unit}.'
-    lows, highs = (np.ravel(run.scale.to_unit(value)).tolist() for value in (0.0, white))
+    lows, highs = (np.ravel(run.scale.to_unit(value)).tolist() for value in ends)
     called = run.channel_names or numbered(len(lows))
     names = [f' of {name}' for name in called] if lows[1:] else ['']
     colors = ' '.join(

@@ -8,7 +8,7 @@ import numpy as np
 
 from e3d.data.sources.adaptation import adapt_frames
 from e3d.errors import InputError
-from e3d.evaluation.pictures import FORECAST, GAP, PAPER, SEEN, draw_parts, drawn_parts, white_of
+from e3d.evaluation.pictures import FORECAST, GAP, PAPER, SEEN, draw_parts, drawn_parts, ends_of
 
 SIZES = ('model', 'input')
 MAX_SCALE = 64
@@ -64,22 +64,22 @@ class Presentation(NamedTuple):
             columns * (width * self.scale + border + GAP) - GAP,
         )
 
-    def white(self, seen: np.ndarray, futures: np.ndarray) -> float:
-        """The value that is drawn as white: 1, or the largest of data that go beyond.
+    def ends(self, seen: np.ndarray, futures: np.ndarray) -> tuple[float, float]:
+        """What is drawn as black and as white: 0 and 1, or the ends of data that go beyond.
 
         Args:
           seen: `[T_in, H, W, C]` as the model saw them.
           futures: `[M, T_out, H, W, C]`, which are drawn alike so that they can be compared.
         """
         drawn = [futures.reshape(-1, *seen.shape[1:]), *([seen] if self.with_input else [])]
-        return white_of(np.concatenate(drawn))
+        return ends_of(np.concatenate(drawn))
 
     def draw(
         self,
         seen: np.ndarray,
         prediction: np.ndarray,
         size: tuple[int, int],
-        white: float,
+        ends: tuple[float, float],
         channels: Sequence[str] = (),
     ) -> np.ndarray:
         """Makes the pictures.
@@ -88,7 +88,7 @@ class Presentation(NamedTuple):
           seen: `[T_in, H, W, C]` as the model saw them.
           prediction: `[T_out, H, W, C]`.
           size: of what the model saw of the clip.
-          white: the value that is drawn as white.
+          ends: what is drawn as black and as white.
           channels: their names, if they have any.
 
         Returns:
@@ -101,7 +101,7 @@ class Presentation(NamedTuple):
         plain = frames.shape[-1] == 1 and not self.with_input
         parts = [
             part.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
-            for part in draw_parts(frames, white, channels).values()
+            for part in draw_parts(frames, ends, channels).values()
         ]
         if plain:
             return parts[0][..., :1]

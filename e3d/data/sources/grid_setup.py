@@ -257,7 +257,9 @@ def with_gaps(frames: np.ndarray, dataset: Mapping[str, Any]) -> np.ndarray:
       InputError: the mask is gone, or is none for such frames.
     """
     missing, unit = dataset.get('missing'), dataset.get('unit')
-    if missing is not None and unit:  # it is a stored number; as float32 it may be multiplied as well
+    if (
+        missing is not None and unit
+    ):  # it is a stored number; as float32 it may be multiplied as well
         factor, _ = parse_unit(unit)
         missing = np.array([missing * factor, np.float32(missing) * np.float32(factor)])
     values = decode(frames, {}, missing)
