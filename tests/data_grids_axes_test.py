@@ -86,6 +86,22 @@ def test_without_names_a_layout_tells_how_fields_lie(tmp_path, kind):
         np.testing.assert_array_equal(field, ground[0].T if turned else ground[0])
 
 
+@pytest.mark.parametrize('layout', ['THW', 'TWH'])
+def test_a_mask_of_its_own_lies_as_that_of_the_file_does(tmp_path, layout):
+    rain, land = np.random.default_rng(0).random((20, 8, 8), np.float32), np.ones((8, 8), 'u1')
+    land[2] = land[5, 1] = 0
+    np.savez(tmp_path / 'rain.npz', rain=rain, land=land)
+    np.save(tmp_path / 'mask.npy', land)
+    np.savez(tmp_path / 'mask.npz', land=land)
+    for kind in ('h5', 'nc'):
+        with h5py.File(tmp_path / f'mask.{kind}', 'w') as file:
+            file['land'] = land
+    names = ['land', *(str(tmp_path / f'mask.{kind}') for kind in ('npy', 'npz', 'h5', 'nc'))]
+    for name in names:
+        mask = setup_of(tmp_path / 'rain.npz', mask=name, layout=layout).mask[..., 0]
+        np.testing.assert_array_equal(mask, land.T if layout == 'TWH' else land, err_msg=name)
+
+
 def two_axes(later=0, dated=True):
     """Rain along one axis of times and wind along another, which may be some steps later."""
     content, steps = labeled()[['rain']], np.arange(40)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from e3d.data.readers.array_files import map_array
-from e3d.data.readers.grids import Field, Grid, GridFile, decode
+from e3d.data.readers.grids import Field, Grid, GridFile, arrange_field, decode
 from e3d.data.sources.calendar import calendar_features
 from e3d.data.sources.file_facts import (
     FileFacts,
@@ -237,7 +237,7 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
         static=_static_fields(
             first, first.grids[targets[0]], tuple(dataset['static']), dataset['missing']
         ),
-        mask=_mask(dataset['mask'], first, targets),
+        mask=_mask(dataset, first, targets),
         factor=factor,
         unit=unit,
     )
@@ -272,7 +272,8 @@ def _mask_without_grids(dataset: Mapping[str, Any], shape: tuple[int, ...]) -> n
     """The mask of a data set for frames of a shape (H, W, C) that come from no file."""
     path, data = (local_path(dataset[key], f'dataset.{key}') for key in ('mask', 'path'))
     if os.path.exists(path):
-        return _checked_mask(_read_mask(path).read(None), str(path), shape)
+        mask = _read_mask(path, dataset['layout']).read(None)
+        return _checked_mask(mask, str(path), shape)
     if not os.path.exists(data):
         raise InputError(
             f"dataset.mask is '{dataset['mask']}', which is neither a file nor, as {data} is gone, a "
@@ -358,8 +359,11 @@ def _check_place(field: Field, target: Grid, name: str) -> None:
         )
 
 
-def _mask(name: str, file: GridFile, targets: tuple[str, ...]) -> np.ndarray | None:
+def _mask(
+    dataset: Mapping[str, Any], file: GridFile, targets: tuple[str, ...]
+) -> np.ndarray | None:
     """The mask that `dataset.mask` names: a field of the first file, or a file of its own."""
+    name = dataset['mask']
     if not name:
         return None
     target = file.grids[targets[0]]
@@ -372,7 +376,7 @@ def _mask(name: str, file: GridFile, targets: tuple[str, ...]) -> np.ndarray | N
                 f"dataset.mask is '{name}', which is neither a file nor one of the fields "
                 f'{", ".join(file.fields) or "(none)"} of {file.path}.'
             )
-        field, source = _read_mask(path), str(path)
+        field, source = _read_mask(path, dataset['layout']), str(path)
     _check_place(field, target, f'the mask {source}')
     channels = sum(file.grids[name].shape[-1] for name in targets)
     return _checked_mask(field.read(None), source, (*target.shape[2:4], channels))
@@ -394,10 +398,11 @@ def _checked_mask(mask: np.ndarray, source: str, shape: tuple[int, ...]) -> np.n
     return mask[..., None] if mask.ndim == 2 else mask
 
 
-def _read_mask(path: Path) -> Field:
+def _read_mask(path: Path, layout: str) -> Field:
+    """A mask in a file of its own. Without names of its axes it lies as the grids of a layout do."""
     if path.suffix.lower() == '.npy':
         array = np.asarray(map_array(path))
-        return Field(lambda missing: array)
+        return Field(lambda missing: arrange_field(array, layout) if array.ndim == 2 else array)
     rule = (
         f'{path} must hold one mask [H, W]; one for each channel, [H, W, C], must be an .npy file.'
     )
@@ -411,4 +416,5 @@ def _read_mask(path: Path) -> Field:
             raise InputError(f'{rule} It has {", ".join(opened.fields) or "none"}.')
         (field,) = opened.fields.values()
         values = field.read(None)
-        return Field(lambda missing: values, field.axes)
+        arranged = values if field.axes else arrange_field(values, layout)
+        return Field(lambda missing: arranged, field.axes)
