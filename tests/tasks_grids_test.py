@@ -18,7 +18,7 @@ from e3d.fitting.run import describe_report, stored_report
 from e3d.model.needs import Needs
 from e3d.pages.writing import renew_page, write_comparison
 from e3d.prediction.forecast import forecast
-from e3d.prediction.inputs import seen_frame
+from e3d.prediction.inputs import read_input, seen_frame
 from e3d.prediction.predict import predict_file
 from e3d.runs import trained_run
 from e3d.runs.trained_run import load_run
@@ -219,6 +219,21 @@ def test_what_is_known_ahead_is_read_from_the_file(tmp_path):
     ):
         content.drop_vars('wind').to_netcdf(tmp_path / 'calm.nc', engine='h5netcdf')
         predict_file(run, tmp_path / 'calm.nc', tmp_path / 'calm.npy')
+
+
+def test_dates_ahead_of_one_frame_follow_in_the_step_of_the_training(tmp_path):
+    content = labeled()[['rain']]
+    content.to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
+    config = config_of(tmp_path, tmp_path / 'rain.nc', calendar=('hour', 'weekday'))
+    loop.train(config, tmp_path / 'run')
+    run = load_run(tmp_path / 'run')
+    content.isel(time=slice(39, 40)).to_netcdf(tmp_path / 'one.nc', engine='h5netcdf')
+    many, one = (read_input(tmp_path / name, run, 3) for name in ('rain.nc', 'one.nc'))
+    np.testing.assert_array_equal(one.beside['known'], many.beside['known'][1:])
+    predict_file(run, tmp_path / 'one.nc', tmp_path / 'next.npy')
+    for facts in (None, run.facts._replace(step=0.0)):  # of an earlier version, of unequal steps
+        with pytest.raises(InputError, match=r'one.nc has too few frames to tell .* with more of'):
+            read_input(tmp_path / 'one.nc', run._replace(facts=facts), 3)
 
 
 def test_frames_larger_than_those_that_were_trained_on_are_forecast_in_tiles(tmp_path):

@@ -139,7 +139,8 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
             f'{path} has {last - first} frames after its last gap in time; {horizon} of them are to be '
             'forecast, of which dataset.known are known, so there must be more.'
         )
-    sequence = setup.sequence(start, end, run.scale, 'valid' in run.beside, horizon)
+    step = run.facts.step if run.facts else 0.0
+    sequence = setup.sequence(start, end, run.scale, 'valid' in run.beside, horizon, step)
     frames = sequence.pop('frames')
     widths = widths_beside(sequence)
     fits = frames.shape[1:] == run.frame_shape

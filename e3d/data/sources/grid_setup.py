@@ -115,7 +115,13 @@ class GridSetup(NamedTuple):
         return np.concatenate([self.read(name, start, stop) for name in names], axis=-1)
 
     def sequence(
-        self, start: int, stop: int, scale: Scale, masked: bool, ahead: int = 0
+        self,
+        start: int,
+        stop: int,
+        scale: Scale,
+        masked: bool,
+        ahead: int = 0,
+        step: float = 0.0,
     ) -> dict[str, np.ndarray]:
         """Frames as a model sees them and what is beside them, see `e3d.model.beside`.
 
@@ -125,10 +131,14 @@ class GridSetup(NamedTuple):
           scale: of the targets, and of what is beside them.
           masked: whether 'valid' is told, as it must be where there are gaps.
           ahead: so many steps after `stop` are in 'known' as well, and may not be in the files.
+          step: see `times`.
 
         Returns:
           'frames' float32 `[T, H, W, C]`; 'valid' `[T, H, W, C]`; 'known' `[T + ahead, H, W, K]`;
           'others' `[T, H, W, K']`; the last three only where there are any.
+
+        Raises:
+          InputError: there are gaps that are not told, or as `times`.
         """
         frames = scale.from_unit(self.read_all(self.targets, start, stop))
         valid = ~np.isnan(frames)
@@ -147,7 +157,7 @@ class GridSetup(NamedTuple):
             parts = [np.broadcast_to(_scaled(self.static, ranges[:fixed]), (*shape, fixed))]
             if self.dataset['calendar']:
                 features = calendar_features(
-                    self.times(start, stop + ahead), self.dataset['calendar']
+                    self.times(start, stop + ahead, step), self.dataset['calendar']
                 )
                 width = features.shape[-1]
                 parts.append(np.broadcast_to(features[:, None, None], (*shape, width)))
@@ -160,15 +170,30 @@ class GridSetup(NamedTuple):
             sequence['others'] = with_presence(values)
         return sequence
 
-    def times(self, start: int, stop: int) -> np.ndarray:
-        """The dates of frames, and of those that would come after the last one, datetime64."""
+    def times(self, start: int, stop: int, step: float = 0.0) -> np.ndarray:
+        """The dates of frames, and of those that would come after the last one, datetime64.
+
+        Args:
+          start: the first frame.
+          stop: the one after the last.
+          step: in s, where the files have too few frames to tell theirs; 0 where it is not known.
+
+        Raises:
+          InputError: dates after the last one are asked for, and no step is known.
+        """
         times = self.timeline.times
         assert times is not None
         inside = times[start:stop]
         more = stop - len(times)
         if more <= 0:
             return inside
-        return np.concatenate([inside, _later(times, self.timeline.step, more)])
+        step = self.timeline.step or step
+        if not step:
+            raise InputError(
+                f'{self.dataset["path"]} has too few frames to tell in which step those that follow come, '
+                'of which dataset.calendar needs the dates. Give a file with more of them.'
+            )
+        return np.concatenate([inside, _later(times, step, more)])
 
 
 def _later(times: np.ndarray, step: float, count: int) -> np.ndarray:
