@@ -613,6 +613,20 @@ def test_variables_without_a_time_are_no_grids_over_time(tmp_path):
     assert setup_of(tmp_path / 'undated.nc', variables=('rain',), layout='THW').targets == ('rain',)
 
 
+@pytest.mark.parametrize('kind', ['h5', 'nc'])
+def test_groups_that_are_not_looked_into_are_named(tmp_path, kind):
+    path, content = tmp_path / f'rain.{kind}', labeled()
+    content.to_netcdf(path, group='PRODUCT/DATA', engine='h5netcdf')
+    content.to_netcdf(path, group='METADATA', engine='h5netcdf', mode='a')
+    message = r'it has nothing\. Nor are its groups looked into, METADATA, PRODUCT: copy the var'
+    for variables in ((), ('rain',)):
+        with pytest.raises(InputError, match=message):
+            setup_of(path, variables=variables)
+    with xarray.open_dataset(path, group='PRODUCT/DATA', engine='h5netcdf') as grouped:
+        grouped.to_netcdf(tmp_path / f'top.{kind}', engine='h5netcdf')
+    assert setup_of(tmp_path / f'top.{kind}').variables == ('rain', 'wind')
+
+
 @pytest.mark.parametrize('kind', ['h5', 'nc', 'zarr'])
 def test_values_that_cannot_be_read_once_the_file_is_open_are_explained(tmp_path, kind):
     path, content = tmp_path / f'rain.{kind}', labeled()

@@ -110,6 +110,7 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
     Raises:
       InputError: it cannot be read, or does not tell which axis is which.
     """
+    groups: list[str] = []
     with contextlib.ExitStack() as stack:
         match path.suffix.lower():
             case '.npy':
@@ -118,7 +119,7 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
                 arrays = load_arrays(path, MAX_ARCHIVE_BYTES)
             case _:
                 content = stack.enter_context(open_hdf5(path))
-                arrays = _sound_datasets(content, wanted)
+                arrays, groups = _sound_datasets(content, wanted), groups_of(content)
         attributes = {name: _attributes_of(array) for name, array in arrays.items()}
         fields = {
             name: _field(array, attributes[name], layout)
@@ -133,7 +134,7 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
         if not grids and not fields:
             raise InputError(
                 f'{path} holds no grids over time: it must have an array [T, H, W], [T, H, W, C] or '
-                f'[N, T, H, W, C]; it has {describe_arrays(arrays)}.'
+                f'[N, T, H, W, C]; it has {describe_arrays(arrays)}.{describe_groups(groups)}'
             )
         lengths = {grids[name].shape[1] for name in wanted or grids if name in grids}
         times = _find_times(arrays, attributes, lengths, path)
@@ -144,6 +145,24 @@ def open_grid_file(path: Path, layout: str = '', wanted: Collection[str] = ()) -
 def describe_arrays(arrays: Mapping[str, Any]) -> str:
     """Names and shapes, for a message."""
     return ', '.join(f'{name} {list(array.shape)}' for name, array in arrays.items()) or 'nothing'
+
+
+def groups_of(content: h5py.File) -> list[str]:
+    """The names of what lies at the top of a file and holds more; no link is followed."""
+    links = {name: content.get(name, getlink=True) for name in content}
+    own = [name for name, link in links.items() if isinstance(link, h5py.HardLink)]
+    return [name for name in own if content.get(name, getclass=True) is h5py.Group]
+
+
+def describe_groups(names: Collection[str]) -> str:
+    """Says of groups, at the end of a message, that no variable of them is found; '' for none."""
+    if not names:
+        return ''
+    first, more = ', '.join(sorted(names)[:5]), ', ...' * (len(names) > 5)
+    return (
+        f' Nor are its groups looked into, {first}{more}: copy the variable, its dimensions and its times '
+        'to the top of a file.'
+    )
 
 
 def each_grid(

@@ -19,7 +19,9 @@ from e3d.data.readers.grids import (
     columns_first,
     decode,
     describe_arrays,
+    describe_groups,
     each_grid,
+    groups_of,
     name_of_times,
     stated,
     states_dates,
@@ -67,7 +69,7 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
     try:
         import xarray
 
-        source, store = _checked_source(path)
+        source, store, groups = _checked_source(path)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{path} is read by the package {error.name}: pip install 'e3d[grids]'"
@@ -89,7 +91,9 @@ def open_labeled_grids(path: Path, layout: str = '', wanted: Collection[str] = (
             axes = [dim for dim in content.dims if dim in content.coords]
             # Times are parsed by `parse_times`, as those of all files.
             coords = xarray.decode_cf(content[axes], **_UNDATED).coords
-            opened = _read_content(content, coords, layout, wanted, path, stack.pop_all().close)
+            opened = _read_content(
+                content, coords, layout, wanted, path, groups, stack.pop_all().close
+            )
             told = {n: g._replace(absent=_account(store, n)) for n, g in opened.grids.items()}
             return opened._replace(grids=told)
         except InputError:
@@ -118,10 +122,10 @@ def _account(store: Store, name: str) -> str:
     return '; '.join(filter(None, [store.absent.get(name, ''), zeros * (name in store.zeros)]))
 
 
-def _checked_source(path: Path) -> tuple[dict[str, Any], Store]:
+def _checked_source(path: Path) -> tuple[dict[str, Any], Store, list[str]]:
     """What xarray is to open, and with what, after what could lead it astray was looked for.
 
-    Also what a zarr store tells; nothing of other files.
+    Also what a zarr store tells, nothing of other files, and the groups of a netCDF file.
     """
     if path.is_dir():
         from e3d.data.readers.zarr_codecs import open_store
@@ -134,20 +138,21 @@ def _checked_source(path: Path) -> tuple[dict[str, Any], Store]:
                 'one length.'
             )
         options = {'consolidated': False, 'drop_variables': store.texts}
-        return {'filename_or_obj': open_store(path), 'engine': 'zarr', **options}, store
+        source = {'filename_or_obj': open_store(path), 'engine': 'zarr', **options}
+        return source, store, []
     with regular_file(path).open('rb') as file:
         if file.read(len(_HDF5)) != _HDF5:
-            return {'filename_or_obj': path, 'engine': 'scipy'}, NO_STORE  # netCDF 3
+            return {'filename_or_obj': path, 'engine': 'scipy'}, NO_STORE, []  # netCDF 3
     with open_hdf5(path) as content:
+        groups = groups_of(content)
         for name in content:
             # What a link leads to is not looked at: opening a named pipe waits for its writer.
             own = isinstance(content.get(name, getlink=True), h5py.HardLink)
-            group = own and content.get(name, getclass=True) is h5py.Group
             # A dimension without values is a data set that was never written.
-            if not group and not (own and _is_dimension(content, name)):
+            if name not in groups and not (own and _is_dimension(content, name)):
                 check_dataset(content, name)
     # Dimensions that have no name get one.
-    return {'filename_or_obj': path, 'engine': 'h5netcdf', 'phony_dims': 'sort'}, NO_STORE
+    return {'filename_or_obj': path, 'engine': 'h5netcdf', 'phony_dims': 'sort'}, NO_STORE, groups
 
 
 def _is_dimension(content: Any, name: str) -> bool:
@@ -157,7 +162,13 @@ def _is_dimension(content: Any, name: str) -> bool:
 
 
 def _read_content(
-    content: Any, coords: Any, layout: str, wanted: Collection[str], path: Path, close: Any
+    content: Any,
+    coords: Any,
+    layout: str,
+    wanted: Collection[str],
+    path: Path,
+    groups: Collection[str],
+    close: Any,
 ) -> GridFile:
     """What an opened file holds, stored as `content` has it, with the times of `coords`."""
     numbers = {str(name): array for name, array in content.data_vars.items() if _is_measured(array)}
@@ -188,7 +199,7 @@ def _read_content(
     if not grids and not fields:
         raise InputError(
             f'{path} holds no grids over time: it must have a variable with a time and two more '
-            f'dimensions; it has {describe_arrays(numbers)}.'
+            f'dimensions; it has {describe_arrays(numbers)}.{describe_groups(groups)}'
         )
     along = {
         name: numbers[name].dims[axes[name].index('T')] for name in wanted or grids if name in grids
