@@ -304,8 +304,8 @@ def test_nothing_below_0_is_forecast_of_a_variable_that_is_never_below_it(tmp_pa
 @pytest.mark.parametrize(
     ('stated', 'values'),
     [
-        *[(unit, {}) for unit in ('degree_C', 'degrees_C', '℃', '°C', 'deg. C', 'degC', 'Celsius', 'ºC')],
-        *[(unit, {}) for unit in ('deg_F', 'degrees Fahrenheit', '℉', 'dBZ', 'C')],
+        *[(unit, {}) for unit in ('degree_C', 'degrees_C', '℃', '°C', 'deg. C', 'degC', 'Celsius')],
+        *[(unit, {}) for unit in ('deg_F', 'degrees Fahrenheit', '℉', 'dBZ', 'C', 'ºC')],
         *[(unit, {'unit': 'degC'}) for unit in ('1', 'mm', '')],
         ('mm', {'unit': '0.1 degC'}),
         ('mm', {'scale': '-40,60'}),

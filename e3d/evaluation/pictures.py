@@ -27,9 +27,9 @@ def as_colors(
 ) -> np.ndarray:
     """Makes frames visible: `[..., H, W, C]`, floats or uint8, to uint8 `[..., H, W, 3]`.
 
-    Floats go from black to white at the `ends`; what lies outside is drawn as these. One channel is shown as gray,
-    three as red, green and blue. Of any other number (two in traffic flow), and with `viridis`, the
-    first is shown, in the colors of matplotlib's viridis. NaN is hatched.
+    Floats go from black to white at the `ends`; what lies outside is drawn as these. One channel is
+    shown as gray, three as red, green and blue. Of any other number (two in traffic flow), and with
+    `viridis`, the first is shown, in the colors of matplotlib's viridis. NaN is hatched.
     """
     frames = np.asarray(frames)
     hidden = np.isnan(frames).any(axis=-1) if frames.dtype != np.uint8 else np.zeros(())

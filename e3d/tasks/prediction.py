@@ -82,7 +82,8 @@ class ForecastEvaluator:
           workdir: where the pictures go.
           mesh: the devices that forecast.
           splits: which will be evaluated.
-          scale, gaps: see `open_splits`.
+          scale: see `open_splits`.
+          gaps: see there.
 
         Raises:
           InputError: a split cannot be opened.

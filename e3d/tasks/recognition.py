@@ -97,7 +97,8 @@ class RecognitionEvaluator:
           workdir: where the pictures go.
           mesh: the devices that recognize.
           splits: which will be evaluated.
-          scale, gaps: see `open_splits`.
+          scale: see `open_splits`.
+          gaps: see there.
 
         Raises:
           InputError: a split cannot be opened, the splits have other classes than each other or than

@@ -105,22 +105,24 @@ def _start(text: str, calendar: str) -> np.datetime64:
     match = _START.fullmatch(text)
     if not match:
         raise ValueError(f"'{text}' is no date")
-    year, month, day, *clock = (float(part or 0) for part in match.groups()[:6])
-    if any(part >= end for part, end in zip(clock, (_HOURS, 60, 60), strict=True)):
+    year, month, day = (int(part or 1) for part in match.groups()[:3])
+    hour, minute, second = (float(part or 0) for part in match.groups()[3:6])
+    if hour >= _HOURS or minute >= 60 or second >= 60:
         raise ValueError(f"'{text}' is no time of day")
-    date = np.datetime64(f'{year:04.0f}-{month or 1:02.0f}-{day or 1:02.0f}', 's')
+    date = np.datetime64(f'{year:04}-{month:02}-{day:02}', 's')
     if date < _REFORM and calendar != _PROLEPTIC:
         if not calendar:
             raise ValueError(
                 f"they count since '{text}', before 1582-10-15, where 'standard' has Julian dates; the "
                 "attribute 'calendar' must say whether it is that or 'proleptic_gregorian'"
             )
-        # A year that begins in March has its leap day last.
-        century = (year - (month < 3)) // 100
-        date += np.timedelta64(int(century - century // 4 - 2), 'D')
-    hours, minutes = match.groups('0')[6:]
+        century = (
+            year - (month < 3)
+        ) // 100  # of a year that begins in March, with its leap day last
+        date += np.timedelta64(century - century // 4 - 2, 'D')
+    hours, minutes = match.groups('0')[6:]  # ahead of UTC
     ahead = 60 * int(hours) + (-1 if hours.startswith('-') else 1) * int(minutes)
-    seconds = np.array([3600, 60, 1]) @ clock - 60 * ahead
+    seconds = 3600 * hour + 60 * (minute - ahead) + second
     return date + np.timedelta64(round(1e6 * seconds), 'us')
 
 

@@ -160,8 +160,8 @@ def describe_groups(names: Collection[str]) -> str:
         return ''
     first, more = ', '.join(sorted(names)[:5]), ', ...' * (len(names) > 5)
     return (
-        f' Nor are its groups looked into, {first}{more}: copy the variable, its dimensions and its times '
-        'to the top of a file.'
+        f' Nor are its groups looked into, {first}{more}: copy the variable, its dimensions and its '
+        'times to the top of a file.'
     )
 
 

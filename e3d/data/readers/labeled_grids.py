@@ -44,7 +44,7 @@ _FILLS = {
     'i2': -(2**15) + 1, 'i4': -(2**31) + 1, 'i8': -(2**63) + 2,
     'u2': 2**16 - 1, 'u4': 2**32 - 1, 'u8': 2**64 - 2,
 }  # fmt: skip
-_UNDATED = {'decode_times': False, 'decode_timedelta': False}
+_UNDATED: Any = {'decode_times': False, 'decode_timedelta': False}
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 
 

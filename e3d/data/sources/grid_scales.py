@@ -15,8 +15,8 @@ KINDS = ('minmax', 'meanstd')
 # Units whose 0 was chosen, as `_letters` has them.
 BELOW_ZERO = {
     'c', '°c', '℃', 'degc', 'degsc', 'celsius', 'degcelsius', 'degreec', 'degreesc', 'degreecelsius',
-    'degreescelsius', 'f', '°f', '℉', 'degf', 'degsf', 'fahrenheit', 'degfahrenheit', 'degreef', 'degreesf',
-    'degreefahrenheit', 'degreesfahrenheit', 'dbz', 'db',
+    'degreescelsius', 'f', '°f', '℉', 'degf', 'degsf', 'fahrenheit', 'degfahrenheit', 'degreef',
+    'degreesf', 'degreefahrenheit', 'degreesfahrenheit', 'dbz', 'db',
 }  # fmt: skip
 
 

@@ -190,8 +190,8 @@ class GridSetup(NamedTuple):
         step = self.timeline.step or step
         if not step:
             raise InputError(
-                f'{self.dataset["path"]} has too few frames to tell in which step those that follow come, '
-                'of which dataset.calendar needs the dates. Give a file with more of them.'
+                f'{self.dataset["path"]} has too few frames to tell in which step those that follow '
+                'come, of which dataset.calendar needs the dates. Give a file with more of them.'
             )
         return np.concatenate([inside, _later(times, step, more)])
 
@@ -297,8 +297,8 @@ def _mask_without_grids(dataset: Mapping[str, Any], shape: tuple[int, ...]) -> n
     """The mask of a data set for frames of a shape (H, W, C) that come from no file."""
     path, data = (local_path(dataset[key], f'dataset.{key}') for key in ('mask', 'path'))
     if os.path.exists(path):
-        mask = _read_mask(path, dataset['layout']).read(None)
-        return _checked_mask(mask, str(path), shape)
+        own = _read_mask(path, dataset['layout']).read(None)
+        return _checked_mask(own, str(path), shape)
     if not os.path.exists(data):
         raise InputError(
             f"dataset.mask is '{dataset['mask']}', which is neither a file nor, as {data} is gone, a "
@@ -409,11 +409,11 @@ def _mask(
 
 def _checked_mask(mask: np.ndarray, source: str, shape: tuple[int, ...]) -> np.ndarray:
     """A stored mask as bool `[H, W, 1]` or `[H, W, C]`, for frames of a shape (H, W, C)."""
-    *size, channels = shape
-    if mask.shape not in ((*size,), (*size, 1), shape):
+    size = shape[:2]
+    if mask.shape not in (size, (*size, 1), shape):
         raise InputError(
-            f'The mask {source} has the shape {mask.shape}; it must be {tuple(size)}, that of the frames, '
-            f'or {shape}, with a channel for each of theirs.'
+            f'The mask {source} has the shape {mask.shape}; it must be {size}, that of the frames, or '
+            f'{shape}, with a channel for each of theirs.'
         )
     mask = np.nan_to_num(np.asarray(mask, np.float32)) != 0
     if not mask.any():
