@@ -16,7 +16,7 @@ from e3d.data.sources.adaptation import Preparation, preparation_of
 from e3d.data.sources.dataset import DATASETS, Dataset
 from e3d.data.sources.file_facts import FileFacts, check_facts, describe_other_step
 from e3d.data.sources.flow_files import read_flows
-from e3d.data.sources.grid_setup import GridSetup, open_setup, with_gaps
+from e3d.data.sources.grid_setup import GridSetup, hide_missing, open_setup
 from e3d.data.sources.grid_timeline import find_files, open_file
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
@@ -319,7 +319,7 @@ def checked_frames(frames: np.ndarray, run: Run, name: str, gaps: bool = False) 
     # Those that do not fit are rejected for that later.
     fits = frames.shape[-3:] == run.frame_shape or dataset.get('crop')
     if dataset.get('name') == 'grids' and fits and frames.dtype.kind in 'iuf':
-        frames = with_gaps(frames, dataset.to_dict())
+        frames = hide_missing(frames, dataset.to_dict())
     return checked_numbers(frames, run.scale, name, gaps)
 
 

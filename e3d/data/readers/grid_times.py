@@ -116,9 +116,8 @@ def _start(text: str, calendar: str) -> np.datetime64:
                 f"they count since '{text}', before 1582-10-15, where 'standard' has Julian dates; the "
                 "attribute 'calendar' must say whether it is that or 'proleptic_gregorian'"
             )
-        century = (
-            year - (month < 3)
-        ) // 100  # of a year that begins in March, with its leap day last
+        # A year that begins in March has its leap day last.
+        century = (year - (month < 3)) // 100
         date += np.timedelta64(century - century // 4 - 2, 'D')
     hours, minutes = match.groups('0')[6:]  # ahead of UTC
     ahead = 60 * int(hours) + (-1 if hours.startswith('-') else 1) * int(minutes)

@@ -268,7 +268,7 @@ def open_setup(dataset: Mapping[str, Any]) -> GridSetup:
     )
 
 
-def with_gaps(frames: np.ndarray, dataset: Mapping[str, Any]) -> np.ndarray:
+def hide_missing(frames: np.ndarray, dataset: Mapping[str, Any]) -> np.ndarray:
     """Frames in memory as `GridSetup.read` gives those of files.
 
     Args:
@@ -282,10 +282,8 @@ def with_gaps(frames: np.ndarray, dataset: Mapping[str, Any]) -> np.ndarray:
       InputError: the mask is gone, or is none for such frames.
     """
     missing, unit = dataset.get('missing'), dataset.get('unit')
-    if (
-        missing is not None and unit
-    ):  # it is a stored number; as float32 it may be multiplied as well
-        factor, _ = parse_unit(unit)
+    if missing is not None and unit:
+        factor, _ = parse_unit(unit)  # by which the stored number may be multiplied as float32 too
         missing = np.array([missing * factor, np.float32(missing) * np.float32(factor)])
     values = decode(frames, {}, missing)
     if not dataset.get('mask'):
