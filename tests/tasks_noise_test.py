@@ -231,19 +231,22 @@ def test_members_in_tiles_are_those_of_the_whole(variables):
     assert np.abs(deviations[..., :8, :] - deviations[..., 12:, :]).max() > 1e-3
 
 
-def test_pictures_of_all_members_have_one_white(variables, tmp_path):
+def test_pictures_of_all_members_have_one_black_and_one_white(variables, tmp_path):
     counts = 100 * random_frames(1, length=INPUT_FRAMES)[0].repeat(2, 1).repeat(2, 2)
     np.save(tmp_path / 'in.npy', counts)
     run = run_of(MODEL, 1 + CHANNELS, dataset={'name': 'taxibj', 'slots_per_day': None})
     run = run._replace(params=variables['params'], frame_shape=(8, 8, 1))
     run = run._replace(scale=Scale((0.0, 10.0), (-np.inf, np.inf)))
     futures = forecast(run, counts, members=2)
-    assert min(futures[0].max(), futures[1].max()) > 10  # each alone would have a white of its own
+    # Each alone would have a black and a white of its own.
+    assert min(futures[0].max(), futures[1].max()) > 10
+    assert max(futures[0].min(), futures[1].min()) < 0
     text = predict_file(run, tmp_path / 'in.npy', tmp_path / 'next', members=2)
-    assert f'the brightest {futures.max():g}' in text
+    low, high = futures.min(), futures.max()
+    assert f'The darkest color is {low:g}' in text and f'the brightest {high:g}' in text
     for number, future in enumerate(futures, 1):
         frame = np.asarray(Image.open(tmp_path / f'next_{number}' / 'frame_00001.png'))
-        expected = np.clip(future[0, ..., 0] / futures.max(), 0, 1) * 255
+        expected = 255 * (future[0, ..., 0] - low) / (high - low)
         np.testing.assert_allclose(frame, expected, atol=1)
 
 
