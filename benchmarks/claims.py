@@ -105,6 +105,7 @@ FORECASTS = [
             'After 10,000 updates E3D-LSTM forecasts better than PredRNN++': 'predrnn_plus_plus',
             'After 10,000 updates E3D-LSTM forecasts better than PredRNN': 'predrnn',
             'After 10,000 updates E3D-LSTM forecasts better than ConvLSTM': 'convlstm',
+            'After 10,000 updates E3D-LSTM forecasts better than CDNA': 'cdna',
         },
     ),
     *_claims(
