@@ -250,6 +250,21 @@ FORECASTS = [
             'With one observed frame the timed form is better than the gated one': 'gated_1e-2',
         },
     ),
+    *_claims(
+        ELSEWHERE,
+        'recall',
+        'in_place',
+        {
+            'With one observed frame on 32 x 32 RECALL in place helps': 'without_attention',
+            'With one observed frame on 32 x 32 RECALL in place is better than PredRNN': 'predrnn',
+        },
+    ),
+    *_claims(
+        ELSEWHERE,
+        'recall',
+        'gated_1e-2',
+        {'With one observed frame on 32 x 32 the gated form is better than PredRNN': 'predrnn'},
+    ),
     *(
         Claim(
             f'After {frames} unrelated frames {text}',

@@ -92,7 +92,7 @@ BRIEF_ENTRIES |= {
     f'{name}_1e-2': {**BRIEF_ENTRIES[name], **_FASTER}
     for name in ('convlstm', 'in_place', 'without_attention', 'everywhere')
 }
-_LARGER = ('gated_1e-2', 'predrnn', 'in_place', 'without_attention', 'everywhere')
+_LARGER = ('gated_1e-2', 'predrnn', 'in_place', 'without_attention', 'everywhere', 'predrnn_1e-2')
 RECALL_ENTRIES = {name: BRIEF_ENTRIES[name] for name in _LARGER}
 
 # MCnet is without its adversary, for nothing else here has one. It and ST-ResNet end in a tanh that
