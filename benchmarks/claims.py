@@ -106,6 +106,7 @@ FORECASTS = [
             'After 10,000 updates E3D-LSTM forecasts better than PredRNN': 'predrnn',
             'After 10,000 updates E3D-LSTM forecasts better than ConvLSTM': 'convlstm',
             'After 10,000 updates E3D-LSTM forecasts better than CDNA': 'cdna',
+            'After 10,000 updates E3D-LSTM forecasts better than FRNN': 'frnn',
         },
     ),
     *_claims(
