@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import xarray
 from grid_fixtures import (
+    HEIGHT,
+    WIDTH,
     dataset_of,
     dates,
     labeled,
@@ -20,6 +22,7 @@ from grid_fixtures import (
 from e3d.data.readers.grid_times import parse_times
 from e3d.data.readers.grids import decode
 from e3d.data.readers.labeled_grids import open_labeled_grids
+from e3d.data.sources import grid_setup
 from e3d.data.sources.grid_setup import open_setup
 from e3d.data.sources.registry import open_source
 from e3d.errors import InputError
@@ -387,6 +390,35 @@ def test_files_without_times_follow_each_other_by_their_numbers(tmp_path):
         np.save(tmp_path / f'rain_{number}.npy', np.full((8, 9), number, np.float32)[None])
     files = [piece.file.path.name for piece in setup_of(tmp_path).timeline.pieces]
     assert files == [f'rain_{number}.npy' for number in range(1, 13)]
+
+
+@pytest.mark.parametrize('own', [True, False])
+def test_the_mask_of_frames_in_memory_is_read_once_until_it_changes(tmp_path, monkeypatch, own):
+    """A stream asks for it at every frame."""
+    opened, open_files = [], grid_setup.open_file
+    monkeypatch.setattr(
+        grid_setup, 'open_file', lambda *a, **k: opened.append(a) or open_files(*a, **k)
+    )
+    monkeypatch.setattr(grid_setup, 'open_setup', lambda d: opened.append(d) or open_setup(d))
+    content = labeled()[['rain']]
+    content.to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
+    name = str(tmp_path / 'mask.nc') if own else 'mask'
+    dataset = dataset_of(tmp_path / 'rain.nc', mask=name).to_dict()
+    frame = np.ones((HEIGHT, WIDTH, 1), np.float32)
+    for row in (0, 1):
+        mask = xarray.DataArray(np.ones((HEIGHT, WIDTH), np.int8), dims=('y', 'x'))
+        mask[row] = 0
+        if own:
+            mask.to_dataset(name='mask').to_netcdf(tmp_path / 'mask.nc', engine='h5netcdf')
+        else:
+            content.assign(mask=mask).to_netcdf(tmp_path / 'rain.nc', engine='h5netcdf')
+        for file in tmp_path.iterdir():
+            os.utime(file, ns=(row, row))  # clocks of file systems may be coarse
+        opened.clear()
+        for _ in range(3):
+            hidden = np.isnan(grid_setup.hide_missing(frame, dataset))
+            assert hidden[row].all() and hidden.sum() == WIDTH
+        assert len(opened) == 1
 
 
 @pytest.mark.parametrize('changed', ['mask', 'chunk'])

@@ -97,7 +97,7 @@ class Run(trained_run.Run):
         """
         horizon, gaps = checked_horizon(horizon, self), 'valid' in self.beside
         clip = with_channels(as_array(frames, 'The clip'), self)
-        clip = checked_frames(clip, self, 'The clip', gaps)
+        clip = checked_frames(clip, self, 'The clip')
         if clip.ndim != 4 or horizon >= len(clip):
             raise InputError(
                 f'The clip has shape {np.shape(frames)}; to show a forecast of {horizon} frames it must '

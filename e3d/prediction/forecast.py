@@ -95,17 +95,17 @@ def seen_clips(run: Run, frames: np.ndarray) -> np.ndarray:
 
     NaN where there are gaps, which are allowed if the data of the training had some.
     """
-    gaps = 'valid' in run.beside
     frames = as_array(frames, 'The array of frames')
     if frames.ndim not in (3, 4, 5):
         raise InputError(
             f'The array of frames has shape {frames.shape}; it must be [T, H, W], [T, H, W, C] or '
             '[B, T, H, W, C] (batch, time, height, width, channels).'
         )
-    frames = checked_frames(with_channels(frames, run), run, 'The array of frames', gaps)
+    frames = checked_frames(with_channels(frames, run), run, 'The array of frames')
     clips = frames if frames.ndim == 5 else frames[np.newaxis]
     preparation = preparation_for(run, clips.shape[2:4])
     last = clips[:, -run.config.dataset.input_frames :]
+    gaps = 'valid' in run.beside
     return prepare_frames(last, preparation, run.scale, 'The array of frames', gaps)
 
 

@@ -139,8 +139,8 @@ def _read_grids(path: Path, run: Run, horizon: int) -> InputClip:
             f'{path} has {last - first} frames after its last gap in time; {horizon} of them are to be '
             'forecast, of which dataset.known are known, so there must be more.'
         )
-    step = run.facts.step if run.facts else 0.0
-    sequence = setup.sequence(start, end, run.scale, 'valid' in run.beside, horizon, step)
+    stepped = setup.with_step(run.facts.step) if run.facts else setup
+    sequence = stepped.sequence(start, end, run.scale, 'valid' in run.beside, horizon)
     frames = sequence.pop('frames')
     widths = widths_beside(sequence)
     fits = frames.shape[1:] == run.frame_shape
@@ -301,14 +301,13 @@ def seen_frame(frame: np.ndarray, run: Run) -> np.ndarray:
     return prepare_frames(frame, preparation, run.scale, name)
 
 
-def checked_frames(frames: np.ndarray, run: Run, name: str, gaps: bool = False) -> np.ndarray:
-    """Pixels, or numbers in the unit of the data where they have one; of grids with NaN for gaps.
+def checked_frames(frames: np.ndarray, run: Run, name: str) -> np.ndarray:
+    """Pixels, or numbers in the unit of the data where they have one; NaN for gaps where it had some.
 
     Args:
       frames: `[..., H, W, C]`.
       run: for whose model they are.
       name: what to call them in messages.
-      gaps: whether there may be any.
 
     Raises:
       InputError: they are something else.
@@ -320,7 +319,7 @@ def checked_frames(frames: np.ndarray, run: Run, name: str, gaps: bool = False) 
     fits = frames.shape[-3:] == run.frame_shape or dataset.get('crop')
     if dataset.get('name') == 'grids' and fits and frames.dtype.kind in 'iuf':
         frames = hide_missing(frames, dataset.to_dict())
-    return checked_numbers(frames, run.scale, name, gaps)
+    return checked_numbers(frames, run.scale, name, 'valid' in run.beside)
 
 
 def checked_numbers(frames: np.ndarray, scale: Scale, name: str, gaps: bool = False) -> np.ndarray:

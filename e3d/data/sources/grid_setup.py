@@ -1,6 +1,7 @@
 """The variables of grids by what they are for: to be forecast, known ahead, known before, fixed."""
 
 import contextlib
+import functools
 import math
 import os
 import re
@@ -20,7 +21,14 @@ from e3d.data.sources.file_facts import (
     is_transposed,
     stated_unit,
 )
-from e3d.data.sources.grid_timeline import Timeline, open_file, open_timeline, stated_facts
+from e3d.data.sources.grid_timeline import (
+    Timeline,
+    find_files,
+    open_file,
+    open_timeline,
+    state_of,
+    stated_facts,
+)
 from e3d.data.sources.scales import Scale
 from e3d.errors import InputError
 from e3d.files import local_path
@@ -115,13 +123,7 @@ class GridSetup(NamedTuple):
         return np.concatenate([self.read(name, start, stop) for name in names], axis=-1)
 
     def sequence(
-        self,
-        start: int,
-        stop: int,
-        scale: Scale,
-        masked: bool,
-        ahead: int = 0,
-        step: float = 0.0,
+        self, start: int, stop: int, scale: Scale, masked: bool, ahead: int = 0
     ) -> dict[str, np.ndarray]:
         """Frames as a model sees them and what is beside them, see `e3d.model.beside`.
 
@@ -131,7 +133,6 @@ class GridSetup(NamedTuple):
           scale: of the targets, and of what is beside them.
           masked: whether 'valid' is told, as it must be where there are gaps.
           ahead: so many steps after `stop` are in 'known' as well, and may not be in the files.
-          step: see `times`.
 
         Returns:
           'frames' float32 `[T, H, W, C]`; 'valid' `[T, H, W, C]`; 'known' `[T + ahead, H, W, K]`;
@@ -157,7 +158,7 @@ class GridSetup(NamedTuple):
             parts = [np.broadcast_to(_scaled(self.static, ranges[:fixed]), (*shape, fixed))]
             if self.dataset['calendar']:
                 features = calendar_features(
-                    self.times(start, stop + ahead, step), self.dataset['calendar']
+                    self.times(start, stop + ahead), self.dataset['calendar']
                 )
                 width = features.shape[-1]
                 parts.append(np.broadcast_to(features[:, None, None], (*shape, width)))
@@ -170,13 +171,13 @@ class GridSetup(NamedTuple):
             sequence['others'] = with_presence(values)
         return sequence
 
-    def times(self, start: int, stop: int, step: float = 0.0) -> np.ndarray:
-        """The dates of frames, and of those that would come after the last one, datetime64.
+    def with_step(self, step: float) -> 'GridSetup':
+        """The same with a step in s, where the files have too few frames to tell theirs."""
+        timeline = self.timeline
+        return self if timeline.step else self._replace(timeline=timeline._replace(step=step))
 
-        Args:
-          start: the first frame.
-          stop: the one after the last.
-          step: in s, where the files have too few frames to tell theirs; 0 where it is not known.
+    def times(self, start: int, stop: int) -> np.ndarray:
+        """The dates of frames, and of those that would come after the last one, datetime64.
 
         Raises:
           InputError: dates after the last one are asked for, and no step is known.
@@ -187,13 +188,12 @@ class GridSetup(NamedTuple):
         more = stop - len(times)
         if more <= 0:
             return inside
-        step = self.timeline.step or step
-        if not step:
+        if not self.timeline.step:
             raise InputError(
                 f'{self.dataset["path"]} has too few frames to tell in which step those that follow '
                 'come, of which dataset.calendar needs the dates. Give a file with more of them.'
             )
-        return np.concatenate([inside, _later(times, step, more)])
+        return np.concatenate([inside, _later(times, self.timeline.step, more)])
 
 
 def _later(times: np.ndarray, step: float, count: int) -> np.ndarray:
@@ -294,17 +294,39 @@ def hide_missing(frames: np.ndarray, dataset: Mapping[str, Any]) -> np.ndarray:
 def _mask_without_grids(dataset: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
     """The mask of a data set for frames of a shape (H, W, C) that come from no file."""
     path, data = (local_path(dataset[key], f'dataset.{key}') for key in ('mask', 'path'))
-    if os.path.exists(path):
-        own = _read_mask(path, dataset['layout']).read(None)
-        return _checked_mask(own, str(path), shape)
-    if not os.path.exists(data):
+    own = os.path.exists(path)
+    if not own and not os.path.exists(data):
         raise InputError(
             f"dataset.mask is '{dataset['mask']}', which is neither a file nor, as {data} is gone, a "
             'field of the data of the training. Put back the one that it was.'
         )
+    files = [path] if own else find_files(dataset['path'])
+    mask = _stored_mask(hashable(dataset), path if own else None, tuple(map(state_of, files)))
+    source = str(path) if own else f"'{dataset['mask']}' in {data}"
+    return _checked_mask(mask, source, shape)
+
+
+@functools.lru_cache(maxsize=2)
+def _stored_mask(
+    items: tuple[tuple[str, Any], ...], path: Path | None, signature: tuple[Any, ...]
+) -> np.ndarray:
+    """A mask in a file of its own, or else in the data, read once until they change.
+
+    A stream asks for it at every frame.
+    """
+    del signature
+    dataset = dict(items)
+    if path is not None:
+        return _read_mask(path, dataset['layout']).read(None)
     mask = open_setup(dataset).mask
     assert mask is not None
-    return _checked_mask(mask, f"'{dataset['mask']}' in {data}", shape)
+    return mask
+
+
+def hashable(dataset: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The items of a section, whose lists become tuples."""
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in dataset.items()}
+    return tuple(sorted(values.items()))
 
 
 def _unit_of(targets: tuple[str, ...], file: GridFile, wanted: str) -> tuple[float, str]:

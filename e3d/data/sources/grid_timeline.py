@@ -89,6 +89,13 @@ class Timeline(NamedTuple):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+def state_of(path: Path) -> tuple[str, int, int]:
+    """What changes when a file or a store does: its times, and how much it holds."""
+    files = [path, *(path.rglob('*') if path.is_dir() else ())]
+    stats = [os.stat(file) for file in files]
+    return str(path), max(one.st_mtime_ns for one in stats), sum(one.st_size for one in stats)
+
+
 def find_files(path: str) -> list[Path]:
     """The files of grids that a path names; a zarr store counts as one.
 

@@ -21,9 +21,14 @@ from e3d.data.sources.dataset import Dataset, register_dataset
 from e3d.data.sources.file_facts import stated_unit
 from e3d.data.sources.grid_scales import KINDS, choose_scale, fixed_range, training_ends
 from e3d.data.sources.grid_sequences import GridSequences
-from e3d.data.sources.grid_setup import GridSetup, open_setup
+from e3d.data.sources.grid_setup import GridSetup, hashable, open_setup
 from e3d.data.sources.grid_survey import Survey, survey
-from e3d.data.sources.grid_timeline import find_files, sequence_starts, split_of_frames
+from e3d.data.sources.grid_timeline import (
+    find_files,
+    sequence_starts,
+    split_of_frames,
+    state_of,
+)
 from e3d.data.sources.hour_averages import average_day
 from e3d.data.sources.scales import TRANSFORMS, Scale
 from e3d.data.sources.splits import SPLITS
@@ -79,9 +84,8 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
     mask = os.path.expanduser(dataset['mask'])  # or the name of a field
     if os.path.exists(mask):
         files.append(Path(mask))
-    signature = tuple(map(_state_of, files))
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in dataset.items()}
-    looked = _look(tuple(sorted(values.items())), signature)
+    signature = tuple(map(state_of, files))
+    looked = _look(hashable(dataset), signature)
     setup, place = looked.setup, looked.place
     _check_crop(dataset['crop'], setup)
     starts = sequence_starts(setup.timeline, place, split, dataset)
@@ -114,13 +118,6 @@ def open_grids(dataset: Mapping[str, Any], split: str, seed: int = 0) -> GridSeq
         average_day=looked.average_day,
         ends=training_ends(setup, looked.found),
     )
-
-
-def _state_of(path: Path) -> tuple[str, int, int]:
-    """What changes when a file or a store does: its times, and how much it holds."""
-    files = [path, *(path.rglob('*') if path.is_dir() else ())]
-    stats = [os.stat(file) for file in files]
-    return str(path), max(one.st_mtime_ns for one in stats), sum(one.st_size for one in stats)
 
 
 def _check_crop(crop: Sequence[int], setup: GridSetup) -> None:
